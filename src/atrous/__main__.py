@@ -1,0 +1,6 @@
+"""`python -m atrous`."""
+
+from atrous.cli import main
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,49 @@
+"""The command line: one module per command."""
+
+import sys
+
+import typer
+
+from ..errors import InputError
+
+app = typer.Typer(
+    name="atrous",
+    help="DeepLab for Python: photos to masks, sharp at the edges.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+@app.callback()
+def _atrous() -> None:
+    pass
+
+
+def _register() -> None:
+    from .train import train
+
+    app.command()(train)
+    try:
+        from .segment import segment
+
+        app.command()(segment)
+    except ImportError:
+        pass
+
+
+_register()
+
+
+def main() -> None:
+    """Run a command; a user's mistake is one line on stderr and exit status 2."""
+    try:
+        app()
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
+
+
+if __name__ == "__main__":
+    main()

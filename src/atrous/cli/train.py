@@ -1,0 +1,66 @@
+"""`atrous train`."""
+
+import dataclasses
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+
+def train(
+    data: Annotated[Path, typer.Argument(help="A PASCAL VOC 2012 folder.")],
+    out: Annotated[Path, typer.Option(help="The run's folder; an unfinished run in it is resumed.")],
+    train_list: Annotated[str, typer.Option("--list", help="List of training images.")] = "train_aug",
+    hold_out: Annotated[
+        int, typer.Option(help="Images, evenly spaced along the list, left out for tuning the CRF.")
+    ] = 0,
+    vgg: Annotated[Optional[Path], typer.Option(help="VGG-16's ImageNet convolutions, safetensors.")] = None,
+    weights: Annotated[Optional[Path], typer.Option(help="Checkpoint to start from instead.")] = None,
+    recipe: Annotated[str, typer.Option(help="'paper' or 'cpu'.")] = "paper",
+    crop: Annotated[Optional[int], typer.Option(help="Side of the crops, 32 k - 31.")] = None,
+    batch: Annotated[Optional[int], typer.Option(help="Crops in a step.")] = None,
+    iterations: Annotated[Optional[int], typer.Option(help="Steps.")] = None,
+    learning_rate: Annotated[Optional[float], typer.Option(help="Base learning rate.")] = None,
+    seed: Annotated[Optional[int], typer.Option(help="Of everything random.")] = None,
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    threads: Annotated[Optional[int], typer.Option(help="Threads of a CPU run.")] = None,
+    workers: Annotated[int, typer.Option(help="Processes that cut crops.")] = 1,
+    save_every: Annotated[int, typer.Option(help="Steps between checkpoints.")] = 100,
+) -> None:
+    """Train a network on a VOC folder. Run again to resume."""
+    import torch
+
+    from ..data.metadata import VOC_CLASSES
+    from ..data.voc import read_list
+    from ..errors import InputError
+    from ..training.loop import train as run
+    from ..training.recipe import RECIPES
+
+    if recipe not in RECIPES:
+        raise InputError(f"--recipe {recipe}: unknown; expected one of {', '.join(RECIPES)}")
+    overrides = {
+        "crop": crop,
+        "batch": batch,
+        "iterations": iterations,
+        "learning_rate": learning_rate,
+        "seed": seed,
+    }
+    settings = dataclasses.replace(
+        RECIPES[recipe], **{k: v for k, v in overrides.items() if v is not None}
+    )
+    if threads is not None:
+        torch.set_num_threads(threads)
+    samples = read_list(data, train_list)
+    if hold_out:
+        samples, _ = samples.hold_out(hold_out)
+    run(
+        out,
+        samples,
+        settings,
+        VOC_CLASSES,
+        vgg=vgg,
+        weights=weights,
+        device=device,
+        workers=workers,
+        save_every=save_every,
+    )

@@ -1,0 +1,1 @@
+"""Images and labels: reading, cropping, drawing a training order."""

@@ -1,0 +1,73 @@
+"""From a photo and its labels to what the network trains on (Chen et al. 2015; PAPER: Caffe's data layer)."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .voc import VOID
+
+# Mean pixel of the VGG-16 training set, blue, green, red, 0 to 255.
+MEAN_BGR = (104.008, 116.669, 122.675)
+
+Image = NDArray[np.uint8]
+Labels = NDArray[np.uint8]
+
+
+def to_network(image: Image) -> NDArray[np.float32]:
+    """Turn (H, W, 3) uint8 RGB into the network's (3, H, W) float32: BGR, 0 to 255, minus the mean."""
+    bgr = image[..., ::-1].astype(np.float32) - np.asarray(MEAN_BGR, np.float32)
+    return np.ascontiguousarray(bgr.transpose(2, 0, 1))
+
+
+def aligned_size(side: int) -> int:
+    """Smallest 32 k - 31 that is at least `side`: sizes at which the score grid meets both corners."""
+    return -(-(side + 31) // 32) * 32 - 31
+
+
+def pad_bottom_right(blob: NDArray[np.float32], height: int, width: int) -> NDArray[np.float32]:
+    """Pad a (3, H, W) network input with zeros, which are the mean pixel, up to `height` x `width`."""
+    _, h, w = blob.shape
+    return np.pad(blob, ((0, 0), (0, max(height - h, 0)), (0, max(width - w, 0))))
+
+
+def random_crop(
+    image: Image, labels: Labels, size: int, rng: np.random.Generator
+) -> tuple[NDArray[np.float32], Labels]:
+    """Cut a random square, padded at the bottom and right where the photo is smaller; mirror half of them.
+
+    Parameters
+    ----------
+    image : (H, W, 3) uint8
+        RGB.
+    labels : (H, W) uint8
+        Class ids, 255 void.
+    size : int
+        Side of the crop in pixels, 32 k - 31.
+    rng : numpy.random.Generator
+        Draws the position and the mirroring.
+
+    Returns
+    -------
+    blob : (3, size, size) float32
+        Network input; the mean pixel outside the photo.
+    crop : (size, size) uint8
+        Labels; void outside the photo.
+    """
+    h, w = labels.shape
+    top = int(rng.integers(max(h - size, 0) + 1))
+    left = int(rng.integers(max(w - size, 0) + 1))
+    image = image[top : top + size, left : left + size]
+    labels = labels[top : top + size, left : left + size]
+    if rng.random() < 0.5:
+        image, labels = image[:, ::-1], labels[:, ::-1]
+    blob = pad_bottom_right(to_network(image), size, size)
+    crop = np.full((size, size), VOID, np.uint8)
+    crop[: labels.shape[0], : labels.shape[1]] = labels
+    return blob, crop
+
+
+def shrink_labels(labels: Labels, stride: int = 8) -> Labels:
+    """Labels at the cells of the score grid: ids are picked, never blended.
+
+    With H = 32 k - 31 and align-corners geometry cell (i, j) lies exactly on pixel (8 i, 8 j).
+    """
+    return labels[..., ::stride, ::stride]

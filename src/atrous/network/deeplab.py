@@ -1,0 +1,125 @@
+"""VGG-16 made dense by the hole algorithm (Chen et al. 2015, sections 3.1 and 3.2)."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from .variants import variant
+
+
+class Stage(NamedTuple):
+    """A block of VGG-16: its 3x3 convolutions and the 3x3 max-pooling after them."""
+
+    convolutions: int
+    channels: int
+    dilation: int
+    pool_stride: int
+
+
+# pool4 and pool5 no longer decimate; conv5 gets holes so that its taps still meet the inputs that
+# they met in VGG-16.
+TRUNK = {
+    "conv1": Stage(convolutions=2, channels=64, dilation=1, pool_stride=2),
+    "conv2": Stage(convolutions=2, channels=128, dilation=1, pool_stride=2),
+    "conv3": Stage(convolutions=3, channels=256, dilation=1, pool_stride=2),
+    "conv4": Stage(convolutions=3, channels=512, dilation=1, pool_stride=1),
+    "conv5": Stage(convolutions=3, channels=512, dilation=2, pool_stride=1),
+}
+
+OUTPUT_STRIDE = 8
+
+
+class DeepLab(nn.Module):
+    """Class scores on a grid of stride 8.
+
+    Parameters
+    ----------
+    name : str
+        A variant of the paper: "deeplab-largefov", "deeplab", "deeplab-4x4" or "deeplab-7x7".
+    classes : int
+        Number of classes, background included.
+    dropout : float
+        Rate of the element-wise dropout after fc6 and fc7 while training.
+
+    Notes
+    -----
+    The forward pass takes ``(N, 3, H, W)`` float32, blue-green-red, 0 to 255 minus the mean pixel,
+    and returns ``(N, classes, ceil((H - 1) / 8) + 1, ...)`` unnormalised scores: for H = 32 k - 31 the
+    grid's corners lie exactly on the image's corner pixels.
+    """
+
+    def __init__(self, name: str = "deeplab-largefov", classes: int = 21, dropout: float = 0.5) -> None:
+        super().__init__()
+        row = variant(name)
+        if classes < 2:
+            raise ValueError(f"classes={classes}: expected at least 2, background included")
+        self.variant = row
+        self.classes = classes
+        self.dropout = dropout
+        channels = 3
+        for stage, spec in TRUNK.items():
+            for i in range(1, spec.convolutions + 1):
+                layer = nn.Conv2d(channels, spec.channels, 3, padding=spec.dilation, dilation=spec.dilation)
+                self.add_module(f"{stage}_{i}", layer)
+                channels = spec.channels
+        self.fc6 = nn.Conv2d(
+            channels, row.channels, row.kernel, padding=row.padding, dilation=row.dilation
+        )
+        self.fc7 = nn.Conv2d(row.channels, row.channels, 1)
+        self.fc8 = nn.Conv2d(row.channels, classes, 1)
+
+    def trunk(self, x: Tensor) -> Tensor:
+        """conv1_1 to pool5a: (N, 3, H, W) to (N, 512, H / 8, W / 8) features."""
+        for stage, spec in TRUNK.items():
+            for i in range(1, spec.convolutions + 1):
+                x = F.relu(self.get_submodule(f"{stage}_{i}")(x), inplace=True)
+            # Caffe's geometry: ceil mode, and -inf (not 0) beyond the border.
+            x = F.max_pool2d(x, 3, stride=spec.pool_stride, padding=1, ceil_mode=True)
+        # pool5a, which divides by nine at the borders too.
+        return F.avg_pool2d(x, 3, stride=1, padding=1, count_include_pad=True)
+
+    def head(self, x: Tensor) -> Tensor:
+        """fc6 to fc8: features to (N, classes, H / 8, W / 8) scores, with dropout while training."""
+        x = F.dropout(F.relu(self.fc6(x)), self.dropout, self.training)
+        x = F.dropout(F.relu(self.fc7(x)), self.dropout, self.training)
+        scores: Tensor = self.fc8(x)
+        return scores
+
+    def forward(self, image: Tensor) -> Tensor:
+        return self.head(self.trunk(image))
+
+    def freeze_through(self, stage: str | None) -> None:
+        """Keep the trunk from conv1 up to and including `stage` as it is while training.
+
+        Parameters
+        ----------
+        stage : str or None
+            "conv1" to "conv5"; None trains everything.
+        """
+        if stage is not None and stage not in TRUNK:
+            raise ValueError(f"stage {stage!r} is unknown; expected one of {', '.join(TRUNK)} or None")
+        frozen = () if stage is None else tuple(TRUNK)[: list(TRUNK).index(stage) + 1]
+        for key, parameter in self.named_parameters():
+            parameter.requires_grad_(not key.startswith(frozen) if frozen else True)
+
+
+def output_size(side: int) -> int:
+    """Cells of the score map along a side of `side` pixels (three halvings in ceil mode)."""
+    for _ in range(3):
+        side = -((side - 1) // -2) + 1
+    return side
+
+
+@torch.no_grad()
+def initialise_head(net: DeepLab, generator: torch.Generator | None = None) -> None:
+    """Draw fc6, fc7 and fc8 at random, biases 0.
+
+    The paper starts from ImageNet's fc6 and fc7. Where only the convolutions are at hand, these
+    gaussians train: He initialisation of both diverged at the paper's rate of 1e-3.
+    """
+    for layer, std in ((net.fc6, 0.008), (net.fc7, 0.02), (net.fc8, 0.002)):
+        layer.weight.normal_(0.0, std, generator=generator)
+        assert layer.bias is not None
+        layer.bias.zero_()

@@ -1,0 +1,51 @@
+"""Where the numbers in the layers come from."""
+
+import os
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
+from ..errors import InputError
+from .deeplab import DeepLab
+
+
+def load_vgg_convolutions(net: DeepLab, path: str | os.PathLike[str]) -> None:
+    """Fill conv1_1 to conv5_3 with VGG-16's ImageNet convolutions.
+
+    Parameters
+    ----------
+    net : DeepLab
+        Changed in place; fc6 to fc8 stay as they are.
+    path : path
+        A safetensors file with `conv1_1.weight` .. `conv5_3.bias`, OIHW, any float type, for inputs in
+        BGR, 0 to 255, minus the mean pixel.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read, or a layer is missing or has another shape.
+    """
+    tensors = read_tensors(path)
+    for name, parameter in net.named_parameters():
+        if not name.startswith("conv"):
+            continue
+        if name not in tensors:
+            raise InputError(f"{path}: expected a tensor {name}, got only {', '.join(sorted(tensors)[:4])}, ...")
+        value = tensors[name]
+        if value.shape != parameter.shape:
+            raise InputError(f"{path}: {name} has shape {tuple(value.shape)}, expected {tuple(parameter.shape)}")
+        with torch.no_grad():
+            parameter.copy_(value)
+
+
+def read_tensors(path: str | os.PathLike[str]) -> dict[str, torch.Tensor]:
+    """Read a safetensors file; InputError in one line where that fails."""
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"{path}: no such file; expected weights in safetensors format")
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise InputError(f"{path}: not a readable safetensors file ({error})") from None

@@ -1,0 +1,51 @@
+"""Rates and parameter groups (Chen et al. 2015, section 4; the authors' prototxt)."""
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from .recipe import Recipe
+
+
+def poly_rate(step: int, recipe: Recipe) -> float:
+    """Base learning rate of a step, counted from 0 (Chen et al. 2017, the "poly" policy)."""
+    rate: float = recipe.learning_rate * (1 - step / recipe.iterations) ** recipe.power
+    return rate
+
+
+def parameter_groups(net: nn.Module, recipe: Recipe) -> list[dict[str, Any]]:
+    """One group per trained parameter, with its rate `multiplier` and its weight decay.
+
+    Biases get `bias_multiplier` and no decay, as in the authors' Caffe files.
+    """
+    groups = []
+    for name, parameter in net.named_parameters():
+        if not parameter.requires_grad:
+            continue
+        fits = [m for prefix, m in recipe.multipliers.items() if name.startswith(prefix)]
+        multiplier = fits[-1] if fits else 1.0
+        is_bias = name.endswith(".bias")
+        groups.append(
+            {
+                "params": [parameter],
+                "name": name,
+                "multiplier": multiplier * (recipe.bias_multiplier if is_bias else 1.0),
+                "weight_decay": 0.0 if is_bias else recipe.weight_decay,
+            }
+        )
+    return groups
+
+
+def make_optimizer(net: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+    """SGD with momentum or AdamW over `parameter_groups`."""
+    groups = parameter_groups(net, recipe)
+    if recipe.optimizer == "sgd":
+        return torch.optim.SGD(groups, lr=recipe.learning_rate, momentum=recipe.momentum)
+    return torch.optim.AdamW(groups, lr=recipe.learning_rate)
+
+
+def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+    """Set each group's rate to `rate` times its multiplier."""
+    for group in optimizer.param_groups:
+        group["lr"] = rate * group["multiplier"]
