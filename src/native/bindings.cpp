@@ -1,0 +1,154 @@
+// What Python sees as atrous._native. Binds, never computes; atrous.crf checks what users give it.
+#include <nanobind/nanobind.h>
+#include <nanobind/ndarray.h>
+#include <nanobind/stl/optional.h>
+#include <nanobind/stl/shared_ptr.h>
+#include <nanobind/stl/vector.h>
+
+#include <optional>
+#include <stdexcept>
+
+#include "exact.hpp"
+#include "gaussian.hpp"
+#include "inner_loops.hpp"
+#include "lattice.hpp"
+#include "mean_field.hpp"
+#include "parallel.hpp"
+
+namespace nb = nanobind;
+using namespace nb::literals;
+
+namespace {
+
+using atrous::Team;
+using Planes = nb::ndarray<const float, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
+using Vector = nb::ndarray<const float, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+using Values = nb::ndarray<const float, nb::c_contig, nb::device::cpu>;
+using OutPlanes = nb::ndarray<float, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
+using OutLabels = nb::ndarray<std::int32_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+using FilterPointer = std::shared_ptr<atrous::Filter>;
+
+void require(bool holds, const char* what) {
+    if (!holds) throw std::invalid_argument(what);
+}
+
+std::int64_t rows(const Planes& planes) {
+    return static_cast<std::int64_t>(planes.shape(0));
+}
+std::int64_t points(const Planes& planes) {
+    return static_cast<std::int64_t>(planes.shape(1));
+}
+
+template <class Array>
+std::vector<float> copied(const Array& array) {
+    return std::vector<float>(array.data(), array.data() + array.size());
+}
+
+int checked_dimensions(const Planes& features) {
+    require(rows(features) >= 1 && points(features) >= 1, "features must not be empty");
+    return static_cast<int>(rows(features));
+}
+
+FilterPointer lattice(const Planes& features, int threads) {
+    require(rows(features) <= atrous::kMaxDimensions, "features have too many dimensions for the lattice");
+    const int dimensions = checked_dimensions(features);
+    const nb::gil_scoped_release release;
+    Team team(threads);
+    return std::make_shared<atrous::Lattice>(team, features.data(), dimensions, points(features));
+}
+
+FilterPointer brute_force(const Planes& features) {
+    return std::make_shared<atrous::BruteForce>(features.data(), checked_dimensions(features),
+                                                points(features));
+}
+
+FilterPointer grid_gaussian(const std::vector<std::int64_t>& shape, const std::vector<double>& sigmas) {
+    require(!shape.empty() && shape.size() == sigmas.size(), "one sigma for each axis");
+    for (const std::int64_t length : shape) require(length >= 1, "axes must not be empty");
+    for (const double sigma : sigmas) require(sigma > 0, "sigmas must be positive");
+    return std::make_shared<atrous::GridGaussian>(shape, sigmas);
+}
+
+void apply(const atrous::Filter& filter, const Planes& values, const OutPlanes& out, int threads) {
+    require(points(values) == filter.points(), "values do not fit the filter");
+    require(out.shape(0) == values.shape(0) && out.shape(1) == values.shape(1), "out must be like values");
+    const nb::gil_scoped_release release;
+    Team team(threads);
+    atrous::apply(team, filter, values.data(), rows(values), out.data());
+}
+
+// The description of a CRF; the buffers of an inference live within one call.
+class Model {
+  public:
+    explicit Model(std::int64_t points) : points_(points) { require(points >= 1, "no points"); }
+
+    void add(FilterPointer filter, const std::optional<Vector>& before, const Vector& after,
+             const std::optional<Values>& gains) {
+        const auto points = static_cast<std::size_t>(points_);
+        require(filter->points() == points_, "the filter has another number of points");
+        require(after.size() == points && (!before || before->size() == points), "one factor for each point");
+        terms_.push_back({std::move(filter), before ? copied(*before) : std::vector<float>(), copied(after),
+                          gains ? copied(*gains) : std::vector<float>()});
+    }
+
+    void probabilities(const Planes& unary, bool energies, int iterations, int threads,
+                       const OutPlanes& out) const {
+        require(out.shape(0) == unary.shape(0) && out.shape(1) == unary.shape(1), "out must be like unary");
+        infer(unary, energies, iterations, threads,
+              [&](Team& team, const atrous::MeanField& field) { field.probabilities(team, out.data()); });
+    }
+
+    void labels(const Planes& unary, bool energies, int iterations, int threads, const OutLabels& out) const {
+        require(out.size() == unary.shape(1), "out must hold a label for each point");
+        infer(unary, energies, iterations, threads,
+              [&](Team& team, const atrous::MeanField& field) { field.labels(team, out.data()); });
+    }
+
+  private:
+    template <class Finish>
+    void infer(const Planes& unary, bool energies, int iterations, int threads, const Finish& finish) const {
+        const std::int64_t labels = rows(unary);
+        require(labels >= 1 && points(unary) == points_, "unary does not fit the number of points");
+        const auto count = static_cast<std::size_t>(labels);
+        for (const atrous::Term& term : terms_)
+            require(term.gains.empty() || term.gains.size() == count || term.gains.size() == count * count,
+                    "gains do not fit the number of labels");
+        const nb::gil_scoped_release release;
+        Team team(threads);
+        atrous::MeanField field(points_, labels);
+        for (const atrous::Term& term : terms_) field.add(term);
+        field.infer(team, unary.data(), energies, iterations);
+        finish(team, field);
+    }
+
+    std::int64_t points_;
+    std::vector<atrous::Term> terms_;
+};
+
+}  // namespace
+
+NB_MODULE(_native, m) {
+    m.doc() = "The CRF's kernels in C++; atrous.crf is their face.";
+
+    nb::class_<atrous::Filter>(m, "Filter", "A Gaussian kernel matrix between points, ready to multiply.")
+        .def_prop_ro("points", &atrous::Filter::points)
+        .def_prop_ro("vertices",
+                     [](const atrous::Filter& filter) -> std::optional<std::uint32_t> {
+                         const auto* lattice = dynamic_cast<const atrous::Lattice*>(&filter);
+                         return lattice == nullptr ? std::nullopt : std::optional(lattice->vertices());
+                     })
+        .def("apply", &apply, "values"_a, "out"_a, "threads"_a);
+    m.def("lattice", &lattice, "features"_a, "threads"_a);
+    m.def("brute_force", &brute_force, "features"_a);
+    m.def("grid_gaussian", &grid_gaussian, "shape"_a, "sigmas"_a);
+
+    nb::class_<Model>(m, "Model", "A fully connected CRF over a number of points.")
+        .def(nb::init<std::int64_t>(), "points"_a)
+        .def("add", &Model::add, "filter"_a, "before"_a.none(), "after"_a, "gains"_a.none())
+        .def("probabilities", &Model::probabilities, "unary"_a, "energies"_a, "iterations"_a, "threads"_a,
+             "out"_a)
+        .def("labels", &Model::labels, "unary"_a, "energies"_a, "iterations"_a, "threads"_a, "out"_a);
+
+    m.def("instruction_set", [] { return atrous::inner_loops().name; });
+    m.def("choose_instruction_set", &atrous::choose_instruction_set, "name"_a);
+}

@@ -1,0 +1,379 @@
+// Compiled once for each instruction set (see CMakeLists.txt). Nothing here may use a function of the
+// standard library that is not inlined for certain: the linker keeps one copy of such a function for
+// the whole module, and it could be the one for a processor that the user does not have.
+#include "inner_loops.hpp"
+
+#include <limits>
+
+#include "pack.hpp"
+
+#ifndef ATROUS_INSTRUCTION_SET
+#define ATROUS_INSTRUCTION_SET baseline
+#endif
+#define ATROUS_TEXT(x) #x
+#define ATROUS_NAME(x) ATROUS_TEXT(x)
+
+namespace {
+
+using std::int32_t;
+using std::int64_t;
+using std::uint32_t;
+using std::uint64_t;
+
+using atrous::kMaxDimensions;
+using atrous::kSimplexBlock;
+using atrous::LatticeGeometry;
+
+// To the nearest integer, for magnitudes under 2^22: no instruction set lacks an addition.
+ATROUS_INLINE float nearest(float x) {
+    return (x + 12582912.0f) - 12582912.0f;
+}
+
+ATROUS_INLINE float power_of_two(int32_t n) {
+    const int32_t bits = (n + 127) * (1 << 23);
+    float value;
+    std::memcpy(&value, &bits, sizeof value);
+    return value;
+}
+
+// exp(x) for x <= 0, 0 under -50; relative error about 1e-7.
+ATROUS_INLINE float exp_of_negative(float x) {
+    const float clamped = x < -50.0f ? -50.0f : x;
+    const float n = nearest(clamped * 1.44269504088896f);
+    const float r = (clamped - n * 0.693359375f) + n * 2.12194440e-4f;
+    float e = 1.0f / 5040;
+    e = e * r + 1.0f / 720;
+    e = e * r + 1.0f / 120;
+    e = e * r + 1.0f / 24;
+    e = e * r + 1.0f / 6;
+    e = e * r + 0.5f;
+    e = e * r + 1.0f;
+    e = e * r + 1.0f;
+    e *= power_of_two(static_cast<int32_t>(n));
+    return x < -50.0f ? 0.0f : e;
+}
+
+// log(x) for x that is normal and positive; relative error about 1e-7.
+ATROUS_INLINE float log_of_normal(float x) {
+    int32_t bits;
+    std::memcpy(&bits, &x, sizeof bits);
+    const int32_t exponent = (bits - 0x3f3504f3) >> 23;  // so that the mantissa lies around 1
+    const int32_t reduced = bits - exponent * (1 << 23);
+    float m;
+    std::memcpy(&m, &reduced, sizeof m);
+    const float s = (m - 1.0f) / (m + 1.0f);
+    const float z = s * s;
+    const float series = s * z * (2.0f / 3 + z * (2.0f / 5 + z * (2.0f / 7 + z * (2.0f / 9))));
+    const float n = static_cast<float>(exponent);
+    return n * 0.693359375f + (2.0f * s + (series - n * 2.12194440e-4f));
+}
+
+struct Block {
+    float at[kMaxDimensions + 1][kSimplexBlock];
+};
+
+// The points' coordinates on the hyperplane x_0 + .. + x_d = 0 (Adams et al. 2010, section 3.1).
+ATROUS_INLINE void elevate(const LatticeGeometry& lattice, const float* features, int64_t points,
+                           int64_t begin, int count, Block& elevated) {
+    float sum[kSimplexBlock] = {};
+    for (int j = lattice.dimensions; j > 0; --j) {
+        const float* feature = features + (j - 1) * points + begin;
+        float scaled[kSimplexBlock];
+        for (int p = 0; p < count; ++p) scaled[p] = feature[p];
+        for (int p = count; p < kSimplexBlock; ++p) scaled[p] = scaled[count - 1];
+        for (int p = 0; p < kSimplexBlock; ++p) {
+            scaled[p] *= lattice.scale[j - 1];
+            elevated.at[j][p] = sum[p] - static_cast<float>(j) * scaled[p];
+            sum[p] += scaled[p];
+        }
+    }
+    for (int p = 0; p < kSimplexBlock; ++p) elevated.at[0][p] = sum[p];
+}
+
+void extent(const LatticeGeometry& lattice, const float* features, int64_t points, int64_t begin, int64_t end,
+            float* lowest, float* highest) {
+    const int d = lattice.dimensions;
+    const float inverse = 1.0f / static_cast<float>(d + 1);
+    Block elevated;
+    for (int64_t b = begin; b < end; b += kSimplexBlock) {
+        const int count = static_cast<int>(end - b < kSimplexBlock ? end - b : kSimplexBlock);
+        elevate(lattice, features, points, b, count, elevated);
+        for (int i = 0; i < d; ++i) {
+            float low = lowest[i], high = highest[i];
+            for (int p = 0; p < kSimplexBlock; ++p) {
+                const float cell = elevated.at[i][p] * inverse;
+                low = cell < low ? cell : low;
+                high = cell > high ? cell : high;
+            }
+            lowest[i] = low;
+            highest[i] = high;
+        }
+    }
+}
+
+// Rounds to the nearest vertex whose remainder is 0, ranks the differences, which gives the simplex, and
+// reads the barycentric weights off the sorted differences (Adams et al. 2010, section 3.1 to 3.2).
+void simplex(const LatticeGeometry& lattice, const float* features, int64_t points, int64_t begin, int count,
+             uint64_t* keys, float* weights) {
+    const int d = lattice.dimensions;
+    const float side = static_cast<float>(d + 1), inverse = 1.0f / side;
+    Block elevated, cell, difference;
+    int32_t rank[kMaxDimensions + 1][kSimplexBlock] = {};
+    float total[kSimplexBlock] = {};
+
+    elevate(lattice, features, points, begin, count, elevated);
+    for (int i = 0; i <= d; ++i)
+        for (int p = 0; p < kSimplexBlock; ++p) {
+            cell.at[i][p] = nearest(elevated.at[i][p] * inverse);
+            difference.at[i][p] = elevated.at[i][p] - cell.at[i][p] * side;
+            total[p] += cell.at[i][p];
+        }
+    for (int i = 0; i < d; ++i)
+        for (int j = i + 1; j <= d; ++j)
+            for (int p = 0; p < kSimplexBlock; ++p) {
+                const int32_t less = difference.at[i][p] < difference.at[j][p] ? 1 : 0;
+                rank[i][p] += less;
+                rank[j][p] += 1 - less;
+            }
+    for (int i = 0; i <= d; ++i)
+        for (int p = 0; p < kSimplexBlock; ++p) {
+            const int32_t shifted = rank[i][p] + static_cast<int32_t>(total[p]);
+            const int32_t wrap = shifted < 0 ? 1 : shifted > d ? -1 : 0;
+            rank[i][p] = shifted + wrap * (d + 1);
+            cell.at[i][p] += static_cast<float>(wrap);
+            difference.at[i][p] = (elevated.at[i][p] - cell.at[i][p] * side) * inverse;
+        }
+
+    float previous[kSimplexBlock] = {};
+    for (int k = 0; k <= d; ++k)
+        for (int p = 0; p < kSimplexBlock; ++p) {
+            float sorted = 0.0f;
+            for (int i = 0; i <= d; ++i) sorted += rank[i][p] == d - k ? difference.at[i][p] : 0.0f;
+            weights[k * kSimplexBlock + p] = sorted - previous[p];
+            previous[p] = sorted;
+        }
+    for (int p = 0; p < kSimplexBlock; ++p) weights[p] += 1.0f - previous[p];
+
+    // From one vertex of a simplex to the next, the remainder grows by 1, and the coordinate of the
+    // next lower rank falls back by one cell.
+    for (int p = 0; p < count; ++p) {
+        uint64_t stride_of_rank[kMaxDimensions + 1];
+        uint64_t key = 0;
+        for (int i = 0; i < d; ++i) {
+            const int32_t number = static_cast<int32_t>(cell.at[i][p]) - lattice.origin[i];
+            key += static_cast<uint64_t>(static_cast<int64_t>(number)) * lattice.stride[i];
+        }
+        for (int i = 0; i <= d; ++i) stride_of_rank[rank[i][p]] = lattice.stride[i];
+        keys[p] = key;
+        for (int k = 1; k <= d; ++k) {
+            key += 1 - stride_of_rank[d - k + 1];
+            keys[k * kSimplexBlock + p] = key;
+        }
+    }
+}
+
+void gather(int64_t begin, int64_t end, const uint32_t* starts, const uint32_t* indices, const float* weights,
+            const float* rows, float* out, int64_t width) {
+    for_columns(width, [&](auto columns, int64_t first) {
+        using R = Row<decltype(columns)::count>;
+        for (int64_t v = begin; v < end; ++v) {
+            R sum = R::zero();
+            for (uint32_t e = starts[v]; e < starts[v + 1]; ++e)
+                sum.add_scaled(R::load(rows + indices[e] * width + first), weights[e]);
+            sum.store(out + v * width + first);
+        }
+    });
+}
+
+void blur(int64_t begin, int64_t end, const uint32_t* neighbours, const float* rows, float* out,
+          int64_t width) {
+    for_columns(width, [&](auto columns, int64_t first) {
+        using R = Row<decltype(columns)::count>;
+        for (int64_t v = begin; v < end; ++v) {
+            R sum = R::load(rows + neighbours[2 * v] * width + first);
+            sum += R::load(rows + neighbours[2 * v + 1] * width + first);
+            sum *= 0.5f;
+            sum += R::load(rows + v * width + first);
+            sum.store(out + v * width + first);
+        }
+    });
+}
+
+void slice(int64_t pixels, int count, const uint32_t* indices, const float* weights, float scale,
+           const float* rows, float* out, int64_t width) {
+    for_columns(width, [&](auto columns, int64_t first) {
+        using R = Row<decltype(columns)::count>;
+        for (int64_t p = 0; p < pixels; ++p) {
+            R sum = R::zero();
+            for (int k = 0; k < count; ++k)
+                sum.add_scaled(R::load(rows + indices[p * count + k] * width + first),
+                               weights[p * count + k]);
+            sum *= scale;
+            sum.store(out + p * width + first);
+        }
+    });
+}
+
+void convolve(const float* rows, int64_t length, int64_t inner, int64_t begin, int64_t end, int64_t first,
+              int64_t columns, const float* taps, int64_t radius, float* out) {
+    for (int64_t i = begin; i < end; ++i) {
+        const int64_t from = i < radius ? -i : -radius;
+        const int64_t to = length - 1 - i < radius ? length - 1 - i : radius;
+        const float* centre = rows + i * inner + first;
+        for_columns(columns, [&](auto fixed, int64_t column) {
+            using R = Row<decltype(fixed)::count>;
+            R sum = R::zero();
+            for (int64_t t = from; t <= to; ++t)
+                sum.add_scaled(R::load(centre + t * inner + column), taps[t < 0 ? -t : t]);
+            sum.store(out + (i - begin) * columns + column);
+        });
+    }
+}
+
+void brute_force(int dimensions, const float* features, int64_t points, int64_t begin, int64_t end,
+                 const float* rows, float* out, int64_t width) {
+    constexpr int64_t kRun = 128;  // sums over runs first: N small terms one by one would lose digits
+    float kernel[kRun];
+    for (int64_t p = begin; p < end; ++p) {
+        float* result = out + (p - begin) * width;
+        for (int64_t c = 0; c < width; ++c) result[c] = 0.0f;
+        for (int64_t j = 0; j < points; j += kRun) {
+            const int64_t count = points - j < kRun ? points - j : kRun;
+            for (int64_t r = 0; r < kRun; ++r) kernel[r] = 0.0f;
+            for (int i = 0; i < dimensions; ++i) {
+                const float* feature = features + i * points;
+                const float here = feature[p];
+                for (int64_t r = 0; r < count; ++r)
+                    kernel[r] += (feature[j + r] - here) * (feature[j + r] - here);
+            }
+            for (int64_t r = 0; r < kRun; ++r) kernel[r] = exp_of_negative(-0.5f * kernel[r]);
+            for_columns(width, [&](auto columns, int64_t first) {
+                using R = Row<decltype(columns)::count>;
+                R sum = R::zero();
+                for (int64_t r = 0; r < count; ++r)
+                    sum.add_scaled(R::load(rows + (j + r) * width + first), kernel[r]);
+                sum += R::load(result + first);
+                sum.store(result + first);
+            });
+        }
+    }
+}
+
+void scores(bool energies, const float* planes, int64_t labels, int64_t points, int64_t begin, int64_t count,
+            float* rows, int64_t width) {
+    constexpr int64_t kRun = 64;
+    constexpr float kSmallestNormal = 1.17549435e-38f;
+    constexpr float kInfinity = std::numeric_limits<float>::infinity();
+    float values[kRun];
+    for (int64_t b = 0; b < count; b += kRun) {
+        const int64_t run = count - b < kRun ? count - b : kRun;
+        for (int64_t c = 0; c < width; ++c) {
+            if (c < labels) {
+                const float* plane = planes + c * points + begin + b;
+                if (energies) {
+                    for (int64_t p = 0; p < run; ++p) values[p] = -plane[p];
+                } else {
+                    for (int64_t p = 0; p < run; ++p) values[p] = plane[p];
+                    for (int64_t p = run; p < kRun; ++p) values[p] = 1.0f;
+                    for (int64_t p = 0; p < kRun; ++p)
+                        values[p] = log_of_normal(values[p] < kSmallestNormal ? kSmallestNormal : values[p]);
+                }
+            } else {
+                for (int64_t p = 0; p < run; ++p) values[p] = -kInfinity;
+            }
+            for (int64_t p = 0; p < run; ++p) rows[(b + p) * width + c] = values[p];
+        }
+    }
+}
+
+void scale(int64_t count, const float* factors, const float* input, float* rows, int64_t width) {
+    for_columns(width, [&](auto columns, int64_t first) {
+        using R = Row<decltype(columns)::count>;
+        for (int64_t p = 0; p < count; ++p) {
+            R row = R::load(input + p * width + first);
+            row *= factors[p];
+            row.store(rows + p * width + first);
+        }
+    });
+}
+
+void add(int64_t count, const float* factors, const float* gains, const float* message, float* rows,
+         int64_t width) {
+    for (int64_t p = 0; p < count; ++p) {
+        const float factor = factors[p];
+        const float* from = message + p * width;
+        float* to = rows + p * width;
+        for (int64_t c = 0; c < width; ++c) to[c] += factor * gains[c] * from[c];
+    }
+}
+
+void add_product(int64_t count, const float* factors, const float* gains, const float* message,
+                 int64_t labels, float* rows, int64_t width) {
+    for_columns(width, [&](auto columns, int64_t first) {
+        using R = Row<decltype(columns)::count>;
+        for (int64_t p = 0; p < count; ++p) {
+            R sum = R::zero();
+            for (int64_t b = 0; b < labels; ++b)
+                sum.add_scaled(R::load(gains + b * width + first), message[p * width + b]);
+            sum *= factors[p];
+            sum += R::load(rows + p * width + first);
+            sum.store(rows + p * width + first);
+        }
+    });
+}
+
+template <int Lanes>
+ATROUS_INLINE void softmax_row(float* score, float* probability, int64_t width) {
+    float top[Lanes], sum[Lanes];
+    for (int l = 0; l < Lanes; ++l) top[l] = score[l];
+    for (int64_t c = Lanes; c < width; c += Lanes)
+        for (int l = 0; l < Lanes; ++l) top[l] = score[c + l] > top[l] ? score[c + l] : top[l];
+    for (int half = Lanes / 2; half > 0; half /= 2)
+        for (int l = 0; l < half; ++l) top[l] = top[l + half] > top[l] ? top[l + half] : top[l];
+
+    for (int l = 0; l < Lanes; ++l) sum[l] = 0.0f;
+    for (int64_t c = 0; c < width; c += Lanes)
+        for (int l = 0; l < Lanes; ++l) {
+            score[c + l] = exp_of_negative(score[c + l] - top[0]);
+            sum[l] += score[c + l];
+        }
+    for (int half = Lanes / 2; half > 0; half /= 2)
+        for (int l = 0; l < half; ++l) sum[l] += sum[l + half];
+
+    const float inverse = 1.0f / sum[0];
+    for (int64_t c = 0; c < width; ++c) probability[c] = score[c] * inverse;
+}
+
+void softmax(int64_t count, float* scores, float* probabilities, int64_t width) {
+    for (int64_t p = 0; p < count; ++p) {
+        if (width == 4)
+            softmax_row<4>(scores + p * width, probabilities + p * width, width);
+        else
+            softmax_row<8>(scores + p * width, probabilities + p * width, width);
+    }
+}
+
+}  // namespace
+
+namespace atrous::ATROUS_INSTRUCTION_SET {
+
+const InnerLoops& loops() {
+    static constexpr InnerLoops all = {
+        ATROUS_NAME(ATROUS_INSTRUCTION_SET),
+        extent,
+        simplex,
+        gather,
+        blur,
+        slice,
+        convolve,
+        brute_force,
+        scores,
+        scale,
+        add,
+        add_product,
+        softmax,
+    };
+    return all;
+}
+
+}  // namespace atrous::ATROUS_INSTRUCTION_SET

@@ -1,0 +1,84 @@
+// The loops where the time goes, compiled once for each instruction set and chosen at run time.
+//
+// Values of pixels and of lattice vertices are rows of `width` floats, one for each label, padded with
+// zeros to 4 or to a multiple of 8, so that every loop over labels has a fixed length.
+#pragma once
+
+#include <cstdint>
+
+namespace atrous {
+
+constexpr int kMaxDimensions = 16;
+constexpr int kSimplexBlock = 32;
+
+// What the search for the simplex around a point needs to know of a lattice.
+struct LatticeGeometry {
+    int dimensions;
+    float scale[kMaxDimensions];               // features -> the coordinates that are elevated
+    std::int32_t origin[kMaxDimensions];       // smallest cell number along each coordinate
+    std::uint64_t stride[kMaxDimensions + 1];  // of a cell number within a packed key; the last is 0
+};
+
+struct InnerLoops {
+    const char* name;
+
+    // Smallest and largest cell number along each coordinate, over points [begin, end).
+    // features: one row of `points` floats for each dimension.
+    void (*extent)(const LatticeGeometry&, const float* features, std::int64_t points, std::int64_t begin,
+                   std::int64_t end, float* lowest, float* highest);
+
+    // Packed keys and barycentric weights of the d + 1 vertices around `count` <= kSimplexBlock points;
+    // both are [vertex][kSimplexBlock].
+    void (*simplex)(const LatticeGeometry&, const float* features, std::int64_t points, std::int64_t begin,
+                    int count, std::uint64_t* keys, float* weights);
+
+    // out[v - begin] = sum over e in [starts[v], starts[v + 1]) of weights[e] * rows[indices[e]]
+    void (*gather)(std::int64_t begin, std::int64_t end, const std::uint32_t* starts,
+                   const std::uint32_t* indices, const float* weights, const float* rows, float* out,
+                   std::int64_t width);
+
+    // out[v] = rows[v] + (rows[neighbours[2 v]] + rows[neighbours[2 v + 1]]) / 2 for v in [begin, end)
+    void (*blur)(std::int64_t begin, std::int64_t end, const std::uint32_t* neighbours, const float* rows,
+                 float* out, std::int64_t width);
+
+    // out[p] = scale * sum over k < count of weights[p, k] * rows[indices[p, k]] for p < pixels
+    void (*slice)(std::int64_t pixels, int count, const std::uint32_t* indices, const float* weights,
+                  float scale, const float* rows, float* out, std::int64_t width);
+
+    // Symmetric convolution along an axis of `length` positions, `inner` floats apart, for the positions
+    // [begin, end), zero outside: out[i - begin, c] = sum over t of taps[|t|] * rows[i + t, first + c]
+    void (*convolve)(const float* rows, std::int64_t length, std::int64_t inner, std::int64_t begin,
+                     std::int64_t end, std::int64_t first, std::int64_t columns, const float* taps,
+                     std::int64_t radius, float* out);
+
+    // out[p] = sum over all points j of exp(-|f_p - f_j|^2 / 2) * rows[j] for p in [begin, end)
+    void (*brute_force)(int dimensions, const float* features, std::int64_t points, std::int64_t begin,
+                        std::int64_t end, const float* rows, float* out, std::int64_t width);
+
+    // rows[p, c] = -log(planes[c, begin + p]) or planes[c, begin + p], times -1; -inf in the padding.
+    void (*scores)(bool energies, const float* planes, std::int64_t labels, std::int64_t points,
+                   std::int64_t begin, std::int64_t count, float* rows, std::int64_t width);
+
+    // rows[p] = factors[p] * input[p]
+    void (*scale)(std::int64_t count, const float* factors, const float* input, float* rows,
+                  std::int64_t width);
+
+    // rows[p] += factors[p] * gains * message[p], label by label
+    void (*add)(std::int64_t count, const float* factors, const float* gains, const float* message,
+                float* rows, std::int64_t width);
+
+    // rows[p, a] += factors[p] * sum over labels b of gains[b, a] * message[p, b]
+    void (*add_product)(std::int64_t count, const float* factors, const float* gains, const float* message,
+                        std::int64_t labels, float* rows, std::int64_t width);
+
+    // probabilities[p] = softmax(scores[p]); what is under 2e-22 becomes 0, so that no sum of it is denormal
+    void (*softmax)(std::int64_t count, float* scores, float* probabilities, std::int64_t width);
+};
+
+// The best of the sets that were compiled and that this processor has, unless another one was chosen.
+const InnerLoops& inner_loops();
+
+// "v4", "v3" or "baseline"; false where that one was not compiled or cannot run here.
+bool choose_instruction_set(const char* name);
+
+}  // namespace atrous

@@ -1,0 +1,125 @@
+// Threads that share loops.
+#pragma once
+
+#include <algorithm>
+#include <atomic>
+#include <condition_variable>
+#include <cstdint>
+#include <exception>
+#include <mutex>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#if defined(__x86_64__) || defined(_M_X64)
+#include <immintrin.h>
+#endif
+
+namespace atrous {
+
+// Lives for one call from Python, so that no thread is left to be lost by a fork().
+class Team {
+  public:
+    explicit Team(int threads) {
+        try {
+            workers_.reserve(static_cast<std::size_t>(std::max(threads, 1)));
+            for (int i = 1; i < threads; ++i) workers_.emplace_back([this] { work(); });
+        } catch (const std::exception&) {
+            // The system refuses more threads: results do not depend on their number.
+        }
+    }
+    Team(const Team&) = delete;
+    Team& operator=(const Team&) = delete;
+    ~Team() {
+        {
+            const std::lock_guard lock(mutex_);
+            closing_ = true;
+            round_.fetch_add(1, std::memory_order_release);
+        }
+        start_.notify_all();
+        for (auto& worker : workers_) worker.join();
+    }
+
+    // Calls body(begin, end) for consecutive ranges of `grain` indices below `count`. Which thread runs
+    // which range is left to chance, so a body may write only what belongs to its own range.
+    template <class Body>
+    void for_ranges(std::int64_t count, std::int64_t grain, const Body& body) {
+        const std::int64_t ranges = (count + grain - 1) / grain;
+        if (workers_.empty() || ranges <= 1) {
+            for (std::int64_t r = 0; r < ranges; ++r) body(r * grain, std::min(count, (r + 1) * grain));
+            return;
+        }
+        const auto call = [&](std::int64_t r) { body(r * grain, std::min(count, (r + 1) * grain)); };
+        job_ = [](const void* target, std::int64_t r) { (*static_cast<decltype(&call)>(target))(r); };
+        target_ = &call;
+        ranges_ = ranges;
+        next_.store(0, std::memory_order_relaxed);
+        busy_.store(static_cast<int>(workers_.size()), std::memory_order_relaxed);
+        {
+            const std::lock_guard lock(mutex_);
+            round_.fetch_add(1, std::memory_order_release);
+        }
+        start_.notify_all();
+        take_ranges();
+        wait_until([this] { return busy_.load(std::memory_order_acquire) == 0; }, done_);
+        if (failure_) std::rethrow_exception(std::exchange(failure_, nullptr));
+    }
+
+  private:
+    static void pause() {
+#if defined(__x86_64__) || defined(_M_X64)
+        _mm_pause();
+#else
+        std::this_thread::yield();
+#endif
+    }
+
+    // A short spin bridges the gap between two loops; sleeping costs more than such a gap lasts.
+    template <class Ready>
+    void wait_until(const Ready& ready, std::condition_variable& signal) {
+        for (int spin = 0; spin < 2000; ++spin) {
+            if (ready()) return;
+            pause();
+        }
+        std::unique_lock lock(mutex_);
+        signal.wait(lock, ready);
+    }
+
+    void take_ranges() {
+        try {
+            for (std::int64_t r; (r = next_.fetch_add(1, std::memory_order_relaxed)) < ranges_;)
+                job_(target_, r);
+        } catch (...) {
+            next_.store(ranges_, std::memory_order_relaxed);
+            const std::lock_guard lock(mutex_);
+            if (!failure_) failure_ = std::current_exception();
+        }
+    }
+
+    void work() {
+        for (std::uint64_t seen = 0;;) {
+            wait_until([&] { return round_.load(std::memory_order_acquire) != seen; }, start_);
+            ++seen;
+            if (closing_) return;
+            take_ranges();
+            if (busy_.fetch_sub(1, std::memory_order_acq_rel) == 1) {
+                const std::lock_guard lock(mutex_);
+                done_.notify_one();
+            }
+        }
+    }
+
+    std::vector<std::thread> workers_;
+    std::mutex mutex_;
+    std::condition_variable start_, done_;
+    std::atomic<std::uint64_t> round_{0};
+    std::atomic<std::int64_t> next_{0};
+    std::atomic<int> busy_{0};
+    void (*job_)(const void*, std::int64_t) = nullptr;
+    const void* target_ = nullptr;
+    std::int64_t ranges_ = 0;
+    std::exception_ptr failure_;
+    bool closing_ = false;
+};
+
+}  // namespace atrous

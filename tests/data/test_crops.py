@@ -1,0 +1,54 @@
+import numpy as np
+import pytest
+from atrous.data.crops import MEAN_BGR, aligned_size, pad_bottom_right, random_crop, shrink_labels, to_network
+from hypothesis import given
+from hypothesis import strategies as st
+
+
+def test_network_input_is_bgr_minus_the_mean():
+    image = np.array([[[10, 20, 30]]], np.uint8)  # one RGB pixel
+    np.testing.assert_allclose(to_network(image)[:, 0, 0], [30 - 104.008, 20 - 116.669, 10 - 122.675])
+
+
+@pytest.mark.parametrize(("side", "aligned"), [(1, 1), (2, 33), (33, 33), (321, 321), (375, 385), (500, 513)])
+def test_aligned_sizes_are_32k_minus_31(side, aligned):
+    assert aligned_size(side) == aligned
+
+
+def test_padding_is_at_the_bottom_and_right_with_the_mean():
+    blob = np.ones((3, 2, 3), np.float32)
+    padded = pad_bottom_right(blob, 4, 4)
+    np.testing.assert_array_equal(padded[0], [[1, 1, 1, 0], [1, 1, 1, 0], [0, 0, 0, 0], [0, 0, 0, 0]])
+
+
+def test_labels_are_picked_at_every_eighth_pixel():
+    labels = np.arange(33 * 33).reshape(33, 33) % 251
+    shrunk = shrink_labels(labels.astype(np.uint8))
+    assert shrunk.shape == (5, 5)
+    assert shrunk[1, 2] == labels[8, 16]
+    assert shrunk[-1, -1] == labels[32, 32]
+
+
+@given(st.integers(1, 80), st.integers(1, 80), st.integers(0, 2**32 - 1))
+def test_crop_keeps_pixels_and_labels_together(height, width, seed):
+    rng = np.random.default_rng(seed)
+    image = rng.integers(0, 256, (height, width, 3), dtype=np.uint8)
+    labels = image[..., 0] // 13  # so that the label can be told from the pixel
+    blob, crop = random_crop(image, labels, 65, rng)
+    assert blob.shape == (3, 65, 65)
+    assert crop.shape == (65, 65)
+    inside = crop != 255
+    assert inside.sum() == min(height, 65) * min(width, 65)
+    assert not inside[min(height, 65) :].any()
+    assert not blob[:, ~inside].any()
+    red = np.rint(blob[2] + MEAN_BGR[2]).astype(np.uint8)
+    np.testing.assert_array_equal(red[inside] // 13, crop[inside])
+
+
+def test_half_of_the_crops_are_mirrored():
+    image = np.zeros((33, 33, 3), np.uint8)
+    labels = np.zeros((33, 33), np.uint8)
+    labels[:, :5] = 1
+    rng = np.random.default_rng(0)
+    left = sum(int(random_crop(image, labels, 33, rng)[1][0, 0]) for _ in range(400))
+    assert 150 < left < 250

@@ -1,0 +1,41 @@
+import pytest
+
+torch = pytest.importorskip("torch", reason="needs the extra 'train'")
+
+from atrous.network.deeplab import DeepLab  # noqa: E402
+from atrous.training.optimiser import make_optimizer, parameter_groups, poly_rate, set_rate  # noqa: E402
+from atrous.training.recipe import RECIPES, Recipe  # noqa: E402
+
+
+def test_poly_rate():
+    recipe = Recipe(learning_rate=1e-3, power=0.9, iterations=10)
+    rates = [poly_rate(step, recipe) for step in range(10)]
+    assert rates[0] == 1e-3
+    assert rates[5] == pytest.approx(1e-3 * 0.5**0.9)
+    assert rates == sorted(rates, reverse=True)
+    assert rates[-1] > 0
+
+
+def test_the_papers_multipliers():
+    with torch.device("meta"):
+        net = DeepLab()
+    groups = {g["name"]: (g["multiplier"], g["weight_decay"]) for g in parameter_groups(net, RECIPES["paper"])}
+    assert len(groups) == 32
+    assert groups["conv1_1.weight"] == (1, 5e-4)
+    assert groups["conv1_1.bias"] == (2, 0)
+    assert groups["fc7.weight"] == (1, 5e-4)
+    assert groups["fc8.weight"] == (10, 5e-4)
+    assert groups["fc8.bias"] == (20, 0)
+
+
+def test_frozen_layers_have_no_rate():
+    with torch.device("meta"):
+        net = DeepLab()
+    recipe = RECIPES["cpu"]
+    net.freeze_through(recipe.frozen)
+    optimizer = make_optimizer(net, recipe)
+    set_rate(optimizer, 1e-4)
+    rates = {g["name"]: g["lr"] for g in optimizer.param_groups}
+    assert "conv3_3.weight" not in rates
+    assert rates["conv4_1.weight"] == pytest.approx(1e-4)
+    assert rates["fc6.weight"] == pytest.approx(5e-4)
