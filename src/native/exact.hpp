@@ -42,9 +42,10 @@ class BruteForce::Run final : public Filtering {
         std::copy(rows, rows + filter_.points_ * width_, rows_.data());
     }
 
-    void read(std::int64_t begin, std::int64_t end, float* out) const override {
+    const float* read(std::int64_t begin, std::int64_t end, float* scratch) const override {
         filter_.loops_.brute_force(filter_.dimensions_, filter_.features_.data(), filter_.points_, begin, end,
-                                   rows_.data(), out, width_);
+                                   rows_.data(), scratch, width_);
+        return scratch;
     }
 
   private:

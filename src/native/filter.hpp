@@ -28,8 +28,8 @@ class Filtering {
     // Takes in the rows of all pixels; they may be overwritten afterwards.
     virtual void take(Team& team, const float* rows) = 0;
 
-    // The filtered rows of the pixels [begin, end).
-    virtual void read(std::int64_t begin, std::int64_t end, float* out) const = 0;
+    // The filtered rows of the pixels [begin, end): in `scratch`, or where they lie already.
+    virtual const float* read(std::int64_t begin, std::int64_t end, float* scratch) const = 0;
 };
 
 // A Gaussian kernel matrix K over the pixels, or an approximation of it, ready to multiply.

@@ -25,10 +25,12 @@ class GridGaussian final : public Filter {
             points_ *= shape_[axis];
             const double reach = std::ceil(sigmas[axis] * std::sqrt(2.0 * std::log(33554432.0)));  // 2^-25
             const auto last = static_cast<double>(shape_[axis] - 1);
-            std::vector<float> taps(static_cast<std::size_t>(std::min(reach, last)) + 1);
-            for (std::size_t t = 0; t < taps.size(); ++t) {
+            const auto radius = static_cast<std::size_t>(std::min(reach, last));
+            std::vector<float> taps(2 * (radius + kTogether) + 1, 0.0f);
+            for (std::size_t t = 0; t <= radius; ++t) {
                 const double z = static_cast<double>(t) / sigmas[axis];
-                taps[t] = static_cast<float>(std::exp(-0.5 * z * z));
+                const auto tap = static_cast<float>(std::exp(-0.5 * z * z));
+                taps[radius + kTogether - t] = taps[radius + kTogether + t] = tap;
             }
             taps_.push_back(std::move(taps));
         }
@@ -46,58 +48,42 @@ class GridGaussian final : public Filter {
     const InnerLoops& loops_;
 };
 
-// Convolves along every axis but the first when it takes the rows in, along the first when it is read.
+// Convolves along one axis after the other, from the last, whose rows lie together, to the first.
 class GridGaussian::Run final : public Filtering {
   public:
     Run(const GridGaussian& filter, std::int64_t width) : filter_(filter), width_(width) {
         const auto size = static_cast<std::size_t>(filter.points_ * width);
         done_ = Buffer<float>(size);
-        if (filter.shape_.size() > 2) spare_ = Buffer<float>(size);
+        if (filter.shape_.size() > 1) spare_ = Buffer<float>(size);
     }
 
     void take(Team& team, const float* rows) override {
-        const auto& shape = filter_.shape_;
-        if (shape.size() == 1) {
-            team.for_ranges(filter_.points_ * width_, 1 << 14, [&](std::int64_t begin, std::int64_t end) {
-                std::copy(rows + begin, rows + end, done_.data() + begin);
-            });
-            return;
-        }
         std::int64_t inner = width_;
-        for (std::size_t axis = shape.size() - 1; axis > 0; --axis) {
-            const bool last = axis == 1;
-            float* out = last || (axis & 1) != 0 ? done_.data() : spare_.data();
-            const std::int64_t line = shape[axis] * inner;
-            team.for_ranges(filter_.points_ * width_ / line, 1, [&](std::int64_t begin, std::int64_t end) {
-                for (std::int64_t l = begin; l < end; ++l)
-                    along(axis, inner, rows + l * line, out + l * line);
+        for (std::size_t axis = filter_.shape_.size(); axis-- > 0;) {
+            const std::int64_t length = filter_.shape_[axis], line = length * inner;
+            const std::int64_t lines = filter_.points_ * width_ / line;
+            const std::int64_t grain =
+                std::clamp<std::int64_t>(kRowsAtATime / inner, kTogether, kRowsAtATime);
+            const std::int64_t pieces = (length + grain - 1) / grain;
+            const auto& taps = filter_.taps_[axis];
+            const auto middle = static_cast<std::int64_t>(taps.size() / 2);
+            float* out = axis % 2 == 0 ? done_.data() : spare_.data();
+            team.for_ranges(lines * pieces, 1, [&](std::int64_t begin, std::int64_t) {
+                const std::int64_t at = begin / pieces * line, first = begin % pieces * grain;
+                filter_.loops_.convolve(rows + at, length, inner, first, std::min(length, first + grain),
+                                        taps.data() + middle, middle - kTogether, out + at);
             });
             rows = out;
             inner = line;
         }
     }
 
-    void read(std::int64_t begin, std::int64_t end, float* out) const override {
-        const std::int64_t line = filter_.points_ / filter_.shape_[0];
-        for (std::int64_t p = begin; p < end;) {
-            const std::int64_t i = p / line, first = p % line;
-            const std::int64_t run = std::min(end - p, line - first);
-            filter_.loops_.convolve(done_.data(), filter_.shape_[0], line * width_, i, i + 1, first * width_,
-                                    run * width_, filter_.taps_[0].data(), radius(0), out);
-            out += run * width_;
-            p += run;
-        }
+    const float* read(std::int64_t begin, std::int64_t, float*) const override {
+        return done_.data() + begin * width_;
     }
 
   private:
-    std::int64_t radius(std::size_t axis) const {
-        return static_cast<std::int64_t>(filter_.taps_[axis].size()) - 1;
-    }
-
-    void along(std::size_t axis, std::int64_t inner, const float* in, float* out) const {
-        filter_.loops_.convolve(in, filter_.shape_[axis], inner, 0, filter_.shape_[axis], 0, inner,
-                                filter_.taps_[axis].data(), radius(axis), out);
-    }
+    static constexpr std::int64_t kRowsAtATime = 1 << 14;  // floats of them, enough to be worth a turn
 
     const GridGaussian& filter_;
     std::int64_t width_;

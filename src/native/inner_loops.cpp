@@ -22,6 +22,7 @@ using std::uint64_t;
 
 using atrous::kMaxDimensions;
 using atrous::kSimplexBlock;
+using atrous::kTogether;
 using atrous::LatticeGeometry;
 
 // To the nearest integer, for magnitudes under 2^22: no instruction set lacks an addition.
@@ -214,20 +215,32 @@ void slice(int64_t pixels, int count, const uint32_t* indices, const float* weig
     });
 }
 
-void convolve(const float* rows, int64_t length, int64_t inner, int64_t begin, int64_t end, int64_t first,
-              int64_t columns, const float* taps, int64_t radius, float* out) {
-    for (int64_t i = begin; i < end; ++i) {
-        const int64_t from = i < radius ? -i : -radius;
-        const int64_t to = length - 1 - i < radius ? length - 1 - i : radius;
-        const float* centre = rows + i * inner + first;
-        for_columns(columns, [&](auto fixed, int64_t column) {
-            using R = Row<decltype(fixed)::count>;
-            R sum = R::zero();
-            for (int64_t t = from; t <= to; ++t)
-                sum.add_scaled(R::load(centre + t * inner + column), taps[t < 0 ? -t : t]);
-            sum.store(out + (i - begin) * columns + column);
-        });
-    }
+// The convolution of Together neighbouring positions: each row read serves all of them.
+template <int Together>
+void convolve_group(const float* rows, int64_t length, int64_t inner, int64_t i, const float* taps,
+                    int64_t radius, float* out) {
+    const int64_t from = i < radius ? 0 : i - radius;
+    const int64_t last = i + Together - 1 + radius;
+    const int64_t to = last < length ? last : length - 1;
+    for_columns(inner, [&](auto columns, int64_t first) {
+        using R = Row<decltype(columns)::count>;
+        R sum[Together];
+        ATROUS_UNROLL for (int g = 0; g < Together; ++g) sum[g] = R::zero();
+        for (int64_t s = from; s <= to; ++s) {
+            const R row = R::load(rows + s * inner + first);
+            const float* tap = taps + (s - i);
+            ATROUS_UNROLL for (int g = 0; g < Together; ++g) sum[g].add_scaled(row, tap[-g]);
+        }
+        ATROUS_UNROLL for (int g = 0; g < Together; ++g) sum[g].store(out + (i + g) * inner + first);
+    });
+}
+
+void convolve(const float* rows, int64_t length, int64_t inner, int64_t begin, int64_t end, const float* taps,
+              int64_t radius, float* out) {
+    int64_t i = begin;
+    for (; i + kTogether <= end; i += kTogether)
+        convolve_group<kTogether>(rows, length, inner, i, taps, radius, out);
+    for (; i < end; ++i) convolve_group<1>(rows, length, inner, i, taps, radius, out);
 }
 
 void brute_force(int dimensions, const float* features, int64_t points, int64_t begin, int64_t end,
@@ -323,34 +336,48 @@ void add_product(int64_t count, const float* factors, const float* gains, const 
 }
 
 template <int Lanes>
-ATROUS_INLINE void softmax_row(float* score, float* probability, int64_t width) {
-    float top[Lanes], sum[Lanes];
-    for (int l = 0; l < Lanes; ++l) top[l] = score[l];
-    for (int64_t c = Lanes; c < width; c += Lanes)
-        for (int l = 0; l < Lanes; ++l) top[l] = score[c + l] > top[l] ? score[c + l] : top[l];
-    for (int half = Lanes / 2; half > 0; half /= 2)
-        for (int l = 0; l < half; ++l) top[l] = top[l + half] > top[l] ? top[l + half] : top[l];
+ATROUS_INLINE Pack<Lanes> load(const float* from) {
+    Pack<Lanes> pack;
+    std::memcpy(&pack, from, sizeof pack);
+    return pack;
+}
 
-    for (int l = 0; l < Lanes; ++l) sum[l] = 0.0f;
-    for (int64_t c = 0; c < width; c += Lanes)
-        for (int l = 0; l < Lanes; ++l) {
-            score[c + l] = exp_of_negative(score[c + l] - top[0]);
-            sum[l] += score[c + l];
-        }
+// Folds the lanes of `values` in halves, so that the order of a sum is the same wherever it is taken.
+template <int Lanes, class Fold>
+ATROUS_INLINE float fold(float* values, const Fold& with) {
     for (int half = Lanes / 2; half > 0; half /= 2)
-        for (int l = 0; l < half; ++l) sum[l] += sum[l + half];
+        for (int l = 0; l < half; ++l) values[l] = with(values[l], values[l + half]);
+    return values[0];
+}
 
-    const float inverse = 1.0f / sum[0];
-    for (int64_t c = 0; c < width; ++c) probability[c] = score[c] * inverse;
+template <int Lanes>
+void softmax_rows(int64_t count, float* scores, float* probabilities, int64_t width) {
+    float lanes[Lanes];
+    for (int64_t p = 0; p < count; ++p) {
+        float* row = scores + p * width;
+        for (int l = 0; l < Lanes; ++l) lanes[l] = row[l];
+        for (int64_t c = Lanes; c < width; c += Lanes)
+            for (int l = 0; l < Lanes; ++l) lanes[l] = row[c + l] > lanes[l] ? row[c + l] : lanes[l];
+        const float top = fold<Lanes>(lanes, [](float a, float b) { return b > a ? b : a; });
+        for (int64_t c = 0; c < width; ++c) row[c] -= top;
+    }
+    for (int64_t e = 0; e < count * width; ++e) scores[e] = exp_of_negative(scores[e]);
+    for (int64_t p = 0; p < count; ++p) {
+        const float* row = scores + p * width;
+        Pack<Lanes> sum = load<Lanes>(row);
+        for (int64_t c = Lanes; c < width; c += Lanes) sum += load<Lanes>(row + c);
+        std::memcpy(lanes, &sum, sizeof lanes);
+        const float inverse = 1.0f / fold<Lanes>(lanes, [](float a, float b) { return a + b; });
+        float* to = probabilities + p * width;
+        for (int64_t c = 0; c < width; ++c) to[c] = row[c] * inverse;
+    }
 }
 
 void softmax(int64_t count, float* scores, float* probabilities, int64_t width) {
-    for (int64_t p = 0; p < count; ++p) {
-        if (width == 4)
-            softmax_row<4>(scores + p * width, probabilities + p * width, width);
-        else
-            softmax_row<8>(scores + p * width, probabilities + p * width, width);
-    }
+    if (width == 4)
+        softmax_rows<4>(count, scores, probabilities, width);
+    else
+        softmax_rows<8>(count, scores, probabilities, width);
 }
 
 }  // namespace

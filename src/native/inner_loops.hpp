@@ -10,6 +10,7 @@ namespace atrous {
 
 constexpr int kMaxDimensions = 16;
 constexpr int kSimplexBlock = 32;
+constexpr int kTogether = 4;
 
 // What the search for the simplex around a point needs to know of a lattice.
 struct LatticeGeometry {
@@ -45,11 +46,11 @@ struct InnerLoops {
     void (*slice)(std::int64_t pixels, int count, const std::uint32_t* indices, const float* weights,
                   float scale, const float* rows, float* out, std::int64_t width);
 
-    // Symmetric convolution along an axis of `length` positions, `inner` floats apart, for the positions
-    // [begin, end), zero outside: out[i - begin, c] = sum over t of taps[|t|] * rows[i + t, first + c]
+    // Convolution along an axis of `length` rows of `inner` floats, for the rows [begin, end), zero outside:
+    // out[i] = sum over t of taps[t] * rows[i + t]. taps points at the middle of the taps for -radius to
+    // radius, which kTogether zeros precede and follow.
     void (*convolve)(const float* rows, std::int64_t length, std::int64_t inner, std::int64_t begin,
-                     std::int64_t end, std::int64_t first, std::int64_t columns, const float* taps,
-                     std::int64_t radius, float* out);
+                     std::int64_t end, const float* taps, std::int64_t radius, float* out);
 
     // out[p] = sum over all points j of exp(-|f_p - f_j|^2 / 2) * rows[j] for p in [begin, end)
     void (*brute_force)(int dimensions, const float* features, std::int64_t points, std::int64_t begin,

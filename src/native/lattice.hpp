@@ -254,11 +254,12 @@ class Lattice::Run final : public Filtering {
         }
     }
 
-    void read(std::int64_t begin, std::int64_t end, float* out) const override {
+    const float* read(std::int64_t begin, std::int64_t end, float* scratch) const override {
         const std::int64_t corner = begin * lattice_.corners_;
         lattice_.loops_.slice(end - begin, lattice_.corners_, lattice_.corner_vertex_.data() + corner,
-                              lattice_.corner_weight_.data() + corner, lattice_.scale_, values_.data(), out,
-                              width_);
+                              lattice_.corner_weight_.data() + corner, lattice_.scale_, values_.data(),
+                              scratch, width_);
+        return scratch;
     }
 
   private:

@@ -77,17 +77,16 @@ class MeanField {
             team.for_ranges(points_, chunk, [&](std::int64_t begin, std::int64_t end) {
                 const std::int64_t count = end - begin;
                 Buffer<float> scores(static_cast<std::size_t>(chunk * width_));
-                Buffer<float> message(static_cast<std::size_t>(chunk * width_));
+                Buffer<float> scratch(static_cast<std::size_t>(chunk * width_));
                 std::copy_n(unary.data() + begin * width_, count * width_, scores.data());
                 for (std::size_t t = 0; t < terms_.size(); ++t) {
                     const float* after = terms_[t].after.data() + begin;
                     const float* gains = terms_[t].gains.data();
-                    filterings[t]->read(begin, end, message.data());
+                    const float* message = filterings[t]->read(begin, end, scratch.data());
                     if (matrix_[t])
-                        loops_.add_product(count, after, gains, message.data(), labels_, scores.data(),
-                                           width_);
+                        loops_.add_product(count, after, gains, message, labels_, scores.data(), width_);
                     else
-                        loops_.add(count, after, gains, message.data(), scores.data(), width_);
+                        loops_.add(count, after, gains, message, scores.data(), width_);
                 }
                 loops_.softmax(count, scores.data(), probabilities_.data() + begin * width_, width_);
             });
@@ -138,8 +137,8 @@ inline void apply(Team& team, const Filter& filter, const float* planes, std::in
     const auto filtering = filter.start(width);
     filtering->take(team, rows.data());
     team.for_ranges(points, chunk, [&](std::int64_t begin, std::int64_t end) {
-        Buffer<float> filtered(static_cast<std::size_t>(chunk * width));
-        filtering->read(begin, end, filtered.data());
+        Buffer<float> scratch(static_cast<std::size_t>(chunk * width));
+        const float* filtered = filtering->read(begin, end, scratch.data());
         for (std::int64_t p = begin; p < end; ++p)
             for (std::int64_t c = 0; c < labels; ++c)
                 out[c * points + p] = filtered[static_cast<std::size_t>((p - begin) * width + c)];
