@@ -137,17 +137,19 @@ NB_MODULE(_native, m) {
                          const auto* lattice = dynamic_cast<const atrous::Lattice*>(&filter);
                          return lattice == nullptr ? std::nullopt : std::optional(lattice->vertices());
                      })
-        .def("apply", &apply, "values"_a, "out"_a, "threads"_a);
-    m.def("lattice", &lattice, "features"_a, "threads"_a);
-    m.def("brute_force", &brute_force, "features"_a);
+        .def("apply", &apply, "values"_a.noconvert(), "out"_a.noconvert(), "threads"_a);
+    m.def("lattice", &lattice, "features"_a.noconvert(), "threads"_a);
+    m.def("brute_force", &brute_force, "features"_a.noconvert());
     m.def("grid_gaussian", &grid_gaussian, "shape"_a, "sigmas"_a);
 
     nb::class_<Model>(m, "Model", "A fully connected CRF over a number of points.")
         .def(nb::init<std::int64_t>(), "points"_a)
-        .def("add", &Model::add, "filter"_a, "before"_a.none(), "after"_a, "gains"_a.none())
-        .def("probabilities", &Model::probabilities, "unary"_a, "energies"_a, "iterations"_a, "threads"_a,
-             "out"_a)
-        .def("labels", &Model::labels, "unary"_a, "energies"_a, "iterations"_a, "threads"_a, "out"_a);
+        .def("add", &Model::add, "filter"_a, "before"_a.noconvert().none(), "after"_a.noconvert(),
+             "gains"_a.noconvert().none())
+        .def("probabilities", &Model::probabilities, "unary"_a.noconvert(), "energies"_a, "iterations"_a,
+             "threads"_a, "out"_a.noconvert())
+        .def("labels", &Model::labels, "unary"_a.noconvert(), "energies"_a, "iterations"_a, "threads"_a,
+             "out"_a.noconvert());
 
     m.def("instruction_set", [] { return atrous::inner_loops().name; });
     m.def("choose_instruction_set", &atrous::choose_instruction_set, "name"_a);

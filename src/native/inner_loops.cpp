@@ -145,15 +145,17 @@ void simplex(const LatticeGeometry& lattice, const float* features, int64_t poin
             difference.at[i][p] = (elevated.at[i][p] - cell.at[i][p] * side) * inverse;
         }
 
-    float previous[kSimplexBlock] = {};
+    float first[kSimplexBlock], previous[kSimplexBlock] = {};
     for (int k = 0; k <= d; ++k)
         for (int p = 0; p < kSimplexBlock; ++p) {
             float sorted = 0.0f;
             for (int i = 0; i <= d; ++i) sorted += rank[i][p] == d - k ? difference.at[i][p] : 0.0f;
-            weights[k * kSimplexBlock + p] = sorted - previous[p];
+            weights[k * kSimplexBlock + p] = sorted > previous[p] ? sorted - previous[p] : 0.0f;
             previous[p] = sorted;
+            if (k == 0) first[p] = sorted;
         }
-    for (int p = 0; p < kSimplexBlock; ++p) weights[p] += 1.0f - previous[p];
+    for (int p = 0; p < kSimplexBlock; ++p)
+        weights[p] = first[p] + 1.0f > previous[p] ? first[p] + 1.0f - previous[p] : 0.0f;
 
     // From one vertex of a simplex to the next, the remainder grows by 1, and the coordinate of the
     // next lower rank falls back by one cell.

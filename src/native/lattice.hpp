@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <limits>
 #include <memory>
+#include <random>
 #include <stdexcept>
 #include <vector>
 
@@ -22,9 +23,10 @@ namespace atrous {
 // the d + 1 axes, the points read the result back (slice).
 //
 // A vertex has d + 1 coordinates that all leave the same remainder r modulo d + 1, so it is named by the
-// cell numbers floor(x_i / (d + 1)) and r. These are packed into 64 bits in a mixed radix: names never
-// collide, and the name of a neighbour is the name plus a constant that depends on the axis only (and on
-// whether r wraps around).
+// cell numbers floor(x_i / (d + 1)) and r: name = r + sum over i of stride_i * cell_i, 64 bits. The name of a
+// neighbour is the name plus a constant that depends on the axis only (and on whether r wraps around).
+// Where the ranges of the cells allow, the strides make a mixed radix, and names never collide; otherwise
+// (many dimensions) they are random, and a million vertices share a name with a chance of 1e-6.
 class Lattice final : public Filter {
   public:
     // features: `dimensions` rows of `points` floats, already divided by the standard deviations.
@@ -78,12 +80,15 @@ class Lattice final : public Filter {
             // Beyond, float32 coordinates cannot tell the corners of a simplex apart.
             if (!(std::max(-lowest, highest) < 100000.0f))
                 throw std::overflow_error("features too large for the lattice");
-            // A simplex reaches one cell further than the rounding, a neighbour another one.
-            geometry_.origin[i] = static_cast<std::int32_t>(std::floor(lowest)) - 4;
-            const double cells = std::ceil(highest) - std::floor(lowest) + 9;
+            // The rounding may be corrected by one cell, a simplex reaches another one back, a neighbour of
+            // its corners another one.
+            geometry_.origin[i] = static_cast<std::int32_t>(std::floor(lowest)) - 3;
             geometry_.stride[i] = static_cast<std::uint64_t>(names);
-            names *= cells;
-            if (names > 4e18) throw std::overflow_error("features span too many cells of the lattice");
+            names = std::min(names * (std::ceil(highest) - std::floor(lowest) + 6), 4e18);
+        }
+        if (names == 4e18) {
+            std::mt19937_64 random;
+            for (int i = 0; i < d; ++i) geometry_.stride[i] = (random() | 1) * kRemainders;
         }
         geometry_.stride[d] = 0;
     }

@@ -29,7 +29,7 @@ _MOST_THREADS = 1024
 class DenseCRF:
     """A fully connected CRF over the pixels of an image, or over points with any features.
 
-    The energy is ``sum_i -log p_i(x_i) + sum_ij mu(x_i, x_j) k(i, j)`` with kernels k that are sums of Gaussians
+    The energy is ``sum_i -log p_i(x_i) + sum_ij mu(x_i, x_j) k(i, j)`` with k a sum of Gaussian kernels
     (Chen et al. 2015, section 4; Kraehenbuehl and Koltun 2011). Mean field approximates its marginals Q:
     ``Q <- softmax(-unary)``, then `iterations` times
     ``Q <- softmax(-unary + sum_k weight_k * normalized(K_k Q))``.
@@ -159,7 +159,11 @@ class DenseCRF:
 
 def check_iterations(iterations: int) -> int:
     """Return the number of steps, or raise InputError."""
-    if not isinstance(iterations, (int, np.integer)) or isinstance(iterations, bool) or not 0 <= iterations < 2**31:
+    if (
+        not isinstance(iterations, (int, np.integer))
+        or isinstance(iterations, bool)
+        or not 0 <= iterations < 2**31
+    ):
         raise InputError(f"iterations: expected an integer, 0 or more, got {iterations!r}")
     return int(iterations)
 
@@ -168,13 +172,21 @@ def _check_threads(threads: int | None) -> int:
     if threads is None:
         affinity = getattr(os, "sched_getaffinity", None)
         return min(len(affinity(0)) if affinity else os.cpu_count() or 1, _MOST_THREADS)
-    if not isinstance(threads, (int, np.integer)) or isinstance(threads, bool) or not 1 <= threads <= _MOST_THREADS:
+    if (
+        not isinstance(threads, (int, np.integer))
+        or isinstance(threads, bool)
+        or not 1 <= threads <= _MOST_THREADS
+    ):
         raise InputError(f"threads: expected an integer from 1 to {_MOST_THREADS}, or None, got {threads!r}")
     return int(threads)
 
 
 def _build_filter(
-    kernel: Kernel, image: NDArray[np.uint8] | None, shape: tuple[int, ...], filtering: Filtering, threads: int
+    kernel: Kernel,
+    image: NDArray[np.uint8] | None,
+    shape: tuple[int, ...],
+    filtering: Filtering,
+    threads: int,
 ) -> _native.Filter:
     if isinstance(kernel, Spatial):
         if len(shape) != 2:

@@ -55,7 +55,9 @@ def exact(
     check_normalization(normalization)
     array, shape = check_variables(image, kernels)
     if np.prod(shape) > _MOST_POINTS:
-        raise InputError(f"image: expected at most {_MOST_POINTS} pixels, got {shape}; use DenseCRF or a crop")
+        raise InputError(
+            f"image: expected at most {_MOST_POINTS} pixels, got {shape}; use DenseCRF or a crop"
+        )
     planes, are_energies = check_unary(probabilities, energies, shape, np.float64)
     labels = planes.shape[0]
     unary = planes if are_energies else -np.log(np.maximum(planes, np.finfo(np.float32).tiny))

@@ -1,9 +1,8 @@
 """The Gaussian kernels of a fully connected CRF, as small descriptions."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Any, Literal, TypeAlias, TypeGuard, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -25,7 +24,9 @@ def check_normalization(normalization: object) -> None:
         )
 
 
-def check_compatibility(compatibility: ArrayLike | None, labels: int | None = None) -> NDArray[np.float64] | None:
+def check_compatibility(
+    compatibility: ArrayLike | None, labels: int | None = None
+) -> NDArray[np.float64] | None:
     """Return a compatibility as an array, (C,) or (C, C), or None for Potts.
 
     Raises InputError for other shapes, for values that are not finite, and where `labels` differs from C.
@@ -44,7 +45,9 @@ def check_compatibility(compatibility: ArrayLike | None, labels: int | None = No
             f"compatibility: expected shape (C,) or (C, C), got {array.shape}; give one entry a label"
         )
     if not np.all(np.abs(array) <= LARGEST_WEIGHT):
-        raise InputError(f"compatibility: expected finite costs up to {LARGEST_WEIGHT:g}, got {array.tolist()}")
+        raise InputError(
+            f"compatibility: expected finite costs up to {LARGEST_WEIGHT:g}, got {array.tolist()}"
+        )
     if labels is not None and array.shape[0] != labels:
         raise InputError(
             f"compatibility: expected one entry for each of the {labels} labels, got shape {array.shape}"
@@ -57,15 +60,17 @@ def _check_weight(weight: object) -> None:
         raise InputError(f"weight: expected a finite number up to {LARGEST_WEIGHT:g}, got {weight!r}")
 
 
-def _is_number(value: Any) -> bool:
+def _is_number(value: object) -> TypeGuard[float]:
     return isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
 
 
 def _sigmas(name: str, value: object, count: int) -> tuple[float, ...]:
-    values = tuple(value) if isinstance(value, (Sequence, np.ndarray)) and not isinstance(value, str) else (value,)
+    values = (
+        tuple(value) if isinstance(value, (Sequence, np.ndarray)) and not isinstance(value, str) else (value,)
+    )
     if len(values) == 1:
         values *= count
-    if len(values) != count or not all(_is_number(v) and math.isfinite(v) and v > 0 for v in values):
+    if len(values) != count or not all(_is_number(v) and 1e-30 <= v <= 1e30 for v in values):
         raise InputError(
             f"{name}: expected a positive number or {count} of them (standard deviations), got {value!r}"
         )
@@ -177,8 +182,8 @@ class Gaussian:
     Parameters
     ----------
     features : (..., d) array_like of float
-        Already divided by their standard deviations. The leading shape is that of the variables: (H, W) for an
-        image, (D, H, W) for a volume, (N,) for a signal.
+        Already divided by their standard deviations. The leading shape is that of the variables: (H, W) for
+        an image, (D, H, W) for a volume, (N,) for a signal.
     weight : float
         Times the kernel.
     compatibility, normalization
@@ -209,11 +214,11 @@ class Gaussian:
                 raise TypeError
         except (TypeError, ValueError):
             raise InputError(
-                "features: expected an array (..., d) of numbers, already divided by their standard deviations"
+                "features: expected an array (..., d) of numbers, divided by their standard deviations"
             ) from None
         if array.ndim < 2 or array.size == 0:
             raise InputError(
-                f"features: expected shape (..., d) with at least one point and one feature, got {array.shape}"
+                f"features: expected shape (..., d) with one point and feature at least, got {array.shape}"
             )
         if not np.isfinite(array).all():
             raise InputError("features: expected finite values, got NaN or infinity; remove or replace them")
@@ -257,7 +262,9 @@ def _positions(
     return features
 
 
-def check_variables(image: object, kernels: Sequence[Kernel]) -> tuple[NDArray[np.uint8] | None, tuple[int, ...]]:
+def check_variables(
+    image: object, kernels: Sequence[Kernel]
+) -> tuple[NDArray[np.uint8] | None, tuple[int, ...]]:
     """Return the image as an array and the shape of the variables that image and kernels agree on.
 
     Raises InputError where they disagree or leave it open.
@@ -273,7 +280,9 @@ def check_variables(image: object, kernels: Sequence[Kernel]) -> tuple[NDArray[n
             )
         shapes.insert(0, array.shape[:2])
     if not shapes:
-        raise InputError("image: expected (H, W, 3) uint8, got None; only Gaussian(features) can do without one")
+        raise InputError(
+            "image: expected (H, W, 3) uint8, got None; only Gaussian(features) can do without one"
+        )
     if any(shape != shapes[0] for shape in shapes):
         raise InputError(
             f"features: expected one leading shape for image and kernels, got {', '.join(map(str, shapes))}"

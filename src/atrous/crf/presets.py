@@ -32,15 +32,15 @@ def resolve(kernels: str | Sequence[Kernel]) -> tuple[Kernel, ...]:
     """
     if isinstance(kernels, str):
         if kernels not in PRESETS:
-            raise InputError(f"kernels: expected a preset ({', '.join(PRESETS)}) or a list of kernels, got {kernels!r}")
+            raise InputError(
+                f"kernels: expected a preset ({', '.join(PRESETS)}) or a list of kernels, got {kernels!r}"
+            )
         return PRESETS[kernels]
-    if isinstance(kernels, (Spatial, Bilateral, Gaussian)):
-        return (kernels,)
-    try:
-        given = tuple(kernels)
-    except TypeError:
-        given = (kernels,)
-    for kernel in given:
+    if not isinstance(kernels, Sequence):
+        raise InputError(f"kernels: expected a list of Spatial, Bilateral or Gaussian, got {kernels!r}")
+    given: list[Kernel] = []
+    for kernel in kernels:
         if not isinstance(kernel, (Spatial, Bilateral, Gaussian)):
             raise InputError(f"kernels: expected Spatial, Bilateral or Gaussian, got {kernel!r}")
-    return given
+        given.append(kernel)
+    return tuple(given)

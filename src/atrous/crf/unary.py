@@ -12,7 +12,7 @@ from atrous.errors import InputError
 _LARGEST_PROBABILITY = 1.001
 
 # Beyond, a message would be lost in float32 and sums could overflow.
-_LARGEST_ENERGY = 1e30
+_LARGEST_ENERGY = 1.0001e30
 
 
 def check_unary(
