@@ -54,27 +54,24 @@ class GridGaussian::Run final : public Filtering {
     Run(const GridGaussian& filter, std::int64_t width) : filter_(filter), width_(width) {
         const auto size = static_cast<std::size_t>(filter.points_ * width);
         done_ = Buffer<float>(size);
-        if (filter.shape_.size() > 1) spare_ = Buffer<float>(size);
+        if (filter.shape_.size() > 2) spare_ = Buffer<float>(size);
     }
 
     void take(Team& team, const float* rows) override {
+        std::size_t axis = filter_.shape_.size();
         std::int64_t inner = width_;
-        for (std::size_t axis = filter_.shape_.size(); axis-- > 0;) {
-            const std::int64_t length = filter_.shape_[axis], line = length * inner;
-            const std::int64_t lines = filter_.points_ * width_ / line;
-            const std::int64_t grain =
-                std::clamp<std::int64_t>(kRowsAtATime / inner, kTogether, kRowsAtATime);
-            const std::int64_t pieces = (length + grain - 1) / grain;
-            const auto& taps = filter_.taps_[axis];
-            const auto middle = static_cast<std::int64_t>(taps.size() / 2);
+        if (axis > 1) {
+            axis -= 2;
             float* out = axis % 2 == 0 ? done_.data() : spare_.data();
-            team.for_ranges(lines * pieces, 1, [&](std::int64_t begin, std::int64_t) {
-                const std::int64_t at = begin / pieces * line, first = begin % pieces * grain;
-                filter_.loops_.convolve(rows + at, length, inner, first, std::min(length, first + grain),
-                                        taps.data() + middle, middle - kTogether, out + at);
-            });
+            along_two(team, axis, rows, out);
+            inner *= filter_.shape_[axis] * filter_.shape_[axis + 1];
             rows = out;
-            inner = line;
+        }
+        while (axis-- > 0) {
+            float* out = axis % 2 == 0 ? done_.data() : spare_.data();
+            along(team, axis, inner, rows, out);
+            inner *= filter_.shape_[axis];
+            rows = out;
         }
     }
 
@@ -83,7 +80,60 @@ class GridGaussian::Run final : public Filtering {
     }
 
   private:
-    static constexpr std::int64_t kRowsAtATime = 1 << 14;  // floats of them, enough to be worth a turn
+    void along(Team& team, std::size_t axis, std::int64_t inner, const float* rows, float* out) const {
+        const std::int64_t length = filter_.shape_[axis], line = length * inner;
+        const std::int64_t grain = std::clamp<std::int64_t>((1 << 14) / inner, kTogether, 1 << 14);
+        const std::int64_t pieces = (length + grain - 1) / grain;
+        team.for_ranges(filter_.points_ * width_ / line * pieces, 1, [&](std::int64_t task, std::int64_t) {
+            const std::int64_t at = task / pieces * line, first = task % pieces * grain;
+            convolve(axis, rows + at, length, inner, first, std::min(length, first + grain),
+                     out + at + first * inner, inner);
+        });
+    }
+
+    // Along the last two axes at once, in strips so narrow that what passes between the two convolutions
+    // stays in the second-level cache.
+    void along_two(Team& team, std::size_t axis, const float* rows, float* out) const {
+        const std::int64_t height = filter_.shape_[axis], length = filter_.shape_[axis + 1];
+        const std::int64_t line = length * width_, reach = radius(axis);
+        const std::int64_t strip =
+            std::clamp<std::int64_t>(1024 / width_ / kTogether * kTogether, kTogether, length + kTogether);
+        const std::int64_t strips = (length + strip - 1) / strip;
+        team.for_ranges(
+            filter_.points_ / (height * length) * strips, 1, [&](std::int64_t task, std::int64_t) {
+                const std::int64_t at = task / strips * height * line;
+                const std::int64_t begin = task % strips * strip, end = std::min(length, begin + strip);
+                const std::int64_t inner = (end - begin) * width_;
+                Buffer<float> kept(static_cast<std::size_t>((kBlock + 2 * reach) * inner));
+                std::int64_t first = 0, filled = 0;  // kept holds the image's lines [first, filled)
+                for (std::int64_t y = 0; y < height; y += kBlock) {
+                    const std::int64_t last = std::min(height, y + kBlock);
+                    const std::int64_t from = std::max<std::int64_t>(0, y - reach);
+                    const std::int64_t to = std::min(height, last + reach);
+                    std::copy(kept.data() + (from - first) * inner, kept.data() + (filled - first) * inner,
+                              kept.data());
+                    first = from;
+                    for (; filled < to; ++filled)
+                        convolve(axis + 1, rows + at + filled * line, length, width_, begin, end,
+                                 kept.data() + (filled - first) * inner, width_);
+                    convolve(axis, kept.data(), to - first, inner, y - first, last - first,
+                             out + at + y * line + begin * width_, line);
+                }
+            });
+    }
+
+    std::int64_t radius(std::size_t axis) const {
+        return static_cast<std::int64_t>(filter_.taps_[axis].size() / 2) - kTogether;
+    }
+
+    void convolve(std::size_t axis, const float* rows, std::int64_t length, std::int64_t inner,
+                  std::int64_t begin, std::int64_t end, float* out, std::int64_t stride) const {
+        const auto& taps = filter_.taps_[axis];
+        filter_.loops_.convolve(rows, length, inner, begin, end, taps.data() + taps.size() / 2, radius(axis),
+                                out, stride);
+    }
+
+    static constexpr std::int64_t kBlock = 64;  // lines of a strip that are finished together
 
     const GridGaussian& filter_;
     std::int64_t width_;

@@ -220,7 +220,7 @@ void slice(int64_t pixels, int count, const uint32_t* indices, const float* weig
 // The convolution of Together neighbouring positions: each row read serves all of them.
 template <int Together>
 void convolve_group(const float* rows, int64_t length, int64_t inner, int64_t i, const float* taps,
-                    int64_t radius, float* out) {
+                    int64_t radius, float* out, int64_t stride) {
     const int64_t from = i < radius ? 0 : i - radius;
     const int64_t last = i + Together - 1 + radius;
     const int64_t to = last < length ? last : length - 1;
@@ -233,16 +233,16 @@ void convolve_group(const float* rows, int64_t length, int64_t inner, int64_t i,
             const float* tap = taps + (s - i);
             ATROUS_UNROLL for (int g = 0; g < Together; ++g) sum[g].add_scaled(row, tap[-g]);
         }
-        ATROUS_UNROLL for (int g = 0; g < Together; ++g) sum[g].store(out + (i + g) * inner + first);
+        ATROUS_UNROLL for (int g = 0; g < Together; ++g) sum[g].store(out + g * stride + first);
     });
 }
 
 void convolve(const float* rows, int64_t length, int64_t inner, int64_t begin, int64_t end, const float* taps,
-              int64_t radius, float* out) {
+              int64_t radius, float* out, int64_t stride) {
     int64_t i = begin;
-    for (; i + kTogether <= end; i += kTogether)
-        convolve_group<kTogether>(rows, length, inner, i, taps, radius, out);
-    for (; i < end; ++i) convolve_group<1>(rows, length, inner, i, taps, radius, out);
+    for (; i + kTogether <= end; i += kTogether, out += kTogether * stride)
+        convolve_group<kTogether>(rows, length, inner, i, taps, radius, out, stride);
+    for (; i < end; ++i, out += stride) convolve_group<1>(rows, length, inner, i, taps, radius, out, stride);
 }
 
 void brute_force(int dimensions, const float* features, int64_t points, int64_t begin, int64_t end,

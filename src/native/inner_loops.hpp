@@ -47,10 +47,11 @@ struct InnerLoops {
                   float scale, const float* rows, float* out, std::int64_t width);
 
     // Convolution along an axis of `length` rows of `inner` floats, for the rows [begin, end), zero outside:
-    // out[i] = sum over t of taps[t] * rows[i + t]. taps points at the middle of the taps for -radius to
-    // radius, which kTogether zeros precede and follow.
+    // out row i - begin = sum over t of taps[t] * rows[i + t], rows of `out` being `stride` floats apart.
+    // taps points at the middle of the taps for -radius to radius, which kTogether zeros precede and follow.
     void (*convolve)(const float* rows, std::int64_t length, std::int64_t inner, std::int64_t begin,
-                     std::int64_t end, const float* taps, std::int64_t radius, float* out);
+                     std::int64_t end, const float* taps, std::int64_t radius, float* out,
+                     std::int64_t stride);
 
     // out[p] = sum over all points j of exp(-|f_p - f_j|^2 / 2) * rows[j] for p in [begin, end)
     void (*brute_force)(int dimensions, const float* features, std::int64_t points, std::int64_t begin,

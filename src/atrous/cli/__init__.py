@@ -22,15 +22,15 @@ def _atrous() -> None:
 
 
 def _register() -> None:
+    from .evaluate import evaluate
+    from .export import export
+    from .refine import refine
+    from .segment import segment
     from .train import train
+    from .tune import tune
 
-    app.command()(train)
-    try:
-        from .segment import segment
-
-        app.command()(segment)
-    except ImportError:
-        pass
+    for command in (segment, refine, train, evaluate, tune, export):
+        app.command()(command)
 
 
 _register()

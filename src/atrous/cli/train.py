@@ -2,7 +2,7 @@
 
 import dataclasses
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated, Any
 
 import typer
 
@@ -14,16 +14,16 @@ def train(
     hold_out: Annotated[
         int, typer.Option(help="Images, evenly spaced along the list, left out for tuning the CRF.")
     ] = 0,
-    vgg: Annotated[Optional[Path], typer.Option(help="VGG-16's ImageNet convolutions, safetensors.")] = None,
-    weights: Annotated[Optional[Path], typer.Option(help="Checkpoint to start from instead.")] = None,
+    vgg: Annotated[Path | None, typer.Option(help="VGG-16's ImageNet convolutions, safetensors.")] = None,
+    weights: Annotated[Path | None, typer.Option(help="Checkpoint to start from instead.")] = None,
     recipe: Annotated[str, typer.Option(help="'paper' or 'cpu'.")] = "paper",
-    crop: Annotated[Optional[int], typer.Option(help="Side of the crops, 32 k - 31.")] = None,
-    batch: Annotated[Optional[int], typer.Option(help="Crops in a step.")] = None,
-    iterations: Annotated[Optional[int], typer.Option(help="Steps.")] = None,
-    learning_rate: Annotated[Optional[float], typer.Option(help="Base learning rate.")] = None,
-    seed: Annotated[Optional[int], typer.Option(help="Of everything random.")] = None,
+    crop: Annotated[int | None, typer.Option(help="Side of the crops, 32 k - 31.")] = None,
+    batch: Annotated[int | None, typer.Option(help="Crops in a step.")] = None,
+    iterations: Annotated[int | None, typer.Option(help="Steps.")] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="Base learning rate.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Of everything random.")] = None,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
-    threads: Annotated[Optional[int], typer.Option(help="Threads of a CPU run.")] = None,
+    threads: Annotated[int | None, typer.Option(help="Threads of a CPU run.")] = None,
     workers: Annotated[int, typer.Option(help="Processes that cut crops.")] = 1,
     save_every: Annotated[int, typer.Option(help="Steps between checkpoints.")] = 100,
 ) -> None:
@@ -38,16 +38,14 @@ def train(
 
     if recipe not in RECIPES:
         raise InputError(f"--recipe {recipe}: unknown; expected one of {', '.join(RECIPES)}")
-    overrides = {
+    overrides: dict[str, Any] = {
         "crop": crop,
         "batch": batch,
         "iterations": iterations,
         "learning_rate": learning_rate,
         "seed": seed,
     }
-    settings = dataclasses.replace(
-        RECIPES[recipe], **{k: v for k, v in overrides.items() if v is not None}
-    )
+    settings = dataclasses.replace(RECIPES[recipe], **{k: v for k, v in overrides.items() if v is not None})
     if threads is not None:
         torch.set_num_threads(threads)
     samples = read_list(data, train_list)

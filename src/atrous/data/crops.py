@@ -29,6 +29,12 @@ def pad_bottom_right(blob: NDArray[np.float32], height: int, width: int) -> NDAr
     return np.pad(blob, ((0, 0), (0, max(height - h, 0)), (0, max(width - w, 0))))
 
 
+def network_input(image: Image) -> NDArray[np.float32]:
+    """Turn (H, W, 3) uint8 RGB into a (3, H', W') network input, padded at the bottom and right to 32 k - 31."""
+    h, w, _ = image.shape
+    return pad_bottom_right(to_network(image), aligned_size(h), aligned_size(w))
+
+
 def random_crop(
     image: Image, labels: Labels, size: int, rng: np.random.Generator
 ) -> tuple[NDArray[np.float32], Labels]:

@@ -87,9 +87,7 @@ def read_list(root: str | os.PathLike[str], name: str) -> VocList:
             f"{listing}: expected a text file with one image name per line; "
             f"lists of {root}: {', '.join(_list_names(root)) or 'none found, is it a VOC 2012 folder?'}"
         )
-    labels = next(
-        (d for d in (root / "SegmentationClassAug", root / "SegmentationClass") if d.is_dir()), None
-    )
+    labels = next((d for d in (root / "SegmentationClassAug", root / "SegmentationClass") if d.is_dir()), None)
     if labels is None:
         raise InputError(f"{root}: expected a folder SegmentationClassAug or SegmentationClass in it, got none")
     names = listing.read_text().split()

@@ -64,9 +64,7 @@ class DeepLab(nn.Module):
                 layer = nn.Conv2d(channels, spec.channels, 3, padding=spec.dilation, dilation=spec.dilation)
                 self.add_module(f"{stage}_{i}", layer)
                 channels = spec.channels
-        self.fc6 = nn.Conv2d(
-            channels, row.channels, row.kernel, padding=row.padding, dilation=row.dilation
-        )
+        self.fc6 = nn.Conv2d(channels, row.channels, row.kernel, padding=row.padding, dilation=row.dilation)
         self.fc7 = nn.Conv2d(row.channels, row.channels, 1)
         self.fc8 = nn.Conv2d(row.channels, classes, 1)
 
@@ -88,6 +86,7 @@ class DeepLab(nn.Module):
         return scores
 
     def forward(self, image: Tensor) -> Tensor:
+        """See the class notes."""
         return self.head(self.trunk(image))
 
     def freeze_through(self, stage: str | None) -> None:

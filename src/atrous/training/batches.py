@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader, Dataset
 from ..data.crops import random_crop, shrink_labels
 from ..data.order import TrainingOrder, rarest_class_weights
 from ..data.voc import VOID, Sample, VocList
+from ..errors import InputError
 from .recipe import Recipe
 
 SampleBatch = tuple[Tensor, Tensor]
@@ -18,6 +19,8 @@ SampleBatch = tuple[Tensor, Tensor]
 
 def read_pair(sample: Sample) -> tuple[np.ndarray, np.ndarray]:
     """Read a photo as (H, W, 3) uint8 RGB and its labels as (H, W) uint8 ids."""
+    if sample.label is None:
+        raise InputError(f"{sample.image}: has no labels to train on")
     image = np.asarray(Image.open(sample.image).convert("RGB"))
     labels = np.asarray(Image.open(sample.label))
     return image, labels

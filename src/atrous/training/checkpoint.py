@@ -5,17 +5,17 @@ import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from ..errors import InputError
+from ..network.engine import MODEL, STATE, read_state
 from ..network.weights import read_tensors
 from .recipe import Recipe
 
-MODEL, OPTIMIZER, STATE = "model.safetensors", "optimizer.safetensors", "state.json"
+OPTIMIZER = "optimizer.safetensors"
 
 
 @dataclass(frozen=True)
@@ -42,21 +42,20 @@ class TrainingState:
     versions: dict[str, str]
 
     def to_json(self) -> str:
+        """Return the text of `state.json`."""
         values = {**self.__dict__, "recipe": self.recipe.as_dict()}
         return json.dumps(values, indent=1)
 
     @classmethod
     def read(cls, folder: Path) -> "TrainingState":
-        path = folder / STATE
-        if not path.is_file():
-            raise InputError(f"{folder}: expected a checkpoint folder with {STATE} and {MODEL} in it")
+        """Read a checkpoint folder's state; InputError where there is none."""
+        values = read_state(folder)
+        values["recipe"] = Recipe.from_dict(values["recipe"])
+        values["classes"] = tuple(values["classes"])
         try:
-            values: dict[str, Any] = json.loads(path.read_text())
-            values["recipe"] = Recipe.from_dict(values["recipe"])
-            values["classes"] = tuple(values["classes"])
             return cls(**values)
-        except (ValueError, KeyError, TypeError) as error:
-            raise InputError(f"{path}: not a checkpoint's state ({error})") from None
+        except TypeError as error:
+            raise InputError(f"{folder / STATE}: not the state of a checkpoint ({error})") from None
 
 
 def _optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
@@ -70,9 +69,7 @@ def _optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
     return tensors
 
 
-def save(
-    folder: Path, net: nn.Module, optimizer: torch.optim.Optimizer, state: TrainingState, keep: int = 3
-) -> Path:
+def save(folder: Path, net: nn.Module, optimizer: torch.optim.Optimizer, state: TrainingState, keep: int = 3) -> Path:
     """Write `folder/checkpoint-<step>` and drop all but the newest `keep` of its kind.
 
     The folder is written under a temporary name, synced and renamed.

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from ..data.voc import VOID, VocList
 from ..errors import InputError
 from ..network.deeplab import DeepLab, initialise_head
+from ..network.engine import MODEL
 from ..network.weights import load_vgg_convolutions, read_tensors
 from . import checkpoint
 from .batches import batches
@@ -90,23 +91,24 @@ def train(
     if earlier:
         state = TrainingState.read(earlier[-1])
         _check_same_run(out, state, recipe, samples)
-        net.load_state_dict(read_tensors(earlier[-1] / checkpoint.MODEL))
+        net.load_state_dict(read_tensors(earlier[-1] / MODEL))
         checkpoint.load_optimizer(earlier[-1], optimizer)
         first = state.step
     else:
         first = 0
         if weights is not None:
-            net.load_state_dict(read_tensors(weights / checkpoint.MODEL))
+            net.load_state_dict(read_tensors(weights / MODEL))
         elif vgg is not None:
             load_vgg_convolutions(net, vgg)
             initialise_head(net)
         else:
             raise InputError("nothing to start from: give ImageNet's convolutions (--vgg) or --weights")
-    net.to(device=device, memory_format=torch.channels_last)
+    net.to(device)
+    net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     for optimizer_state in optimizer.state.values():
         for key, value in optimizer_state.items():
             if key != "step":
-                optimizer_state[key] = value.to(device=device, memory_format=torch.preserve_format)
+                optimizer_state[key] = value.to(device)
     net.train()
     console.print(f"{recipe}", highlight=False, soft_wrap=True)
     console.print(f"{len(samples)} images of {samples.name}, from step {first}", highlight=False)
@@ -114,7 +116,7 @@ def train(
     newest = earlier[-1] if earlier else out
     out.mkdir(parents=True, exist_ok=True)
     clock = _Clock(recipe)
-    with _csv_log(out / "log.csv", first) as log:
+    with _CsvLog(out / "log.csv", first) as log:
         source = batches(samples, recipe, first, workers)
         for step, (images, labels) in enumerate(source, start=first):
             # A step's dropout depends on the seed and the step alone, so a resumed run repeats it.
@@ -123,7 +125,7 @@ def train(
             set_rate(optimizer, rate)
             images = images.to(device, memory_format=torch.channels_last, non_blocking=True)
             loss = segmentation_loss(net(images), labels.to(device, non_blocking=True))
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             if recipe.clip_norm is not None:
                 torch.nn.utils.clip_grad_norm_(net.parameters(), recipe.clip_norm)
             optimizer.step()
@@ -136,9 +138,7 @@ def train(
             if (step + 1) % 10 == 0:
                 console.print(progress_line(report, recipe), highlight=False)
             if (step + 1) % save_every == 0 or step + 1 == recipe.iterations:
-                state = TrainingState(
-                    step + 1, recipe, classes, samples.name, samples.sha256, _versions()
-                )
+                state = TrainingState(step + 1, recipe, classes, samples.name, samples.sha256, _versions())
                 newest = checkpoint.save(out, net, optimizer, state)
     return newest
 
@@ -151,7 +151,7 @@ def _check_same_run(out: Path, state: TrainingState, recipe: Recipe, samples: Vo
         raise InputError(f"{out}: was begun with {k}={before[k]!r}, not {now[k]!r}; use another folder to begin anew")
     if state.training_list_sha256 != samples.sha256:
         raise InputError(
-            f"{out}: was begun on other images than those of list {samples.name}; use another folder to begin anew"
+            f"{out}: was begun on other images than list {samples.name} has; use another folder to begin anew"
         )
 
 
@@ -187,7 +187,7 @@ def progress_line(report: Progress, recipe: Recipe) -> str:
     )
 
 
-class _csv_log:
+class _CsvLog:
     """Appends one line a step; lines after the checkpoint that a run resumes from are dropped."""
 
     HEADER = ("step", "loss", "rate", "crops_per_second")
@@ -208,7 +208,7 @@ class _csv_log:
         )
         self.file.flush()
 
-    def __enter__(self) -> "_csv_log":
+    def __enter__(self) -> "_CsvLog":
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -1,0 +1,55 @@
+# make demo   environment, install, masks of the example photos
+# make test   environment, install, the tests (the slow ones: make test-all)
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+
+NATIVE := CMakeLists.txt pyproject.toml $(wildcard src/native/*)
+
+.PHONY: demo test test-all lint format bench clean
+.DEFAULT_GOAL := help
+
+help:
+	@sed -n 's/^# make/make/p' Makefile
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+# What a user gets: the package and its few dependencies, no PyTorch.
+$(VENV)/.installed: $(BIN)/python $(NATIVE)
+	$(PIP) install -q -e . -c constraints-dev.txt
+	@touch $@
+
+$(VENV)/.developer: $(BIN)/python $(NATIVE) constraints-dev.txt
+	$(PIP) install -q -e '.[train,dev]' -c constraints-dev.txt
+	@touch $@ $(VENV)/.installed
+
+demo: $(VENV)/.installed
+	$(BIN)/atrous segment examples --out segmentation --overwrite
+	@echo "masks and overlays: segmentation/"
+
+test: $(VENV)/.developer
+	$(BIN)/python -m pytest -m "not slow"
+
+test-all: $(VENV)/.developer
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.developer
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/clang-format --dry-run --Werror $(wildcard src/native/*.cpp src/native/*.hpp)
+
+format: $(VENV)/.developer
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+	$(BIN)/clang-format -i $(wildcard src/native/*.cpp src/native/*.hpp)
+
+bench: $(VENV)/.developer
+	$(BIN)/python benchmarks/crf.py
+	$(BIN)/python benchmarks/segment.py
+
+clean:
+	rm -rf $(VENV) build segmentation

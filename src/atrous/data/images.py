@@ -1,0 +1,63 @@
+"""Any photo as (H, W, 3) uint8 RGB."""
+
+import os
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+from ..errors import InputError
+from ..palette.decoding import decoded
+
+IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif"})
+
+Photo: TypeAlias = str | os.PathLike[str] | Image.Image | NDArray[np.uint8]
+
+
+def read_image(photo: Photo) -> NDArray[np.uint8]:
+    """Decode a photo.
+
+    Parameters
+    ----------
+    photo : path, PIL image or (H, W, 3) uint8 array
+        The orientation that a camera noted (EXIF) is applied. Grey pictures get three equal channels, 16-bit
+        ones are scaled to 8 bits, CMYK is converted, transparent pixels are laid on white. Of animations the
+        first frame is taken. An array is taken as RGB and returned as it is.
+
+    Returns
+    -------
+    (H, W, 3) uint8
+        Red, green, blue.
+
+    Raises
+    ------
+    InputError
+        If the file is missing, no picture or damaged, or an array has another shape or type.
+    """
+    if isinstance(photo, np.ndarray):
+        if photo.ndim != 3 or photo.shape[2] != 3 or photo.dtype != np.uint8 or photo.size == 0:
+            raise InputError(
+                f"image: expected (H, W, 3) uint8 RGB, got shape {photo.shape} {photo.dtype}; convert it first"
+            )
+        return photo
+    if isinstance(photo, Image.Image):
+        return _rgb(photo, "image")
+    return _rgb(decoded(photo), os.fspath(photo))
+
+
+def _rgb(image: Image.Image, source: str) -> NDArray[np.uint8]:
+    image = ImageOps.exif_transpose(image)
+    if image.mode.startswith("I"):
+        # 16-bit grey; Pillow's own conversion to 8 bits would clip at 255, not scale.
+        grey = np.asarray(image).astype(np.int64)
+        if grey.min() < 0 or grey.max() > 65535:
+            raise InputError(f"{source}: grey values reach {grey.max()}; expected at most 16 bits a pixel")
+        return np.repeat((grey >> 8).astype(np.uint8)[..., None], 3, axis=2)
+    if image.mode == "F":
+        raise InputError(f"{source}: a floating-point picture; save it with 8 or 16 bits a channel")
+    if image.has_transparency_data:
+        rgba = image.convert("RGBA")
+        white = Image.new("RGBA", rgba.size, "white")
+        return np.asarray(Image.alpha_composite(white, rgba).convert("RGB"))
+    return np.asarray(image.convert("RGB"))

@@ -1,0 +1,5 @@
+"""Running an exported network on ONNX Runtime: no PyTorch."""
+
+from .onnx import Engine, OnnxEngine, bundled_model_path
+
+__all__ = ["Engine", "OnnxEngine", "bundled_model_path"]

@@ -1,0 +1,100 @@
+"""The ONNX Runtime engine."""
+
+import os
+from importlib import resources
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..data.crops import network_input
+from ..data.metadata import METADATA_KEY, ModelMetadata
+from ..errors import InputError
+
+BUNDLED = "deeplab-largefov-voc12.onnx"
+
+
+class Engine(Protocol):
+    """What the segmenter asks of a network."""
+
+    @property
+    def metadata(self) -> ModelMetadata:
+        """Classes, palette, CRF parameters."""
+
+    def scores(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """(H, W, 3) uint8 RGB to (C, h, w) scores on the stride-8 grid of the image padded to 32 k - 31."""
+
+
+def bundled_model_path() -> Path:
+    """Return the path of the model that ships with the package.
+
+    Raises
+    ------
+    InputError
+        If this build of the package holds none.
+    """
+    path = Path(str(resources.files("atrous") / "models" / BUNDLED))
+    if not path.is_file():
+        raise InputError(f"{path}: this build of atrous ships no model; give one (--model MODEL.onnx)")
+    return path
+
+
+class OnnxEngine:
+    """Runs a model exported by `atrous export` on the CPU.
+
+    Parameters
+    ----------
+    path : path
+        An ONNX file with atrous' metadata.
+    threads : int, optional
+        Threads of one forward pass; all cores if left out.
+
+    Attributes
+    ----------
+    path : Path
+    metadata : ModelMetadata
+
+    Raises
+    ------
+    InputError
+        If there is no such file, it is no ONNX model, or not one of ours.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], *, threads: int | None = None) -> None:
+        import onnxruntime
+
+        self.path = Path(path)
+        if not self.path.is_file():
+            raise InputError(f"{self.path}: no such file; expected an ONNX model made by atrous export")
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 3
+        if threads is not None:
+            options.intra_op_num_threads = threads
+        try:
+            self._session = onnxruntime.InferenceSession(
+                os.fspath(self.path), options, providers=["CPUExecutionProvider"]
+            )
+        except Exception as error:  # ONNX Runtime has no public base class for its errors
+            reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+            raise InputError(f"{self.path}: not a model that ONNX Runtime can load ({reason})") from None
+        stored = self._session.get_modelmeta().custom_metadata_map
+        if METADATA_KEY not in stored:
+            raise InputError(f"{self.path}: an ONNX model without atrous' metadata; make it with atrous export")
+        self.metadata = ModelMetadata.from_json(stored[METADATA_KEY], str(self.path))
+
+    def scores(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Compute the scores of one photo.
+
+        Parameters
+        ----------
+        image : (H, W, 3) uint8
+            RGB.
+
+        Returns
+        -------
+        (C, h, w) float32
+            On the stride-8 grid of the photo padded at the bottom and right to 32 k - 31 a side.
+        """
+        (scores,) = self._session.run(["scores"], {"image": network_input(image)[None]})
+        return scores[0]

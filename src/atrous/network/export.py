@@ -1,0 +1,135 @@
+"""From a trained network to the one file that the engine runs."""
+
+import logging
+import os
+import tempfile
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import onnx
+import torch
+from numpy.typing import NDArray
+from onnxruntime.quantization import (
+    CalibrationDataReader,
+    CalibrationMethod,
+    QuantFormat,
+    QuantType,
+    quantize_static,
+)
+from onnxruntime.quantization.shape_inference import quant_pre_process
+
+from ..atomic import replacing
+from ..data.crops import network_input
+from ..data.metadata import METADATA_KEY, ModelMetadata
+from .deeplab import DeepLab
+
+OPSET = 18
+
+
+def export_float(net: DeepLab, path: str | os.PathLike[str], metadata: ModelMetadata) -> None:
+    """Write a float32 ONNX file: input "image" (N, 3, H, W), output "scores" (N, C, h, w), any size.
+
+    Parameters
+    ----------
+    net : DeepLab
+        Its dropout is left out.
+    path : path
+        Replaced whole.
+    metadata : ModelMetadata
+        Stored in the file.
+    """
+    dynamic = torch.export.Dim.DYNAMIC
+    with tempfile.TemporaryDirectory() as folder, _Quiet():
+        plain = Path(folder) / "float.onnx"
+        torch.onnx.export(
+            net.eval().cpu(),
+            (torch.zeros(1, 3, 97, 129),),
+            plain,
+            input_names=["image"],
+            output_names=["scores"],
+            dynamic_shapes={"image": {0: dynamic, 2: dynamic, 3: dynamic}},
+            opset_version=OPSET,
+            external_data=False,
+            verbose=False,
+        )
+        _write(onnx.load(plain), path, metadata)
+
+
+def export_int8(
+    net: DeepLab,
+    path: str | os.PathLike[str],
+    metadata: ModelMetadata,
+    calibration: Sequence[NDArray[np.uint8]],
+) -> None:
+    """Write an int8 ONNX file: weights per output channel, activations per tensor, both static.
+
+    Weights take 7 of the 8 bits, so that processors without VNNI instructions, which add two products in
+    16 bits, cannot overflow: the same file gives the same masks everywhere. The last layer stays in
+    float32, as its scores are what the CRF reads.
+
+    Parameters
+    ----------
+    net, path, metadata
+        As in `export_float`.
+    calibration : sequence of (H, W, 3) uint8
+        Photos (RGB) on which the ranges of the activations are observed.
+    """
+    with tempfile.TemporaryDirectory() as folder, _Quiet():
+        plain, ready, quantised = (Path(folder) / f"{n}.onnx" for n in ("float", "ready", "int8"))
+        export_float(net, plain, metadata)
+        quant_pre_process(plain, ready, skip_symbolic_shape=True)
+        last = [node.name for node in onnx.load(ready).graph.node if node.op_type == "Conv"][-1]
+        quantize_static(
+            ready,
+            quantised,
+            _Calibration(calibration),
+            quant_format=QuantFormat.QDQ,
+            op_types_to_quantize=["Conv", "Relu", "MaxPool", "AveragePool"],
+            per_channel=True,
+            reduce_range=True,
+            activation_type=QuantType.QUInt8,
+            weight_type=QuantType.QInt8,
+            nodes_to_exclude=[last],
+            calibrate_method=CalibrationMethod.MinMax,
+        )
+        _write(onnx.load(quantised), path, metadata)
+
+
+class _Calibration(CalibrationDataReader):  # type: ignore[misc]
+    def __init__(self, images: Iterable[NDArray[np.uint8]]) -> None:
+        self.blobs: Iterator[NDArray[np.float32]] = map(network_input, images)
+
+    def get_next(self) -> dict[str, NDArray[np.float32]] | None:
+        blob = next(self.blobs, None)
+        return None if blob is None else {"image": blob[None]}
+
+
+def _write(model: onnx.ModelProto, path: str | os.PathLike[str], metadata: ModelMetadata) -> None:
+    # The exporter's notes on every value name source files of the machine it ran on.
+    for thing in (*model.graph.node, *model.graph.value_info, *model.graph.input, *model.graph.output):
+        del thing.metadata_props[:]
+    del model.graph.metadata_props[:]
+    del model.graph.value_info[:]
+    del model.metadata_props[:]
+    model.producer_name = "atrous"
+    model.graph.doc_string = ""
+    onnx.helper.set_model_props(model, {METADATA_KEY: metadata.to_json()})
+    with replacing(path) as temporary:
+        onnx.save(model, temporary)
+
+
+class _Quiet:
+    """Keeps the exporters' advice to their own developers off the user's screen."""
+
+    def __enter__(self) -> None:
+        self.level = logging.root.level
+        logging.root.setLevel(logging.ERROR)
+        self.warnings = warnings.catch_warnings()
+        self.warnings.__enter__()
+        warnings.simplefilter("ignore")
+
+    def __exit__(self, *_: object) -> None:
+        self.warnings.__exit__(None, None, None)
+        logging.root.setLevel(self.level)

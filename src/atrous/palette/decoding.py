@@ -1,0 +1,41 @@
+"""Opening a picture file, with one line for whatever may be wrong with it."""
+
+import os
+import warnings
+from pathlib import Path
+
+from PIL import Image, UnidentifiedImageError
+
+from atrous.errors import InputError
+
+
+def decoded(path: str | os.PathLike[str]) -> Image.Image:
+    """Open and decode the first picture of a file, pixels as they are stored.
+
+    Raises
+    ------
+    InputError
+        The file is missing, a folder, no picture, damaged, cut short, or larger than Pillow's limit
+        of about 179 million pixels.
+    """
+    path = Path(path)
+    try:
+        with warnings.catch_warnings():
+            # Pillow warns from 89 million pixels on, which cameras reach, and refuses twice as many.
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            with Image.open(path) as image:
+                image.load()
+                return image
+    except UnidentifiedImageError:
+        content = "the file is empty" if path.stat().st_size == 0 else "not a picture in a format known here"
+        raise InputError(f"{path}: {content}; expected a JPEG, PNG, TIFF, WebP or similar file") from None
+    except Image.DecompressionBombError:
+        limit = 2 * (Image.MAX_IMAGE_PIXELS or 0) // 10**6
+        raise InputError(f"{path}: more than {limit} million pixels; scale the picture down first") from None
+    except MemoryError:
+        raise InputError(f"{path}: not enough memory to decode it; scale the picture down first") from None
+    except Exception as error:  # on damaged files Pillow's readers raise nearly anything
+        if isinstance(error, OSError) and error.errno is not None:
+            raise InputError(f"{path}: {error.strerror or error}") from None
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise InputError(f"{path}: damaged or cut short ({reason}); fetch or export the file again") from None

@@ -1,0 +1,68 @@
+"""Label maps on disk: PNG files whose pixel values are label ids."""
+
+import os
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+
+from atrous.atomic import replacing
+from atrous.errors import InputError
+from atrous.palette.colours import full_palette
+from atrous.palette.decoding import decoded
+
+SOFTWARE = "atrous"  # the PNG "Software" entry of a mask, the JPEG comment of an overlay
+
+
+def label_image(labels: NDArray[np.uint8], palette: ArrayLike | None = None) -> Image.Image:
+    """Return labels (H, W) as a palette-mode PIL image whose pixel values are the ids."""
+    labels = np.asarray(labels)
+    if labels.ndim != 2 or labels.dtype != np.uint8 or labels.size == 0:
+        raise InputError(f"labels are (H, W) uint8; got shape {labels.shape}, {labels.dtype}")
+    image = Image.fromarray(np.ascontiguousarray(labels))
+    image.putpalette(full_palette(palette).tobytes())
+    return image
+
+
+def write_labels(path: str | os.PathLike[str], labels: NDArray[np.uint8], palette: ArrayLike | None = None) -> None:
+    """Write a label map as an index PNG, whole or not at all.
+
+    Parameters
+    ----------
+    path
+        The file to write or replace.
+    labels
+        (H, W) uint8 label ids; 255 is void.
+    palette
+        (n, 3) colours of the first n ids; VOC's are used for the others, and for all if left out.
+    """
+    image = label_image(labels, palette)
+    with replacing(path) as temporary:
+        save_label_image(temporary, image)
+
+
+def save_label_image(path: str | os.PathLike[str], image: Image.Image) -> None:
+    """Save `label_image`'s result, marked as made here."""
+    made_by = PngInfo()
+    made_by.add_text("Software", SOFTWARE)
+    image.save(path, format="PNG", pnginfo=made_by)
+
+
+def read_labels(path: str | os.PathLike[str]) -> NDArray[np.uint8]:
+    """Read a label map, (H, W) uint8 ids, from a palette-mode or an 8-bit grey PNG.
+
+    Raises
+    ------
+    InputError
+        The file cannot be decoded, or its pixels are colours and not ids.
+    """
+    image = decoded(path)
+    if image.format != "PNG":
+        raise InputError(f"{path}: a label map has to be a PNG file, which keeps ids exact; got {image.format}")
+    if image.mode not in ("P", "L"):
+        raise InputError(
+            f"{path}: expected label ids (a palette-mode or 8-bit grey PNG), got a picture of mode {image.mode}; "
+            "write each pixel's class number, not its colour"
+        )
+    return np.array(image, dtype=np.uint8)

@@ -1,0 +1,167 @@
+"""Image to scores to CRF to segmentation."""
+
+import dataclasses
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from ..crf import Bilateral, DenseCRF, Gaussian, Spatial
+from ..crf.kernels import Kernel
+from ..crf.presets import resolve
+from ..data.images import Photo, read_image
+from ..data.metadata import CrfParameters
+from ..engine import Engine, OnnxEngine, bundled_model_path
+from ..errors import InputError
+from .segmentation import Segmentation
+from .zoom import zoomed_probabilities
+
+# A class whose probability stays below this all over the photo takes no part in the CRF.
+NEGLIGIBLE = 0.05
+
+
+class Segmenter:
+    """Segments photos with a network and sharpens the result with a fully connected CRF.
+
+    Parameters
+    ----------
+    model : path or Engine, optional
+        An exported .onnx file, a training checkpoint's folder (needs PyTorch), or an engine built elsewhere;
+        the bundled LargeFOV model if left out.
+    crf : "model", None, a preset's name, CrfParameters or a sequence of kernels
+        "model" takes the parameters that were tuned for the model; None leaves the CRF out. `sxy` counts
+        pixels of the image that the network sees: for larger photos it grows with them.
+    max_side : int
+        Photos whose longer side is larger are scaled down to it for the network. The CRF sees them at full size.
+    threads : int, optional
+        Threads of network and CRF; all cores if left out.
+
+    Raises
+    ------
+    InputError
+        If the model cannot be loaded or an argument cannot be used.
+
+    Examples
+    --------
+    >>> segmenter = Segmenter()  # doctest: +SKIP
+    >>> segmenter("photo.jpg").save("segmentation")  # doctest: +SKIP
+    """
+
+    def __init__(
+        self,
+        model: str | os.PathLike[str] | Engine | None = None,
+        *,
+        crf: str | CrfParameters | Sequence[Kernel] | None = "model",
+        max_side: int = 513,
+        threads: int | None = None,
+    ) -> None:
+        if max_side < 1:
+            raise InputError(f"max_side={max_side}: expected at least 1 pixel")
+        if threads is not None and threads < 1:
+            raise InputError(f"threads={threads}: expected at least 1, or None for all cores")
+        self.engine = _engine(model, threads)
+        self.max_side = max_side
+        self.threads = threads
+        metadata = self.engine.metadata
+        self.classes = metadata.classes
+        self.crf: CrfParameters | tuple[Kernel, ...] | None
+        if crf == "model":
+            self.crf = metadata.crf
+        elif crf is None or isinstance(crf, CrfParameters):
+            self.crf = crf
+        else:
+            self.crf = resolve(crf)
+
+    def __call__(self, photo: Photo) -> Segmentation:
+        """Segment one photo.
+
+        Parameters
+        ----------
+        photo : path, PIL image or (H, W, 3) uint8 RGB array
+
+        Returns
+        -------
+        Segmentation
+            At the photo's own size, upright.
+        """
+        image = read_image(photo)
+        probabilities = self.probabilities(image)
+        if self.crf is not None:
+            probabilities = self.refine(image, probabilities)
+        source = Path(photo) if isinstance(photo, (str, os.PathLike)) else None
+        return Segmentation(image, probabilities, self.classes, self.engine.metadata.palette, source)
+
+    def probabilities(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Return what the network alone says, zoomed to the photo's size.
+
+        Parameters
+        ----------
+        image : (H, W, 3) uint8
+            RGB.
+
+        Returns
+        -------
+        (C, H, W) float32
+        """
+        height, width, _ = image.shape
+        inner = self._inner_size(height, width)
+        seen = image
+        if inner != (height, width):
+            # Pillow's bilinear filter widens with the reduction, so nothing is skipped.
+            smaller = Image.fromarray(image).resize(inner[::-1], Image.Resampling.BILINEAR)
+            seen = np.asarray(smaller)
+        return zoomed_probabilities(self.engine.scores(seen), inner, (height, width))
+
+    def refine(self, image: NDArray[np.uint8], probabilities: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the CRF's marginals for (C, H, W) probabilities of an (H, W, 3) uint8 image.
+
+        Classes that are improbable all over the photo are left out of the inference and get 0: on photos with
+        a few of many classes that is most of the work, and moves next to no label.
+        """
+        if self.crf is None:
+            return probabilities
+        height, width, _ = image.shape
+        zoom = max(height, width) / max(self._inner_size(height, width))
+        crf = _build_crf(image, self.crf, zoom, self.threads)
+        kept = np.flatnonzero(probabilities.max(axis=(1, 2)) >= NEGLIGIBLE)
+        refined = np.zeros_like(probabilities)
+        refined[kept] = crf(probabilities[kept])
+        return refined
+
+    def _inner_size(self, height: int, width: int) -> tuple[int, int]:
+        scale = min(1.0, self.max_side / max(height, width))
+        return max(1, round(height * scale)), max(1, round(width * scale))
+
+
+def _engine(model: str | os.PathLike[str] | Engine | None, threads: int | None) -> Engine:
+    if model is None:
+        return OnnxEngine(bundled_model_path(), threads=threads)
+    if not isinstance(model, (str, os.PathLike)):
+        return model
+    if Path(model).is_dir():
+        from ..network.engine import TorchEngine
+
+        return TorchEngine(model)
+    return OnnxEngine(model, threads=threads)
+
+
+def _build_crf(
+    image: NDArray[np.uint8], crf: CrfParameters | tuple[Kernel, ...], zoom: float, threads: int | None
+) -> DenseCRF:
+    if isinstance(crf, CrfParameters):
+        kernels: list[Kernel] = [
+            Spatial(weight=crf.spatial_weight, sxy=crf.spatial_sxy * zoom),
+            Bilateral(weight=crf.weight, sxy=crf.sxy * zoom, srgb=crf.srgb),
+        ]
+        return DenseCRF(image, kernels, iterations=crf.iterations, normalization=crf.normalization, threads=threads)
+    return DenseCRF(image, [_zoomed(kernel, zoom) for kernel in crf], threads=threads)
+
+
+def _zoomed(kernel: Kernel, zoom: float) -> Kernel:
+    if isinstance(kernel, Gaussian):
+        return kernel
+    sx, sy = (kernel.sxy, kernel.sxy) if isinstance(kernel.sxy, (int, float)) else kernel.sxy
+    return dataclasses.replace(kernel, sxy=(sx * zoom, sy * zoom))
