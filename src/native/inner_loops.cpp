@@ -314,12 +314,17 @@ void scale(int64_t count, const float* factors, const float* input, float* rows,
 
 void add(int64_t count, const float* factors, const float* gains, const float* message, float* rows,
          int64_t width) {
-    for (int64_t p = 0; p < count; ++p) {
-        const float factor = factors[p];
-        const float* from = message + p * width;
-        float* to = rows + p * width;
-        for (int64_t c = 0; c < width; ++c) to[c] += factor * gains[c] * from[c];
-    }
+    for_columns(width, [&](auto columns, int64_t first) {
+        using R = Row<decltype(columns)::count>;
+        const R gain = R::load(gains + first);
+        for (int64_t p = 0; p < count; ++p) {
+            R sum = R::load(message + p * width + first);
+            sum *= gain;
+            sum *= factors[p];
+            sum += R::load(rows + p * width + first);
+            sum.store(rows + p * width + first);
+        }
+    });
 }
 
 void add_product(int64_t count, const float* factors, const float* gains, const float* message,
@@ -337,13 +342,6 @@ void add_product(int64_t count, const float* factors, const float* gains, const 
     });
 }
 
-template <int Lanes>
-ATROUS_INLINE Pack<Lanes> load(const float* from) {
-    Pack<Lanes> pack;
-    std::memcpy(&pack, from, sizeof pack);
-    return pack;
-}
-
 // Folds the lanes of `values` in halves, so that the order of a sum is the same wherever it is taken.
 template <int Lanes, class Fold>
 ATROUS_INLINE float fold(float* values, const Fold& with) {
@@ -354,24 +352,25 @@ ATROUS_INLINE float fold(float* values, const Fold& with) {
 
 template <int Lanes>
 void softmax_rows(int64_t count, float* scores, float* probabilities, int64_t width) {
+    using P = Pack<Lanes>;
     float lanes[Lanes];
     for (int64_t p = 0; p < count; ++p) {
         float* row = scores + p * width;
-        for (int l = 0; l < Lanes; ++l) lanes[l] = row[l];
-        for (int64_t c = Lanes; c < width; c += Lanes)
-            for (int l = 0; l < Lanes; ++l) lanes[l] = row[c + l] > lanes[l] ? row[c + l] : lanes[l];
-        const float top = fold<Lanes>(lanes, [](float a, float b) { return b > a ? b : a; });
-        for (int64_t c = 0; c < width; ++c) row[c] -= top;
+        P largest = load<P>(row);
+        for (int64_t c = Lanes; c < width; c += Lanes) largest = larger(largest, load<P>(row + c));
+        store(lanes, largest);
+        const float top = fold<Lanes>(lanes, [](float a, float b) { return a > b ? a : b; });
+        for (int64_t c = 0; c < width; c += Lanes) store(row + c, load<P>(row + c) - top);
     }
     for (int64_t e = 0; e < count * width; ++e) scores[e] = exp_of_negative(scores[e]);
     for (int64_t p = 0; p < count; ++p) {
         const float* row = scores + p * width;
-        Pack<Lanes> sum = load<Lanes>(row);
-        for (int64_t c = Lanes; c < width; c += Lanes) sum += load<Lanes>(row + c);
-        std::memcpy(lanes, &sum, sizeof lanes);
+        P sum = load<P>(row);
+        for (int64_t c = Lanes; c < width; c += Lanes) sum += load<P>(row + c);
+        store(lanes, sum);
         const float inverse = 1.0f / fold<Lanes>(lanes, [](float a, float b) { return a + b; });
         float* to = probabilities + p * width;
-        for (int64_t c = 0; c < width; ++c) to[c] = row[c] * inverse;
+        for (int64_t c = 0; c < width; c += Lanes) store(to + c, load<P>(row + c) * inverse);
     }
 }
 

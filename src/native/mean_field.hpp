@@ -26,20 +26,15 @@ class MeanField {
     MeanField(std::int64_t points, std::int64_t labels)
         : points_(points), labels_(labels), width_(padded_width(labels)), loops_(inner_loops()) {}
 
-    void add(Term term) {
+    // The term must outlive the inference.
+    void add(const Term& term) {
         const auto labels = static_cast<std::size_t>(labels_), width = static_cast<std::size_t>(width_);
-        const bool matrix = term.gains.size() == labels * labels && labels > 1;
+        const bool matrix = labels > 1 && term.gains.size() == labels * labels;
         std::vector<float> padded(matrix ? labels * width : width, 0.0f);
-        if (term.gains.empty()) {
-            std::fill_n(padded.begin(), labels, 1.0f);
-        } else {
-            for (std::size_t row = 0; row < (matrix ? labels : 1); ++row)
-                std::copy_n(term.gains.begin() + static_cast<std::ptrdiff_t>(row * labels), labels,
-                            padded.begin() + static_cast<std::ptrdiff_t>(row * width));
-        }
-        term.gains = std::move(padded);
-        terms_.push_back(std::move(term));
-        matrix_.push_back(matrix);
+        if (term.gains.empty()) std::fill_n(padded.begin(), labels, 1.0f);
+        for (std::size_t g = 0; g < term.gains.size(); ++g)
+            padded[g / labels * width + g % labels] = term.gains[g];
+        parts_.push_back({term, std::move(padded), matrix, term.filter->start(width_)});
     }
 
     // planes: `labels` rows of `points` energies, or of probabilities. Leaves Q in rows of width().
@@ -48,11 +43,8 @@ class MeanField {
         const std::int64_t chunk = chunk_of_pixels(width_);
         probabilities_ = Buffer<float>(size);
         Buffer<float> unary(size), scaled;
-        std::vector<std::unique_ptr<Filtering>> filterings;
-        for (const Term& term : terms_) {
-            filterings.push_back(term.filter->start(width_));
-            if (!term.before.empty() && scaled.size() == 0) scaled = Buffer<float>(size);
-        }
+        for (const Part& part : parts_)
+            if (!part.term.before.empty() && scaled.size() == 0) scaled = Buffer<float>(size);
 
         team.for_ranges(points_, chunk, [&](std::int64_t begin, std::int64_t end) {
             Buffer<float> scores(static_cast<std::size_t>(chunk * width_));
@@ -63,30 +55,30 @@ class MeanField {
         });
 
         for (int iteration = 0; iteration < iterations; ++iteration) {
-            for (std::size_t t = 0; t < terms_.size(); ++t) {
+            for (const Part& part : parts_) {
                 const float* rows = probabilities_.data();
-                if (!terms_[t].before.empty()) {
+                if (!part.term.before.empty()) {
                     team.for_ranges(points_, chunk, [&](std::int64_t begin, std::int64_t end) {
-                        loops_.scale(end - begin, terms_[t].before.data() + begin, rows + begin * width_,
+                        loops_.scale(end - begin, part.term.before.data() + begin, rows + begin * width_,
                                      scaled.data() + begin * width_, width_);
                     });
                     rows = scaled.data();
                 }
-                filterings[t]->take(team, rows);
+                part.filtering->take(team, rows);
             }
             team.for_ranges(points_, chunk, [&](std::int64_t begin, std::int64_t end) {
                 const std::int64_t count = end - begin;
                 Buffer<float> scores(static_cast<std::size_t>(chunk * width_));
                 Buffer<float> scratch(static_cast<std::size_t>(chunk * width_));
                 std::copy_n(unary.data() + begin * width_, count * width_, scores.data());
-                for (std::size_t t = 0; t < terms_.size(); ++t) {
-                    const float* after = terms_[t].after.data() + begin;
-                    const float* gains = terms_[t].gains.data();
-                    const float* message = filterings[t]->read(begin, end, scratch.data());
-                    if (matrix_[t])
-                        loops_.add_product(count, after, gains, message, labels_, scores.data(), width_);
+                for (const Part& part : parts_) {
+                    const float* message = part.filtering->read(begin, end, scratch.data());
+                    const float* after = part.term.after.data() + begin;
+                    if (part.matrix)
+                        loops_.add_product(count, after, part.gains.data(), message, labels_, scores.data(),
+                                           width_);
                     else
-                        loops_.add(count, after, gains, message, scores.data(), width_);
+                        loops_.add(count, after, part.gains.data(), message, scores.data(), width_);
                 }
                 loops_.softmax(count, scores.data(), probabilities_.data() + begin * width_, width_);
             });
@@ -117,10 +109,16 @@ class MeanField {
     }
 
   private:
+    struct Part {
+        const Term& term;
+        std::vector<float> gains;  // padded to the width
+        bool matrix;
+        std::unique_ptr<Filtering> filtering;
+    };
+
     std::int64_t points_, labels_, width_;
     const InnerLoops& loops_;
-    std::vector<Term> terms_;
-    std::vector<bool> matrix_;
+    std::vector<Part> parts_;
     Buffer<float> probabilities_;
 };
 

@@ -15,7 +15,16 @@ struct PackOf {
 template <int N>
 using Pack = typename PackOf<N>::Type;
 #define ATROUS_INLINE inline __attribute__((always_inline))
+#if defined(__clang__)
+#define ATROUS_UNROLL _Pragma("unroll")
+#else
 #define ATROUS_UNROLL _Pragma("GCC unroll 8")
+#endif
+
+template <class P>
+ATROUS_INLINE P larger(const P& a, const P& b) {
+    return a > b ? a : b;
+}
 #else
 template <int N>
 struct Pack {
@@ -33,11 +42,32 @@ struct Pack {
         return a;
     }
     Pack& operator+=(const Pack& b) { return *this = *this + b; }
+    friend Pack operator-(Pack a, float b) {
+        for (int i = 0; i < N; ++i) a.lane[i] -= b;
+        return a;
+    }
     Pack& operator*=(float b) { return *this = *this * b; }
+    Pack& operator*=(const Pack& b) { return *this = *this * b; }
+    friend Pack larger(Pack a, const Pack& b) {
+        for (int i = 0; i < N; ++i) a.lane[i] = a.lane[i] > b.lane[i] ? a.lane[i] : b.lane[i];
+        return a;
+    }
 };
 #define ATROUS_INLINE inline
 #define ATROUS_UNROLL
 #endif
+
+template <class P>
+ATROUS_INLINE P load(const float* from) {
+    P pack;
+    std::memcpy(&pack, from, sizeof pack);
+    return pack;
+}
+
+template <class P>
+ATROUS_INLINE void store(float* to, const P& pack) {
+    std::memcpy(to, &pack, sizeof pack);
+}
 
 // The values of Columns neighbouring labels.
 template <int Columns>
@@ -57,13 +87,11 @@ struct Row {
     }
     static ATROUS_INLINE Row load(const float* from) {
         Row row;
-        ATROUS_UNROLL for (int i = 0; i < kPacks; ++i)
-            std::memcpy(&row.pack[i], from + i * kLanes, sizeof(Pack<kLanes>));
+        ATROUS_UNROLL for (int i = 0; i < kPacks; ++i) row.pack[i] = ::load<Pack<kLanes>>(from + i * kLanes);
         return row;
     }
     ATROUS_INLINE void store(float* to) const {
-        ATROUS_UNROLL for (int i = 0; i < kPacks; ++i)
-            std::memcpy(to + i * kLanes, &pack[i], sizeof(Pack<kLanes>));
+        ATROUS_UNROLL for (int i = 0; i < kPacks; ++i)::store(to + i * kLanes, pack[i]);
     }
     ATROUS_INLINE Row& operator+=(const Row& other) {
         ATROUS_UNROLL for (int i = 0; i < kPacks; ++i) pack[i] += other.pack[i];
@@ -71,6 +99,10 @@ struct Row {
     }
     ATROUS_INLINE Row& operator*=(float factor) {
         ATROUS_UNROLL for (int i = 0; i < kPacks; ++i) pack[i] *= factor;
+        return *this;
+    }
+    ATROUS_INLINE Row& operator*=(const Row& other) {
+        ATROUS_UNROLL for (int i = 0; i < kPacks; ++i) pack[i] *= other.pack[i];
         return *this;
     }
     ATROUS_INLINE void add_scaled(const Row& other, float factor) {
