@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
-from atrous.data.crops import MEAN_BGR, aligned_size, pad_bottom_right, random_crop, shrink_labels, to_network
 from hypothesis import given
 from hypothesis import strategies as st
+
+from atrous.data.crops import MEAN_BGR, aligned_size, pad_bottom_right, random_crop, shrink_labels, to_network
 
 
 def test_network_input_is_bgr_minus_the_mean():

@@ -1,4 +1,5 @@
 import numpy as np
+
 from atrous.data.order import TrainingOrder, rarest_class_weights
 
 

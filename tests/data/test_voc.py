@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
+from PIL import Image
+
 from atrous.data.voc import read_list
 from atrous.errors import InputError
-from PIL import Image
 
 
 @pytest.fixture

@@ -2,9 +2,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
+
 from atrous.errors import InputError
 from atrous.evaluation.confusion import ConfusionMatrix
-from PIL import Image
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
 

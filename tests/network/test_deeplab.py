@@ -2,8 +2,8 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="needs the extra 'train'")
 
-from atrous.network.deeplab import TRUNK, DeepLab, initialise_head, output_size  # noqa: E402
-from atrous.network.variants import VARIANTS  # noqa: E402
+from atrous.network.deeplab import TRUNK, DeepLab, initialise_head, output_size
+from atrous.network.variants import VARIANTS
 
 
 def on_meta(name, **kwargs):

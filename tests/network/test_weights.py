@@ -2,10 +2,11 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="needs the extra 'train'")
 
-from atrous.errors import InputError  # noqa: E402
-from atrous.network.deeplab import DeepLab, initialise_head  # noqa: E402
-from atrous.network.weights import load_vgg_convolutions, read_tensors  # noqa: E402
-from safetensors.torch import save_file  # noqa: E402
+from safetensors.torch import save_file
+
+from atrous.errors import InputError
+from atrous.network.deeplab import DeepLab, initialise_head
+from atrous.network.weights import load_vgg_convolutions, read_tensors
 
 
 def test_convolutions_are_filled_and_the_head_left(tmp_path):
@@ -27,7 +28,9 @@ def test_mistakes_name_the_file_and_the_layer(tmp_path):
     with pytest.raises(InputError, match="not a readable safetensors file"):
         read_tensors(path)
     save_file({"conv1_1.weight": torch.zeros(64, 3, 5, 5)}, path)
-    with pytest.raises(InputError, match=r"conv1_1\.weight has shape \(64, 3, 5, 5\), expected \(64, 3, 3, 3\)"):
+    with pytest.raises(
+        InputError, match=r"conv1_1\.weight has shape \(64, 3, 5, 5\), expected \(64, 3, 3, 3\)"
+    ):
         load_vgg_convolutions(DeepLab(), path)
 
 

@@ -6,18 +6,21 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="needs the extra 'train'")
 
-from atrous.data.voc import read_list  # noqa: E402
-from atrous.errors import InputError  # noqa: E402
-from atrous.network.deeplab import DeepLab  # noqa: E402
-from atrous.network.weights import read_tensors  # noqa: E402
-from atrous.training import checkpoint  # noqa: E402
-from atrous.training.batches import CropsByPosition  # noqa: E402
-from atrous.training.loop import segmentation_loss, train  # noqa: E402
-from atrous.training.recipe import RECIPES  # noqa: E402
-from safetensors.torch import save_file  # noqa: E402
+from safetensors.torch import save_file
+
+from atrous.data.voc import read_list
+from atrous.errors import InputError
+from atrous.network.deeplab import DeepLab
+from atrous.network.weights import read_tensors
+from atrous.training import checkpoint
+from atrous.training.batches import CropsByPosition
+from atrous.training.loop import segmentation_loss, train
+from atrous.training.recipe import RECIPES
 
 CLASSES = ("background", "red", "blue")
-RECIPE = dataclasses.replace(RECIPES["cpu"], crop=33, batch=2, iterations=4, frozen="conv4", learning_rate=2e-4)
+RECIPE = dataclasses.replace(
+    RECIPES["cpu"], crop=33, batch=2, iterations=4, frozen="conv4", learning_rate=2e-4
+)
 
 
 @pytest.fixture(scope="module")

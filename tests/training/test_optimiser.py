@@ -2,9 +2,9 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="needs the extra 'train'")
 
-from atrous.network.deeplab import DeepLab  # noqa: E402
-from atrous.training.optimiser import make_optimizer, parameter_groups, poly_rate, set_rate  # noqa: E402
-from atrous.training.recipe import RECIPES, Recipe  # noqa: E402
+from atrous.network.deeplab import DeepLab
+from atrous.training.optimiser import make_optimizer, parameter_groups, poly_rate, set_rate
+from atrous.training.recipe import RECIPES, Recipe
 
 
 def test_poly_rate():
@@ -19,7 +19,9 @@ def test_poly_rate():
 def test_the_papers_multipliers():
     with torch.device("meta"):
         net = DeepLab()
-    groups = {g["name"]: (g["multiplier"], g["weight_decay"]) for g in parameter_groups(net, RECIPES["paper"])}
+    groups = {
+        g["name"]: (g["multiplier"], g["weight_decay"]) for g in parameter_groups(net, RECIPES["paper"])
+    }
     assert len(groups) == 32
     assert groups["conv1_1.weight"] == (1, 5e-4)
     assert groups["conv1_1.bias"] == (2, 0)

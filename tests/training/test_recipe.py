@@ -1,6 +1,7 @@
 import dataclasses
 
 import pytest
+
 from atrous.errors import InputError
 from atrous.training.recipe import RECIPES, Recipe
 
