@@ -38,9 +38,7 @@ def test_mistakes_are_named():
 
 
 @pytest.mark.skipif(not DATA.is_dir(), reason="needs the label maps in shared/data/paper_figures")
-@pytest.mark.parametrize(
-    ("maps", "pixel_accuracy", "mean_iou"), [("res_none", 88.8, 50.8), ("res_crf", 91.8, 62.0)]
-)
+@pytest.mark.parametrize(("maps", "pixel_accuracy", "mean_iou"), [("res_none", 88.8, 50.8), ("res_crf", 91.8, 62.0)])
 def test_scores_of_the_authors_own_label_maps(maps, pixel_accuracy, mean_iou):
     matrix = ConfusionMatrix(21)
     files = sorted((DATA / "paper_figures" / maps).glob("*.png"))

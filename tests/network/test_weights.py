@@ -28,9 +28,7 @@ def test_mistakes_name_the_file_and_the_layer(tmp_path):
     with pytest.raises(InputError, match="not a readable safetensors file"):
         read_tensors(path)
     save_file({"conv1_1.weight": torch.zeros(64, 3, 5, 5)}, path)
-    with pytest.raises(
-        InputError, match=r"conv1_1\.weight has shape \(64, 3, 5, 5\), expected \(64, 3, 3, 3\)"
-    ):
+    with pytest.raises(InputError, match=r"conv1_1\.weight has shape \(64, 3, 5, 5\), expected \(64, 3, 3, 3\)"):
         load_vgg_convolutions(DeepLab(), path)
 
 

@@ -18,9 +18,7 @@ from atrous.training.loop import segmentation_loss, train
 from atrous.training.recipe import RECIPES
 
 CLASSES = ("background", "red", "blue")
-RECIPE = dataclasses.replace(
-    RECIPES["cpu"], crop=33, batch=2, iterations=4, frozen="conv4", learning_rate=2e-4
-)
+RECIPE = dataclasses.replace(RECIPES["cpu"], crop=33, batch=2, iterations=4, frozen="conv4", learning_rate=2e-4)
 
 
 @pytest.fixture(scope="module")

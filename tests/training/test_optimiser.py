@@ -19,9 +19,7 @@ def test_poly_rate():
 def test_the_papers_multipliers():
     with torch.device("meta"):
         net = DeepLab()
-    groups = {
-        g["name"]: (g["multiplier"], g["weight_decay"]) for g in parameter_groups(net, RECIPES["paper"])
-    }
+    groups = {g["name"]: (g["multiplier"], g["weight_decay"]) for g in parameter_groups(net, RECIPES["paper"])}
     assert len(groups) == 32
     assert groups["conv1_1.weight"] == (1, 5e-4)
     assert groups["conv1_1.bias"] == (2, 0)
