@@ -1,13 +1,16 @@
 """`atrous refine`."""
 
+import time
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeAlias
 
 import numpy as np
 import typer
 from numpy.typing import NDArray
 
 from ..errors import InputError
+
+Planes: TypeAlias = tuple[NDArray[np.float32], NDArray[np.intp]]
 
 
 def refine(
@@ -31,6 +34,9 @@ def refine(
     confidence: Annotated[
         float | None, typer.Option(help="For an index PNG: how sure its labels are, above 1 / classes and under 1.")
     ] = None,
+    classes: Annotated[
+        Path | None, typer.Option(help="Class list, a name a line; without it VOC's for up to 21 classes.")
+    ] = None,
     threads: Annotated[int | None, typer.Option(help="Default: all cores.")] = None,
     overlay: Annotated[bool, typer.Option("--overlay/--no-overlay", help="Write photo.overlay.jpg too.")] = True,
     probabilities: Annotated[bool, typer.Option(help="Write photo.probabilities.npy (float16) too.")] = False,
@@ -41,14 +47,13 @@ def refine(
     from ..crf.kernels import Kernel
     from ..crf.presets import resolve
     from ..data.images import read_image
-    from ..data.metadata import VOC_CLASSES
     from ..palette import voc_palette
     from ..segmenter import Segmentation
-    from .segment import Job, outputs
+    from .segment import Job, check_outputs, report_line, say
 
-    existing = [p for p in outputs(out, Job(image, Path(image.stem)), overlay, probabilities) if p.exists()]
-    if existing and not overwrite:
-        raise InputError(f"{existing[0]}: exists; give --overwrite to replace it, or another --out")
+    begun = time.perf_counter()
+    job = Job(image, Path(image.stem))
+    check_outputs(job, out, overlay=overlay, probabilities=probabilities, overwrite=overwrite)
     # Options take the place of the preset's values, one by one.
     spatial, bilateral = resolve(preset or "deeplab-largefov")
     assert isinstance(spatial, Spatial)
@@ -65,7 +70,7 @@ def refine(
         ),
     ]
     photo = read_image(image)
-    given = read_probabilities(labels, photo.shape[:2], confidence)
+    given, kept = read_probabilities(labels, photo.shape[:2], confidence)
     crf = DenseCRF(
         photo,
         kernels,
@@ -73,16 +78,34 @@ def refine(
         normalization=normalization,  # type: ignore[arg-type]  # checked there
         threads=threads,
     )
-    count = len(given)
-    names = VOC_CLASSES if count == len(VOC_CLASSES) else tuple(f"class {c}" for c in range(count))
-    colours = tuple((int(r), int(g), int(b)) for r, g, b in voc_palette(count))
-    result = Segmentation(photo, crf(given), names, colours, image)
-    mask = result.save(out, overlay=overlay, probabilities=probabilities)
-    typer.echo(f"{mask}: {', '.join(f'{n} {100 * s:.1f}%' for n, s in result.shares().items())}")
+    count = int(kept.max()) + 1
+    names = class_names(classes, count)
+    colours = tuple((int(r), int(g), int(b)) for r, g, b in voc_palette(len(names)))
+    result = Segmentation(photo, crf(given), names, colours, image, kept)
+    try:
+        result.save(out, overlay=overlay, probabilities=probabilities)
+    except OSError as error:
+        raise InputError(f"{error.filename or out}: cannot be written ({error.strerror or error})") from None
+    say(report_line(image, result, time.perf_counter() - begun))
 
 
-def read_probabilities(path: Path, shape: tuple[int, int], confidence: float | None) -> NDArray[np.float32]:
-    """Read what is known of each pixel's label, as (C, H, W) probabilities.
+def class_names(path: Path | None, count: int) -> tuple[str, ...]:
+    """Read a class list, a name a line; without one take VOC's names for up to 21 classes, else numbers."""
+    from ..data.metadata import VOC_CLASSES
+
+    if path is None:
+        return VOC_CLASSES if count <= len(VOC_CLASSES) else tuple(f"class {c}" for c in range(count))
+    try:
+        names = tuple(line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip())
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: cannot be read as a class list, a name a line ({error})") from None
+    if not count <= len(names) <= 255:
+        raise InputError(f"{path}: {len(names)} names, expected {count} (up to 255), one for each class, in order")
+    return names
+
+
+def read_probabilities(path: Path, shape: tuple[int, int], confidence: float | None) -> Planes:
+    """Read what is known of each pixel's label, as (K, H, W) probabilities and the K labels' ids.
 
     Parameters
     ----------
@@ -101,7 +124,8 @@ def read_probabilities(path: Path, shape: tuple[int, int], confidence: float | N
     if path.suffix.lower() == ".npy":
         if confidence is not None:
             raise InputError(f"--confidence {confidence}: is for an index PNG, not for probabilities ({path})")
-        return _fitted(_load(path), path, shape)
+        given = _fitted(_load(path), path, shape)
+        return given, np.arange(len(given))
     from ..palette import read_labels
 
     ids = read_labels(path)
@@ -110,28 +134,35 @@ def read_probabilities(path: Path, shape: tuple[int, int], confidence: float | N
     return probabilities_from_labels(ids, 0.7 if confidence is None else confidence, str(path))
 
 
-def probabilities_from_labels(ids: NDArray[np.uint8], confidence: float, source: str) -> NDArray[np.float32]:
-    """Give each label of (H, W) ids the probability `confidence`; pixels of id 255 are uniform."""
+def probabilities_from_labels(ids: NDArray[np.uint8], confidence: float, source: str) -> Planes:
+    """Give each label of (H, W) ids the probability `confidence`; pixels of id 255 are uniform.
+
+    Returns
+    -------
+    (K, H, W) float32 and (K,) int
+        Of the labels that occur, and their ids.
+    """
     known = ids != 255
-    if not known.any():
-        raise InputError(f"{source}: all pixels are 255 (unknown); there is nothing to refine")
-    count = max(int(ids[known].max()) + 1, 2)
-    if not 1 / count < confidence < 1:
-        raise InputError(f"--confidence {confidence}: expected above {1 / count:.3g} (1 / classes) and under 1")
-    out = np.full((count, *ids.shape), (1 - confidence) / (count - 1), np.float32)
-    rows, columns = np.nonzero(known)
-    out[ids[known], rows, columns] = confidence
-    out[:, ~known] = 1 / count
-    return out
+    kept = np.unique(ids[known]).astype(np.intp)
+    if len(kept) < 2:
+        raise InputError(f"{source}: holds {len(kept)} label(s) beside 255 (unknown); expected two at least")
+    if not 1 / len(kept) < confidence < 1:
+        raise InputError(f"--confidence {confidence}: expected above {1 / len(kept):.3g} (1 / labels) and under 1")
+    out = np.full((len(kept), *ids.shape), (1 - confidence) / (len(kept) - 1), np.float32)
+    for plane, label in zip(out, kept, strict=True):
+        plane[ids == label] = confidence
+    out[:, ~known] = 1 / len(kept)
+    return out, kept
 
 
 def _load(path: Path) -> NDArray[np.generic]:
     if not path.is_file():
         raise InputError(f"{path}: no such file; expected probabilities (C, H, W) or (H, W, C) saved by numpy.save")
     try:
-        array = np.load(path, allow_pickle=False)
-    except (ValueError, OSError, EOFError) as error:
-        raise InputError(f"{path}: not an array saved by numpy.save ({str(error).splitlines()[0]})") from None
+        # Mapped, a header that promises more than the file holds is found before memory is taken.
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (ValueError, OSError, EOFError, OverflowError) as error:
+        raise InputError(f"{path}: not an array saved by numpy.save ({' '.join(str(error).split())[:200]})") from None
     if not isinstance(array, np.ndarray):
         raise InputError(f"{path}: an archive of arrays; expected one array saved by numpy.save")
     return array
@@ -143,11 +174,17 @@ def _fitted(array: NDArray[np.generic], path: Path, shape: tuple[int, int]) -> N
     first, last = array.ndim == 3 and array.shape[1:] == shape, array.ndim == 3 and array.shape[:2] == shape
     if not first and not last:
         h, w = shape
-        raise InputError(f"{path}: shape {array.shape} does not fit the photo; expected (C, {h}, {w}) or ({h}, {w}, C)")
-    if first and last and array.shape[0] != array.shape[2]:
-        raise InputError(f"{path}: shape {array.shape} could be (C, H, W) or (H, W, C) of this photo; crop it")
+        raise InputError(
+            f"{path}: shape {array.shape} does not fit the upright photo; expected (C, {h}, {w}) or ({h}, {w}, C)"
+        )
+    if first and last:
+        raise InputError(f"{path}: shape {array.shape} could be (C, H, W) or (H, W, C) of this photo; pad photo and it")
     values = array.astype(np.float32)
     values = values if first else np.ascontiguousarray(values.transpose(2, 0, 1))
+    if not 2 <= len(values) <= 255:
+        raise InputError(
+            f"{path}: {len(values)} class(es); expected 2 to 255 (of one probability p, stack 1 - p and p)"
+        )
     if np.isnan(values).any():
         place = np.argwhere(np.isnan(values))[0]
         raise InputError(f"{path}: NaN at class {place[0]}, row {place[1]}, column {place[2]}; expected 0 to 1")
@@ -156,6 +193,8 @@ def _fitted(array: NDArray[np.generic], path: Path, shape: tuple[int, int]) -> N
             f"{path}: values from {values.min():.3g} to {values.max():.3g}; expected probabilities, 0 to 1"
             " (of scores take the softmax first)"
         )
+    if (empty := np.argwhere(values.max(axis=0) == 0)).size:
+        raise InputError(f"{path}: all classes are 0 at row {empty[0, 0]}, column {empty[0, 1]}; expected a sum of 1")
     return values
 
 

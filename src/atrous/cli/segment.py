@@ -1,5 +1,6 @@
 """`atrous segment`."""
 
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -37,35 +38,61 @@ def segment(
     overwrite: Annotated[bool, typer.Option(help="Replace outputs that exist.")] = False,
 ) -> None:
     """Segment photos: for photo.jpg write photo.png (label ids) and photo.overlay.jpg."""
-    from ..segmenter import Segmenter
-
     failures = 0
 
     def fail(message: str) -> None:
         nonlocal failures
         failures += 1
-        typer.echo(f"error: {message}", err=True)
+        say(f"error: {message}", err=True)
 
-    jobs = list(find_jobs(paths, out, fail))
+    jobs = []
+    for job in find_jobs(paths, out, fail):
+        try:
+            check_outputs(job, out, overlay=overlay, probabilities=probabilities, overwrite=overwrite)
+            jobs.append(job)
+        except InputError as error:
+            fail(str(error))
     if jobs:
+        from ..segmenter import Segmenter
+
         segmenter = Segmenter(model, crf="model" if crf else None, max_side=max_side, threads=threads)
+    done = 0
+    try:
         for job in _with_progress(jobs):
+            begun = time.perf_counter()
             try:
-                begun = time.perf_counter()
-                existing = [p for p in outputs(out, job, overlay, probabilities) if p.exists()]
-                if existing and not overwrite:
-                    raise InputError(f"{existing[0]}: exists; give --overwrite to replace it, or another --out")
                 result = segmenter(job.photo)
                 result.save((out / job.name).parent, job.name.name, overlay=overlay, probabilities=probabilities)
-                typer.echo(report_line(job.photo, result, time.perf_counter() - begun))
+                say(report_line(job.photo, result, time.perf_counter() - begun))
             except InputError as error:
                 fail(str(error))
             except OSError as error:
                 fail(f"{error.filename or out / job.name}: cannot be written ({error.strerror or error})")
             except MemoryError:
                 fail(f"{job.photo}: not enough memory for a photo of this size; scale it down first")
+            done += 1
+    except KeyboardInterrupt:
+        say(f"error: interrupted after {done} of {len(jobs)} photos; what is written is whole", err=True)
+        raise typer.Exit(130) from None
     if failures:
         raise typer.Exit(2)
+
+
+def say(line: str, *, err: bool = False) -> None:
+    """Print one line, whatever characters a file's name may hold."""
+    stream = sys.stderr if err else sys.stdout
+    encoding = stream.encoding or "utf-8"
+    typer.echo(" ".join(line.splitlines()).encode(encoding, "backslashreplace").decode(encoding), err=err)
+
+
+def check_outputs(job: Job, out: Path, *, overlay: bool, probabilities: bool, overwrite: bool) -> None:
+    """Raise InputError if a job would write over a file that it should not."""
+    from ..segmenter.segmentation import output_files, refuse_source
+
+    for target in output_files((out / job.name).parent, job.name.name, overlay=overlay, probabilities=probabilities):
+        refuse_source(target, job.photo)
+        if target.exists() and not overwrite:
+            raise InputError(f"{target}: exists; give --overwrite to replace it, or another --out")
 
 
 def find_jobs(paths: list[Path], out: Path, fail: Callable[[str], None]) -> Iterator[Job]:
@@ -73,23 +100,22 @@ def find_jobs(paths: list[Path], out: Path, fail: Callable[[str], None]) -> Iter
     from ..data.images import IMAGE_SUFFIXES
 
     found: dict[Path, Path] = {}  # photo -> its place below the output folder, with suffix
+    seen: set[Path] = set()
+
+    def add(photo: Path, place: Path) -> None:
+        if photo.resolve() not in seen:
+            seen.add(photo.resolve())
+            found[photo] = place
+
     for path in paths:
         if path.is_dir():
-            photos = sorted(
-                p
-                for p in path.rglob("*")
-                if p.suffix.lower() in IMAGE_SUFFIXES
-                and p.is_file()
-                and not _hidden(p.relative_to(path))
-                # What was written by an earlier run is no photo.
-                and out.resolve() not in p.resolve().parents
-            )
+            photos = photos_below(path, out)
             if not photos:
                 fail(f"{path}: no photos in this folder; looked for {', '.join(sorted(IMAGE_SUFFIXES))}")
             for photo in photos:
-                found.setdefault(photo, photo.relative_to(path))
+                add(photo, photo.relative_to(path))
         elif path.exists():
-            found.setdefault(path, Path(path.name))
+            add(path, Path(path.name))
         else:
             fail(f"{path}: no such file or folder")
     stems = Counter(_lower(place.with_suffix("")) for place in found.values())
@@ -103,10 +129,22 @@ def find_jobs(paths: list[Path], out: Path, fail: Callable[[str], None]) -> Iter
         yield Job(photo, name)
 
 
-def outputs(out: Path, job: Job, overlay: bool, probabilities: bool) -> list[Path]:
-    """Return the files that a job writes."""
-    suffixes = [".png", *([".overlay.jpg"] if overlay else []), *([".probabilities.npy"] if probabilities else [])]
-    return [out / job.name.with_name(job.name.name + suffix) for suffix in suffixes]
+def photos_below(folder: Path, out: Path) -> list[Path]:
+    """Return the photos in a folder and its subfolders, without what this command wrote and hidden files."""
+    from ..data.images import IMAGE_SUFFIXES
+    from ..palette.labels import made_here
+
+    # An output folder inside is left out as a whole; results beside the photos are told by their headers.
+    results = out.resolve() if out.resolve() != folder.resolve() else None
+    return sorted(
+        path
+        for path in folder.rglob("*")
+        if path.suffix.lower() in IMAGE_SUFFIXES
+        and path.is_file()
+        and not _hidden(path.relative_to(folder))
+        and not (results and results.is_relative_to(folder.resolve()) and path.resolve().is_relative_to(results))
+        and not made_here(path)
+    )
 
 
 def report_line(photo: Path, result: "Segmentation", seconds: float) -> str:

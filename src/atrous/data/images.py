@@ -1,6 +1,7 @@
 """Any photo as (H, W, 3) uint8 RGB."""
 
 import os
+from contextlib import suppress
 from typing import TypeAlias
 
 import numpy as np
@@ -10,7 +11,9 @@ from PIL import Image, ImageOps
 from ..errors import InputError
 from ..palette.decoding import decoded
 
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif"})
+IMAGE_SUFFIXES = frozenset(
+    {".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".avif", ".jp2", ".ppm", ".pgm"}
+)
 
 Photo: TypeAlias = str | os.PathLike[str] | Image.Image | NDArray[np.uint8]
 
@@ -42,12 +45,19 @@ def read_image(photo: Photo) -> NDArray[np.uint8]:
             )
         return photo
     if isinstance(photo, Image.Image):
+        try:
+            photo.load()
+        except Exception as error:
+            raise InputError(f"image: cannot be decoded ({' '.join(str(error).split())})") from None
         return _rgb(photo, "image")
+    if not isinstance(photo, (str, os.PathLike)):
+        raise InputError(f"image: expected a path, a PIL image or an (H, W, 3) uint8 array, got {photo!r:.80}")
     return _rgb(decoded(photo), os.fspath(photo))
 
 
 def _rgb(image: Image.Image, source: str) -> NDArray[np.uint8]:
-    image = ImageOps.exif_transpose(image)
+    with suppress(Exception):  # a damaged note of the orientation does not spoil the picture
+        image = ImageOps.exif_transpose(image)
     if image.mode.startswith("I"):
         # 16-bit grey; Pillow's own conversion to 8 bits would clip at 255, not scale.
         grey = np.asarray(image).astype(np.int64)

@@ -112,15 +112,22 @@ class ModelMetadata:
             )
         values = _checked(cls, values, source)
         values["crf"] = CrfParameters(**_checked(CrfParameters, values["crf"], source))
-        values["classes"] = tuple(values["classes"])
-        values["palette"] = tuple(tuple(colour) for colour in values["palette"])
-        values["mean"] = tuple(values["mean"])
+        try:
+            values["classes"] = tuple(map(str, values["classes"]))
+            values["palette"] = tuple((int(r), int(g), int(b)) for r, g, b in values["palette"])
+            blue, green, red = map(float, values["mean"])
+            values["mean"] = (blue, green, red)
+        except (TypeError, ValueError) as error:
+            raise InputError(f"{source}: classes, palette or mean in its metadata cannot be right ({error})") from None
         metadata = cls(**values)
         if len(metadata.classes) != len(metadata.palette):
             raise InputError(
                 f"{source}: metadata has {len(metadata.classes)} classes but {len(metadata.palette)} colours"
             )
         return metadata
+
+
+_NUMBERS: dict[Any, Any] = {int: int, float: (int, float)}
 
 
 def _checked(kind: type[Any], values: Any, source: str) -> dict[str, Any]:
@@ -137,4 +144,6 @@ def _checked(kind: type[Any], values: Any, source: str) -> dict[str, Any]:
         allowed = typing.get_args(choices[name]) if typing.get_origin(choices[name]) is Literal else ()
         if allowed and value not in allowed:
             raise InputError(f"{source}: {name}={value!r} in its metadata; expected one of {allowed}")
+        if choices[name] in _NUMBERS and (isinstance(value, bool) or not isinstance(value, _NUMBERS[choices[name]])):
+            raise InputError(f"{source}: {name}={value!r} in its metadata; expected a number")
     return values

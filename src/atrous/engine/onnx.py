@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ..data.crops import network_input
+from ..data.crops import aligned_size, pad_bottom_right
 from ..data.metadata import METADATA_KEY, ModelMetadata
 from ..errors import InputError
 
@@ -68,9 +68,10 @@ class OnnxEngine:
         if not self.path.is_file():
             raise InputError(f"{self.path}: no such file; expected an ONNX model made by atrous export")
         options = onnxruntime.SessionOptions()
-        options.log_severity_level = 3
-        if threads is not None:
-            options.intra_op_num_threads = threads
+        options.log_severity_level = 4
+        options.intra_op_num_threads = threads if threads is not None else _processors()
+        # Between two photos its threads would spin on the cores that the CRF wants.
+        options.add_session_config_entry("session.force_spinning_stop", "1")
         try:
             self._session = onnxruntime.InferenceSession(
                 os.fspath(self.path), options, providers=["CPUExecutionProvider"]
@@ -78,6 +79,12 @@ class OnnxEngine:
         except Exception as error:  # ONNX Runtime has no public base class for its errors
             reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
             raise InputError(f"{self.path}: not a model that ONNX Runtime can load ({reason})") from None
+        faces = ([i.name for i in self._session.get_inputs()], [o.name for o in self._session.get_outputs()])
+        if faces != (["image"], ["scores"]):
+            raise InputError(
+                f"{self.path}: an ONNX model from {faces[0]} to {faces[1]}; expected one made by atrous export,"
+                " from 'image' to 'scores'"
+            )
         stored = self._session.get_modelmeta().custom_metadata_map
         if METADATA_KEY not in stored:
             raise InputError(f"{self.path}: an ONNX model without atrous' metadata; make it with atrous export")
@@ -96,5 +103,25 @@ class OnnxEngine:
         (C, h, w) float32
             On the stride-8 grid of the photo padded at the bottom and right to 32 k - 31 a side.
         """
-        (scores,) = self._session.run(["scores"], {"image": network_input(image)[None]})
+        (scores,) = self._session.run(["scores"], {"image": prepared(image, self.metadata)[None]})
         return scores[0]
+
+
+def prepared(image: NDArray[np.uint8], metadata: ModelMetadata) -> NDArray[np.float32]:
+    """Turn (H, W, 3) uint8 RGB into what the model's metadata says its network takes.
+
+    Returns
+    -------
+    (3, H', W') float32
+        Colours in the model's order, less its mean, padded at the bottom and right with zeros, which are the
+        mean, to 32 k - 31 a side.
+    """
+    height, width, _ = image.shape
+    ordered = image[..., ::-1] if metadata.colour_order == "BGR" else image
+    centred = ordered.astype(np.float32) - np.asarray(metadata.mean, np.float32)
+    return pad_bottom_right(centred.transpose(2, 0, 1), aligned_size(height), aligned_size(width))
+
+
+def _processors() -> int:
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity else os.cpu_count() or 1

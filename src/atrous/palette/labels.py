@@ -49,6 +49,15 @@ def save_label_image(path: str | os.PathLike[str], image: Image.Image) -> None:
     image.save(path, format="PNG", pnginfo=made_by)
 
 
+def made_here(path: str | os.PathLike[str]) -> bool:
+    """Whether a file is a mask or an overlay that this package wrote, told by its header."""
+    try:
+        with Image.open(path) as image:
+            return image.info.get("Software") == SOFTWARE or image.info.get("comment") == SOFTWARE.encode()
+    except Exception:  # no picture at all: whoever reads it says so
+        return False
+
+
 def read_labels(path: str | os.PathLike[str]) -> NDArray[np.uint8]:
     """Read a label map, (H, W) uint8 ids, from a palette-mode or an 8-bit grey PNG.
 

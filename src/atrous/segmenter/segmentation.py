@@ -1,6 +1,7 @@
 """What a segmenter returns."""
 
 import os
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -10,36 +11,82 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ..atomic import replacing
-from ..palette import overlay, write_labels
+from ..errors import InputError
+from ..palette import overlay
+from ..palette.labels import SOFTWARE, label_image, save_label_image
 
 
 @dataclass(frozen=True)
+class NetworkScores:
+    """What the network alone said of a photo.
+
+    Attributes
+    ----------
+    scores : (C, h, w) float32
+        On the stride-8 grid of the network's image.
+    inner : (height, width)
+        Of that image, without its padding.
+    stride : int
+    """
+
+    scores: NDArray[np.float32]
+    inner: tuple[int, int]
+    stride: int = 8
+
+
+@dataclass(frozen=True, eq=False)
 class Segmentation:
     """A photo's labels and what they were taken from.
 
     Attributes
     ----------
     image : (H, W, 3) uint8
-        The photo, RGB.
-    probabilities : (C, H, W) float32
-        Of each class at each pixel.
+        The photo, RGB, upright.
+    planes : (K, H, W) float32
+        Probabilities of the classes in `kept`.
     classes : tuple of str
         Names by id, background first.
     palette : tuple of (red, green, blue)
     source : Path or None
         The photo's file, if it came from one.
+    kept : (K,) int or None
+        Ids of `planes`; the other classes have probability 0. None: all classes, in order.
+    network : NetworkScores or None
+        Before the CRF.
     """
 
     image: NDArray[np.uint8]
-    probabilities: NDArray[np.float32]
+    planes: NDArray[np.float32]
     classes: tuple[str, ...]
     palette: tuple[tuple[int, int, int], ...]
     source: Path | None = None
+    kept: NDArray[np.intp] | None = None
+    network: NetworkScores | None = None
 
     @cached_property
     def labels(self) -> NDArray[np.uint8]:
         """The most probable class of each pixel, (H, W) uint8."""
-        return self.probabilities.argmax(axis=0).astype(np.uint8)
+        return most_probable(self.planes, self.kept)
+
+    @cached_property
+    def probabilities(self) -> NDArray[np.float32]:
+        """Of each class at each pixel, (C, H, W) float32. On large photos this takes much memory: see `planes`."""
+        return self._full(np.float32)
+
+    @cached_property
+    def dcnn_labels(self) -> NDArray[np.uint8] | None:
+        """Labels of the network alone, (H, W) uint8: what the CRF started from. None if no network ran."""
+        if self.network is None:
+            return None
+        from .zoom import zoomed_probabilities
+
+        height, width, _ = self.image.shape
+        network = self.network
+        present = np.unique(network.scores.argmax(axis=0))
+        planes = zoomed_probabilities(
+            network.scores, network.inner, (height, width), kept=present, stride=network.stride
+        )
+        return most_probable(planes, present)
 
     def shares(self) -> dict[str, float]:
         """Return each class that occurs with its share of the pixels, largest first."""
@@ -61,6 +108,8 @@ class Segmentation:
     ) -> Path:
         """Write `<name>.png` (label ids, VOC's palette), `<name>.overlay.jpg`, `<name>.probabilities.npy`.
 
+        All of them are written, or none; files of these names are replaced.
+
         Parameters
         ----------
         folder : path
@@ -74,17 +123,62 @@ class Segmentation:
         -------
         Path
             Of the mask.
+
+        Raises
+        ------
+        InputError
+            If a file to be written is the photo itself.
         """
         folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
         if name is None:
             name = self.source.stem if self.source else "segmentation"
-        if probabilities:
-            with replacing(folder / f"{name}.probabilities.npy") as temporary, temporary.open("wb") as file:
-                np.save(file, self.probabilities.astype(np.float16))
-        if overlay:
-            with replacing(folder / f"{name}.overlay.jpg") as temporary:
-                self.overlay().save(temporary, format="JPEG", quality=92)
-        mask = folder / f"{name}.png"
-        write_labels(mask, self.labels, self.palette)
-        return mask
+        targets = output_files(folder, name, overlay=overlay, probabilities=probabilities)
+        for target in targets:
+            refuse_source(target, self.source)
+        folder.mkdir(parents=True, exist_ok=True)
+        with ExitStack() as stack:
+            # Nothing is renamed into place before all is written.
+            temporary = {target: stack.enter_context(replacing(target)) for target in targets}
+            for target, path in temporary.items():
+                if target.suffix == ".npy":
+                    with path.open("wb") as file:
+                        np.save(file, self._full(np.float16))
+                elif target.suffix == ".jpg":
+                    # Full colour resolution keeps the outlines crisp.
+                    self.overlay().save(path, format="JPEG", quality=92, subsampling=0, comment=SOFTWARE)
+                else:
+                    save_label_image(path, label_image(self.labels, self.palette))
+        return targets[0]
+
+    def _full(self, dtype: type[np.floating]) -> NDArray:  # type: ignore[type-arg]
+        if self.kept is None:
+            return self.planes.astype(dtype, copy=False)
+        full = np.zeros((len(self.classes), *self.planes.shape[1:]), dtype)
+        full[self.kept] = self.planes
+        return full
+
+
+def most_probable(planes: NDArray[np.float32], ids: NDArray[np.intp] | None = None) -> NDArray[np.uint8]:
+    """Return the id of the largest of (K, H, W) planes at each pixel, the first one where several are.
+
+    Several times as fast as `argmax(axis=0)`, which walks memory across the planes.
+    """
+    labels = np.full(planes.shape[1:], 0 if ids is None else ids[0], np.uint8)
+    best = planes[0].copy()
+    for k in range(1, len(planes)):
+        better = planes[k] > best
+        np.copyto(best, planes[k], where=better)
+        labels[better] = k if ids is None else ids[k]
+    return labels
+
+
+def output_files(folder: Path, name: str, *, overlay: bool, probabilities: bool) -> list[Path]:
+    """Return the files that `Segmentation.save` writes, the mask first."""
+    suffixes = [".png", *([".overlay.jpg"] if overlay else []), *([".probabilities.npy"] if probabilities else [])]
+    return [folder / (name + suffix) for suffix in suffixes]
+
+
+def refuse_source(target: Path, source: Path | None) -> None:
+    """Raise InputError if writing `target` would destroy the photo it is made from."""
+    if source is not None and target.exists() and source.exists() and target.samefile(source):
+        raise InputError(f"{target}: is the photo itself and would be replaced by its mask; choose another folder")

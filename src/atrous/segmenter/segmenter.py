@@ -16,7 +16,7 @@ from ..data.images import Photo, read_image
 from ..data.metadata import CrfParameters
 from ..engine import Engine, OnnxEngine, bundled_model_path
 from ..errors import InputError
-from .segmentation import Segmentation
+from .segmentation import NetworkScores, Segmentation
 from .zoom import zoomed_probabilities
 
 # A class whose probability stays below this all over the photo takes no part in the CRF.
@@ -88,11 +88,18 @@ class Segmenter:
             At the photo's own size, upright.
         """
         image = read_image(photo)
-        probabilities = self.probabilities(image)
-        if self.crf is not None:
-            probabilities = self.refine(image, probabilities)
         source = Path(photo) if isinstance(photo, (str, os.PathLike)) else None
-        return Segmentation(image, probabilities, self.classes, self.engine.metadata.palette, source)
+        size = image.shape[:2]
+        network = self._network(image)
+        planes = self._zoomed(network, network.inner)
+        kept = None
+        if self.crf is not None or network.inner != size:
+            # Chosen at the network's size: all classes of a large photo would fill the memory.
+            kept = _worth_keeping(planes)
+            planes = planes[kept] if network.inner == size else self._zoomed(network, size, kept)
+        if self.crf is not None:
+            planes = self._crf(image)(planes)
+        return Segmentation(image, planes, self.classes, self.engine.metadata.palette, source, kept, network)
 
     def probabilities(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return what the network alone says, zoomed to the photo's size.
@@ -106,14 +113,7 @@ class Segmenter:
         -------
         (C, H, W) float32
         """
-        height, width, _ = image.shape
-        inner = self._inner_size(height, width)
-        seen = image
-        if inner != (height, width):
-            # Pillow's bilinear filter widens with the reduction, so nothing is skipped.
-            smaller = Image.fromarray(image).resize(inner[::-1], Image.Resampling.BILINEAR)
-            seen = np.asarray(smaller)
-        return zoomed_probabilities(self.engine.scores(seen), inner, (height, width))
+        return self._zoomed(self._network(image), image.shape[:2])
 
     def refine(self, image: NDArray[np.uint8], probabilities: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the CRF's marginals for (C, H, W) probabilities of an (H, W, 3) uint8 image.
@@ -123,17 +123,41 @@ class Segmenter:
         """
         if self.crf is None:
             return probabilities
+        kept = _worth_keeping(probabilities)
+        refined = np.zeros_like(probabilities)
+        refined[kept] = self._crf(image)(probabilities[kept])
+        return refined
+
+    def _network(self, image: NDArray[np.uint8]) -> NetworkScores:
+        height, width, _ = image.shape
+        inner = self._inner_size(height, width)
+        seen = image
+        if inner != (height, width):
+            # Pillow's bilinear filter widens with the reduction, so nothing is skipped.
+            smaller = Image.fromarray(image).resize(inner[::-1], Image.Resampling.BILINEAR)
+            seen = np.asarray(smaller)
+        return NetworkScores(self.engine.scores(seen), inner, self.engine.metadata.output_stride)
+
+    def _zoomed(
+        self, network: NetworkScores, size: tuple[int, int], kept: NDArray[np.intp] | None = None
+    ) -> NDArray[np.float32]:
+        return zoomed_probabilities(network.scores, network.inner, size, kept=kept, stride=network.stride)
+
+    def _crf(self, image: NDArray[np.uint8]) -> DenseCRF:
+        assert self.crf is not None
         height, width, _ = image.shape
         zoom = max(height, width) / max(self._inner_size(height, width))
-        crf = _build_crf(image, self.crf, zoom, self.threads)
-        kept = np.flatnonzero(probabilities.max(axis=(1, 2)) >= NEGLIGIBLE)
-        refined = np.zeros_like(probabilities)
-        refined[kept] = crf(probabilities[kept])
-        return refined
+        return _build_crf(image, self.crf, zoom, self.threads)
 
     def _inner_size(self, height: int, width: int) -> tuple[int, int]:
         scale = min(1.0, self.max_side / max(height, width))
         return max(1, round(height * scale)), max(1, round(width * scale))
+
+
+def _worth_keeping(probabilities: NDArray[np.float32]) -> NDArray[np.intp]:
+    largest = probabilities.max(axis=(1, 2))
+    # With very many classes none may reach the limit anywhere.
+    return np.flatnonzero(largest >= min(NEGLIGIBLE, largest.max()))
 
 
 def _engine(model: str | os.PathLike[str] | Engine | None, threads: int | None) -> Engine:
@@ -142,7 +166,7 @@ def _engine(model: str | os.PathLike[str] | Engine | None, threads: int | None) 
     if not isinstance(model, (str, os.PathLike)):
         return model
     if Path(model).is_dir():
-        from ..network.engine import TorchEngine
+        from ..network.engine import TorchEngine  # without PyTorch: MissingExtra
 
         return TorchEngine(model)
     return OnnxEngine(model, threads=threads)

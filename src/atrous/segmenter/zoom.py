@@ -3,8 +3,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
-# Rows that are zoomed at a time: what bounds the memory beside the result itself.
-BAND = 64
+# Pixels that are zoomed at a time: with 21 classes a band's scores fit a second-level cache.
+BAND_PIXELS = 8192
 
 
 def interpolation(cells: int, inner: int, outer: int, stride: int = 8) -> NDArray[np.float32]:
@@ -39,7 +39,12 @@ def interpolation(cells: int, inner: int, outer: int, stride: int = 8) -> NDArra
 
 
 def zoomed_probabilities(
-    scores: NDArray[np.float32], inner: tuple[int, int], outer: tuple[int, int]
+    scores: NDArray[np.float32],
+    inner: tuple[int, int],
+    outer: tuple[int, int],
+    *,
+    kept: NDArray[np.intp] | None = None,
+    stride: int = 8,
 ) -> NDArray[np.float32]:
     """Zoom scores bilinearly to the photo's size and take their softmax.
 
@@ -49,20 +54,30 @@ def zoomed_probabilities(
         Of the image that the network saw, padded to 32 k - 31 a side.
     inner, outer : (height, width)
         Of the network's image without its padding, and of the photo.
+    kept : (K,) int, optional
+        Return the probabilities of these classes only; the softmax is over all.
+    stride : int
+        Pixels from one cell of `scores` to the next.
 
     Returns
     -------
-    (C, H, W) float32
-        Probabilities; they sum to 1 over the classes.
+    (C, H, W) float32, or (K, H, W)
+        Probabilities; over all classes they sum to 1.
     """
     classes, h, w = scores.shape
-    down = interpolation(h, inner[0], outer[0])
-    across = interpolation(w, inner[1], outer[1]).T
-    out = np.empty((classes, *outer), np.float32)
-    for top in range(0, outer[0], BAND):
-        band = np.matmul(down[top : top + BAND] @ scores, across)
+    height, width = outer
+    out = np.empty((classes if kept is None else len(kept), height, width), np.float32)
+    # Columns first, on the few rows of the grid. A band of rows then mixes only the few grid rows that it spans.
+    wide = scores @ interpolation(w, inner[1], width, stride).T
+    down = interpolation(h, inner[0], height, stride)
+    rows = max(1, BAND_PIXELS // width)
+    for top in range(0, height, rows):
+        weights = down[top : top + rows]
+        spanned = np.flatnonzero(weights.any(axis=0))
+        grid_rows = slice(spanned[0], spanned[-1] + 1)
+        band = np.matmul(weights[:, grid_rows], wide[:, grid_rows])
         band -= band.max(axis=0)
         np.exp(band, out=band)
-        band /= band.sum(axis=0)
-        out[:, top : top + BAND] = band
+        total = band.sum(axis=0)
+        np.divide(band if kept is None else band[kept], total, out=out[:, top : top + rows])
     return out
