@@ -1,0 +1,71 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from atrous.segmenter.zoom import interpolation, zoomed_probabilities
+
+
+def logits(probabilities):
+    return np.log(probabilities[1] / probabilities[0])
+
+
+def ramp(h, w):
+    """Two classes whose difference of scores is 8 row + 0.5 * 8 column, in pixels: y + x / 2, over 100."""
+    rows, columns = np.mgrid[:h, :w] * 8.0
+    return np.stack([np.zeros((h, w)), (rows + columns / 2) / 100]).astype(np.float32)
+
+
+def test_by_hand():
+    assert interpolation(2, 9, 9)[:, 1].tolist() == [0, 0.125, 0.25, 0.375, 0.5, 0.625, 0.75, 0.875, 1]
+    assert interpolation(1, 1, 3).tolist() == [[1], [1], [1]]
+
+
+def test_a_ramp_is_exact_at_the_networks_own_size():
+    zoomed = zoomed_probabilities(ramp(9, 13), (60, 97), (60, 97))
+    y, x = np.mgrid[:60, :97]
+    np.testing.assert_allclose(logits(zoomed), (y + x / 2) / 100, atol=1e-5)
+
+
+def test_a_ramp_is_not_shifted_on_a_larger_photo():
+    zoomed = zoomed_probabilities(ramp(9, 13), (60, 90), (240, 360))
+    y, x = (np.mgrid[:240, :360] + 0.5) / 4 - 0.5  # centres of the photo's pixels, in the network's
+    inside = np.s_[4:-4, 4:-4]
+    np.testing.assert_allclose(logits(zoomed)[inside], ((y + x / 2) / 100)[inside], atol=1e-5)
+
+
+def test_some_classes_only():
+    scores = np.random.default_rng(0).normal(size=(5, 9, 9)).astype(np.float32)
+    every = zoomed_probabilities(scores, (65, 60), (130, 120))
+    np.testing.assert_array_equal(
+        zoomed_probabilities(scores, (65, 60), (130, 120), kept=np.array([3, 1])), every[[3, 1]]
+    )
+
+
+@pytest.mark.parametrize("outer", [(1, 1), (1, 50), (700, 3)])
+def test_odd_shapes(outer):
+    scores = np.random.default_rng(0).normal(size=(3, 5, 5)).astype(np.float32)
+    assert zoomed_probabilities(scores, (min(outer[0], 33), min(outer[1], 33)), outer).shape == (3, *outer)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(1, 12), st.data())
+def test_weights_are_an_average_of_neighbours(cells, data):
+    inner = data.draw(st.integers(1, 8 * cells - 7))
+    outer = data.draw(st.integers(1, 200))
+    weights = interpolation(cells, inner, outer)
+    np.testing.assert_allclose(weights.sum(axis=1), 1, rtol=1e-6)
+    assert (weights >= 0).all()
+    assert ((weights > 0).sum(axis=1) <= 2).all()
+    place = weights @ np.arange(cells)
+    assert (np.diff(place) >= -1e-5).all()
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(1, 4), st.integers(1, 6), st.integers(1, 6), st.integers(0, 2**31))
+def test_probabilities_sum_to_one(classes, h, w, seed):
+    scores = np.random.default_rng(seed).normal(0, 30, (classes, h, w)).astype(np.float32)
+    size = (8 * h - 7, 8 * w - 7)
+    zoomed = zoomed_probabilities(scores, size, size)
+    np.testing.assert_allclose(zoomed.sum(axis=0), 1, rtol=1e-5)
+    np.testing.assert_allclose(np.log(zoomed[:, ::8, ::8] + 1e-30).argmax(0), scores.argmax(0))
