@@ -1,0 +1,61 @@
+"""Who may import whom, and what must not be imported to segment a photo."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import atrous
+
+PACKAGE = Path(atrous.__file__).parent
+# From the bottom up; parts on one line must not import each other, except data -> palette.
+LAYERS = [
+    {"errors", "atomic", "_native"},
+    {"palette"},
+    {"data", "crf"},
+    {"network", "engine"},
+    {"segmenter"},
+    {"training", "evaluation"},
+    {"cli"},
+]
+LEVEL = {part: level for level, parts in enumerate(LAYERS) for part in parts}
+
+
+def imported_parts(path: Path) -> set[str]:
+    """Top-level parts of atrous that a module imports, at its head or inside functions."""
+    package = ["atrous", *path.relative_to(PACKAGE).parent.parts]
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else []
+            module = base + (node.module.split(".") if node.module else [])
+            names = [module] if len(module) > 1 else [[*module, alias.name] for alias in node.names]
+            found |= {name[1] for name in names if name[0] == "atrous" and len(name) > 1}
+    return found
+
+
+MODULES = sorted(p for p in PACKAGE.rglob("*.py") if p.parent != PACKAGE)
+
+
+def test_every_part_has_a_level():
+    assert {p.relative_to(PACKAGE).parts[0] for p in MODULES} <= set(LEVEL)
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda p: p.relative_to(PACKAGE).as_posix())
+def test_imports_run_downward(path):
+    own = path.relative_to(PACKAGE).parts[0]
+    lazily_upward = {"network"} if own == "segmenter" else set()  # for a checkpoint's folder
+    for part in imported_parts(path) - {own} - lazily_upward:
+        assert LEVEL[part] < LEVEL[own], f"{own} imports {part}"
+
+
+def test_segmenting_does_not_import_pytorch_or_the_exporter():
+    code = (
+        "import sys, atrous; atrous.Segmenter, atrous.DenseCRF;"
+        "import atrous.cli, atrous.cli.segment, atrous.cli.refine;"
+        "print([m for m in ('torch', 'onnx', 'safetensors', 'matplotlib', 'scipy') if m in sys.modules])"
+    )
+    printed = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
+    assert printed.strip() == "[]"
