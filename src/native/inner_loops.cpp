@@ -25,6 +25,8 @@ using atrous::kSimplexBlock;
 using atrous::kTogether;
 using atrous::LatticeGeometry;
 
+constexpr uint32_t kAhead = 12;  // rows between asking for one and reading it
+
 // To the nearest integer, for magnitudes under 2^22: no instruction set lacks an addition.
 ATROUS_INLINE float nearest(float x) {
     return (x + 12582912.0f) - 12582912.0f;
@@ -145,17 +147,23 @@ void simplex(const LatticeGeometry& lattice, const float* features, int64_t poin
             difference.at[i][p] = (elevated.at[i][p] - cell.at[i][p] * side) * inverse;
         }
 
-    float first[kSimplexBlock], previous[kSimplexBlock] = {};
-    for (int k = 0; k <= d; ++k)
+    float first[kSimplexBlock] = {}, sorted[kSimplexBlock], previous[kSimplexBlock] = {};
+    for (int k = 0; k <= d; ++k) {
+        for (int p = 0; p < kSimplexBlock; ++p) sorted[p] = 0.0f;
+        for (int i = 0; i <= d; ++i)
+            for (int p = 0; p < kSimplexBlock; ++p)
+                sorted[p] += rank[i][p] == d - k ? difference.at[i][p] : 0.0f;
         for (int p = 0; p < kSimplexBlock; ++p) {
-            float sorted = 0.0f;
-            for (int i = 0; i <= d; ++i) sorted += rank[i][p] == d - k ? difference.at[i][p] : 0.0f;
-            weights[k * kSimplexBlock + p] = sorted > previous[p] ? sorted - previous[p] : 0.0f;
-            previous[p] = sorted;
-            if (k == 0) first[p] = sorted;
+            const float weight = sorted[p] - previous[p];
+            weights[k * kSimplexBlock + p] = weight > 0.0f ? weight : 0.0f;
+            previous[p] = sorted[p];
+            first[p] = k == 0 ? sorted[p] : first[p];
         }
-    for (int p = 0; p < kSimplexBlock; ++p)
-        weights[p] = first[p] + 1.0f > previous[p] ? first[p] + 1.0f - previous[p] : 0.0f;
+    }
+    for (int p = 0; p < kSimplexBlock; ++p) {
+        const float weight = first[p] + (1.0f - previous[p]);
+        weights[p] = weight > 0.0f ? weight : 0.0f;
+    }
 
     // From one vertex of a simplex to the next, the remainder grows by 1, and the coordinate of the
     // next lower rank falls back by one cell.
@@ -179,10 +187,13 @@ void gather(int64_t begin, int64_t end, const uint32_t* starts, const uint32_t* 
             const float* rows, float* out, int64_t width) {
     for_columns(width, [&](auto columns, int64_t first) {
         using R = Row<decltype(columns)::count>;
+        const uint32_t last = starts[end];
         for (int64_t v = begin; v < end; ++v) {
             R sum = R::zero();
-            for (uint32_t e = starts[v]; e < starts[v + 1]; ++e)
+            for (uint32_t e = starts[v]; e < starts[v + 1]; ++e) {
+                if (e + kAhead < last) prefetch(rows + indices[e + kAhead] * width + first, columns.count);
                 sum.add_scaled(R::load(rows + indices[e] * width + first), weights[e]);
+            }
             sum.store(out + v * width + first);
         }
     });
@@ -193,6 +204,10 @@ void blur(int64_t begin, int64_t end, const uint32_t* neighbours, const float* r
     for_columns(width, [&](auto columns, int64_t first) {
         using R = Row<decltype(columns)::count>;
         for (int64_t v = begin; v < end; ++v) {
+            if (v + kAhead / 2 < end) {
+                prefetch(rows + neighbours[2 * v + kAhead] * width + first, columns.count);
+                prefetch(rows + neighbours[2 * v + kAhead + 1] * width + first, columns.count);
+            }
             R sum = R::load(rows + neighbours[2 * v] * width + first);
             sum += R::load(rows + neighbours[2 * v + 1] * width + first);
             sum *= 0.5f;
@@ -208,6 +223,9 @@ void slice(int64_t pixels, int count, const uint32_t* indices, const float* weig
         using R = Row<decltype(columns)::count>;
         for (int64_t p = 0; p < pixels; ++p) {
             R sum = R::zero();
+            if (p + 2 < pixels)
+                for (int k = 0; k < count; ++k)
+                    prefetch(rows + indices[(p + 2) * count + k] * width + first, columns.count);
             for (int k = 0; k < count; ++k)
                 sum.add_scaled(R::load(rows + indices[p * count + k] * width + first),
                                weights[p * count + k]);

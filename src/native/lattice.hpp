@@ -97,6 +97,7 @@ class Lattice final : public Filter {
     void link_neighbours(Team& team, const VertexTable& table, const Buffer<std::uint64_t>& names);
 
     static constexpr std::uint64_t kRemainders = 32;  // the low five bits of a name
+    static constexpr std::size_t kAhead = 8;          // names between asking for their slot and using it
 
     LatticeGeometry geometry_{};
     int corners_;
@@ -172,6 +173,7 @@ inline void Lattice::build(Team& team, const float* features) {
         band.vertex.resize(band.names.size());
         band.place.resize(band.names.size());
         for (std::size_t n = 0; n < band.names.size(); ++n) {
+            if (n + kAhead < band.names.size()) table.prefetch(band.names[n + kAhead]);
             const std::uint32_t vertex = table.insert(band.names[n]) + 1;
             if (vertex == table.size() && vertex > vertices_) {
                 vertices_ = vertex;
@@ -215,14 +217,18 @@ inline void Lattice::link_neighbours(Team& team, const VertexTable& table,
     neighbours_.zero();
     std::uint64_t all = 0;
     for (int i = 0; i < d; ++i) all += geometry_.stride[i];
+    // One step adds 1 to every coordinate and takes d + 1 off the axis' own.
+    const auto ahead = [&](std::uint64_t name, int axis) {
+        const bool wraps = name % kRemainders == static_cast<std::uint64_t>(d);
+        return name + (wraps ? all - static_cast<std::uint64_t>(d) : 1) - geometry_.stride[axis];
+    };
     team.for_ranges(vertices_, 1 << 12, [&](std::int64_t begin, std::int64_t end) {
         for (std::int64_t v = begin + 1; v <= end; ++v) {
-            const std::uint64_t name = names[static_cast<std::size_t>(v)];
-            // One step adds 1 to every coordinate and takes d + 1 off the axis' own.
-            const bool wraps = name % kRemainders == static_cast<std::uint64_t>(d);
-            const std::uint64_t step = wraps ? all - static_cast<std::uint64_t>(d) : 1;
+            if (v + 2 <= end)
+                for (int axis = 0; axis <= d; ++axis)
+                    table.prefetch(ahead(names[static_cast<std::size_t>(v + 2)], axis));
             for (int axis = 0; axis <= d; ++axis) {
-                const std::uint32_t found = table.find(name + step - geometry_.stride[axis]);
+                const std::uint32_t found = table.find(ahead(names[static_cast<std::size_t>(v)], axis));
                 if (found == VertexTable::kAbsent) continue;
                 std::uint32_t* links = neighbours_.data() + static_cast<std::size_t>(axis) * axis_size;
                 links[2 * v] = found + 1;

@@ -110,6 +110,15 @@ struct Row {
     }
 };
 
+// Rows are read in scattered order, which no processor foresees.
+ATROUS_INLINE void prefetch(const float* row, std::int64_t columns) {
+#if defined(__GNUC__) || defined(__clang__)
+    for (std::int64_t c = 0; c < columns; c += 16) __builtin_prefetch(row + c);
+#else
+    (void)row, (void)columns;
+#endif
+}
+
 template <int N>
 struct Columns {
     static constexpr int count = N;
