@@ -13,7 +13,7 @@ TINY = ModelMetadata(
     classes=("background", "red", "blue"),
     palette=((0, 0, 0), (128, 0, 0), (0, 0, 128)),
     mean=(104.008, 116.669, 122.675),
-    crf=CrfParameters(weight=4, sxy=20, srgb=5),
+    crf=CrfParameters(weight=4, sxy=60, srgb=5),
     training_list="none",
     training_list_sha256="0" * 64,
     precision="float32",
@@ -25,10 +25,10 @@ def write_tiny_model(path: Path, *, metadata: str | None, output: str = "scores"
     onnx = pytest.importorskip("onnx")
     helper, numpy_helper = onnx.helper, onnx.numpy_helper
     weights = np.zeros((3, 3, 1, 1), np.float32)
-    weights[1, :, 0, 0] = -0.1, 0, 0.1  # the input is blue, green, red
-    weights[2, :, 0, 0] = 0.1, 0, -0.1
+    weights[1, :, 0, 0] = -0.02, 0, 0.02  # the input is blue, green, red
+    weights[2, :, 0, 0] = 0.02, 0, -0.02
     difference = TINY.mean[2] - TINY.mean[0]
-    bias = np.array([4, 0.1 * difference, -0.1 * difference], np.float32)
+    bias = np.array([2, 0.02 * difference, -0.02 * difference], np.float32)
     graph = helper.make_graph(
         [helper.make_node("Conv", ["image", "w", "b"], [output], kernel_shape=[1, 1], strides=[8, 8])],
         "tiny",

@@ -15,8 +15,8 @@ def test_scores_lie_on_the_padded_stride_8_grid(tiny_model):
     scores = engine.scores(image)
     assert scores.shape == (3, 9, 13)  # 40 -> 65, 70 -> 97
     assert scores.dtype == np.float32
-    np.testing.assert_allclose(scores[:, 0, 1], [4, 25.5, -25.5], atol=1e-4)
-    np.testing.assert_allclose(scores[:, 0, 0], [4, 0, 0], atol=1e-4)
+    np.testing.assert_allclose(scores[:, 0, 1], [2, 5.1, -5.1], atol=1e-4)
+    np.testing.assert_allclose(scores[:, 0, 0], [2, 0, 0], atol=1e-4)
 
 
 def test_the_metadata_is_the_files(tiny_model, tiny_metadata):

@@ -1,6 +1,7 @@
 """Any photo as (H, W, 3) uint8 RGB."""
 
 import os
+import warnings
 from contextlib import suppress
 from typing import TypeAlias
 
@@ -56,7 +57,9 @@ def read_image(photo: Photo) -> NDArray[np.uint8]:
 
 
 def _rgb(image: Image.Image, source: str) -> NDArray[np.uint8]:
-    with suppress(Exception):  # a damaged note of the orientation does not spoil the picture
+    # A damaged note of the orientation does not spoil the picture.
+    with suppress(Exception), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
         image = ImageOps.exif_transpose(image)
     if image.mode.startswith("I"):
         # 16-bit grey; Pillow's own conversion to 8 bits would clip at 255, not scale.

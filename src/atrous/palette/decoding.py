@@ -21,8 +21,8 @@ def decoded(path: str | os.PathLike[str]) -> Image.Image:
     path = Path(path)
     try:
         with warnings.catch_warnings():
-            # Pillow warns from 89 million pixels on, which cameras reach, and refuses twice as many.
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            # Of odd tags, and of more than 89 million pixels, which cameras reach; twice as many it refuses.
+            warnings.simplefilter("ignore")
             with Image.open(path) as image:
                 image.load()
                 return image

@@ -1,0 +1,171 @@
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from atrous.cli import app
+from atrous.errors import InputError
+from atrous.segmenter import Segmenter
+
+
+@pytest.fixture
+def segment(tiny_model, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments):
+        result = CliRunner().invoke(app, ["segment", "--model", str(tiny_model), *map(str, arguments)])
+        if isinstance(result.exception, InputError):  # what `main` prints
+            return 2, result.stdout, f"error: {result.exception}\n"
+        assert result.exception is None or isinstance(result.exception, SystemExit)
+        return result.exit_code, result.stdout, result.stderr
+
+    return run
+
+
+@pytest.fixture
+def photo(tmp_path, red_square):
+    def save(name):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(red_square).save(path)
+        return path
+
+    return save
+
+
+def below(folder):
+    return sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
+
+
+def test_one_photo(segment, photo, tmp_path):
+    photo("photo.png")
+    code, out, err = segment("photo.png")
+    assert (code, err) == (0, "")
+    assert out.startswith("photo.png: background 75.0%, red 25.0% (")
+    assert out.count("\n") == 1
+    assert below(tmp_path / "segmentation") == ["photo.overlay.jpg", "photo.png"]
+
+
+def test_options(segment, photo, tmp_path):
+    photo("photo.png")
+    code, _, _ = segment(
+        "photo.png", "--out", "o", "--no-overlay", "--probabilities", "--no-crf", "--threads", 1, "--max-side", 50
+    )
+    assert code == 0
+    assert below(tmp_path / "o") == ["photo.png", "photo.probabilities.npy"]
+    assert np.load(tmp_path / "o/photo.probabilities.npy").shape == (3, 64, 96)
+
+
+def test_a_folder_is_mirrored_and_what_was_written_is_no_photo(segment, photo, tmp_path):
+    for name in ("in/a.png", "in/deep/b.png", "in/deep/b.jpg", "in/.hidden/c.png", "in/._a.png"):
+        photo(name)
+    (tmp_path / "in/notes.txt").write_text("no photo")
+    expected = [
+        *("a.overlay.jpg", "a.png"),
+        *("deep/b.jpg.overlay.jpg", "deep/b.jpg.png", "deep/b.png.overlay.jpg", "deep/b.png.png"),
+    ]
+    for _ in range(2):
+        code, out, _ = segment("in", "--out", "in/results", "--overwrite")
+        assert code == 0
+        assert out.count("\n") == 3
+        assert below(tmp_path / "in/results") == expected
+
+
+def test_results_beside_the_photos_are_not_segmented_again(segment, photo, tmp_path):
+    photo("in/a.jpg")
+    for _ in range(2):
+        assert segment("in", "--out", "in", "--overwrite")[0] == 0
+        assert below(tmp_path / "in") == ["a.jpg", "a.overlay.jpg", "a.png"]
+
+
+def test_results_of_another_run_are_not_segmented(segment, photo, tmp_path):
+    photo("in/a.jpg")
+    assert segment("in", "--out", "in/first")[0] == 0
+    assert segment("in", "--out", "second")[0] == 0
+    assert below(tmp_path / "second") == ["a.overlay.jpg", "a.png"]
+
+
+def test_a_photo_is_never_written_over(segment, photo, red_square):
+    path = photo("photo.png")
+    code, _, err = segment("photo.png", "--out", ".", "--overwrite")
+    assert code == 2
+    assert "photo itself" in err
+    assert np.array_equal(np.asarray(Image.open(path)), red_square)
+
+
+def test_an_output_that_exists_is_an_error_before_any_work(segment, photo, tmp_path, monkeypatch):
+    photo("a.png")
+    photo("b.png")
+    segment("a.png")
+    before = (tmp_path / "segmentation/a.png").stat().st_mtime_ns
+    code, out, err = segment("a.png", "b.png")
+    assert code == 2
+    assert err.splitlines() == ["error: segmentation/a.png: exists; give --overwrite to replace it, or another --out"]
+    assert out.startswith("b.png:")
+    assert (tmp_path / "segmentation/a.png").stat().st_mtime_ns == before
+    assert segment("a.png", "--overwrite")[0] == 0
+    assert (tmp_path / "segmentation/a.png").stat().st_mtime_ns > before
+
+
+def test_bad_files_are_a_line_each_and_the_others_are_done(segment, photo, tmp_path):
+    photo("good.png")
+    (tmp_path / "text.jpg").write_text("text")
+    (tmp_path / "cut.png").write_bytes(photo("x.png").read_bytes()[:100])
+    (tmp_path / "empty").mkdir()
+    code, out, err = segment("text.jpg", "cut.png", "missing.jpg", "empty", "good.png")
+    assert code == 2
+    assert out.startswith("good.png: ")
+    lines = err.splitlines()
+    assert len(lines) == 4
+    assert all(line.startswith("error: ") for line in lines)
+    for name in ("text.jpg", "cut.png", "missing.jpg", "empty"):
+        assert any(name in line for line in lines)
+
+
+def test_photos_that_would_still_share_a_name(segment, photo):
+    photo("a/x.png")
+    photo("b/x.png")
+    code, out, err = segment("a/x.png", "b/x.png", "a/x.png")
+    assert code == 2
+    assert out.count("\n") == 1
+    assert err.startswith("error: b/x.png: another photo")
+
+
+@pytest.mark.parametrize("extra", [("--threads", 0), ("--max-side", 0), ("--out", "photo.png")])
+def test_arguments_that_cannot_be_used(segment, photo, extra):
+    photo("photo.png")
+    code, _, err = segment("photo.png", *extra)
+    assert code == 2
+    assert err.startswith("error: ")
+    assert err.count("\n") == 1
+
+
+def test_a_model_that_is_missing(segment, photo):
+    photo("photo.png")
+    code, _, err = segment("photo.png", "--model", "none.onnx")
+    assert (code, err.count("\n")) == (2, 1)
+    assert "none.onnx" in err
+
+
+def test_an_interrupt_leaves_nothing_half_written(segment, photo, tmp_path, monkeypatch):
+    photo("a.png")
+    photo("b.png")
+    plain = Segmenter.__call__
+
+    def interrupted(self, path):
+        if path.name == "b.png":
+            raise KeyboardInterrupt
+        return plain(self, path)
+
+    monkeypatch.setattr(Segmenter, "__call__", interrupted)
+    code, _, err = segment("a.png", "b.png")
+    assert code == 130
+    assert "interrupted after 1 of 2" in err
+    assert below(tmp_path / "segmentation") == ["a.overlay.jpg", "a.png"]
+
+
+def test_odd_names(segment, photo):
+    photo("two\nlines [bold].png")
+    code, out, _ = segment("two\nlines [bold].png")
+    assert code == 0
+    assert out.startswith("two lines [bold].png: ")
