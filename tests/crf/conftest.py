@@ -35,9 +35,7 @@ def blurred_regions(image, rng, labels=5):
     coarse = (nearest == np.arange(labels)[:, None]).reshape(labels, height // 8, width // 8) * 6.0
     coarse += rng.normal(size=coarse.shape)
     at = [np.clip(np.arange(n) / 8, 0, n // 8 - 1) for n in (height, width)]
-    rows = np.stack(
-        [[np.interp(at[0], np.arange(height // 8), column) for column in plane.T] for plane in coarse]
-    )
+    rows = np.stack([[np.interp(at[0], np.arange(height // 8), column) for column in plane.T] for plane in coarse])
     scores = np.stack([[np.interp(at[1], np.arange(width // 8), line) for line in plane.T] for plane in rows])
     exponentials = np.exp(scores - scores.max(axis=0))
     return (exponentials / exponentials.sum(axis=0)).astype(np.float32)

@@ -4,11 +4,11 @@ import threading
 
 import numpy as np
 import pytest
-from conftest import BILATERAL_LIMIT, blurred_regions, random_image, random_probabilities
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from atrous.crf import PRESETS, Bilateral, DenseCRF, Gaussian, Spatial, exact
+from conftest import BILATERAL_LIMIT, blurred_regions, random_image, random_probabilities
 
 NORMALIZATIONS = ("none", "before", "after", "symmetric")
 KERNELS = (Spatial(weight=3, sxy=3), Bilateral(weight=4, sxy=49, srgb=5))
@@ -139,9 +139,7 @@ class TestByEye:
         np.testing.assert_array_equal(q[1], 1)
 
     def test_repulsive_weights(self, rng, image):
-        q = DenseCRF(image, [Spatial(weight=-2, sxy=2)], filtering="exact")(
-            random_probabilities(rng, 3, (12, 17))
-        )
+        q = DenseCRF(image, [Spatial(weight=-2, sxy=2)], filtering="exact")(random_probabilities(rng, 3, (12, 17)))
         assert np.isfinite(q).all()
 
     @pytest.mark.parametrize("shape", [(1, 1), (1, 40), (40, 1)])

@@ -109,9 +109,7 @@ def test_a_spatial_kernel_needs_a_grid():
     fails("image", lambda: DenseCRF(None, [Gaussian(np.zeros((4, 5, 2)), weight=1), KERNELS[1]]))
 
 
-@pytest.mark.parametrize(
-    "compatibility", [np.ones(3), np.ones((2, 3)), np.ones((3, 3)), [np.nan, 1], "potts", 1.0, []]
-)
+@pytest.mark.parametrize("compatibility", [np.ones(3), np.ones((2, 3)), np.ones((3, 3)), [np.nan, 1], "potts", 1.0, []])
 def test_compatibilities(compatibility):
     fails("compatibility", lambda: DenseCRF(IMAGE, KERNELS, compatibility=compatibility)(GOOD))
     fails("compatibility", lambda: exact(IMAGE, KERNELS, GOOD, compatibility=compatibility))

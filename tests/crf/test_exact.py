@@ -35,9 +35,7 @@ def test_normalizations_by_hand():
 def test_compatibility_is_the_cost_of_a_label_here_and_another_there():
     p = np.array([[0.9, 0.5], [0.1, 0.5]])
     mu = np.array([[0.0, 5.0], [1.0, 0.0]])  # label 0 here beside label 1 there costs 5
-    q = exact(
-        None, [Gaussian([[0.0], [0.0]], weight=1)], p, iterations=1, normalization="none", compatibility=mu
-    )
+    q = exact(None, [Gaussian([[0.0], [0.0]], weight=1)], p, iterations=1, normalization="none", compatibility=mu)
     there = p.sum(axis=1)  # both points at one place: each sees both
     expected = p * np.exp(-np.array([[5.0 * there[1]], [1.0 * there[0]]]))
     np.testing.assert_allclose(q, expected / expected.sum(axis=0))

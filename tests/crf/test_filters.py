@@ -51,9 +51,7 @@ class TestGridGaussian:
     @settings(max_examples=40, deadline=None)
     def test_equals_the_matrix(self, shape, sigma, count, seed):
         sigmas = [sigma * (1 + axis / 2) for axis in range(len(shape))]
-        grid = np.stack(
-            np.meshgrid(*[np.arange(n) / s for n, s in zip(shape, sigmas, strict=True)], indexing="ij")
-        )
+        grid = np.stack(np.meshgrid(*[np.arange(n) / s for n, s in zip(shape, sigmas, strict=True)], indexing="ij"))
         matrix = kernel_matrix(grid.reshape(len(shape), -1))
         values = np.random.default_rng(seed).normal(size=(count, matrix.shape[0]))
         out = applied(_native.grid_gaussian(shape, sigmas), values)
@@ -128,9 +126,7 @@ class TestLattice:
         inside = np.all((features > 4) & (features < 10), axis=0)
         a, b = rng.random(size=(2, 1, features.shape[1])).astype(np.float32) * inside
         lattice = _native.lattice(features, 2)
-        np.testing.assert_allclose(
-            (a * applied(lattice, b)).sum(), (b * applied(lattice, a)).sum(), rtol=1e-4
-        )
+        np.testing.assert_allclose((a * applied(lattice, b)).sum(), (b * applied(lattice, a)).sum(), rtol=1e-4)
 
     @pytest.mark.parametrize(
         "features",

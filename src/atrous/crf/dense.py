@@ -148,9 +148,7 @@ class DenseCRF:
         self._model.labels(planes, are_energies, self.iterations, self.threads, out)
         return out.astype(np.min_scalar_type(planes.shape[0] - 1)).reshape(self.shape)
 
-    def _check(
-        self, probabilities: ArrayLike | None, energies: ArrayLike | None
-    ) -> tuple[NDArray[np.float32], bool]:
+    def _check(self, probabilities: ArrayLike | None, energies: ArrayLike | None) -> tuple[NDArray[np.float32], bool]:
         planes, are_energies = check_unary(probabilities, energies, self.shape, np.float32)
         for compatibility in self._compatibilities:
             check_compatibility(compatibility, labels=planes.shape[0])
@@ -159,11 +157,7 @@ class DenseCRF:
 
 def check_iterations(iterations: int) -> int:
     """Return the number of steps, or raise InputError."""
-    if (
-        not isinstance(iterations, (int, np.integer))
-        or isinstance(iterations, bool)
-        or not 0 <= iterations < 2**31
-    ):
+    if not isinstance(iterations, (int, np.integer)) or isinstance(iterations, bool) or not 0 <= iterations < 2**31:
         raise InputError(f"iterations: expected an integer, 0 or more, got {iterations!r}")
     return int(iterations)
 
@@ -172,11 +166,7 @@ def _check_threads(threads: int | None) -> int:
     if threads is None:
         affinity = getattr(os, "sched_getaffinity", None)
         return min(len(affinity(0)) if affinity else os.cpu_count() or 1, _MOST_THREADS)
-    if (
-        not isinstance(threads, (int, np.integer))
-        or isinstance(threads, bool)
-        or not 1 <= threads <= _MOST_THREADS
-    ):
+    if not isinstance(threads, (int, np.integer)) or isinstance(threads, bool) or not 1 <= threads <= _MOST_THREADS:
         raise InputError(f"threads: expected an integer from 1 to {_MOST_THREADS}, or None, got {threads!r}")
     return int(threads)
 
@@ -210,8 +200,7 @@ def _build_filter(
     except OverflowError as error:
         reach = np.ptp(features, axis=1).max()
         raise InputError(
-            f"{sigmas}: {error} (they span {reach:.3g} standard deviations);"
-            " divide by larger standard deviations"
+            f"{sigmas}: {error} (they span {reach:.3g} standard deviations); divide by larger standard deviations"
         ) from None
 
 

@@ -55,9 +55,7 @@ def exact(
     check_normalization(normalization)
     array, shape = check_variables(image, kernels)
     if np.prod(shape) > _MOST_POINTS:
-        raise InputError(
-            f"image: expected at most {_MOST_POINTS} pixels, got {shape}; use DenseCRF or a crop"
-        )
+        raise InputError(f"image: expected at most {_MOST_POINTS} pixels, got {shape}; use DenseCRF or a crop")
     planes, are_energies = check_unary(probabilities, energies, shape, np.float64)
     labels = planes.shape[0]
     unary = planes if are_energies else -np.log(np.maximum(planes, np.finfo(np.float32).tiny))
@@ -67,9 +65,7 @@ def exact(
     for kernel in kernels:
         matrix = _kernel_matrix(kernel.features(array, shape, np.float64))
         matrices.append(kernel.weight * _normalized(matrix, kernel.normalization or normalization))
-        mu = check_compatibility(
-            compatibility if kernel.compatibility is None else kernel.compatibility, labels=labels
-        )
+        mu = check_compatibility(compatibility if kernel.compatibility is None else kernel.compatibility, labels=labels)
         mu = 1.0 - np.eye(labels) if mu is None else mu
         compatibilities.append(mu if mu.ndim == 2 else -np.diag(mu))
 

@@ -19,14 +19,11 @@ def check_normalization(normalization: object) -> None:
     """Raise InputError unless it is one of the four names."""
     if normalization not in get_args(Normalization):
         raise InputError(
-            f"normalization: expected one of {', '.join(map(repr, get_args(Normalization)))},"
-            f" got {normalization!r}"
+            f"normalization: expected one of {', '.join(map(repr, get_args(Normalization)))}, got {normalization!r}"
         )
 
 
-def check_compatibility(
-    compatibility: ArrayLike | None, labels: int | None = None
-) -> NDArray[np.float64] | None:
+def check_compatibility(compatibility: ArrayLike | None, labels: int | None = None) -> NDArray[np.float64] | None:
     """Return a compatibility as an array, (C,) or (C, C), or None for Potts.
 
     Raises InputError for other shapes, for values that are not finite, and where `labels` differs from C.
@@ -41,17 +38,11 @@ def check_compatibility(
             " give None for Potts, a vector (C,) or a matrix (C, C)"
         ) from None
     if array.ndim not in (1, 2) or array.size == 0 or array.shape[0] != array.shape[-1]:
-        raise InputError(
-            f"compatibility: expected shape (C,) or (C, C), got {array.shape}; give one entry a label"
-        )
+        raise InputError(f"compatibility: expected shape (C,) or (C, C), got {array.shape}; give one entry a label")
     if not np.all(np.abs(array) <= LARGEST_WEIGHT):
-        raise InputError(
-            f"compatibility: expected finite costs up to {LARGEST_WEIGHT:g}, got {array.tolist()}"
-        )
+        raise InputError(f"compatibility: expected finite costs up to {LARGEST_WEIGHT:g}, got {array.tolist()}")
     if labels is not None and array.shape[0] != labels:
-        raise InputError(
-            f"compatibility: expected one entry for each of the {labels} labels, got shape {array.shape}"
-        )
+        raise InputError(f"compatibility: expected one entry for each of the {labels} labels, got shape {array.shape}")
     return array
 
 
@@ -65,15 +56,11 @@ def _is_number(value: object) -> TypeGuard[float]:
 
 
 def _sigmas(name: str, value: object, count: int) -> tuple[float, ...]:
-    values = (
-        tuple(value) if isinstance(value, (Sequence, np.ndarray)) and not isinstance(value, str) else (value,)
-    )
+    values = tuple(value) if isinstance(value, (Sequence, np.ndarray)) and not isinstance(value, str) else (value,)
     if len(values) == 1:
         values *= count
     if len(values) != count or not all(_is_number(v) and 1e-30 <= v <= 1e30 for v in values):
-        raise InputError(
-            f"{name}: expected a positive number or {count} of them (standard deviations), got {value!r}"
-        )
+        raise InputError(f"{name}: expected a positive number or {count} of them (standard deviations), got {value!r}")
     return tuple(float(v) for v in values)
 
 
@@ -262,9 +249,7 @@ def _positions(
     return features
 
 
-def check_variables(
-    image: object, kernels: Sequence[Kernel]
-) -> tuple[NDArray[np.uint8] | None, tuple[int, ...]]:
+def check_variables(image: object, kernels: Sequence[Kernel]) -> tuple[NDArray[np.uint8] | None, tuple[int, ...]]:
     """Return the image as an array and the shape of the variables that image and kernels agree on.
 
     Raises InputError where they disagree or leave it open.
@@ -280,9 +265,7 @@ def check_variables(
             )
         shapes.insert(0, array.shape[:2])
     if not shapes:
-        raise InputError(
-            "image: expected (H, W, 3) uint8, got None; only Gaussian(features) can do without one"
-        )
+        raise InputError("image: expected (H, W, 3) uint8, got None; only Gaussian(features) can do without one")
     if any(shape != shapes[0] for shape in shapes):
         raise InputError(
             f"features: expected one leading shape for image and kernels, got {', '.join(map(str, shapes))}"

@@ -32,9 +32,7 @@ def resolve(kernels: str | Sequence[Kernel]) -> tuple[Kernel, ...]:
     """
     if isinstance(kernels, str):
         if kernels not in PRESETS:
-            raise InputError(
-                f"kernels: expected a preset ({', '.join(PRESETS)}) or a list of kernels, got {kernels!r}"
-            )
+            raise InputError(f"kernels: expected a preset ({', '.join(PRESETS)}) or a list of kernels, got {kernels!r}")
         return PRESETS[kernels]
     if not isinstance(kernels, Sequence):
         raise InputError(f"kernels: expected a list of Spatial, Bilateral or Gaussian, got {kernels!r}")
