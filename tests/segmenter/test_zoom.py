@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from atrous.segmenter.zoom import interpolation, zoomed_probabilities
+from atrous.segmenter.zoom import places, zoomed_probabilities
 
 
 def logits(probabilities):
@@ -17,8 +17,13 @@ def ramp(h, w):
 
 
 def test_by_hand():
-    assert interpolation(2, 9, 9)[:, 1].tolist() == [0, 0.125, 0.25, 0.375, 0.5, 0.625, 0.75, 0.875, 1]
-    assert interpolation(1, 1, 3).tolist() == [[1], [1], [1]]
+    first, share = places(2, 9, 9)
+    assert first.tolist() == [0] * 9
+    assert share.tolist() == [0, 0.125, 0.25, 0.375, 0.5, 0.625, 0.75, 0.875, 1]
+    first, share = places(3, 17, 4)  # centres of the photo's pixels: 1.625, 5.875, 10.125, 14.375
+    assert first.tolist() == [0, 0, 1, 1]
+    np.testing.assert_allclose(share, [1.625 / 8, 5.875 / 8, 2.125 / 8, 6.375 / 8])
+    assert [side.tolist() for side in places(1, 1, 3)] == [[0, 0, 0], [0, 0, 0]]
 
 
 def test_a_ramp_is_exact_at_the_networks_own_size():
@@ -50,15 +55,15 @@ def test_odd_shapes(outer):
 
 @settings(max_examples=40, deadline=None)
 @given(st.integers(1, 12), st.data())
-def test_weights_are_an_average_of_neighbours(cells, data):
+def test_places_rise_and_stay_on_the_grid(cells, data):
     inner = data.draw(st.integers(1, 8 * cells - 7))
     outer = data.draw(st.integers(1, 200))
-    weights = interpolation(cells, inner, outer)
-    np.testing.assert_allclose(weights.sum(axis=1), 1, rtol=1e-6)
-    assert (weights >= 0).all()
-    assert ((weights > 0).sum(axis=1) <= 2).all()
-    place = weights @ np.arange(cells)
-    assert (np.diff(place) >= -1e-5).all()
+    first, share = places(cells, inner, outer)
+    assert first.min() >= 0
+    assert first.max() <= max(cells - 2, 0)
+    assert share.min() >= 0
+    assert share.max() <= 1
+    assert (np.diff(first + share) >= -1e-5).all()
 
 
 @settings(max_examples=20, deadline=None)

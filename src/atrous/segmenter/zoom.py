@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 BAND_PIXELS = 8192
 
 
-def interpolation(cells: int, inner: int, outer: int, stride: int = 8) -> NDArray[np.float32]:
-    """Weights of linear interpolation along one side, as a matrix.
+def places(cells: int, inner: int, outer: int, stride: int = 8) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
+    """Where the photo's pixels lie between the cells of the score grid, along one side.
 
     Cell i lies on pixel `stride` * i of the image that the network saw. That image is `inner` pixels long (less
     the padding) and shows a photo `outer` pixels long, so the photo's pixel y, centred at y + 1/2, lies at
@@ -20,22 +20,19 @@ def interpolation(cells: int, inner: int, outer: int, stride: int = 8) -> NDArra
         Length of the score grid.
     inner, outer : int
         Pixels of the network's image and of the photo.
+    stride : int
 
     Returns
     -------
-    (outer, cells) float32
-        Rows sum to 1 and have at most two entries that are not 0.
+    first : (outer,) int
+        The cell before each pixel; the last but one at most.
+    share : (outer,) float32
+        Weight of the cell after it, 0 to 1.
     """
     place = ((np.arange(outer) + 0.5) * (inner / outer) - 0.5) / stride
     place = place.clip(0, cells - 1)
-    first = np.minimum(place.astype(np.int64), max(cells - 2, 0))
-    share = (place - first).astype(np.float32)
-    weights = np.zeros((outer, cells), np.float32)
-    rows = np.arange(outer)
-    weights[rows, first] = 1 - share
-    if cells > 1:
-        weights[rows, first + 1] += share
-    return weights
+    first = np.minimum(place.astype(np.intp), max(cells - 2, 0))
+    return first, (place - first).astype(np.float32)
 
 
 def zoomed_probabilities(
@@ -67,17 +64,25 @@ def zoomed_probabilities(
     classes, h, w = scores.shape
     height, width = outer
     out = np.empty((classes if kept is None else len(kept), height, width), np.float32)
-    # Columns first, on the few rows of the grid. A band of rows then mixes only the few grid rows that it spans.
-    wide = scores @ interpolation(w, inner[1], width, stride).T
-    down = interpolation(h, inner[0], height, stride)
+    # Columns first, on the few rows of the grid.
+    column, share = places(w, inner[1], width, stride)
+    wide = scores[..., column]
+    wide += _steps(scores, axis=2)[..., column] * share
+    steps = _steps(wide, axis=1)
+    row, share = places(h, inner[0], height, stride)
     rows = max(1, BAND_PIXELS // width)
     for top in range(0, height, rows):
-        weights = down[top : top + rows]
-        spanned = np.flatnonzero(weights.any(axis=0))
-        grid_rows = slice(spanned[0], spanned[-1] + 1)
-        band = np.matmul(weights[:, grid_rows], wide[:, grid_rows])
+        here = slice(top, top + rows)
+        band = steps[:, row[here]]
+        band *= share[here, None]
+        band += wide[:, row[here]]
         band -= band.max(axis=0)
         np.exp(band, out=band)
         total = band.sum(axis=0)
-        np.divide(band if kept is None else band[kept], total, out=out[:, top : top + rows])
+        np.divide(band if kept is None else band[kept], total, out=out[:, here])
     return out
+
+
+def _steps(values: NDArray[np.float32], axis: int) -> NDArray[np.float32]:
+    """Differences to the next value along an axis, 0 after the last."""
+    return np.diff(values, axis=axis, append=values.take([-1], axis=axis))
