@@ -13,7 +13,7 @@ from atrous.atomic import replacing
 from atrous.palette import overlay
 
 ROOT = Path(__file__).parents[1]
-EXAMPLES = [ROOT / "examples" / name for name in ("cat.jpg", "astronaut.jpg", "coffee.jpg")]
+EXAMPLES = [ROOT / "examples" / name for name in ("cat.jpg", "astronaut.jpg", "photographer.jpg")]
 HEIGHT, GAP, CAPTION = 260, 8, 30
 
 

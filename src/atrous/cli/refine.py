@@ -35,7 +35,7 @@ def refine(
         float | None, typer.Option(help="For an index PNG: how sure its labels are, above 1 / classes and under 1.")
     ] = None,
     classes: Annotated[
-        Path | None, typer.Option(help="Class list, a name a line; without it VOC's for up to 21 classes.")
+        Path | None, typer.Option(help="Class list, a name a line; without it VOC's, if there are 21.")
     ] = None,
     threads: Annotated[int | None, typer.Option(help="Default: all cores.")] = None,
     overlay: Annotated[bool, typer.Option("--overlay/--no-overlay", help="Write photo.overlay.jpg too.")] = True,
@@ -79,7 +79,7 @@ def refine(
         threads=threads,
     )
     count = int(kept.max()) + 1
-    names = class_names(classes, count)
+    names = class_names(classes, count, ids=labels.suffix.lower() != ".npy")
     colours = tuple((int(r), int(g), int(b)) for r, g, b in voc_palette(len(names)))
     result = Segmentation(photo, crf(given), names, colours, image, kept)
     try:
@@ -89,12 +89,16 @@ def refine(
     say(report_line(image, result, time.perf_counter() - begun))
 
 
-def class_names(path: Path | None, count: int) -> tuple[str, ...]:
-    """Read a class list, a name a line; without one take VOC's names for up to 21 classes, else numbers."""
+def class_names(path: Path | None, count: int, *, ids: bool) -> tuple[str, ...]:
+    """Read a class list, a name a line; without one take VOC's names where they can be meant, else numbers.
+
+    Probabilities of 21 classes are taken for VOC's, `ids` of a label map for VOC's as long as there are no others.
+    """
     from ..data.metadata import VOC_CLASSES
 
     if path is None:
-        return VOC_CLASSES if count <= len(VOC_CLASSES) else tuple(f"class {c}" for c in range(count))
+        voc = count <= len(VOC_CLASSES) if ids else count == len(VOC_CLASSES)
+        return VOC_CLASSES if voc else tuple(f"class {c}" for c in range(count))
     try:
         names = tuple(line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip())
     except (OSError, UnicodeDecodeError) as error:

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from .voc import VOID
+from ..palette.colours import VOID
 
 # Mean pixel of the VGG-16 training set, blue, green, red, 0 to 255.
 MEAN_BGR = (104.008, 116.669, 122.675)

@@ -7,8 +7,6 @@ from pathlib import Path
 
 from ..errors import InputError
 
-VOID = 255
-
 
 @dataclass(frozen=True)
 class Sample:

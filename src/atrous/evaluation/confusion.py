@@ -3,8 +3,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from ..data.voc import VOID
 from ..errors import InputError
+from ..palette.colours import VOID
 
 
 class ConfusionMatrix:

@@ -10,8 +10,9 @@ from torch.utils.data import DataLoader, Dataset
 
 from ..data.crops import random_crop, shrink_labels
 from ..data.order import TrainingOrder, rarest_class_weights
-from ..data.voc import VOID, Sample, VocList
+from ..data.voc import Sample, VocList
 from ..errors import InputError
+from ..palette.colours import VOID
 from .recipe import Recipe
 
 SampleBatch = tuple[Tensor, Tensor]

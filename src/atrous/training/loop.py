@@ -12,11 +12,12 @@ from rich.console import Console
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..data.voc import VOID, VocList
+from ..data.voc import VocList
 from ..errors import InputError
 from ..network.deeplab import DeepLab, initialise_head
 from ..network.engine import MODEL
 from ..network.weights import load_vgg_convolutions, read_tensors
+from ..palette.colours import VOID
 from . import checkpoint
 from .batches import batches
 from .checkpoint import TrainingState
