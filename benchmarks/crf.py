@@ -2,7 +2,7 @@
 
     python benchmarks/crf.py [--rounds 7] [--iterations 10]
 
-A 375 x 500 photograph (scikit-image's coffee cup), the kernels w1=4 sxy=49 srgb=5 and w2=3 sxy=3, ten steps.
+The example photographs at 375 x 500, the kernels w1=4 sxy=49 srgb=5 and w2=3 sxy=3, ten steps.
 The runs of all rows alternate, so that a change in the machine's load meets all of them; medians are printed.
 """
 
@@ -11,13 +11,15 @@ import os
 import platform
 import statistics
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
-from skimage import data
+from PIL import Image
 
 from atrous import _native
 from atrous.crf import Bilateral, DenseCRF, Spatial
+from atrous.data.images import read_image
 
 try:
     import pydensecrf.densecrf as pydensecrf
@@ -25,6 +27,7 @@ except ImportError:
     pydensecrf = None
 
 HEIGHT, WIDTH = 375, 500
+EXAMPLES = Path(__file__).parents[1] / "examples"
 KERNELS = (Spatial(weight=3, sxy=3), Bilateral(weight=4, sxy=49, srgb=5))
 
 
@@ -79,32 +82,39 @@ def main():
     parser.add_argument("--iterations", type=int, default=10)
     parser.add_argument("--labels", type=int, nargs="+", default=[21, 2])
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--photos", type=Path, nargs="+", default=[EXAMPLES / "cat.jpg", EXAMPLES / "astronaut.jpg"])
     options = parser.parse_args()
 
     print(f"{processor()}, {os.cpu_count()} processors, instruction set {_native.instruction_set()}")
     print(f"{HEIGHT} x {WIDTH}, {options.iterations} steps, medians of {options.rounds} runs, milliseconds")
-    image = np.ascontiguousarray(data.coffee()[:HEIGHT, :WIDTH])
     rng = np.random.default_rng(0)
     for labels in options.labels:
         unary = probabilities(labels, rng)
-        rows = {}
-        for n in options.threads:
-            name = f"atrous, {n} thread{'s' * (n > 1)}"
-            rows[name] = lambda n=n, p=unary: time_atrous(image, p, n, options.iterations)
-        if pydensecrf is not None:
-            rows["pydensecrf"] = lambda p=unary: time_pydensecrf(image, p, options.iterations)
-        times = {name: [] for name in rows}
-        for _ in range(options.rounds):
-            for name, run in rows.items():
-                times[name].append(run())
-        print(f"\n{labels} labels          set-up   a step    whole   pydensecrf / this")
-        for name, runs in times.items():
-            setup, steps, whole = (1e3 * statistics.median(column) for column in zip(*runs, strict=True))
-            ratio = ""
+        for photo in options.photos:
+            image = np.array(Image.fromarray(read_image(photo)).resize((WIDTH, HEIGHT)))
+            rows = {}
+            for n in options.threads:
+                name = f"atrous, {n} thread{'s' * (n > 1)}"
+                rows[name] = partial(time_atrous, image, unary, n, options.iterations)
             if pydensecrf is not None:
-                pairs = zip(times["pydensecrf"], runs, strict=True)
-                ratio = f"{statistics.median(peer[2] / own[2] for peer, own in pairs):17.1f}x"
-            print(f"{name:18s} {setup:8.1f} {steps / options.iterations:8.1f} {whole:8.1f} {ratio}")
+                rows["pydensecrf"] = partial(time_pydensecrf, image, unary, options.iterations)
+            times = {name: [] for name in rows}
+            for _ in range(options.rounds):
+                for name, run in rows.items():
+                    times[name].append(run())
+            print_table(f"{photo.stem}, {labels} labels", times, options.iterations)
+
+
+def print_table(title, times, iterations):
+    """Print the medians of each row, and how many times as long the peer took in the same round."""
+    print(f"\n{title:24s} set-up   a step    whole   pydensecrf / this")
+    for name, runs in times.items():
+        setup, steps, whole = (1e3 * statistics.median(column) for column in zip(*runs, strict=True))
+        ratio = ""
+        if "pydensecrf" in times:
+            pairs = zip(times["pydensecrf"], runs, strict=True)
+            ratio = f"{statistics.median(peer[2] / own[2] for peer, own in pairs):17.1f}x"
+        print(f"{name:22s} {setup:8.1f} {steps / iterations:8.1f} {whole:8.1f} {ratio}")
 
 
 if __name__ == "__main__":
