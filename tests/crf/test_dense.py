@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scenes import BILATERAL_LIMIT, blurred_regions, random_image, random_probabilities
 
 from atrous.crf import PRESETS, Bilateral, DenseCRF, Gaussian, Spatial, exact
-from conftest import BILATERAL_LIMIT, blurred_regions, random_image, random_probabilities
 
 NORMALIZATIONS = ("none", "before", "after", "symmetric")
 KERNELS = (Spatial(weight=3, sxy=3), Bilateral(weight=4, sxy=49, srgb=5))
