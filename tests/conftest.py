@@ -2,6 +2,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tiny_model import make_model, red_square, tiny_metadata, tiny_model  # noqa: F401
+
 
 @pytest.fixture(scope="session")
 def tiny_voc(tmp_path_factory):
