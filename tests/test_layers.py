@@ -1,6 +1,7 @@
 """Who may import whom, and what must not be imported to segment a photo."""
 
 import ast
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -59,3 +60,17 @@ def test_segmenting_does_not_import_pytorch_or_the_exporter():
     )
     printed = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
     assert printed.strip() == "[]"
+
+
+def test_without_pytorch_the_commands_say_which_extra_to_install(tmp_path):
+    hidden = tmp_path / "torch"
+    hidden.mkdir()
+    (hidden / "__init__.py").write_text("raise ModuleNotFoundError(\"No module named 'torch'\", name='torch')")
+    for arguments in (["train", ".", "--out", "run"], ["export", "checkpoint", "model.onnx"]):
+        command = [sys.executable, "-c", "import atrous.cli; atrous.cli.main()", *arguments]
+        path = os.pathsep.join([str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])])
+        done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": path})
+        assert done.returncode == 2
+        assert done.stderr.startswith("error: torch is not installed")
+        assert "pip install 'atrous[train]'" in done.stderr
+        assert len(done.stderr.splitlines()) == 1

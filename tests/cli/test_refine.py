@@ -43,7 +43,7 @@ def test_probabilities_follow_the_photo(refine, blurred, axes, dtype):
     np.save("p.npy", blurred.transpose(axes).astype(dtype))
     code, out, err = refine("p.npy", "--sxy", 60)
     assert (code, err) == (0, "")
-    assert out.startswith("photo.png: background 75.0%, bicycle 25.0% (")
+    assert out.startswith("photo.png: class 0 75.0%, class 2 25.0% (")
     assert np.array_equal(read_labels("segmentation/photo.png"), TRUTH)
 
 

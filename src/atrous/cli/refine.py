@@ -166,7 +166,9 @@ def _load(path: Path) -> NDArray[np.generic]:
         # Mapped, a header that promises more than the file holds is found before memory is taken.
         array = np.load(path, mmap_mode="r", allow_pickle=False)
     except (ValueError, OSError, EOFError, OverflowError) as error:
-        raise InputError(f"{path}: not an array saved by numpy.save ({' '.join(str(error).split())[:200]})") from None
+        # NumPy takes whatever has no header for a pickle, and advises to load it all the same.
+        reason = "" if "pickle" in str(error) else f" ({' '.join(str(error).split())[:200]})"
+        raise InputError(f"{path}: not an array saved by numpy.save{reason}") from None
     if not isinstance(array, np.ndarray):
         raise InputError(f"{path}: an archive of arrays; expected one array saved by numpy.save")
     return array

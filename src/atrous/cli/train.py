@@ -28,8 +28,6 @@ def train(
     save_every: Annotated[int, typer.Option(help="Steps between checkpoints.")] = 100,
 ) -> None:
     """Train a network on a VOC folder. Run again to resume."""
-    import torch
-
     from ..data.metadata import VOC_CLASSES
     from ..data.voc import read_list
     from ..errors import InputError
@@ -46,8 +44,6 @@ def train(
         "seed": seed,
     }
     settings = dataclasses.replace(RECIPES[recipe], **{k: v for k, v in overrides.items() if v is not None})
-    if threads is not None:
-        torch.set_num_threads(threads)
     samples = read_list(data, train_list)
     if hold_out:
         samples, _ = samples.hold_out(hold_out)
@@ -59,6 +55,7 @@ def train(
         vgg=vgg,
         weights=weights,
         device=device,
+        threads=threads,
         workers=workers,
         save_every=save_every,
     )

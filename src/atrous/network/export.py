@@ -8,22 +8,30 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
-import onnx
 import torch
 from numpy.typing import NDArray
-from onnxruntime.quantization import (
-    CalibrationDataReader,
-    CalibrationMethod,
-    QuantFormat,
-    QuantType,
-    quantize_static,
-)
-from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from ..atomic import replacing
 from ..data.crops import network_input
 from ..data.metadata import METADATA_KEY, ModelMetadata
+from ..errors import MissingExtra
 from .deeplab import DeepLab
+
+try:
+    import onnx
+    import onnxscript  # noqa: F401  # PyTorch's exporter asks for it when it runs
+    from onnxruntime.quantization import (
+        CalibrationDataReader,
+        CalibrationMethod,
+        QuantFormat,
+        QuantType,
+        quantize_static,
+    )
+    from onnxruntime.quantization.shape_inference import quant_pre_process
+except ImportError as error:
+    raise MissingExtra(
+        f"{error.name} is not installed: exporting needs the extra, pip install 'atrous[train]'"
+    ) from None
 
 OPSET = 18
 

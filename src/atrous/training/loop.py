@@ -51,6 +51,7 @@ def train(
     vgg: Path | None = None,
     weights: Path | None = None,
     device: str = "cpu",
+    threads: int | None = None,
     workers: int = 1,
     save_every: int = 100,
     console: Console | None = None,
@@ -69,8 +70,8 @@ def train(
         ImageNet convolutions in safetensors; fc6 to fc8 are then drawn at random.
     weights : path, optional
         A checkpoint folder whose model this run starts from instead (its optimiser state is not used).
-    device, workers, save_every
-        Where to compute, loader processes, steps between checkpoints.
+    device, threads, workers, save_every
+        Where to compute, threads of a CPU run, loader processes, steps between checkpoints.
 
     Returns
     -------
@@ -84,6 +85,8 @@ def train(
         start from.
     """
     console = console or Console()
+    if threads is not None:
+        torch.set_num_threads(threads)
     torch.manual_seed(recipe.seed)
     net = DeepLab(recipe.variant, classes=len(classes), dropout=recipe.dropout)
     net.freeze_through(recipe.frozen)
