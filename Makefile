@@ -8,7 +8,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 
 NATIVE := CMakeLists.txt pyproject.toml $(wildcard src/native/*)
 
-.PHONY: demo test test-all lint format bench clean
+.PHONY: help demo test test-all lint format bench clean
 .DEFAULT_GOAL := help
 
 help:

@@ -5,6 +5,7 @@
 
 #include <limits>
 
+#include "elementary.hpp"
 #include "pack.hpp"
 
 #ifndef ATROUS_INSTRUCTION_SET
@@ -26,50 +27,6 @@ using atrous::kTogether;
 using atrous::LatticeGeometry;
 
 constexpr uint32_t kAhead = 12;  // rows between asking for one and reading it
-
-// To the nearest integer, for magnitudes under 2^22: no instruction set lacks an addition.
-ATROUS_INLINE float nearest(float x) {
-    return (x + 12582912.0f) - 12582912.0f;
-}
-
-ATROUS_INLINE float power_of_two(int32_t n) {
-    const int32_t bits = (n + 127) * (1 << 23);
-    float value;
-    std::memcpy(&value, &bits, sizeof value);
-    return value;
-}
-
-// exp(x) for x <= 0, 0 under -50; relative error about 1e-7.
-ATROUS_INLINE float exp_of_negative(float x) {
-    const float clamped = x < -50.0f ? -50.0f : x;
-    const float n = nearest(clamped * 1.44269504088896f);
-    const float r = (clamped - n * 0.693359375f) + n * 2.12194440e-4f;
-    float e = 1.0f / 5040;
-    e = e * r + 1.0f / 720;
-    e = e * r + 1.0f / 120;
-    e = e * r + 1.0f / 24;
-    e = e * r + 1.0f / 6;
-    e = e * r + 0.5f;
-    e = e * r + 1.0f;
-    e = e * r + 1.0f;
-    e *= power_of_two(static_cast<int32_t>(n));
-    return x < -50.0f ? 0.0f : e;
-}
-
-// log(x) for x that is normal and positive; relative error about 1e-7.
-ATROUS_INLINE float log_of_normal(float x) {
-    int32_t bits;
-    std::memcpy(&bits, &x, sizeof bits);
-    const int32_t exponent = (bits - 0x3f3504f3) >> 23;  // so that the mantissa lies around 1
-    const int32_t reduced = bits - exponent * (1 << 23);
-    float m;
-    std::memcpy(&m, &reduced, sizeof m);
-    const float s = (m - 1.0f) / (m + 1.0f);
-    const float z = s * s;
-    const float series = s * z * (2.0f / 3 + z * (2.0f / 5 + z * (2.0f / 7 + z * (2.0f / 9))));
-    const float n = static_cast<float>(exponent);
-    return n * 0.693359375f + (2.0f * s + (series - n * 2.12194440e-4f));
-}
 
 struct Block {
     float at[kMaxDimensions + 1][kSimplexBlock];
