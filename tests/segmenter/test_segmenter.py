@@ -154,3 +154,14 @@ def test_a_checkpoint_without_pytorch_names_the_extra(tmp_path, monkeypatch):
 
 def test_the_package_offers_it(tiny_model):
     assert atrous.Segmenter is Segmenter
+
+
+def test_on_large_photos_the_lattice_stands_in_for_the_wide_spatial_kernel(tiny_model, red_square, monkeypatch):
+    large = np.kron(red_square, np.ones((6, 6, 1), np.uint8))  # 384 x 576 for a network at 64 x 96
+    segmenter = Segmenter(tiny_model, max_side=96)
+    monkeypatch.setattr("atrous.segmenter.segmenter.WIDEST_EXACT", np.inf)
+    exact = segmenter(large)
+    monkeypatch.setattr("atrous.segmenter.segmenter.WIDEST_EXACT", 10.0)
+    lattice = segmenter(large)
+    assert not np.array_equal(lattice.planes, exact.planes)
+    assert np.mean(lattice.labels != exact.labels) < 0.002

@@ -22,6 +22,10 @@ from .zoom import zoomed_probabilities
 # A class whose probability stays below this all over the photo takes no part in the CRF.
 NEGLIGIBLE = 0.05
 
+# The exact spatial kernel takes time in proportion to its width. On large photos, for which it is widened, the
+# lattice stands in for it from this standard deviation on, in pixels.
+WIDEST_EXACT = 10.0
+
 
 class Segmenter:
     """Segments photos with a network and sharpens the result with a fully connected CRF.
@@ -177,15 +181,24 @@ def _build_crf(
 ) -> DenseCRF:
     if isinstance(crf, CrfParameters):
         kernels: list[Kernel] = [
-            Spatial(weight=crf.spatial_weight, sxy=crf.spatial_sxy * zoom),
-            Bilateral(weight=crf.weight, sxy=crf.sxy * zoom, srgb=crf.srgb),
+            Spatial(weight=crf.spatial_weight, sxy=crf.spatial_sxy),
+            Bilateral(weight=crf.weight, sxy=crf.sxy, srgb=crf.srgb),
         ]
-        return DenseCRF(image, kernels, iterations=crf.iterations, normalization=crf.normalization, threads=threads)
-    return DenseCRF(image, [_zoomed(kernel, zoom) for kernel in crf], threads=threads)
+        iterations, normalization = crf.iterations, crf.normalization
+    else:
+        kernels, iterations, normalization = list(crf), 10, "after"
+    zoomed = [_zoomed(kernel, zoom, image.shape[:2]) for kernel in kernels]
+    return DenseCRF(image, zoomed, iterations=iterations, normalization=normalization, threads=threads)
 
 
-def _zoomed(kernel: Kernel, zoom: float) -> Kernel:
+def _zoomed(kernel: Kernel, zoom: float, shape: tuple[int, int]) -> Kernel:
     if isinstance(kernel, Gaussian):
         return kernel
     sx, sy = (kernel.sxy, kernel.sxy) if isinstance(kernel.sxy, (int, float)) else kernel.sxy
-    return dataclasses.replace(kernel, sxy=(sx * zoom, sy * zoom))
+    sx, sy = sx * zoom, sy * zoom
+    if isinstance(kernel, Bilateral) or max(sx, sy) <= WIDEST_EXACT:
+        return dataclasses.replace(kernel, sxy=(sx, sy))
+    places = np.empty((*shape, 2), np.float32)
+    places[..., 0] = np.arange(shape[1]) / sx
+    places[..., 1] = np.arange(shape[0])[:, None] / sy
+    return Gaussian(places, kernel.weight, compatibility=kernel.compatibility, normalization=kernel.normalization)
