@@ -197,7 +197,7 @@ def _zoomed(kernel: Kernel, zoom: float, shape: tuple[int, int]) -> Kernel:
     sx, sy = (kernel.sxy, kernel.sxy) if isinstance(kernel.sxy, (int, float)) else kernel.sxy
     sx, sy = sx * zoom, sy * zoom
     if isinstance(kernel, Bilateral) or max(sx, sy) <= WIDEST_EXACT:
-        return dataclasses.replace(kernel, sxy=(sx, sy))
+        return dataclasses.replace(kernel, sxy=sx if sx == sy else (sx, sy))
     places = np.empty((*shape, 2), np.float32)
     places[..., 0] = np.arange(shape[1]) / sx
     places[..., 1] = np.arange(shape[0])[:, None] / sy
