@@ -3,12 +3,33 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from atrous.data.crops import MEAN_BGR, aligned_size, pad_bottom_right, random_crop, shrink_labels, to_network
+from atrous.data.crops import (
+    MEAN_BGR,
+    aligned_size,
+    network_input,
+    pad_bottom_right,
+    random_crop,
+    shrink_labels,
+    to_network,
+)
 
 
 def test_network_input_is_bgr_minus_the_mean():
     image = np.array([[[10, 20, 30]]], np.uint8)  # one RGB pixel
     np.testing.assert_allclose(to_network(image)[:, 0, 0], [30 - 104.008, 20 - 116.669, 10 - 122.675])
+
+
+def test_colour_order_and_mean_may_be_a_models_own():
+    image = np.array([[[30, 20, 10]]], np.uint8)
+    assert to_network(image, (1.0, 2.0, 3.0)).ravel().tolist() == [9, 18, 27]
+    assert to_network(image, (1.0, 2.0, 3.0), "RGB").ravel().tolist() == [29, 18, 7]
+
+
+def test_network_input_is_padded_with_the_mean():
+    blob = network_input(np.full((34, 33, 3), 200, np.uint8))
+    assert blob.shape == (3, 65, 33)
+    assert (blob[:, 34:] == 0).all()
+    assert (blob[:, :34] != 0).all()
 
 
 @pytest.mark.parametrize(("side", "aligned"), [(1, 1), (2, 33), (33, 33), (321, 321), (375, 385), (500, 513)])

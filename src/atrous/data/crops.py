@@ -1,5 +1,7 @@
 """From a photo and its labels to what the network trains on (Chen et al. 2015; PAPER: Caffe's data layer)."""
 
+from typing import Literal
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -12,10 +14,13 @@ Image = NDArray[np.uint8]
 Labels = NDArray[np.uint8]
 
 
-def to_network(image: Image) -> NDArray[np.float32]:
-    """Turn (H, W, 3) uint8 RGB into the network's (3, H, W) float32: BGR, 0 to 255, minus the mean."""
-    bgr = image[..., ::-1].astype(np.float32) - np.asarray(MEAN_BGR, np.float32)
-    return np.ascontiguousarray(bgr.transpose(2, 0, 1))
+def to_network(
+    image: Image, mean: tuple[float, float, float] = MEAN_BGR, colour_order: Literal["BGR", "RGB"] = "BGR"
+) -> NDArray[np.float32]:
+    """Turn (H, W, 3) uint8 RGB into the network's (3, H, W) float32: in its colour order, 0 to 255, minus the mean."""
+    ordered = image[..., ::-1] if colour_order == "BGR" else image
+    centred = ordered.astype(np.float32) - np.asarray(mean, np.float32)
+    return np.ascontiguousarray(centred.transpose(2, 0, 1))
 
 
 def aligned_size(side: int) -> int:
@@ -29,10 +34,12 @@ def pad_bottom_right(blob: NDArray[np.float32], height: int, width: int) -> NDAr
     return np.pad(blob, ((0, 0), (0, max(height - h, 0)), (0, max(width - w, 0))))
 
 
-def network_input(image: Image) -> NDArray[np.float32]:
-    """Turn (H, W, 3) uint8 RGB into a (3, H', W') network input, padded at the bottom and right to 32 k - 31."""
+def network_input(
+    image: Image, mean: tuple[float, float, float] = MEAN_BGR, colour_order: Literal["BGR", "RGB"] = "BGR"
+) -> NDArray[np.float32]:
+    """Do as `to_network`, and pad at the bottom and right with zeros, which are the mean, to 32 k - 31 a side."""
     h, w, _ = image.shape
-    return pad_bottom_right(to_network(image), aligned_size(h), aligned_size(w))
+    return pad_bottom_right(to_network(image, mean, colour_order), aligned_size(h), aligned_size(w))
 
 
 def random_crop(

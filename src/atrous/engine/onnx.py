@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ..data.crops import aligned_size, pad_bottom_right
+from ..data.crops import network_input
 from ..data.metadata import METADATA_KEY, ModelMetadata
 from ..errors import InputError
 
@@ -103,23 +103,9 @@ class OnnxEngine:
         (C, h, w) float32
             On the stride-8 grid of the photo padded at the bottom and right to 32 k - 31 a side.
         """
-        (scores,) = self._session.run(["scores"], {"image": prepared(image, self.metadata)[None]})
+        blob = network_input(image, self.metadata.mean, self.metadata.colour_order)
+        (scores,) = self._session.run(["scores"], {"image": blob[None]})
         return scores[0]
-
-
-def prepared(image: NDArray[np.uint8], metadata: ModelMetadata) -> NDArray[np.float32]:
-    """Turn (H, W, 3) uint8 RGB into what the model's metadata says its network takes.
-
-    Returns
-    -------
-    (3, H', W') float32
-        Colours in the model's order, less its mean, padded at the bottom and right with zeros, which are the
-        mean, to 32 k - 31 a side.
-    """
-    height, width, _ = image.shape
-    ordered = image[..., ::-1] if metadata.colour_order == "BGR" else image
-    centred = ordered.astype(np.float32) - np.asarray(metadata.mean, np.float32)
-    return pad_bottom_right(centred.transpose(2, 0, 1), aligned_size(height), aligned_size(width))
 
 
 def _processors() -> int:
