@@ -47,8 +47,7 @@ def test_every_part_has_a_level():
 @pytest.mark.parametrize("path", MODULES, ids=lambda p: p.relative_to(PACKAGE).as_posix())
 def test_imports_run_downward(path):
     own = path.relative_to(PACKAGE).parts[0]
-    lazily_upward = {"network"} if own == "segmenter" else set()  # for a checkpoint's folder
-    for part in imported_parts(path) - {own} - lazily_upward:
+    for part in imported_parts(path) - {own}:
         assert LEVEL[part] < LEVEL[own], f"{own} imports {part}"
 
 

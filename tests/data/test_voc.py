@@ -1,8 +1,10 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from PIL import Image
 
-from atrous.data.voc import read_list
+from atrous.data.voc import read_list, read_pair
 from atrous.errors import InputError
 
 
@@ -49,3 +51,15 @@ def test_mistakes_name_the_file(voc):
     (voc / "ImageSets/Segmentation/empty.txt").write_text("\n")
     with pytest.raises(InputError, match="empty"):
         read_list(voc, "empty")
+
+
+def test_a_pair_that_does_not_fit_is_named(voc):
+    samples = read_list(voc, "train_aug").samples
+    image, labels = read_pair(samples[0])
+    assert image.shape == (4, 4, 3)
+    assert labels.shape == (4, 4)
+    Image.fromarray(np.zeros((4, 5), np.uint8)).save(samples[1].label)
+    with pytest.raises(InputError, match=r"2007_000001\.png: 5x4 pixels, but .*2007_000001\.jpg has 4x4"):
+        read_pair(samples[1])
+    with pytest.raises(InputError, match="has no label map"):
+        read_pair(replace(samples[2], label=None))

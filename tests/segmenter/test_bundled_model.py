@@ -42,3 +42,12 @@ def test_it_finds_the_middle_of_the_cats_face(segmenter):
     height, width = result.labels.shape
     middle = result.labels[height // 3 : -height // 3, width // 4 : width // 2]
     assert np.mean(middle == VOC_CLASSES.index("cat")) > 0.95
+
+
+@pytest.mark.parametrize("photo", ["cat", "astronaut", "photographer"])
+def test_leaving_out_improbable_classes_moves_next_to_no_label(segmenter, photo, monkeypatch):
+    pruned = segmenter(EXAMPLES / f"{photo}.jpg")
+    monkeypatch.setattr("atrous.segmenter.segmenter.NEGLIGIBLE", 0)
+    whole = segmenter(EXAMPLES / f"{photo}.jpg")
+    assert len(pruned.kept) < len(whole.kept) == 21
+    assert np.mean(pruned.labels != whole.labels) < 0.001

@@ -1,5 +1,7 @@
 import csv
 import dataclasses
+import re
+import shutil
 
 import numpy as np
 import pytest
@@ -108,3 +110,22 @@ def test_only_the_newest_checkpoints_are_kept(tmp_path, tiny_voc, vgg):
     run(tmp_path, tiny_voc, vgg, dataclasses.replace(RECIPE, iterations=8))
     assert [p.name[-1] for p in checkpoint.checkpoints(tmp_path)] == ["4", "6", "8"]
     assert not list(tmp_path.glob(".*"))
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_damaged_photo_is_one_line_from_a_worker_too(tmp_path, tiny_voc, vgg, workers):
+    root = tmp_path / "voc"
+    shutil.copytree(tiny_voc, root)
+    for photo in (root / "JPEGImages").iterdir():
+        photo.write_bytes(photo.read_bytes()[:300])
+    samples = read_list(root, "train")
+    with pytest.raises(InputError) as caught:
+        train(tmp_path / "run", samples, RECIPE, CLASSES, vgg=vgg, workers=workers)
+    assert re.fullmatch(r".*photo\d\.jpg: .*damaged or cut short.*", str(caught.value))
+
+
+def test_weights_of_another_network_are_refused(tmp_path, tiny_voc, vgg):
+    start = run(tmp_path / "three", tiny_voc, vgg, dataclasses.replace(RECIPE, iterations=2))
+    samples = read_list(tiny_voc, "train")
+    with pytest.raises(InputError, match=r"model\.safetensors: is not of deeplab-largefov with 4 classes"):
+        train(tmp_path / "four", samples, RECIPE, (*CLASSES, "green"), weights=start, workers=0)

@@ -17,7 +17,9 @@ def evaluate(
     eval_list: Annotated[str, typer.Option("--list", help="List of images to score.")] = "val",
     crf: Annotated[bool, typer.Option("--crf/--no-crf", help="Score the CRF's result too.")] = True,
     preset: Annotated[str | None, typer.Option(help="A released model's CRF instead of the model's own.")] = None,
-    limit: Annotated[int | None, typer.Option(help="Only that many images, evenly spaced along the list.")] = None,
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="Only that many images, evenly spaced along the list.")
+    ] = None,
     threads: Annotated[int | None, typer.Option(help="Default: all cores.")] = None,
 ) -> None:
     """Score a model on labelled images: IoU per class without and with the CRF."""

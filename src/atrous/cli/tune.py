@@ -16,7 +16,7 @@ def tune(
     model: Annotated[Path | None, typer.Option(help="Exported .onnx or checkpoint folder.")] = None,
     tune_list: Annotated[str, typer.Option("--list", help="List of images.")] = "train_aug",
     hold_out: Annotated[int, typer.Option(help="The images that training left out by the same option.")] = 100,
-    limit: Annotated[int | None, typer.Option(help="Only that many of them, evenly spaced.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Only that many of them, evenly spaced.")] = None,
     weight: Annotated[str, typer.Option(help="Bilateral weights to try.")] = "3,5,8",
     sxy: Annotated[str, typer.Option(help="Bilateral sxy to try, pixels.")] = "50,80,121",
     srgb: Annotated[str, typer.Option(help="Bilateral srgb to try, grey values.")] = "3,5,8",

@@ -5,7 +5,12 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from ..errors import InputError
+from ..palette import read_labels
+from .images import read_image
 
 
 @dataclass(frozen=True)
@@ -101,3 +106,29 @@ def read_list(root: str | os.PathLike[str], name: str) -> VocList:
 
 def _list_names(root: Path) -> list[str]:
     return sorted(p.stem for p in (root / "ImageSets" / "Segmentation").glob("*.txt"))
+
+
+def read_pair(sample: Sample) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Read a photo and its labels.
+
+    Returns
+    -------
+    image : (H, W, 3) uint8
+        RGB.
+    labels : (H, W) uint8
+        Class ids, 255 void.
+
+    Raises
+    ------
+    InputError
+        If there is no label file, one of the two cannot be read, or they differ in size.
+    """
+    if sample.label is None:
+        raise InputError(f"{sample.image}: has no label map")
+    image, labels = read_image(sample.image), read_labels(sample.label)
+    if image.shape[:2] != labels.shape:
+        raise InputError(
+            f"{sample.label}: {labels.shape[1]}x{labels.shape[0]} pixels, but {sample.image} has"
+            f" {image.shape[1]}x{image.shape[0]}; they have to be of one size"
+        )
+    return image, labels

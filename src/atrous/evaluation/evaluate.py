@@ -4,12 +4,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from ..data.images import read_image
-from ..data.voc import Sample
-from ..errors import InputError
-from ..palette import read_labels
+from ..data.voc import Sample, read_pair
 from ..segmenter import Segmenter
 from .confusion import ConfusionMatrix
 
@@ -32,13 +28,6 @@ class Evaluation:
     images: int
 
 
-def read_truth(sample: Sample) -> NDArray[np.uint8]:
-    """Read a sample's label map; InputError if it has none."""
-    if sample.label is None:
-        raise InputError(f"{sample.image}: has no label map to be scored against")
-    return read_labels(sample.label)
-
-
 def evaluate(
     segmenter: Segmenter, samples: Sequence[Sample], *, done: Callable[[int], None] = lambda n: None
 ) -> Evaluation:
@@ -55,8 +44,7 @@ def evaluate(
     dcnn = ConfusionMatrix(len(segmenter.classes))
     crf = ConfusionMatrix(len(segmenter.classes)) if segmenter.crf is not None else None
     for n, sample in enumerate(samples, start=1):
-        truth = read_truth(sample)
-        image = read_image(sample.image)
+        image, truth = read_pair(sample)
         probabilities = segmenter.probabilities(image)
         dcnn.add(truth, probabilities.argmax(axis=0).astype(np.uint8))
         if crf is not None:

@@ -7,12 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ..data.images import read_image
 from ..data.metadata import CrfParameters
-from ..data.voc import Sample
+from ..data.voc import Sample, read_pair
 from ..segmenter import Segmenter
 from .confusion import ConfusionMatrix
-from .evaluate import read_truth
 
 
 @dataclass(frozen=True)
@@ -66,6 +64,6 @@ def search(
 
 
 def _prepare(segmenter: Segmenter, sample: Sample) -> tuple[NDArray[np.uint8], NDArray[np.float16], NDArray[np.uint8]]:
-    image = read_image(sample.image)
+    image, truth = read_pair(sample)
     # Half precision holds a hundred images' probabilities in under a gigabyte.
-    return image, segmenter.probabilities(image).astype(np.float16), read_truth(sample)
+    return image, segmenter.probabilities(image).astype(np.float16), truth

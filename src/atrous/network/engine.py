@@ -14,7 +14,7 @@ from ..data.metadata import CrfParameters, ModelMetadata
 from ..errors import InputError
 from ..palette import voc_palette
 from .deeplab import DeepLab
-from .weights import read_tensors
+from .weights import load_weights
 
 # The files of a checkpoint folder that a network is read from; training writes more beside them.
 MODEL, STATE = "model.safetensors", "state.json"
@@ -47,11 +47,7 @@ class TorchEngine:
         folder = Path(folder)
         state = read_state(folder)
         self.net = DeepLab(state["recipe"]["variant"], classes=len(state["classes"]))
-        try:
-            self.net.load_state_dict(read_tensors(folder / MODEL))
-        except RuntimeError as error:
-            reason = str(error).splitlines()[-1].strip()
-            raise InputError(f"{folder / MODEL}: is not of {self.net.variant.name} ({reason})") from None
+        load_weights(self.net, folder / MODEL)
         self.device = device
         self.net.eval().to(device)
         self.metadata = ModelMetadata(

@@ -40,6 +40,15 @@ def load_vgg_convolutions(net: DeepLab, path: str | os.PathLike[str]) -> None:
             parameter.copy_(value)
 
 
+def load_weights(net: DeepLab, path: str | os.PathLike[str]) -> None:
+    """Fill all of a network from a safetensors file; InputError if the file is not of such a network."""
+    try:
+        net.load_state_dict(read_tensors(path))
+    except RuntimeError as error:
+        reason = str(error).splitlines()[-1].strip()
+        raise InputError(f"{path}: is not of {net.variant.name} with {net.classes} classes ({reason})") from None
+
+
 def read_tensors(path: str | os.PathLike[str]) -> dict[str, torch.Tensor]:
     """Read a safetensors file; InputError in one line where that fails."""
     path = Path(path)

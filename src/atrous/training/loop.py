@@ -16,7 +16,7 @@ from ..data.voc import VocList
 from ..errors import InputError
 from ..network.deeplab import DeepLab, initialise_head
 from ..network.engine import MODEL
-from ..network.weights import load_vgg_convolutions, read_tensors
+from ..network.weights import load_vgg_convolutions, load_weights
 from ..palette.colours import VOID
 from . import checkpoint
 from .batches import batches
@@ -95,13 +95,13 @@ def train(
     if earlier:
         state = TrainingState.read(earlier[-1])
         _check_same_run(out, state, recipe, samples)
-        net.load_state_dict(read_tensors(earlier[-1] / MODEL))
+        load_weights(net, earlier[-1] / MODEL)
         checkpoint.load_optimizer(earlier[-1], optimizer)
         first = state.step
     else:
         first = 0
         if weights is not None:
-            net.load_state_dict(read_tensors(weights / MODEL))
+            load_weights(net, weights / MODEL)
         elif vgg is not None:
             load_vgg_convolutions(net, vgg)
             initialise_head(net)
