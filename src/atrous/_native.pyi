@@ -25,22 +25,32 @@ class Model:
         after: NDArray[np.float32],
         gains: NDArray[np.float32] | None,
     ) -> None: ...
-    def probabilities(
+    def infer(
         self,
         unary: NDArray[np.float32],
+        *,
         energies: bool,
         iterations: int,
+        tolerance: float = 0.0,
+        prune: float = 0.0,
+        trace: bool = False,
         threads: int,
-        out: NDArray[np.float32],
-    ) -> None: ...
-    def labels(
-        self,
-        unary: NDArray[np.float32],
-        energies: bool,
-        iterations: int,
-        threads: int,
-        out: NDArray[np.int32],
-    ) -> None: ...
+        probabilities: NDArray[np.float32] | None = None,
+        labels: NDArray[np.int32] | None = None,
+    ) -> Report:
+        """Unary and probabilities are (C, N) with any strides; ValueError for a unary that cannot be used."""
+
+class Report:
+    """What happened in an inference."""
+
+    @property
+    def steps(self) -> int: ...
+    @property
+    def kept(self) -> list[int]: ...
+    @property
+    def energy(self) -> list[float]: ...
+    @property
+    def entropy(self) -> list[float]: ...
 
 def lattice(features: NDArray[np.float32], threads: int) -> Filter: ...
 def brute_force(features: NDArray[np.float32]) -> Filter: ...

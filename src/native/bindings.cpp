@@ -5,6 +5,7 @@
 #include <nanobind/stl/shared_ptr.h>
 #include <nanobind/stl/vector.h>
 
+#include <limits>
 #include <optional>
 #include <stdexcept>
 
@@ -25,11 +26,30 @@ using Planes = nb::ndarray<const float, nb::ndim<2>, nb::c_contig, nb::device::c
 using Vector = nb::ndarray<const float, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 using Values = nb::ndarray<const float, nb::c_contig, nb::device::cpu>;
 using OutPlanes = nb::ndarray<float, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
+using Strided = nb::ndarray<const float, nb::ndim<2>, nb::device::cpu>;
+using OutStrided = nb::ndarray<float, nb::ndim<2>, nb::device::cpu>;
 using OutLabels = nb::ndarray<std::int32_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 using FilterPointer = std::shared_ptr<atrous::Filter>;
 
 void require(bool holds, const char* what) {
     if (!holds) throw std::invalid_argument(what);
+}
+
+bool asked_to_stop() {
+    const nb::gil_scoped_acquire gil;
+    return PyErr_CheckSignals() != 0;
+}
+
+// Runs work(team) without the GIL; Ctrl-C stops it.
+template <class Work>
+void released(int threads, const Work& work) {
+    try {
+        const nb::gil_scoped_release release;
+        Team team(threads, asked_to_stop);
+        work(team);
+    } catch (const atrous::Interrupted&) {
+        throw nb::python_error();  // which the signal's handler raised
+    }
 }
 
 std::int64_t rows(const Planes& planes) {
@@ -52,9 +72,11 @@ int checked_dimensions(const Planes& features) {
 FilterPointer lattice(const Planes& features, int threads) {
     require(rows(features) <= atrous::kMaxDimensions, "features have too many dimensions for the lattice");
     const int dimensions = checked_dimensions(features);
-    const nb::gil_scoped_release release;
-    Team team(threads);
-    return std::make_shared<atrous::Lattice>(team, features.data(), dimensions, points(features));
+    FilterPointer built;
+    released(threads, [&](Team& team) {
+        built = std::make_shared<atrous::Lattice>(team, features.data(), dimensions, points(features));
+    });
+    return built;
 }
 
 FilterPointer brute_force(const Planes& features) {
@@ -72,9 +94,8 @@ FilterPointer grid_gaussian(const std::vector<std::int64_t>& shape, const std::v
 void apply(const atrous::Filter& filter, const Planes& values, const OutPlanes& out, int threads) {
     require(points(values) == filter.points(), "values do not fit the filter");
     require(out.shape(0) == values.shape(0) && out.shape(1) == values.shape(1), "out must be like values");
-    const nb::gil_scoped_release release;
-    Team team(threads);
-    atrous::apply(team, filter, values.data(), rows(values), out.data());
+    released(threads,
+             [&](Team& team) { atrous::apply(team, filter, values.data(), rows(values), out.data()); });
 }
 
 // The description of a CRF; the buffers of an inference live within one call.
@@ -91,35 +112,54 @@ class Model {
                           gains ? copied(*gains) : std::vector<float>()});
     }
 
-    void probabilities(const Planes& unary, bool energies, int iterations, int threads,
-                       const OutPlanes& out) const {
-        require(out.shape(0) == unary.shape(0) && out.shape(1) == unary.shape(1), "out must be like unary");
-        infer(unary, energies, iterations, threads,
-              [&](Team& team, const atrous::MeanField& field) { field.probabilities(team, out.data()); });
-    }
-
-    void labels(const Planes& unary, bool energies, int iterations, int threads, const OutLabels& out) const {
-        require(out.size() == unary.shape(1), "out must hold a label for each point");
-        infer(unary, energies, iterations, threads,
-              [&](Team& team, const atrous::MeanField& field) { field.labels(team, out.data()); });
-    }
-
-  private:
-    template <class Finish>
-    void infer(const Planes& unary, bool energies, int iterations, int threads, const Finish& finish) const {
-        const std::int64_t labels = rows(unary);
-        require(labels >= 1 && points(unary) == points_, "unary does not fit the number of points");
-        const auto count = static_cast<std::size_t>(labels);
+    // Writes what is wanted of Q; probabilities and labels may each be None.
+    atrous::Report infer(const Strided& unary, bool energies, int iterations, double tolerance, double prune,
+                         bool trace, int threads, const std::optional<OutStrided>& probabilities,
+                         const std::optional<OutLabels>& labels) const {
+        const auto count = static_cast<std::size_t>(unary.shape(0));
+        require(count >= 1 && count <= std::numeric_limits<std::int32_t>::max(), "too few or many labels");
+        require(static_cast<std::int64_t>(unary.shape(1)) == points_, "unary does not fit the points");
+        require(
+            !probabilities || (probabilities->shape(0) == count && probabilities->shape(1) == unary.shape(1)),
+            "probabilities must be like unary");
+        require(!labels || labels->size() == unary.shape(1), "labels must hold one for each point");
         for (const atrous::Term& term : terms_)
             require(term.gains.empty() || term.gains.size() == count || term.gains.size() == count * count,
                     "gains do not fit the number of labels");
-        const nb::gil_scoped_release release;
-        Team team(threads);
-        atrous::MeanField field(points_, labels);
-        for (const atrous::Term& term : terms_) field.add(term);
-        field.infer(team, unary.data(), energies, iterations);
-        finish(team, field);
+        const atrous::Unary given{unary.data(),
+                                  static_cast<std::int64_t>(count),
+                                  points_,
+                                  unary.stride(0),
+                                  unary.stride(1),
+                                  energies,
+                                  energies ? -kLargestEnergy : 0.0f,
+                                  energies ? kLargestEnergy : kLargestProbability};
+        const atrous::Settings settings{iterations, static_cast<float>(prune), static_cast<float>(tolerance),
+                                        trace};
+        atrous::Report report;
+        released(threads, [&](Team& team) {
+            atrous::MeanField field(terms_, given);
+            report = field.infer(team, settings);
+            if (labels) field.labels(team, labels->data());
+            if (!probabilities) return;
+            float* out = probabilities->data();
+            const std::int64_t label_stride = probabilities->stride(0), stride = probabilities->stride(1);
+            field.probabilities(
+                team, [&](std::int64_t label, std::int64_t begin, std::int64_t end, const float* q) {
+                    float* to = out + label * label_stride + begin * stride;
+                    if (stride == 1)
+                        std::copy_n(q, end - begin, to);
+                    else
+                        for (std::int64_t p = 0; p < end - begin; ++p) to[p * stride] = q[p];
+                });
+        });
+        return report;
     }
+
+  private:
+    // Probabilities that were rounded may sum to a little more than 1; beyond 1e30, sums of energies could
+    // overflow.
+    static constexpr float kLargestProbability = 1.001f, kLargestEnergy = 1.0001e30f;
 
     std::int64_t points_;
     std::vector<atrous::Term> terms_;
@@ -146,10 +186,15 @@ NB_MODULE(_native, m) {
         .def(nb::init<std::int64_t>(), "points"_a)
         .def("add", &Model::add, "filter"_a, "before"_a.noconvert().none(), "after"_a.noconvert(),
              "gains"_a.noconvert().none())
-        .def("probabilities", &Model::probabilities, "unary"_a.noconvert(), "energies"_a, "iterations"_a,
-             "threads"_a, "out"_a.noconvert())
-        .def("labels", &Model::labels, "unary"_a.noconvert(), "energies"_a, "iterations"_a, "threads"_a,
-             "out"_a.noconvert());
+        .def("infer", &Model::infer, "unary"_a.noconvert(), nb::kw_only(), "energies"_a, "iterations"_a,
+             "tolerance"_a = 0.0, "prune"_a = 0.0, "trace"_a = false, "threads"_a,
+             "probabilities"_a.noconvert().none() = nb::none(), "labels"_a.noconvert().none() = nb::none());
+
+    nb::class_<atrous::Report>(m, "Report", "What happened in an inference.")
+        .def_ro("steps", &atrous::Report::steps)
+        .def_ro("kept", &atrous::Report::kept)
+        .def_ro("energy", &atrous::Report::energy)
+        .def_ro("entropy", &atrous::Report::entropy);
 
     m.def("instruction_set", [] { return atrous::inner_loops().name; });
     m.def("choose_instruction_set", &atrous::choose_instruction_set, "name"_a);

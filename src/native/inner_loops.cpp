@@ -249,8 +249,8 @@ void brute_force(int dimensions, const float* features, int64_t points, int64_t 
     }
 }
 
-void scores(bool energies, const float* planes, int64_t labels, int64_t points, int64_t begin, int64_t count,
-            float* rows, int64_t width) {
+void scores(bool energies, const float* const* planes, int64_t labels, int64_t stride, int64_t begin,
+            int64_t count, float* rows, int64_t width) {
     constexpr int64_t kRun = 64;
     constexpr float kSmallestNormal = 1.17549435e-38f;
     constexpr float kInfinity = std::numeric_limits<float>::infinity();
@@ -259,11 +259,14 @@ void scores(bool energies, const float* planes, int64_t labels, int64_t points, 
         const int64_t run = count - b < kRun ? count - b : kRun;
         for (int64_t c = 0; c < width; ++c) {
             if (c < labels) {
-                const float* plane = planes + c * points + begin + b;
-                if (energies) {
-                    for (int64_t p = 0; p < run; ++p) values[p] = -plane[p];
-                } else {
+                const float* plane = planes[c] + (begin + b) * stride;
+                if (stride == 1)
                     for (int64_t p = 0; p < run; ++p) values[p] = plane[p];
+                else
+                    for (int64_t p = 0; p < run; ++p) values[p] = plane[p * stride];
+                if (energies) {
+                    for (int64_t p = 0; p < run; ++p) values[p] = -values[p];
+                } else {
                     for (int64_t p = run; p < kRun; ++p) values[p] = 1.0f;
                     for (int64_t p = 0; p < kRun; ++p)
                         values[p] = log_of_normal(values[p] < kSmallestNormal ? kSmallestNormal : values[p]);
@@ -326,34 +329,53 @@ ATROUS_INLINE float fold(float* values, const Fold& with) {
 }
 
 template <int Lanes>
-void softmax_rows(int64_t count, float* scores, float* probabilities, int64_t width) {
+void softmax_rows(int64_t count, float* scores, float* probabilities, int64_t width, float* largest,
+                  float* least_winner, float* change) {
     using P = Pack<Lanes>;
     float lanes[Lanes];
     for (int64_t p = 0; p < count; ++p) {
         float* row = scores + p * width;
-        P largest = load<P>(row);
-        for (int64_t c = Lanes; c < width; c += Lanes) largest = larger(largest, load<P>(row + c));
-        store(lanes, largest);
+        P highest = load<P>(row);
+        for (int64_t c = Lanes; c < width; c += Lanes) highest = larger(highest, load<P>(row + c));
+        store(lanes, highest);
         const float top = fold<Lanes>(lanes, [](float a, float b) { return a > b ? a : b; });
         for (int64_t c = 0; c < width; c += Lanes) store(row + c, load<P>(row + c) - top);
     }
     for (int64_t e = 0; e < count * width; ++e) scores[e] = exp_of_negative(scores[e]);
+    float least = *least_winner;
     for (int64_t p = 0; p < count; ++p) {
-        const float* row = scores + p * width;
+        float* row = scores + p * width;
         P sum = load<P>(row);
         for (int64_t c = Lanes; c < width; c += Lanes) sum += load<P>(row + c);
         store(lanes, sum);
         const float inverse = 1.0f / fold<Lanes>(lanes, [](float a, float b) { return a + b; });
-        float* to = probabilities + p * width;
-        for (int64_t c = 0; c < width; c += Lanes) store(to + c, load<P>(row + c) * inverse);
+        least = inverse < least ? inverse : least;  // the likeliest label's exponential is 1
+        for (int64_t c = 0; c < width; c += Lanes) store(row + c, load<P>(row + c) * inverse);
     }
+    *least_winner = least;
+    for (int64_t c = 0; c < width; c += Lanes) {
+        P most = load<P>(largest + c);
+        for (int64_t p = 0; p < count; ++p) most = larger(most, load<P>(scores + p * width + c));
+        store(largest + c, most);
+    }
+    if (change != nullptr) {
+        float most = *change;
+        for (int64_t e = 0; e < count * width; ++e) {
+            const float difference = scores[e] - probabilities[e];
+            const float distance = difference < 0.0f ? -difference : difference;
+            most = distance > most ? distance : most;
+        }
+        *change = most;
+    }
+    for (int64_t e = 0; e < count * width; ++e) probabilities[e] = scores[e];
 }
 
-void softmax(int64_t count, float* scores, float* probabilities, int64_t width) {
+void softmax(int64_t count, float* scores, float* probabilities, int64_t width, float* largest,
+             float* least_winner, float* change) {
     if (width == 4)
-        softmax_rows<4>(count, scores, probabilities, width);
+        softmax_rows<4>(count, scores, probabilities, width, largest, least_winner, change);
     else
-        softmax_rows<8>(count, scores, probabilities, width);
+        softmax_rows<8>(count, scores, probabilities, width, largest, least_winner, change);
 }
 
 }  // namespace

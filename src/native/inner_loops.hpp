@@ -57,8 +57,9 @@ struct InnerLoops {
     void (*brute_force)(int dimensions, const float* features, std::int64_t points, std::int64_t begin,
                         std::int64_t end, const float* rows, float* out, std::int64_t width);
 
-    // rows[p, c] = -log(planes[c, begin + p]) or planes[c, begin + p], times -1; -inf in the padding.
-    void (*scores)(bool energies, const float* planes, std::int64_t labels, std::int64_t points,
+    // rows[p, c] = log or minus of planes[c][(begin + p) * stride]; -inf in the padding. The log of what is
+    // under the smallest normal number is that number's.
+    void (*scores)(bool energies, const float* const* planes, std::int64_t labels, std::int64_t stride,
                    std::int64_t begin, std::int64_t count, float* rows, std::int64_t width);
 
     // rows[p] = factors[p] * input[p]
@@ -73,8 +74,11 @@ struct InnerLoops {
     void (*add_product)(std::int64_t count, const float* factors, const float* gains, const float* message,
                         std::int64_t labels, float* rows, std::int64_t width);
 
-    // probabilities[p] = softmax(scores[p]); what is under 2e-22 becomes 0, so that no sum of it is denormal
-    void (*softmax)(std::int64_t count, float* scores, float* probabilities, std::int64_t width);
+    // probabilities[p] = softmax(scores[p]); what is under 2e-22 becomes 0, so that no sum of it is denormal.
+    // Raises largest[c] to the largest of column c, lowers *least_winner to the smallest of the rows' largest
+    // and, unless change is null, raises *change to the largest difference to what was in probabilities.
+    void (*softmax)(std::int64_t count, float* scores, float* probabilities, std::int64_t width,
+                    float* largest, float* least_winner, float* change);
 };
 
 // The best of the sets that were compiled and that this processor has, unless another one was chosen.

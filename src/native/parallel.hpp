@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <cstdint>
 #include <exception>
@@ -17,10 +18,16 @@
 
 namespace atrous {
 
+// Thrown out of a loop that its user asked to stop.
+class Interrupted : public std::exception {};
+
 // Lives for one call from Python, so that no thread is left to be lost by a fork().
 class Team {
   public:
-    explicit Team(int threads) {
+    // Asked now and then, by the thread that built the team alone; true stops the loop that runs.
+    using Asked = bool (*)();
+
+    explicit Team(int threads, Asked stop = nullptr) : stop_(stop) {
         try {
             workers_.reserve(static_cast<std::size_t>(std::max(threads, 1)));
             for (int i = 1; i < threads; ++i) workers_.emplace_back([this] { work(); });
@@ -46,7 +53,10 @@ class Team {
     void for_ranges(std::int64_t count, std::int64_t grain, const Body& body) {
         const std::int64_t ranges = (count + grain - 1) / grain;
         if (workers_.empty() || ranges <= 1) {
-            for (std::int64_t r = 0; r < ranges; ++r) body(r * grain, std::min(count, (r + 1) * grain));
+            for (std::int64_t r = 0; r < ranges; ++r) {
+                ask();
+                body(r * grain, std::min(count, (r + 1) * grain));
+            }
             return;
         }
         const auto call = [&](std::int64_t r) { body(r * grain, std::min(count, (r + 1) * grain)); };
@@ -60,7 +70,7 @@ class Team {
             round_.fetch_add(1, std::memory_order_release);
         }
         start_.notify_all();
-        take_ranges();
+        take_ranges(true);
         wait_until([this] { return busy_.load(std::memory_order_acquire) == 0; }, done_);
         if (failure_) std::rethrow_exception(std::exchange(failure_, nullptr));
     }
@@ -85,10 +95,20 @@ class Team {
         signal.wait(lock, ready);
     }
 
-    void take_ranges() {
+    void ask() {
+        if (stop_ == nullptr) return;
+        const auto now = std::chrono::steady_clock::now();
+        if (now < next_question_) return;
+        next_question_ = now + std::chrono::milliseconds(50);
+        if (stop_()) throw Interrupted();
+    }
+
+    void take_ranges(bool may_ask = false) {
         try {
-            for (std::int64_t r; (r = next_.fetch_add(1, std::memory_order_relaxed)) < ranges_;)
+            for (std::int64_t r; (r = next_.fetch_add(1, std::memory_order_relaxed)) < ranges_;) {
+                if (may_ask) ask();
                 job_(target_, r);
+            }
         } catch (...) {
             next_.store(ranges_, std::memory_order_relaxed);
             const std::lock_guard lock(mutex_);
@@ -109,6 +129,9 @@ class Team {
         }
     }
 
+    Asked stop_;
+    std::chrono::steady_clock::time_point next_question_ =
+        std::chrono::steady_clock::now() + std::chrono::milliseconds(50);
     std::vector<std::thread> workers_;
     std::mutex mutex_;
     std::condition_variable start_, done_;

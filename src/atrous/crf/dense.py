@@ -126,7 +126,9 @@ class DenseCRF:
         """
         planes, are_energies = self._check(probabilities, energies)
         out = np.empty_like(planes)
-        self._model.probabilities(planes, are_energies, self.iterations, self.threads, out)
+        self._model.infer(
+            planes, energies=are_energies, iterations=self.iterations, threads=self.threads, probabilities=out
+        )
         return out.reshape(-1, *self.shape)
 
     def labels(
@@ -145,7 +147,7 @@ class DenseCRF:
         """
         planes, are_energies = self._check(probabilities, energies)
         out = np.empty(planes.shape[1], np.int32)
-        self._model.labels(planes, are_energies, self.iterations, self.threads, out)
+        self._model.infer(planes, energies=are_energies, iterations=self.iterations, threads=self.threads, labels=out)
         return out.astype(np.min_scalar_type(planes.shape[0] - 1)).reshape(self.shape)
 
     def _check(self, probabilities: ArrayLike | None, energies: ArrayLike | None) -> tuple[NDArray[np.float32], bool]:
