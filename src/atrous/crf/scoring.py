@@ -184,13 +184,10 @@ class TrialScorer:
         for index in range(len(self._samples)):
             sample = as_labelled(self._samples[index], index)
             with naming(sample.name):
-                planes, truth = check_sample(sample)
-                if not index:
-                    classes, counts = len(planes), np.zeros((2, len(planes)), np.int64)
-                elif len(planes) != classes:
-                    raise InputError(
-                        f"probabilities: expected {classes} labels as in the first sample, got {len(planes)}"
-                    )
+                planes, truth = check_sample(sample, classes)
+            if not classes:
+                classes = len(planes)
+                counts = np.zeros((2, classes), np.int64)
             largest = max(largest, truth.size)
             counts += hits_and_unions(truth, planes.argmax(axis=0), classes)
             if hashed:
@@ -221,8 +218,8 @@ def as_labelled(sample: Any, index: int) -> LabelledImage:
     return labelled if labelled.name else labelled._replace(name=f"sample {index}")
 
 
-def check_sample(sample: LabelledImage) -> tuple[NDArray[np.floating[Any]], NDArray[np.integer[Any]]]:
-    """Return (C, N) probabilities and the mask's N ids, or raise InputError."""
+def check_sample(sample: LabelledImage, classes: int) -> tuple[NDArray[np.floating[Any]], NDArray[np.integer[Any]]]:
+    """Return (C, N) probabilities and the mask's N ids, or raise InputError; C is `classes`, if that is not 0."""
     image, mask = np.asarray(sample.image), np.asarray(sample.mask)
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or image.size == 0:
         raise InputError(f"image: expected (H, W, 3) uint8 RGB, got {image.shape} {image.dtype}; convert it")
@@ -232,6 +229,8 @@ def check_sample(sample: LabelledImage) -> tuple[NDArray[np.floating[Any]], NDAr
         raise InputError(f"probabilities: expected (C, {shape[0]}, {shape[1]}) floats, got {given.shape} {given.dtype}")
     if not 2 <= len(given) <= VOID:
         raise InputError(f"probabilities: expected 2 to {VOID} labels, got {len(given)}")
+    if classes and len(given) != classes:
+        raise InputError(f"probabilities: expected {classes} labels as in the first sample, got {len(given)}")
     planes = given.reshape(len(given), -1)
     low, high = float(planes.min()), float(planes.max())
     if not (low >= 0 and high <= _LARGEST_PROBABILITY):
