@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from enum import IntEnum
 from numbers import Real
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +11,14 @@ from numpy.typing import NDArray
 from atrous.errors import InputError
 
 _Choice = TypeVar("_Choice", bound=IntEnum)
+
+
+def as_array(name: str, value: object) -> NDArray[Any]:
+    """Return it as an array, not copied where it is one; raise InputError if it cannot be one."""
+    try:
+        return np.asarray(value)
+    except (TypeError, ValueError):  # rows of different lengths, a tensor on another device
+        raise InputError(f"{name}: expected an array, got {type(value).__name__} that makes none") from None
 
 
 def as_float32(name: str, value: object, shape: Sequence[int | None]) -> NDArray[np.float32]:
@@ -31,7 +39,7 @@ def as_float32(name: str, value: object, shape: Sequence[int | None]) -> NDArray
         If it is no array of real numbers or has another shape.
     """
     expected = f"({', '.join('any' if length is None else str(length) for length in shape)})"
-    array = np.asarray(value)
+    array = as_array(name, value)
     if array.dtype.kind not in "fiu":
         got = type(value).__name__ if array.dtype.kind == "O" else str(array.dtype)
         raise InputError(f"{name}: expected an array {expected} of float32, got {got}")
@@ -96,7 +104,7 @@ def compatibility_gains(compat: object, labels: int) -> NDArray[np.float32]:
 
     Raises InputError where it is none of the three or does not fit the number of labels.
     """
-    array = np.asarray(compat)
+    array = as_array("compat", compat)
     if array.dtype.kind not in "fiu" or array.ndim > 2:
         raise InputError(
             f"compat: expected a number, ({labels},) or ({labels}, {labels}) numbers, got"

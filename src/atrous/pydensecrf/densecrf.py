@@ -9,6 +9,7 @@ from atrous.crf.inference import check_threads
 from atrous.errors import InputError
 from atrous.pydensecrf import eigen
 from atrous.pydensecrf.arguments import (
+    as_array,
     as_float32,
     check_finite,
     choice,
@@ -242,7 +243,7 @@ class DenseCRF2D(DenseCRF):
 
     def setUnaryEnergy(self, u: ArrayLike, f: ArrayLike | None = None) -> None:
         """Set the energies as `DenseCRF.setUnaryEnergy` does; (nlabels, h, w) will do as well."""
-        array = np.asarray(u)
+        array = as_array("u", u)
         if f is None and array.shape == (self._nlabel, self._h, self._w):
             u = array.reshape(self._nlabel, self._nvar)
         super().setUnaryEnergy(u, f)
@@ -296,7 +297,7 @@ class DenseCRF2D(DenseCRF):
         InputError
             As `addPairwiseEnergy`, if the picture does not fit, or if a standard deviation is 0.
         """
-        image = np.asarray(rgbim)
+        image = as_array("rgbim", rgbim)
         if image.shape != (self._h, self._w, 3):
             swapped = image.shape == (self._w, self._h, 3)
             many = image.ndim == 3 and image.shape[:2] == (self._h, self._w)

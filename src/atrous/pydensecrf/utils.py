@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from atrous.errors import InputError
-from atrous.pydensecrf.arguments import whole_number
+from atrous.pydensecrf.arguments import as_array, whole_number
 
 
 def unary_from_labels(
@@ -41,7 +41,7 @@ def unary_from_labels(
     count = whole_number("n_labels", n_labels, 2)
     if not isinstance(gt_prob, Real) or not 0 < gt_prob < 1:
         raise InputError(f"gt_prob: expected a probability between 0 and 1, got {gt_prob!r}")
-    array = np.asarray(labels)
+    array = as_array("labels", labels)
     if array.dtype.kind not in "iu" or array.size == 0:
         raise InputError(f"labels: expected an array of integers, got {array.dtype} of shape {array.shape}")
     flat = array.ravel().astype(np.int64)
@@ -86,7 +86,7 @@ def unary_from_softmax(sm: ArrayLike, scale: float | None = None, clip: float | 
     InputError
         If an argument cannot be used.
     """
-    array = np.asarray(sm)
+    array = as_array("sm", sm)
     if array.dtype.kind not in "fiu" or array.ndim == 0 or array.size == 0:
         raise InputError(f"sm: expected an array (C, ...) of float, got {array.dtype} of shape {array.shape}")
     labels = array.shape[0]
@@ -158,7 +158,7 @@ def create_pairwise_bilateral(
     InputError
         If there is not one standard deviation for each axis and channel, or one is 0.
     """
-    array = np.asarray(img)
+    array = as_array("img", img)
     if array.dtype.kind not in "fiub" or array.size == 0 or not -array.ndim <= chdim < array.ndim:
         raise InputError(
             f"img: expected an array of numbers with an axis chdim={chdim}, got {array.dtype} of shape {array.shape}"
