@@ -112,6 +112,19 @@ def test_a_table_of_another_search_is_refused_and_kept(landscape, tmp_path, samp
     assert (tmp_path / "t.csv").read_bytes() == before
 
 
+def test_a_foreign_table_is_refused_before_a_network_is_asked(tmp_path):
+    class Expensive:
+        def __len__(self):
+            return 1
+
+        def __getitem__(self, index):
+            raise AssertionError("asked")
+
+    (tmp_path / "t.csv").write_text('# {"images": 3}\nweight,sxy,srgb,mean_iou\n')
+    with pytest.raises(InputError, match="of another search"):
+        search(Expensive(), table=tmp_path / "t.csv", identity={"list": "val"})
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [

@@ -131,7 +131,9 @@ def _progress_bar() -> "Iterator[Callable[[Progress], None]]":
     from rich.progress import Progress as Bars
 
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
-    with Bars(*columns, TextColumn("{task.fields[best]}"), console=Console(stderr=True), transient=True) as bars:
+    best = TextColumn("{task.fields[best]}")
+    console = Console(stderr=True)
+    with Bars(*columns, best, console=console, transient=True, disable=not console.is_terminal) as bars:
         bar = bars.add_task("reading", total=None, best="")
         stage = ""
 
@@ -143,7 +145,7 @@ def _progress_bar() -> "Iterator[Callable[[Progress], None]]":
             bars.update(bar, completed=now.done, best=f"best {_said(now.best)}" if now.best else "")
             if now.finished and now.best:
                 line = f"{now.stage}: {now.trials} trials, best {_said(now.best)}"
-                bars.console.print(line, highlight=False, markup=False, soft_wrap=True)
+                console.print(line, highlight=False, markup=False, soft_wrap=True)
                 stage = ""
 
         yield tell

@@ -178,26 +178,29 @@ def search(
     if spatial_weight < 0:
         raise InputError(f"spatial_weight: expected 0 or more, got {spatial_weight!r}")
     spatial = Spatial(weight=spatial_weight, sxy=spatial_sxy)
+    described = {
+        "images": len(samples),
+        "iterations": check_iterations(iterations),
+        "normalization": normalization,
+        "spatial": [spatial_weight, spatial_sxy],
+        "prune": check_fraction("prune", prune),
+    }
+    # A foreign table is refused before a network is asked, where that can be.
+    known = None if identity is None else TrialTable(table, {**identity, **described})
     scorer = TrialScorer(
         samples,
         spatial=spatial,
-        iterations=check_iterations(iterations),
+        iterations=iterations,
         normalization=normalization,
-        prune=check_fraction("prune", prune),
+        prune=prune,
         threads=threads,
-        hashed=identity is None,
+        hashed=known is None,
         done=lambda n: progress(Progress("reading", n, len(samples))),
     )
-    described = {
-        **({"sha256": scorer.sha256} if identity is None else identity),
-        "images": len(samples),
-        "classes": scorer.classes,
-        "iterations": int(iterations),
-        "normalization": normalization,
-        "spatial": [spatial_weight, spatial_sxy],
-        "prune": prune,
-    }
-    trials = _Trials(scorer, TrialTable(table, described), len(samples), progress)
+    if known is None:
+        known = TrialTable(table, {"sha256": scorer.sha256, **described})
+    known.begin()
+    trials = _Trials(scorer, known, len(samples), progress)
 
     trials.make(grid.points(), "grid")
     converged = True
@@ -215,13 +218,13 @@ def search(
             break
     return SearchResult(
         trials.best_of_table(),
-        trials.table.trials,
+        known.trials,
         spatial,
         scorer.baseline,
         len(samples),
         scorer.classes,
         converged,
-        trials.table,
+        known,
     )
 
 

@@ -33,7 +33,7 @@ class TrialTable:
     Parameters
     ----------
     path : path, optional
-        Read if it is there, else begun.
+        Read if it is there, else begun with the first trial, or by `begin`.
     identity : mapping
         What must be equal for trials to compare: data, model, steps, and so on.
 
@@ -47,11 +47,8 @@ class TrialTable:
         self.path = None if path is None else Path(path)
         self._identity = json.loads(json.dumps(identity))
         self._scores: dict[Point, float] = {}
-        if self.path is not None:
-            if self.path.exists():
-                self._read(self.path)
-            else:
-                self.save(self.path)  # a place that cannot be written is found before hours of work
+        if self.path is not None and self.path.exists():
+            self._read(self.path)
 
     def __contains__(self, point: Point) -> bool:
         return point in self._scores
@@ -67,9 +64,15 @@ class TrialTable:
         """In the order they were made."""
         return tuple(Trial(*point, score) for point, score in self._scores.items())
 
+    def begin(self) -> None:
+        """Make the file if there is none: that it cannot be made is found before hours of work."""
+        if self.path is not None and not self.path.exists():
+            self.save(self.path)
+
     def add(self, trials: Iterable[Trial]) -> None:
         """Keep finished trials."""
         trials = tuple(trials)
+        self.begin()
         if self.path is not None:
             lines = "".join(map(_line, trials))
             try:
