@@ -1,6 +1,6 @@
 """Time the fully connected CRF, and its memory, beside pydensecrf2 where that is installed.
 
-    python benchmarks/crf.py                        everything, about 15 minutes
+    python benchmarks/crf.py                        everything, a quarter of an hour
     python benchmarks/crf.py --only table           or memory, or scaling
     python benchmarks/crf.py --case plain-21        one case; --list names them
     python benchmarks/crf.py --report docs/benchmarks.md
@@ -95,7 +95,8 @@ def run_case(results, case, options):
         raise SystemExit(f"error: {case.name}: its earlier rounds are of another build; measure without --append")
     result = measure(case, rounds=options.rounds, seconds=options.seconds, prune=options.prune, earlier=earlier)
     results["cases"][case.name] = stamp | result
-    print(f"{case.name}: {len(next(iter(result['times'].values())))} rounds", file=sys.stderr)
+    rounds, others = len(next(iter(result["times"].values()))), result["taken by others"][-1]
+    print(f"{case.name}: {rounds} rounds; others kept {others:.2f} processors busy meanwhile", file=sys.stderr)
 
 
 def parse_arguments():

@@ -130,7 +130,7 @@ def with_labels(probabilities, labels):
 
 
 def _split(probabilities, labels):
-    """Divide classes into parts, two thirds of the new labels among those that are the likeliest somewhere.
+    """Divide classes into parts, four fifths of the new labels among those that are the likeliest somewhere.
 
     The shares of a class's parts are a softmax of smooth random fields, so each part rules some region of its class.
     """
@@ -139,7 +139,7 @@ def _split(probabilities, labels):
     extra = labels - len(probabilities)
     parts = np.ones(len(probabilities), int)
     groups = np.flatnonzero(present), np.flatnonzero(~present)
-    first = extra if groups[1].size == 0 else (2 * extra + 2) // 3
+    first = extra if groups[1].size == 0 else (4 * extra + 4) // 5
     for group, count in zip(groups, (first, extra - first), strict=True):
         for number in range(count):
             parts[group[number % group.size]] += 1

@@ -7,6 +7,8 @@ As a script, what the benchmark starts to see one run's memory:
 
 import gc
 import json
+import math
+import os
 import subprocess
 import sys
 import tempfile
@@ -26,6 +28,8 @@ except ImportError:
     peer = None
 
 SPATIAL, BILATERAL = KERNELS
+
+_PROCESSOR_TIMES = Path("/proc/stat")
 
 # Writing 5 to it makes the process's peak begin anew (Linux).
 _PEAK_RESET = Path("/proc/self/clear_refs")
@@ -85,7 +89,8 @@ def measure(case, *, rounds, seconds, prune=None, earlier=None):
     Returns
     -------
     dict
-        Ready for JSON. `times`: for each run a list with an entry for each round.
+        Ready for JSON. `times`: for each run a list with an entry for each round. `taken by others`: the processors
+        that were busy with something else meanwhile, on average; 0 is a quiet machine.
     """
     image, probabilities = load(case.scene, case.height, case.width, case.labels)
     runs = available(case)
@@ -103,8 +108,10 @@ def measure(case, *, rounds, seconds, prune=None, earlier=None):
         "likeliest somewhere": int(np.unique(probabilities.argmax(axis=0)).size),
         "times": {run.key: [] for run in runs},
         "unary": [],
+        "taken by others": [],
     }
-    begun, results, done = time.perf_counter(), {}, 0
+    results, done, ours, everybodys = {}, 0, time.process_time(), _processor_seconds()
+    begun = time.perf_counter()
     while done < rounds:
         elapsed = time.perf_counter() - begun
         if done and elapsed * (done + 1) / done > seconds:
@@ -119,11 +126,22 @@ def measure(case, *, rounds, seconds, prune=None, earlier=None):
             if run.library == PEER:
                 result["unary"].append(times["unary"])
         done += 1
+    result["taken by others"].append(
+        (_processor_seconds() - everybodys - (time.process_time() - ours)) / (time.perf_counter() - begun)
+    )
     result["alive"] = {key: int(sum(plane.any() for plane in q)) for key, q in results.items()}
     if PEER in results:
         theirs = results.pop(PEER).argmax(axis=0)
         result["same labels"] = {key: float((q.argmax(axis=0) == theirs).mean()) for key, q in results.items()}
     return result
+
+
+def _processor_seconds():
+    """Return what all processors together have worked so far, other guests of the same host included (Linux)."""
+    if not _PROCESSOR_TIMES.exists():
+        return math.nan
+    user, nice, system, _, _, *interrupts_and_stolen = _PROCESSOR_TIMES.read_text().split("\n", 1)[0].split()[1:9]
+    return sum(map(int, (user, nice, system, *interrupts_and_stolen))) / os.sysconf("SC_CLK_TCK")
 
 
 def measure_memory(case, prune=None):

@@ -2,10 +2,11 @@
 
 import os
 import statistics
+from textwrap import fill
 
 from atrous.atomic import replacing
 from crf_cases import ALL, CASES, KEPT, LABELS, MEGAPIXELS, PEER, PRUNED, ROWS
-from crf_text import PEER_CALL, PRUNING, TEMPLATE
+from crf_text import SETTINGS, TEMPLATE, WRITTEN
 
 NONE = "-"
 
@@ -111,9 +112,11 @@ def _axes(pyplot, xlabel, ylabel):
 
 
 def _plain_ticks(axis, ticks=None):
-    from matplotlib.ticker import FuncFormatter, NullFormatter
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-    if ticks is not None:
+    if ticks is None:
+        axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    else:
         axis.set_ticks(ticks)
         axis.set_ticks([], minor=True)
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
@@ -127,7 +130,7 @@ def _growth_plot(pyplot, results, prefix, values, xlabel, title):
     _plain_ticks(axes.xaxis, values)
     _plain_ticks(axes.yaxis)
     axes.set_title(title, fontsize=10)
-    axes.legend(frameon=False)
+    figure.legend(loc="outside lower center", ncols=3, frameon=False)
     return figure
 
 
@@ -145,7 +148,7 @@ def _threads_plot(pyplot, results):
     _plain_ticks(axes.xaxis, counts)
     _plain_ticks(axes.yaxis)
     axes.set_title("375x500, 21 labels, textured photo; dotted: in proportion", fontsize=10)
-    axes.legend(frameon=False)
+    figure.legend(loc="outside lower center", ncols=3, frameon=False)
     return figure
 
 
@@ -206,7 +209,7 @@ def _markdown(rows):
 def check_complete(results):
     """Raise SystemExit if a case is missing, or if the figures are of different builds."""
     wanted = {("cases", name) for name in CASES} | {("memory", name) for name, case in CASES.items() if case.memory}
-    missing = sorted(name for part, name in wanted if name not in results[part])
+    missing = sorted(f"{name} ({part})" for part, name in wanted if name not in results[part])
     if missing:
         raise SystemExit(f"error: not measured yet: {', '.join(missing)}")
     stamps = {(part, name): results[part][name] for part, name in wanted}
@@ -224,13 +227,14 @@ def write_report(results, path, images):
     folder = os.path.relpath(images, path.parent).replace(os.sep, "/")
     figures = {name.replace("-", "_"): f"![{text}]({folder}/{name}.png)" for name, text in captions.items()}
     prune = results["cases"]["plain-21"]["prune"]
+    others = max(share for case in results["cases"].values() for share in case["taken by others"])
     dates = sorted({case["date"] for case in results["cases"].values()})
+    machine = ", ".join(f"{name} {value}" for name, value in results["machine"].items())
+    span = " to ".join(dict.fromkeys([dates[0], dates[-1]]))
+    threads = f"{ALL} thread{'s' * (ALL > 1)}"
     text = TEMPLATE.format(
-        machine=", ".join(f"{name} {value}" for name, value in results["machine"].items()),
-        dates=" to ".join(dict.fromkeys([dates[0], dates[-1]])),
-        peer=PEER_CALL,
-        prune=PRUNING.format(prune=prune),
-        threads=f"atrous runs on {ALL} thread{'s' * (ALL > 1)}",
+        written=fill(WRITTEN.format(machine=machine, dates=span, others=others), 120),
+        settings=fill(SETTINGS.format(threads=threads, prune=prune), 120),
         table=_markdown(table(results)),
         memory=_markdown(memory_table(results)),
         scaling=_markdown(scaling_table(results)),

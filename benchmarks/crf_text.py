@@ -3,19 +3,21 @@
 TEMPLATE = """\
 # The fully connected CRF: time and memory
 
-Written by `benchmarks/crf.py` from its measurements: {machine}; {dates}.
+{written}
 
 A call takes a photo and the probabilities of each label at each pixel, sets the CRF up, and takes ten mean-field
-steps. Kernels: bilateral w1 = 4, sxy = 49, srgb = 5; spatial w2 = 3, sxy = 3. {peer}
+steps. Kernels: bilateral w1 = 4, sxy = 49, srgb = 5; spatial w2 = 3, sxy = 3. pydensecrf2 is called as its users do
+(`unary_from_softmax`, `setUnaryEnergy`, `addPairwiseGaussian`, `addPairwiseBilateral`, `inference`) with the same
+parameters and the same normalisation, after filtering.
 
-{threads}, if not said otherwise; pydensecrf2 has one. {prune}
+{settings}
 
 ## Time
 
 {table}
 
 - *Times as fast*: both libraries take turns in one process, round after round, and the median of the rounds' ratios
-  is given, beside the medians of the times. *Without its unary*: the same if the peer is spared turning
+  is given, beside the medians of the times. *Without its unary*: the same if pydensecrf2 is spared turning
   probabilities into its unary term, which its users do with NumPy.
 - *Vertices / pixel*: the size of the bilateral kernel's lattice, which is what makes a photo quick or slow; near 0
   for flat surfaces, and the more the more texture.
@@ -44,7 +46,7 @@ loaded; a fresh process for each. The result is part of it. pydensecrf2's unary 
 
 {scaling}
 
-pydensecrf2 is left out beyond 2 megapixels, where a call takes minutes.
+pydensecrf2 is left out beyond 2 megapixels, where a call takes from half a minute to minutes.
 
 ## What it is measured on
 
@@ -61,8 +63,8 @@ Sizes are height x width.
   cut from the middle, larger ones are mirrored further, together with what the network says.
 - 2 labels: the class of most pixels against the rest. 4 and 8: the classes of the largest mass, and the rest. 19: two
   classes of the least mass are dropped. 50 and 150: classes are divided into parts, whose shares are a softmax of
-  smooth random fields; two thirds of the new labels go to classes that are the likeliest somewhere, so that some
-  hundred of 150 matter.
+  smooth random fields; four fifths of the new labels go to classes that are the likeliest somewhere, so that some
+  ninety of 150 reach 0.05 at some pixel.
 
 ## Run it again
 
@@ -76,11 +78,13 @@ python benchmarks/crf.py --report docs/benchmarks.md
 Without pydensecrf2 the table shows atrous alone.
 """
 
-PEER_CALL = """\
-pydensecrf2 is called as its users do (`unary_from_softmax`, `setUnaryEnergy`, `addPairwiseGaussian`,
-`addPairwiseBilateral`, `inference`) with the same parameters and the same normalisation, after filtering.\
+WRITTEN = """\
+Written by `benchmarks/crf.py` from its measurements: {machine}; {dates}. While a case was measured, other processes and
+guests of the host kept {others:.2f} processors busy at most.
 """
-PRUNING = """\
-A label whose probability stays under {prune:g} all over the photo and that is the likeliest nowhere is left out of the
-steps to come (`DenseCRF(..., prune={prune:g})`, the default); *every label kept* is `prune=0`.\
+
+SETTINGS = """\
+atrous runs on {threads}, if not said otherwise; pydensecrf2 has one. A label whose probability stays under {prune:g}
+all over the photo, and that is the likeliest nowhere, is left out of the steps to come (`prune={prune:g}`, the default
+of `DenseCRF`); *every label kept* is `prune=0`.
 """
