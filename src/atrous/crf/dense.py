@@ -9,17 +9,13 @@ from numpy.typing import ArrayLike, NDArray
 
 from atrous import _native
 from atrous.crf.arrays import like
-from atrous.crf.filters import Filtering, build_term, normalizers
-from atrous.crf.inference import Inference, check_fraction, check_threads, label_type
-from atrous.crf.inference import check_iterations as check_iterations
+from atrous.crf.filters import Filtering, build_term
+from atrous.crf.inference import Inference, check_fraction, check_iterations, check_threads, label_type
 from atrous.crf.kernels import Kernel, Normalization, check_compatibility, check_normalization
 from atrous.crf.presets import resolve
 from atrous.crf.unary import Channels, Unary, read_unary
 from atrous.crf.variables import check_variables
 from atrous.errors import InputError
-
-# Where these were found before.
-_check_threads, _normalizers = check_threads, normalizers
 
 # Labels that stay below this everywhere leave the inference.
 NEGLIGIBLE = 0.05
@@ -79,6 +75,8 @@ class DenseCRF:
 
     Examples
     --------
+    >>> import numpy as np
+    >>> from atrous.crf import DenseCRF, Spatial
     >>> image = np.zeros((2, 3, 3), np.uint8)
     >>> crf = DenseCRF(image, [Spatial(weight=3, sxy=3)])
     >>> probabilities = np.full((2, 2, 3), [[[0.6]], [[0.4]]], np.float32)
