@@ -252,6 +252,11 @@ def test_arguments_that_cannot_be_used(scenes, options, message):
         search(scenes, **options)
 
 
+def test_a_kernel_that_does_not_fit_the_lattice_is_one_line(scenes):
+    with pytest.raises(InputError, match="sample 0: sxy, srgb: .*standard deviations"):
+        search(scenes, weights=[3], sxys=[8, 9], srgbs=[1e-6, 5])
+
+
 def test_no_samples_and_nothing_labelled(scenes):
     with pytest.raises(InputError, match="samples: expected one"):
         search([])

@@ -97,12 +97,12 @@ class TrialScorer:
         done: Callable[[int], None] = lambda n: None,
     ) -> None:
         check_normalization(normalization)
+        threads = check_threads(threads)
         self._samples, self._spatial = samples, spatial
         self._iterations, self._normalization, self._prune = iterations, normalization, prune
         self.classes, self.baseline, self.sha256, largest = self._look_through(hashed, done)
         # Planes in single precision, and what mean field keeps of the same size.
         fitting = max(1, _WORKING_MEMORY // (4 * 4 * self.classes * largest))
-        threads = check_threads(threads)
         self._workers = min(threads, len(samples), fitting)
         self._threads = threads // self._workers
         self._spatial_term = lru_cache(_KEPT_SIZES)(self._build_spatial)
