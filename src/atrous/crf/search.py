@@ -5,11 +5,9 @@ import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-import numpy as np
-
 from atrous.crf.dense import NEGLIGIBLE
 from atrous.crf.heatmap import draw_heat_map
-from atrous.crf.inference import check_fraction, check_iterations
+from atrous.crf.inference import check_fraction, check_iterations, is_integer
 from atrous.crf.kernels import Bilateral, Normalization, Spatial
 from atrous.crf.scoring import LabelledImage, Samples, TrialScorer
 from atrous.crf.trial_table import Point, Trial, TrialTable
@@ -163,6 +161,7 @@ def search(
 
     Examples
     --------
+    >>> import numpy as np
     >>> image = np.zeros((8, 8, 3), np.uint8)
     >>> image[:, 4:] = 200
     >>> mask = (image[..., 0] > 0).astype(np.uint8)
@@ -173,7 +172,7 @@ def search(
     """
     grid = _Grid(weights, sxys, srgbs)
     for name, count in (("refinements", refinements), ("most_moves", most_moves)):
-        if not isinstance(count, (int, np.integer)) or isinstance(count, bool) or count < 0:
+        if not is_integer(count) or count < 0:
             raise InputError(f"{name}: expected an integer, 0 or more, got {count!r}")
     if spatial_weight < 0:
         raise InputError(f"spatial_weight: expected 0 or more, got {spatial_weight!r}")
