@@ -148,25 +148,15 @@ inline void Lattice::touch(std::int64_t tile, const Features& features, TileTabl
     const int corners = corners_;
     FeatureBlock block;
     std::uint64_t keys[(kMaxDimensions + 1) * kSimplexBlock];
-    std::uint64_t last_key[kMaxDimensions + 1];
-    std::uint16_t last_row[kMaxDimensions + 1];
-    std::fill(last_key, last_key + corners, UINT64_MAX);
     std::int64_t at = tiles_.offset(tile) * corners;
     tiles_.segments(tile, [&](std::int64_t begin, std::int64_t end) {
         for (std::int64_t b = begin; b < end; b += kSimplexBlock) {
             const int count = static_cast<int>(std::min<std::int64_t>(kSimplexBlock, end - b));
             features.read(b, count, block);
             loops_.simplex(geometry_, block, count, keys, corner_weight_.data() + at);
-            for (int p = 0; p < count; ++p) {
-                for (int k = 0; k < corners; ++k) {
-                    const std::uint64_t key = keys[k * kSimplexBlock + p];
-                    if (key != last_key[k]) {
-                        last_key[k] = key;
-                        last_row[k] = table.insert(key);
-                    }
-                    corner_row_[static_cast<std::size_t>(at + p * corners + k)] = last_row[k];
-                }
-            }
+            std::uint16_t* rows = corner_row_.data() + at;
+            for (int p = 0; p < count; ++p)
+                for (int k = 0; k < corners; ++k) *rows++ = table.insert(keys[k * kSimplexBlock + p]);
             at += count * corners;
         }
     });

@@ -84,7 +84,9 @@ class MeanField {
             measure(team, report);
         }
         report.kept = kept_;
-        parts_.clear();
+        parts_.clear();  // so that what Q is written to finds the memory
+        scores_ = Buffer<float>();
+        next_q_ = Buffer<float>();
         return report;
     }
 
@@ -207,6 +209,7 @@ class MeanField {
     void begin(Team& team) {
         const auto size = static_cast<std::size_t>(unary_.points * width_);
         q_ = Buffer<float>(size);
+        next_q_ = Buffer<float>(size);
         scores_ = Buffer<float>(size);
         start_filters(team);
         const std::vector<const float*> planes = planes_of_kept();
@@ -239,9 +242,8 @@ class MeanField {
                         term.gains[static_cast<std::size_t>(kept_[from]) * labels + label];
             }
             parts_.push_back({term, std::move(gains), matrix, term.filter->start(width_),
-                              Buffer<float>(term.before.empty() ? 0 : q_.size())});
+                              Buffer<float>(term.before.empty() ? 0 : static_cast<std::size_t>(unary_.points * width_))});
         }
-        next_q_ = Buffer<float>(terms_.empty() ? 0 : q_.size());
         for (Desk& desk : desks_) {
             desk.scores = Buffer<float>(static_cast<std::size_t>(chunk() * width_));
             desk.message = Buffer<float>(static_cast<std::size_t>(chunk() * width_));
@@ -250,26 +252,26 @@ class MeanField {
         }
     }
 
-    // Narrower rows, for the labels that are left.
+    // Narrower rows, for the labels that are left. They move from buffer to buffer, so that no new memory is needed.
     void shrink(Team& team) {
-        parts_.clear();  // first, to free memory
-        next_q_ = Buffer<float>();
-        for (Buffer<float>* rows : {&scores_, &q_}) {
-            const float padding = rows == &scores_ ? -std::numeric_limits<float>::infinity() : 0.0f;
-            Buffer<float> narrow(static_cast<std::size_t>(unary_.points * width_));
-            team.for_ranges(unary_.points, kGroup, [&](std::int64_t begin, std::int64_t end) {
-                const auto count = static_cast<std::int64_t>(columns_.size());
-                for (std::int64_t p = begin; p < end; ++p) {
-                    const float* from = rows->data() + p * old_width_;
-                    float* to = narrow.data() + p * width_;
-                    for (std::int64_t c = 0; c < count; ++c)
-                        to[c] = from[columns_[static_cast<std::size_t>(c)]];
-                    std::fill(to + count, to + width_, padding);
-                }
-            });
-            *rows = std::move(narrow);
-        }
+        parts_.clear();
+        narrow(team, q_, next_q_, 0.0f);
+        std::swap(q_, next_q_);
+        narrow(team, scores_, next_q_, -std::numeric_limits<float>::infinity());
+        std::swap(scores_, next_q_);
         start_filters(team);
+    }
+
+    void narrow(Team& team, const Buffer<float>& rows, Buffer<float>& out, float padding) const {
+        const auto count = static_cast<std::int64_t>(columns_.size());
+        team.for_ranges(unary_.points, kGroup, [&](std::int64_t begin, std::int64_t end) {
+            for (std::int64_t p = begin; p < end; ++p) {
+                const float* from = rows.data() + p * old_width_;
+                float* to = out.data() + p * width_;
+                for (std::int64_t c = 0; c < count; ++c) to[c] = from[columns_[static_cast<std::size_t>(c)]];
+                std::fill(to + count, to + width_, padding);
+            }
+        });
     }
 
     // Q through all filters.

@@ -41,7 +41,7 @@ class TileTable {
         names_.push_back(key);
         const auto row = static_cast<std::uint16_t>(names_.size());
         slots_[slot] = row;
-        if (names_.size() * 2 > slots_.size()) grow();
+        if (names_.size() * 4 > slots_.size()) grow();
         return static_cast<std::uint16_t>(row - 1);
     }
 
@@ -55,7 +55,7 @@ class TileTable {
         }
     }
 
-    static constexpr int kBits = 12;
+    static constexpr int kBits = 13;
     std::vector<std::uint16_t> slots_ = std::vector<std::uint16_t>(std::size_t{1} << kBits);
     int shift_ = 64 - kBits;
     std::vector<std::uint64_t> names_;
