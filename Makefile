@@ -1,5 +1,6 @@
 # make demo   environment, install, masks of the example photos
 # make test   environment, install, the tests (the slow ones: make test-all)
+# make sanitize   the C++ tests under the address, undefined-behaviour and thread sanitizers
 
 PYTHON ?= python3
 VENV := .venv
@@ -7,8 +8,9 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
 NATIVE := CMakeLists.txt pyproject.toml $(wildcard src/native/*)
+CPP := $(wildcard src/native/*.cpp src/native/*.hpp tests/native/*.cpp tests/native/*.hpp)
 
-.PHONY: help demo test test-all lint format bench clean
+.PHONY: help demo test test-all sanitize sanitize-% lint format bench clean
 .DEFAULT_GOAL := help
 
 help:
@@ -36,16 +38,24 @@ test: $(VENV)/.developer
 test-all: $(VENV)/.developer
 	$(BIN)/python -m pytest
 
+# Needs cmake and doctest (Debian: apt install cmake doctest-dev).
+sanitize: sanitize-address,undefined,float-cast-overflow sanitize-thread
+
+sanitize-%:
+	cmake -S . -B build/$@ -DATROUS_NATIVE_TESTS=ON -DATROUS_SANITIZE=$* -DCMAKE_BUILD_TYPE=None -DCMAKE_CXX_FLAGS=-O1
+	cmake --build build/$@ --parallel 2
+	ctest --test-dir build/$@ --output-on-failure --parallel 2
+
 lint: $(VENV)/.developer
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
-	$(BIN)/clang-format --dry-run --Werror $(wildcard src/native/*.cpp src/native/*.hpp)
+	$(BIN)/clang-format --dry-run --Werror $(CPP)
 
 format: $(VENV)/.developer
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
-	$(BIN)/clang-format -i $(wildcard src/native/*.cpp src/native/*.hpp)
+	$(BIN)/clang-format -i $(CPP)
 
 bench: $(VENV)/.developer
 	$(BIN)/python benchmarks/crf.py

@@ -1,34 +1,34 @@
-"""Time the fully connected CRF, beside pydensecrf where that is installed.
+"""Time the fully connected CRF, and its memory, beside pydensecrf2 where that is installed.
 
-    python benchmarks/crf.py [--rounds 7] [--iterations 10]
+    python benchmarks/crf.py                        everything, a quarter of an hour
+    python benchmarks/crf.py --only table           or memory, or scaling
+    python benchmarks/crf.py --case plain-21        one case; --list names them
+    python benchmarks/crf.py --report docs/benchmarks.md
 
-The example photographs at 375 x 500, the kernels w1=4 sxy=49 srgb=5 and w2=3 sxy=3, ten steps.
-The runs of all rows alternate, so that a change in the machine's load meets all of them; medians are printed.
+A call is set-up and ten steps on probabilities, kernels w1=4 sxy=49 srgb=5 and w2=3 sxy=3. The libraries take
+turns, round after round in one process, so that a change in the machine's load meets both; the table shows medians
+of the times and of the rounds' ratios. Results are kept in a JSON file, case by case, so they can be taken in
+pieces; the report with its plots is written from that file alone. What is measured on: see crf_inputs.py.
 """
 
 import argparse
-import os
+import datetime
+import hashlib
+import importlib.metadata
+import json
 import platform
-import statistics
-import time
-from functools import partial
+import sys
 from pathlib import Path
 
-import numpy as np
-from PIL import Image
-
 from atrous import _native
-from atrous.crf import Bilateral, DenseCRF, Spatial
-from atrous.data.images import read_image
+from atrous.atomic import replacing
+from crf_cases import CASES, PEER, ROWS, processors
+from crf_inputs import ROOT, SCENES, scene
+from crf_measure import measure, measure_memory
+from crf_measure import peer as peer_module
+from crf_report import memory_table, scaling_table, table, write_report
 
-try:
-    import pydensecrf.densecrf as pydensecrf
-except ImportError:
-    pydensecrf = None
-
-HEIGHT, WIDTH = 375, 500
-EXAMPLES = Path(__file__).parents[1] / "examples"
-KERNELS = (Spatial(weight=3, sxy=3), Bilateral(weight=4, sxy=49, srgb=5))
+PARTS = ("table", "memory", "scaling")
 
 
 def processor():
@@ -41,80 +41,133 @@ def processor():
     return platform.processor() or platform.machine()
 
 
-def probabilities(labels, rng):
-    """Return what a network could say: blurred blocks of labels, each pixel with some noise."""
-    coarse = rng.normal(size=(labels, HEIGHT // 40 + 1, WIDTH // 40 + 1)) * 3
-    scores = np.repeat(np.repeat(coarse, 40, axis=1), 40, axis=2)[:, :HEIGHT, :WIDTH]
-    scores = scores + rng.normal(size=scores.shape) * 0.3
-    exponentials = np.exp(scores - scores.max(axis=0))
-    return (exponentials / exponentials.sum(axis=0)).astype(np.float32)
+def machine():
+    """Return what the figures depend on, besides the code."""
+    names = ("atrous", PEER, "numpy")
+    versions = {name: _version(name) for name in names}
+    return {
+        "processor": processor(),
+        "processors": processors(),
+        "instruction set": _native.instruction_set(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "python": platform.python_version(),
+        **{name: version for name, version in versions.items() if version},
+    }
 
 
-def time_atrous(image, unary, threads, iterations):
-    """Return seconds of set-up, of the steps alone, and of the whole."""
-    start = time.perf_counter()
-    crf = DenseCRF(image, KERNELS, iterations=iterations, threads=threads)
-    ready = time.perf_counter()
-    crf(unary)
-    end = time.perf_counter()
-    return ready - start, end - ready, end - start
+def _version(name):
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
 
 
-def time_pydensecrf(image, unary, iterations):
-    """Do the same with pydensecrf: unary to labels' probabilities."""
-    start = time.perf_counter()
-    labels = unary.shape[0]
-    crf = pydensecrf.DenseCRF2D(WIDTH, HEIGHT, labels)
-    energies = -np.log(np.maximum(unary, np.finfo(np.float32).tiny)).reshape(labels, -1)
-    crf.setUnaryEnergy(np.ascontiguousarray(energies))
-    crf.addPairwiseGaussian(sxy=3, compat=3, normalization=pydensecrf.NORMALIZE_AFTER)
-    crf.addPairwiseBilateral(sxy=49, srgb=5, rgbim=image, compat=4, normalization=pydensecrf.NORMALIZE_AFTER)
-    ready = time.perf_counter()
-    np.array(crf.inference(iterations))
-    end = time.perf_counter()
-    return ready - start, end - ready, end - start
+def build():
+    """Return a mark of the compiled code, to tell figures of different builds apart."""
+    return hashlib.sha256(Path(_native.__file__).read_bytes()).hexdigest()[:12]
+
+
+def read_results(path):
+    """Return the results so far, or none."""
+    here = {"machine": machine(), "cases": {}, "memory": {}}
+    if not path.exists():
+        return here
+    results = json.loads(path.read_text())
+    differing = [name for name, value in here["machine"].items() if results["machine"].get(name, value) != value]
+    if differing:
+        raise SystemExit(f"error: {path}: taken with another {', '.join(differing)}; name a new file with --json")
+    results["machine"] |= here["machine"]
+    return results
+
+
+def write_results(path, results):
+    """Write the results, all or nothing."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(results, indent=1) + "\n")
+
+
+def run_case(results, case, options):
+    """Measure a case and put it among the results."""
+    stamp = {"date": datetime.date.today().isoformat(), "build": build()}
+    earlier = results["cases"].get(case.name) if options.append else None
+    if earlier and earlier["build"] != stamp["build"]:
+        raise SystemExit(f"error: {case.name}: its earlier rounds are of another build; measure without --append")
+    result = measure(case, rounds=options.rounds, seconds=options.seconds, prune=options.prune, earlier=earlier)
+    results["cases"][case.name] = stamp | result
+    rounds, others = len(next(iter(result["times"].values()))), result["taken by others"][-1]
+    print(f"{case.name}: {rounds} rounds; others kept {others:.2f} processors busy meanwhile", file=sys.stderr)
+
+
+def parse_arguments():
+    """Return the options."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--only", choices=PARTS, help="this part")
+    parser.add_argument("--case", nargs="+", choices=CASES, metavar="NAME", help="these cases of the parts")
+    parser.add_argument("--rounds", type=int, default=9, help="of each case, at most")
+    parser.add_argument("--seconds", type=float, default=50, help="for the rounds of each case; one is always taken")
+    parser.add_argument("--append", action="store_true", help="add rounds to a case's earlier ones")
+    parser.add_argument("--prune", type=float, help="for the runs that prune, instead of DenseCRF's own")
+    parser.add_argument("--json", type=Path, default=ROOT / "build" / "crf.json", help="results, read and written")
+    parser.add_argument("--report", type=Path, help="write this Markdown file from the results; measure nothing")
+    parser.add_argument("--images", type=Path, default=ROOT / "docs" / "images", help="folder of the report's plots")
+    parser.add_argument("--prepare", action="store_true", help="only run the network on the scenes")
+    parser.add_argument("--list", action="store_true", help="name the cases")
+    options = parser.parse_args()
+    if options.rounds < 1:
+        parser.error(f"argument --rounds: expected 1 or more, got {options.rounds}")
+    return options
 
 
 def main():
-    """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--iterations", type=int, default=10)
-    parser.add_argument("--labels", type=int, nargs="+", default=[21, 2])
-    parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
-    parser.add_argument("--photos", type=Path, nargs="+", default=[EXAMPLES / "cat.jpg", EXAMPLES / "astronaut.jpg"])
-    options = parser.parse_args()
+    """Measure what is asked for and print it."""
+    options = parse_arguments()
+    if options.list:
+        for case in CASES.values():
+            parts = f"{case.part}, memory" if case.memory else case.part
+            print(f"{case.name:14s}{case.height}x{case.width}, {case.labels} labels, {case.scene} ({parts})")
+        return
+    if options.prepare:
+        for name in SCENES:
+            scene(name)
+        return
+    results = read_results(options.json)
+    if options.report:
+        write_report(results, options.report, options.images)
+        print(f"{options.report}, {options.images}/crf-*.png")
+        return
 
-    print(f"{processor()}, {os.cpu_count()} processors, instruction set {_native.instruction_set()}")
-    print(f"{HEIGHT} x {WIDTH}, {options.iterations} steps, medians of {options.rounds} runs, milliseconds")
-    rng = np.random.default_rng(0)
-    for labels in options.labels:
-        unary = probabilities(labels, rng)
-        for photo in options.photos:
-            image = np.array(Image.fromarray(read_image(photo)).resize((WIDTH, HEIGHT)))
-            rows = {}
-            for n in options.threads:
-                name = f"atrous, {n} thread{'s' * (n > 1)}"
-                rows[name] = partial(time_atrous, image, unary, n, options.iterations)
-            if pydensecrf is not None:
-                rows["pydensecrf"] = partial(time_pydensecrf, image, unary, options.iterations)
-            times = {name: [] for name in rows}
-            for _ in range(options.rounds):
-                for name, run in rows.items():
-                    times[name].append(run())
-            print_table(f"{photo.stem}, {labels} labels", times, options.iterations)
+    if peer_module is None:
+        print(f"{PEER} is not installed: no comparison", file=sys.stderr)
+    chosen = [CASES[name] for name in options.case or CASES]
+    for case in chosen:
+        if case.part == options.only or not options.only:
+            run_case(results, case, options)
+            write_results(options.json, results)
+        if case.memory and options.only in (None, "memory"):
+            stamp = {"date": datetime.date.today().isoformat(), "build": build()}
+            results["memory"][case.name] = stamp | {"MiB": measure_memory(case, options.prune)}
+            write_results(options.json, results)
+
+    print(", ".join(f"{name} {value}" for name, value in results["machine"].items()))
+    names = {case.name for case in chosen}
+    parts = [options.only] if options.only else PARTS
+    if "table" in parts:
+        print_lines(table(results, [row for row in ROWS if row.case in names], targets=True))
+    if "memory" in parts:
+        print_lines(memory_table(results, names))
+    if "scaling" in parts:
+        print_lines(scaling_table(results, names))
 
 
-def print_table(title, times, iterations):
-    """Print the medians of each row, and how many times as long the peer took in the same round."""
-    print(f"\n{title:24s} set-up   a step    whole   pydensecrf / this")
-    for name, runs in times.items():
-        setup, steps, whole = (1e3 * statistics.median(column) for column in zip(*runs, strict=True))
-        ratio = ""
-        if "pydensecrf" in times:
-            pairs = zip(times["pydensecrf"], runs, strict=True)
-            ratio = f"{statistics.median(peer[2] / own[2] for peer, own in pairs):17.1f}x"
-        print(f"{name:22s} {setup:8.1f} {steps / iterations:8.1f} {whole:8.1f} {ratio}")
+def print_lines(rows):
+    """Print a table whose first row is its head, columns aligned."""
+    if len(rows) < 2:
+        return
+    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
+    print()
+    for title, *cells in rows:
+        print("  ".join([title.ljust(widths[0]), *(c.rjust(w) for c, w in zip(cells, widths[1:], strict=True))]))
 
 
 if __name__ == "__main__":

@@ -38,7 +38,9 @@ def test_energies_that_are_not_finite(value):
     fails("energies", lambda: DenseCRF(IMAGE, KERNELS)(energies=with_value(value)))
 
 
-@pytest.mark.parametrize("shape", [(4, 5), (2, 5, 4), (4, 5, 2), (0, 4, 5), (2, 4, 5, 1), ()])
+@pytest.mark.parametrize(
+    "shape", [(4, 5), (2, 5, 4), (0, 4, 5), (4, 5, 0), (2, 4, 5, 1, 1), (2, 5, 4, 2), (1, 0, 4, 5), (1, 2, 3, 4, 5), ()]
+)
 def test_shapes(shape):
     fails("probabilities", lambda: DenseCRF(IMAGE, KERNELS)(np.zeros(shape)))
 
@@ -53,7 +55,7 @@ def test_no_numbers(values):
     fails("probabilities", lambda: DenseCRF(IMAGE, KERNELS)(values))
 
 
-@pytest.mark.parametrize("sigma", [0, -1, 1e-300, np.nan, np.inf, "3", None, (), (3, 0), (1, 2, 3, 4), True])
+@pytest.mark.parametrize("sigma", [0, -1, 1e-300, np.nan, np.inf, "3", None, (), (3, 0), (1, np.nan), True])
 def test_sigmas(sigma):
     fails("sxy", lambda: Spatial(weight=3, sxy=sigma))
     fails("sxy", lambda: Bilateral(weight=3, sxy=sigma, srgb=5))
@@ -65,6 +67,28 @@ def test_weights(weight):
     fails("weight", lambda: Spatial(weight=weight, sxy=3))
     fails("weight", lambda: Bilateral(weight=weight, sxy=3, srgb=5))
     fails("weight", lambda: Gaussian(np.zeros((4, 2)), weight=weight))
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.5, np.nan, None, "0.1", True])
+def test_tolerance_and_prune(share):
+    fails("tolerance", lambda: DenseCRF(IMAGE, KERNELS, tolerance=share))
+    if share is not None:
+        fails("prune", lambda: DenseCRF(IMAGE, KERNELS, prune=share))
+
+
+@pytest.mark.parametrize("channels", ["middle", 0, True])
+def test_channels(channels):
+    fails("channels", lambda: DenseCRF(IMAGE, KERNELS)(GOOD, channels=channels))
+
+
+def test_channels_that_do_not_fit():
+    fails("probabilities", lambda: DenseCRF(IMAGE, KERNELS)(GOOD, channels="last"))
+    fails("probabilities", lambda: DenseCRF(IMAGE, KERNELS)(np.moveaxis(GOOD, 0, -1), channels="first"))
+
+
+def test_no_batch_for_one_inference():
+    fails("probabilities", lambda: DenseCRF(IMAGE, KERNELS).infer(GOOD[None]))
+    fails("probabilities", lambda: exact(IMAGE, KERNELS, GOOD[None]))
 
 
 @pytest.mark.parametrize("kernels", ["deeplab-huge", [3], 7, [Spatial], None])
@@ -92,21 +116,34 @@ def test_threads(threads):
 @pytest.mark.parametrize(
     "image",
     [
-        np.zeros((4, 5), np.uint8),
-        np.zeros((4, 5, 4), np.uint8),
-        np.zeros((4, 5, 3)),
+        np.zeros(5, np.uint8),
         np.zeros((0, 5, 3), np.uint8),
+        np.zeros((4, 5, 0), np.uint8),
+        np.zeros((4, 5, 17), np.uint8),  # a volume?
+        np.zeros((4, 5, 3), complex),
+        np.full((4, 5, 3), np.nan),
+        np.full((4, 5, 3), np.inf, np.float16),
+        np.linspace(0, 1, 60).reshape(4, 5, 3),  # of which srgb=5 sees nothing
         None,
         "photo.jpg",
+        [[[1, 2, 3]], [[1, 2]]],
+        object(),
     ],
 )
 def test_images(image):
     fails("image", lambda: DenseCRF(image, KERNELS))
 
 
-def test_a_spatial_kernel_needs_a_grid():
-    fails("sxy", lambda: DenseCRF(None, [Gaussian(np.zeros((7, 2)), weight=1), Spatial(weight=3, sxy=3)]))
+def test_an_image_has_the_axes_that_the_kernels_say():
+    fails("image", lambda: DenseCRF(IMAGE[:, 0], [Spatial(weight=1, sxy=(1, 2, 3))]))
+    fails("sxy", lambda: DenseCRF(IMAGE, [Spatial(weight=1, sxy=(1, 2)), Bilateral(weight=1, sxy=(1, 2, 3), srgb=1)]))
+    fails("srgb", lambda: DenseCRF(IMAGE, [Bilateral(weight=1, sxy=1, srgb=(1, 2))]))
+    fails("srgb", lambda: DenseCRF(IMAGE[..., 0], [Bilateral(weight=1, sxy=1, srgb=(1, 2, 3))]))
+
+
+def test_a_bilateral_kernel_needs_an_image():
     fails("image", lambda: DenseCRF(None, [Gaussian(np.zeros((4, 5, 2)), weight=1), KERNELS[1]]))
+    fails("image", lambda: DenseCRF(None, KERNELS[:1]))
 
 
 @pytest.mark.parametrize("compatibility", [np.ones(3), np.ones((2, 3)), np.ones((3, 3)), [np.nan, 1], "potts", 1.0, []])

@@ -4,7 +4,6 @@ import pytest
 from atrous.data.metadata import CrfParameters, ModelMetadata
 from atrous.data.voc import read_list
 from atrous.evaluation.evaluate import evaluate
-from atrous.evaluation.tune import grid, search
 from atrous.segmenter import Segmenter
 
 
@@ -48,15 +47,3 @@ def test_without_a_crf_one_matrix_is_filled(samples):
     result = evaluate(Segmenter(ColourEngine(), crf=None), samples[:2], done=told.append)
     assert result.crf is None
     assert told == [1, 2]
-
-
-def test_the_search_ranks_all_candidates_and_finds_the_same_score_as_the_evaluation(samples):
-    candidates = grid([3, 50], [20], [30])
-    assert [c.weight for c in candidates] == [3, 50]
-    assert candidates[0].spatial_sxy == 3
-    trials = search(Segmenter(ColourEngine(), crf=None), samples, candidates)
-    assert len(trials) == 2
-    assert trials[0].mean_iou >= trials[1].mean_iou
-    by_weight = {t.parameters.weight: t.mean_iou for t in trials}
-    direct = evaluate(Segmenter(ColourEngine()), samples).crf.mean_iou()
-    assert by_weight[3] == pytest.approx(direct, abs=2e-3)  # half precision in between

@@ -86,9 +86,13 @@ def test_a_large_photo_is_scaled_for_the_network_and_refined_at_its_own_size(tin
 
 def test_sxy_grows_with_the_photo(tiny_model, red_square, monkeypatch):
     given = []
-    monkeypatch.setattr(
-        "atrous.segmenter.segmenter.DenseCRF", lambda image, kernels, **_: given.append(kernels) or (lambda p: p)
-    )
+    genuine = atrous.DenseCRF
+
+    def spy(image, kernels, **options):
+        given.append(kernels)
+        return genuine(image, kernels, **options)
+
+    monkeypatch.setattr("atrous.segmenter.segmenter.DenseCRF", spy)
     large = red_square.repeat(2, axis=0).repeat(2, axis=1)
     Segmenter(tiny_model, max_side=96)(large)
     Segmenter(tiny_model, max_side=96, crf=[Bilateral(weight=1, sxy=(10, 20), srgb=5)])(large)
@@ -156,12 +160,18 @@ def test_the_package_offers_it(tiny_model):
     assert atrous.Segmenter is Segmenter
 
 
-def test_on_large_photos_the_lattice_stands_in_for_the_wide_spatial_kernel(tiny_model, red_square, monkeypatch):
-    large = np.kron(red_square, np.ones((6, 6, 1), np.uint8))  # 384 x 576 for a network at 64 x 96
-    segmenter = Segmenter(tiny_model, max_side=96)
-    monkeypatch.setattr("atrous.segmenter.segmenter.WIDEST_EXACT", np.inf)
-    exact = segmenter(large)
-    monkeypatch.setattr("atrous.segmenter.segmenter.WIDEST_EXACT", 10.0)
-    lattice = segmenter(large)
-    assert not np.array_equal(lattice.planes, exact.planes)
-    assert np.mean(lattice.labels != exact.labels) < 0.002
+def test_classes_that_the_crf_pruned_are_not_kept(tiny_model, red_square):
+    result = Segmenter(tiny_model)(red_square)
+    assert set(np.unique(result.labels)) <= set(result.kept)
+    assert len(result.planes) == len(result.kept)
+    np.testing.assert_array_equal(result.probabilities[result.kept], result.planes)
+    unpruned = Segmenter(tiny_model, crf=[Spatial(weight=3, sxy=3, compatibility=1 - np.eye(3))])(red_square)
+    assert unpruned.kept.tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize("compatibility", [[1, 1, 1], 1 - np.eye(3)])
+def test_large_photos_with_a_compatibility_for_each_class(tiny_model, red_square, compatibility):
+    large = red_square.repeat(3, axis=0).repeat(3, axis=1)
+    result = Segmenter(tiny_model, max_side=96, crf=[Spatial(weight=1, sxy=1, compatibility=compatibility)])(large)
+    plain = Segmenter(tiny_model, max_side=96, crf=[Spatial(weight=1, sxy=1)])(large)
+    assert np.array_equal(result.labels, plain.labels)

@@ -1,59 +1,193 @@
 """`atrous tune`."""
 
 import dataclasses
+import importlib.util
 import json
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ..errors import InputError
 
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from ..crf.scoring import LabelledImage
+    from ..crf.search import Progress, SearchResult, Trial
+
+# In one range; more are a slip of the pen.
+_MOST_VALUES = 1000
+
 
 def tune(
-    data: Annotated[Path, typer.Argument(help="A PASCAL VOC 2012 folder.")],
-    out: Annotated[Path, typer.Option(help="Where to write the best parameters, as JSON for atrous export --crf.")],
-    model: Annotated[Path | None, typer.Option(help="Exported .onnx or checkpoint folder.")] = None,
-    tune_list: Annotated[str, typer.Option("--list", help="List of images.")] = "train_aug",
-    hold_out: Annotated[int, typer.Option(help="The images that training left out by the same option.")] = 100,
-    limit: Annotated[int | None, typer.Option(min=1, help="Only that many of them, evenly spaced.")] = None,
-    weight: Annotated[str, typer.Option(help="Bilateral weights to try.")] = "3,5,8",
-    sxy: Annotated[str, typer.Option(help="Bilateral sxy to try, pixels.")] = "50,80,121",
-    srgb: Annotated[str, typer.Option(help="Bilateral srgb to try, grey values.")] = "3,5,8",
+    data: Annotated[
+        Path,
+        typer.Argument(help="A PASCAL VOC folder, or one with images/, scores/ (.npy, .npz) and masks/."),
+    ],
+    out: Annotated[
+        Path,
+        typer.Option(help="Best parameters, as JSON for atrous export --crf; all trials beside it: .csv, .png."),
+    ] = Path("crf.json"),
+    model: Annotated[
+        Path | None, typer.Option(help="VOC: exported .onnx or checkpoint folder instead of the bundled model.")
+    ] = None,
+    tune_list: Annotated[str, typer.Option("--list", help="VOC: list of images.")] = "train_aug",
+    hold_out: Annotated[
+        int, typer.Option(min=0, help="VOC: the images that training left out by the same option; 0 is all.")
+    ] = 100,
+    limit: Annotated[int | None, typer.Option(min=1, help="Only that many of the images, evenly spaced.")] = None,
+    weight: Annotated[str, typer.Option(help="Bilateral weights to begin with.")] = "5,10",
+    sxy: Annotated[str, typer.Option(help="Bilateral sxy to begin with, pixels; start:step:stop.")] = "50:10:100",
+    srgb: Annotated[str, typer.Option(help="Bilateral srgb to begin with, grey values.")] = "3:1:10",
+    finer: Annotated[int, typer.Option(min=0, max=20, help="How often the steps are halved around the best.")] = 2,
+    iterations: Annotated[int, typer.Option(min=0, help="Mean field steps.")] = 10,
     threads: Annotated[int | None, typer.Option(help="Default: all cores.")] = None,
 ) -> None:
-    """Search the CRF's parameters on images that the network was not trained on."""
+    """Search the CRF's parameters, coarse to fine, on images that the network was not trained on.
+
+    Finished trials are kept in the .csv: stopped, the same command goes on.
+    """
     from ..atomic import replacing
+    from ..crf.search import search
+    from ..data.metadata import CrfParameters
+
+    table, picture = out.with_suffix(".csv"), out.with_suffix(".png")
+    if out in (table, picture):
+        raise InputError(f"--out {out}: expected a name for JSON such as crf.json; .csv and .png are written too")
+    if not out.parent.is_dir():
+        raise InputError(f"--out {out}: there is no folder {out.parent}; make it first")
+    weights, sxys, srgbs = _numbers("weight", weight), _numbers("sxy", sxy), _numbers("srgb", srgb)
+    samples, identity = _samples(data, model, tune_list, hold_out, limit, threads)
+    drawn = importlib.util.find_spec("matplotlib") is not None
+    if not drawn:
+        typer.echo(f"note: {picture} needs matplotlib: pip install 'atrous[plot]' and run this once more", err=True)
+    before = _known(table)
+    typer.echo(f"{len(samples)} images of {data}" + (f", {before} trials known from {table}" if before else ""))
+    try:
+        with _progress_bar() as progress:
+            result = search(
+                samples,
+                weights=weights,
+                sxys=sxys,
+                srgbs=srgbs,
+                refinements=finer,
+                iterations=iterations,
+                table=table,
+                identity=identity,
+                threads=threads,
+                progress=progress,
+            )
+    except KeyboardInterrupt:
+        typer.echo(
+            f"error: interrupted; {_known(table)} trials are kept in {table}: the same command goes on", err=True
+        )
+        raise typer.Exit(130) from None
+    best = result.best
+    found = CrfParameters(weight=best.weight, sxy=best.sxy, srgb=best.srgb, iterations=iterations)
+    try:
+        with replacing(out) as temporary:
+            temporary.write_text(json.dumps(dataclasses.asdict(found)) + "\n")
+    except OSError as error:
+        raise InputError(f"{out}: cannot be written ({error.strerror or error})") from None
+    if drawn:
+        result.save_heat_map(picture)
+    _report(result, [out, table, *([picture] if drawn else [])])
+
+
+def _samples(
+    data: Path, model: Path | None, listed: str, hold_out: int, limit: int | None, threads: int | None
+) -> "tuple[Sequence[LabelledImage], dict[str, str] | None]":
+    """Return the labelled images of either kind of folder, and what they are if that is not told by their contents."""
     from ..data.voc import read_list
-    from ..evaluation.tune import grid, search
+    from ..evaluation.labelled_images import FolderSamples, NetworkSamples, model_sha256
     from ..segmenter import Segmenter
 
-    candidates = grid(*(_numbers(n, v) for n, v in (("weight", weight), ("sxy", sxy), ("srgb", srgb))))
-    _, samples = read_list(data, tune_list).hold_out(hold_out)
-    if limit is not None:
-        _, samples = samples.hold_out(limit)
+    if not data.is_dir():
+        raise InputError(f"{data}: no such folder")
+    if not (data / "ImageSets").is_dir():
+        if model is not None:
+            raise InputError(f"--model {model}: {data} holds scores already (it has no ImageSets/); leave it out")
+        return FolderSamples(data, limit), None
+    names = read_list(data, listed)
+    if hold_out:
+        _, names = names.hold_out(hold_out)
+    if limit is not None and limit < len(names):
+        _, names = names.hold_out(limit)
     segmenter = Segmenter(model, crf=None, threads=threads)
-    typer.echo(f"{len(candidates)} candidates on {len(samples)} images of {samples.name}")
-    typer.echo("weight    sxy   srgb   mean IoU %")
-    trials = search(
-        segmenter,
-        samples.samples,
-        candidates,
-        done=lambda t: typer.echo(
-            f"{t.parameters.weight:>6g} {t.parameters.sxy:>6g} {t.parameters.srgb:>6g} {100 * t.mean_iou:>12.2f}"
-        ),
-    )
-    best = trials[0]
-    with replacing(out) as temporary:
-        temporary.write_text(json.dumps(dataclasses.asdict(best.parameters)) + "\n")
-    typer.echo(f"best: {best.parameters}, mean IoU {100 * best.mean_iou:.2f} %")
+    # A network may answer with other last bits on another machine; the trials compare all the same.
+    identity = {"list": names.name, "sha256": names.sha256, "model": model_sha256(model)}
+    return NetworkSamples(segmenter, names.samples), identity
+
+
+@contextmanager
+def _progress_bar() -> "Iterator[Callable[[Progress], None]]":
+    """Yield what is to be told: a bar on a terminal, and a line after each stage."""
+    from rich.console import Console
+    from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bars
+
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+    best = TextColumn("{task.fields[best]}")
+    console = Console(stderr=True)
+    with Bars(*columns, best, console=console, transient=True, disable=not console.is_terminal) as bars:
+        bar = bars.add_task("reading", total=None, best="")
+        stage = ""
+
+        def tell(now: "Progress") -> None:
+            nonlocal stage
+            if now.stage != stage:
+                stage = now.stage
+                bars.reset(bar, description=stage, total=now.total)
+            bars.update(bar, completed=now.done, best=f"best {_said(now.best)}" if now.best else "")
+            if now.finished and now.best:
+                line = f"{now.stage}: {now.trials} trials, best {_said(now.best)}"
+                console.print(line, highlight=False, markup=False, soft_wrap=True)
+                stage = ""
+
+        yield tell
+
+
+def _report(result: "SearchResult", files: list[Path]) -> None:
+    gain = 100 * (result.best.mean_iou - result.baseline)
+    typer.echo(f"best: {_said(result.best)}; {100 * result.baseline:.2f} % without the CRF, {gain:+.2f}")
+    if not result.converged:
+        typer.echo("note: stopped before it settled; begin nearer to the best (--weight, --sxy, --srgb)", err=True)
+    typer.echo("wrote " + ", ".join(map(str, files)))
+
+
+def _said(trial: "Trial") -> str:
+    return f"{100 * trial.mean_iou:.2f} % at weight {trial.weight:g}, sxy {trial.sxy:g}, srgb {trial.srgb:g}"
+
+
+def _known(table: Path) -> int:
+    """Trials in a table; what is wrong with it, the search says."""
+    try:
+        return max(0, table.read_bytes().count(b"\n") - 2)
+    except OSError:
+        return 0
 
 
 def _numbers(name: str, text: str) -> list[float]:
+    """Read `5,10` or `50:10:100` (start:step:stop, both ends included), or several with commas between."""
+    numbers: list[float] = []
     try:
-        numbers = [float(part) for part in text.split(",")]
-    except ValueError:
+        for part in text.split(","):
+            values = [float(value) for value in part.split(":")]
+            if len(values) == 3:
+                start, step, stop = values
+                count = math.floor((stop - start) / step + 1e-9) + 1
+                if not (step > 0 and 1 <= count <= _MOST_VALUES):
+                    raise ValueError
+                numbers += [start + i * step for i in range(count)]
+            else:
+                (value,) = values
+                numbers.append(value)
+    except (ValueError, ZeroDivisionError, OverflowError):
         numbers = []
     if not numbers or not all(0 < n < float("inf") for n in numbers):
-        raise InputError(f"--{name} {text}: expected positive numbers with commas between, such as 3,5,8")
+        raise InputError(f"--{name} {text}: expected positive numbers with commas between, or start:step:stop")
     return numbers

@@ -1,29 +1,24 @@
 """Mean field inference in a fully connected CRF."""
 
-import os
 from collections.abc import Sequence
-from typing import Literal, get_args
+from functools import cached_property
+from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from atrous import _native
-from atrous.crf.kernels import (
-    Kernel,
-    Normalization,
-    Spatial,
-    check_compatibility,
-    check_normalization,
-    check_variables,
-)
+from atrous.crf.arrays import like
+from atrous.crf.filters import Filtering, build_term
+from atrous.crf.inference import Inference, check_fraction, check_iterations, check_threads, label_type
+from atrous.crf.kernels import Kernel, Normalization, check_compatibility, check_normalization
 from atrous.crf.presets import resolve
-from atrous.crf.unary import check_unary
+from atrous.crf.unary import Channels, Unary, read_unary
+from atrous.crf.variables import check_variables
 from atrous.errors import InputError
 
-Filtering = Literal["lattice", "exact"]
-
-_MOST_FEATURES = 16  # the lattice's vertices have one more neighbour pair for each
-_MOST_THREADS = 1024
+# Labels that stay below this everywhere leave the inference.
+NEGLIGIBLE = 0.05
 
 
 class DenseCRF:
@@ -36,12 +31,14 @@ class DenseCRF:
 
     Setting up builds what depends on the image and the kernels only; the object then serves any number of
     probability maps, from several threads at once if need be. The same input gives the same bits for any
-    number of threads.
+    number of threads, at any place of a batch.
 
     Parameters
     ----------
-    image : (H, W, 3) array of uint8, or None
-        RGB. None if all kernels are `Gaussian`.
+    image : (H, W, 3) array of uint8; (*shape, bands) or (H, W) array or tensor of numbers; or None
+        A photo in RGB; any image, volume (D, H, W, bands) or grid with any bands, which come last; a grey
+        image. A volume of one band may be (D, H, W) where a kernel's `sxy` has three entries, else it is
+        (D, H, W, 1). None if all kernels are `Gaussian`.
     kernels : sequence of Spatial, Bilateral, Gaussian, or str
         Or the name of a released model's parameters: see `PRESETS`.
     iterations : int, default 10
@@ -53,8 +50,19 @@ class DenseCRF:
         ``mu[a, b]`` for labels a and b; a vector v stands for ``mu[a, a] = -v[a]`` and 0 elsewhere; None is
         Potts, ``mu = [a != b]``. A kernel may have its own.
     filtering : {"lattice", "exact"}
-        Multiply by K on the permutohedral lattice (approximate, fast) or one pair of points after the other
-        (for small images: time grows with the square of their size). Spatial kernels are exact in both.
+        Multiply by K on the permutohedral lattice (approximate, fast, up to 16 features a point) or one pair
+        of points after the other (for small images: time grows with the square of their size). Spatial
+        kernels are exact in both, but for wide ones on a lattice.
+    tolerance : float, default 0
+        Stop after a step that changes no probability by more; `infer` tells how many steps that took.
+    prune : float, optional
+        Leave out labels whose probability is below it at every point, and which are the likeliest of none:
+        before the first step and after each. They get probability 0. What this saves is time in proportion
+        to the labels; what it can change is a label that starts out so improbable everywhere and would rise
+        later, and the others' probabilities, which then sum to 1 without it. On photographs with a network's
+        21 classes half of them leave at the start and more later, for 0.005 % of the final labels. Default:
+        0.05, and 0 where a weight is negative or a compatibility has negative entries or is a matrix: there
+        a label may well rise from nothing. 0 keeps all.
     threads : int, optional
         Default: as many as there are processors to run on.
 
@@ -62,9 +70,13 @@ class DenseCRF:
     ------
     InputError
         If an argument cannot be used; the message says which and why.
+    MemoryError
+        If there is too little; nothing is left behind.
 
     Examples
     --------
+    >>> import numpy as np
+    >>> from atrous.crf import DenseCRF, Spatial
     >>> image = np.zeros((2, 3, 3), np.uint8)
     >>> crf = DenseCRF(image, [Spatial(weight=3, sxy=3)])
     >>> probabilities = np.full((2, 2, 3), [[[0.6]], [[0.4]]], np.float32)
@@ -82,142 +94,184 @@ class DenseCRF:
         normalization: Normalization = "after",
         compatibility: ArrayLike | None = None,
         filtering: Filtering = "lattice",
+        tolerance: float = 0.0,
+        prune: float | None = None,
         threads: int | None = None,
     ) -> None:
         self.kernels = resolve(kernels)
         self.iterations = check_iterations(iterations)
+        self.tolerance = check_fraction("tolerance", tolerance)
         check_normalization(normalization)
         if filtering not in get_args(Filtering):
             raise InputError(f"filtering: expected 'lattice' or 'exact', got {filtering!r}")
-        self.threads = _check_threads(threads)
+        self.threads = check_threads(threads)
         array, self.shape = check_variables(image, self.kernels)
         self._compatibilities = [
             check_compatibility(compatibility if kernel.compatibility is None else kernel.compatibility)
             for kernel in self.kernels
         ]
+        self.prune = _check_prune(prune, self.kernels, self._compatibilities)
+        self._terms = [
+            build_term(
+                kernel,
+                mu,
+                array,
+                self.shape,
+                normalization=kernel.normalization or normalization,
+                filtering=filtering,
+                threads=self.threads,
+            )
+            for kernel, mu in zip(self.kernels, self._compatibilities, strict=True)
+        ]
         self._model = _native.Model(int(np.prod(self.shape)))
-        for kernel, mu in zip(self.kernels, self._compatibilities, strict=True):
-            kernel_filter = _build_filter(kernel, array, self.shape, filtering, self.threads)
-            before, after = _normalizers(kernel_filter, kernel.normalization or normalization, self.threads)
-            gains = None if mu is None else np.ascontiguousarray(mu if mu.ndim == 1 else -mu.T, np.float32)
-            self._model.add(kernel_filter, before, after * np.float32(kernel.weight), gains)
+        for term in self._terms:
+            self._model.add(term.filter, term.before, term.after, term.gains)
 
     def __call__(
-        self, probabilities: ArrayLike | None = None, *, energies: ArrayLike | None = None
+        self,
+        probabilities: ArrayLike | None = None,
+        *,
+        energies: ArrayLike | None = None,
+        channels: Channels | None = None,
     ) -> NDArray[np.float32]:
         """Return the marginals Q.
 
         Parameters
         ----------
-        probabilities : (C, *shape) array_like of float
-            Of each label at each pixel, 0 to 1.
-        energies : (C, *shape) array_like of float
+        probabilities : (C, *shape) or (*shape, C) array or tensor of float, or a batch (B, ...) of these
+            Of each label at each pixel, 0 to 1. PyTorch tensors must be on the CPU and without gradients.
+        energies : the same
             Instead of probabilities: the unary term, lower for a likelier label, such as ``-log p`` or a
             network's negative scores.
+        channels : {"first", "last"}, optional
+            Where the labels are. Needed only if both would fit and they are last.
 
         Returns
         -------
-        (C, *shape) array of float32
+        array of float32, of the input's shape
+            A tensor for a PyTorch tensor, of its own floating type.
 
         Raises
         ------
         InputError
             If the shape does not fit or a value cannot be used (NaN, infinite, a negative probability).
         """
-        planes, are_energies = self._check(probabilities, energies)
-        out = np.empty_like(planes)
-        self._model.infer(
-            planes, energies=are_energies, iterations=self.iterations, threads=self.threads, probabilities=out
-        )
-        return out.reshape(-1, *self.shape)
+        unary = self._read(probabilities, energies, channels)
+        out = np.empty(unary.array.shape, np.float32)
+        for planes, q in zip(unary.planes(unary.array), unary.planes(out), strict=True):
+            self._infer(unary, planes, probabilities=q)
+        return like(probabilities if energies is None else energies, out)
 
     def labels(
-        self, probabilities: ArrayLike | None = None, *, energies: ArrayLike | None = None
-    ) -> NDArray[np.integer]:
+        self,
+        probabilities: ArrayLike | None = None,
+        *,
+        energies: ArrayLike | None = None,
+        channels: Channels | None = None,
+    ) -> NDArray[np.integer[Any]]:
         """Return each pixel's most probable label under Q.
 
         Parameters
         ----------
-        probabilities, energies
+        probabilities, energies, channels
             As for a call.
 
         Returns
         -------
-        array of `shape`, uint8 (uint16, int32 where there are more labels)
+        array of `shape`, or of (B, *shape), uint8 (uint16, int32 where there are more labels)
+            For a PyTorch tensor one of uint8 or int32.
         """
-        planes, are_energies = self._check(probabilities, energies)
-        out = np.empty(planes.shape[1], np.int32)
-        self._model.infer(planes, energies=are_energies, iterations=self.iterations, threads=self.threads, labels=out)
-        return out.astype(np.min_scalar_type(planes.shape[0] - 1)).reshape(self.shape)
+        unary = self._read(probabilities, energies, channels)
+        out = np.empty((*unary.batch, *self.shape), label_type(unary.labels))
+        for planes, place in zip(unary.planes(unary.array), out if unary.batch else [out], strict=True):
+            chosen = np.empty(planes.shape[1], np.int32)
+            self._infer(unary, planes, labels=chosen)
+            place[...] = chosen.reshape(self.shape)
+        return like(probabilities if energies is None else energies, out)
 
-    def _check(self, probabilities: ArrayLike | None, energies: ArrayLike | None) -> tuple[NDArray[np.float32], bool]:
-        planes, are_energies = check_unary(probabilities, energies, self.shape, np.float32)
-        for compatibility in self._compatibilities:
-            check_compatibility(compatibility, labels=planes.shape[0])
-        return planes, are_energies
+    def infer(
+        self,
+        probabilities: ArrayLike | None = None,
+        *,
+        energies: ArrayLike | None = None,
+        channels: Channels | None = None,
+        trace: bool = False,
+    ) -> Inference:
+        """Return marginals and labels, and how they were found.
 
+        Parameters
+        ----------
+        probabilities, energies, channels
+            As for a call; no batch.
+        trace : bool
+            Compute energy and divergence before and after each step, which takes the time of a step more
+            and some for each.
 
-def check_iterations(iterations: int) -> int:
-    """Return the number of steps, or raise InputError."""
-    if not isinstance(iterations, (int, np.integer)) or isinstance(iterations, bool) or not 0 <= iterations < 2**31:
-        raise InputError(f"iterations: expected an integer, 0 or more, got {iterations!r}")
-    return int(iterations)
-
-
-def _check_threads(threads: int | None) -> int:
-    if threads is None:
-        affinity = getattr(os, "sched_getaffinity", None)
-        return min(len(affinity(0)) if affinity else os.cpu_count() or 1, _MOST_THREADS)
-    if not isinstance(threads, (int, np.integer)) or isinstance(threads, bool) or not 1 <= threads <= _MOST_THREADS:
-        raise InputError(f"threads: expected an integer from 1 to {_MOST_THREADS}, or None, got {threads!r}")
-    return int(threads)
-
-
-def _build_filter(
-    kernel: Kernel,
-    image: NDArray[np.uint8] | None,
-    shape: tuple[int, ...],
-    filtering: Filtering,
-    threads: int,
-) -> _native.Filter:
-    if isinstance(kernel, Spatial):
-        if len(shape) != 2:
-            raise InputError(f"sxy: expected variables of shape (H, W), got {shape}; use Gaussian(features)")
-        sx, sy = kernel.sigmas()
-        return _native.grid_gaussian(shape, (sy, sx))
-
-    features = kernel.features(image, shape, np.float32)
-    sigmas = "features" if image is None else "sxy, srgb"
-    if not np.isfinite(features).all():
-        raise InputError(f"{sigmas}: features must fit float32; divide by larger standard deviations")
-    if filtering == "exact":
-        return _native.brute_force(features)
-    if features.shape[0] > _MOST_FEATURES:
-        raise InputError(
-            f"features: expected at most {_MOST_FEATURES} a point for the lattice, got {features.shape[0]};"
-            " reduce them (for example by PCA) or use filtering='exact'"
+        Returns
+        -------
+        Inference
+        """
+        given = probabilities if energies is None else energies
+        unary = self._read(probabilities, energies, channels)
+        if unary.batch:
+            raise InputError(f"{unary.name}: expected one unary term, got a batch {unary.array.shape}; infer each")
+        (planes,) = unary.planes(unary.array)
+        q = np.empty(unary.array.shape, np.float32)
+        labels = np.empty(planes.shape[1], np.int32)
+        (places,) = unary.planes(q)
+        report = self._infer(unary, planes, probabilities=places, labels=labels, trace=trace)
+        energy = np.array(report.energy) + self._potts_energy if trace else None
+        return Inference(
+            probabilities=like(given, q),
+            labels=like(given, labels.astype(label_type(unary.labels)).reshape(self.shape)),
+            steps=report.steps,
+            kept=np.array(report.kept, np.intp),
+            energy=energy,
+            divergence=None if energy is None else energy - np.array(report.entropy),
         )
-    try:
-        return _native.lattice(features, threads)
-    except OverflowError as error:
-        reach = np.ptp(features, axis=1).max()
+
+    @cached_property
+    def _potts_energy(self) -> float:
+        # mu = [a != b] is 1 less the identity, and the native code rewards agreement only.
+        return 0.5 * sum(term.mass(self.threads) for term in self._terms if term.gains is None)
+
+    def _read(self, probabilities: ArrayLike | None, energies: ArrayLike | None, channels: Channels | None) -> Unary:
+        unary = read_unary(probabilities, energies, self.shape, channels)
+        for mu in self._compatibilities:
+            if mu is not None and mu.shape[0] != unary.labels:
+                check_compatibility(mu, labels=unary.labels)
+        return unary
+
+    def _infer(self, unary: Unary, planes: NDArray[Any], **wanted: Any) -> _native.Report:
+        readable = unary.readable(planes)
+        try:
+            return self._model.infer(
+                readable,
+                energies=unary.name == "energies",
+                iterations=self.iterations,
+                tolerance=self.tolerance,
+                prune=self.prune,
+                threads=self.threads,
+                **wanted,
+            )
+        except ValueError:
+            unary.check_values(readable)
+            raise
+
+
+def _check_prune(
+    prune: float | None, kernels: Sequence[Kernel], compatibilities: Sequence[NDArray[np.float64] | None]
+) -> float:
+    attractive = all(
+        kernel.weight >= 0 if mu is None else mu.ndim == 1 and bool((mu * kernel.weight >= 0).all())
+        for kernel, mu in zip(kernels, compatibilities, strict=True)
+    )
+    if prune is None:
+        return NEGLIGIBLE if attractive else 0.0
+    share = check_fraction("prune", prune)
+    if share > 0 and not attractive:
         raise InputError(
-            f"{sigmas}: {error} (they span {reach:.3g} standard deviations); divide by larger standard deviations"
-        ) from None
-
-
-def _normalizers(
-    kernel_filter: _native.Filter, normalization: Normalization, threads: int
-) -> tuple[NDArray[np.float32] | None, NDArray[np.float32]]:
-    """Return the factors before and after the multiplication by K; None stands for ones."""
-    ones = np.ones((1, kernel_filter.points), np.float32)
-    if normalization == "none":
-        return None, ones[0]
-    mass = np.empty_like(ones)
-    kernel_filter.apply(ones, mass, threads)
-    if normalization == "before":
-        return 1 / mass[0], ones[0]
-    if normalization == "after":
-        return None, 1 / mass[0]
-    root = 1 / np.sqrt(mass[0])
-    return root, root
+            f"prune: expected 0 with a negative weight, negative gains or a compatibility matrix, got {prune!r};"
+            " labels that are improbable everywhere may rise there"
+        )
+    return share

@@ -1,5 +1,6 @@
 """The Gaussian kernels of a fully connected CRF, as small descriptions."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias, TypeGuard, get_args
@@ -7,6 +8,7 @@ from typing import Any, Literal, TypeAlias, TypeGuard, get_args
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from atrous.crf.arrays import as_numpy
 from atrous.errors import InputError
 
 Normalization: TypeAlias = Literal["none", "before", "after", "symmetric"]
@@ -55,30 +57,39 @@ def _is_number(value: object) -> TypeGuard[float]:
     return isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
 
 
-def _sigmas(name: str, value: object, count: int) -> tuple[float, ...]:
+def _sigmas(name: str, value: object) -> tuple[float, ...]:
     values = tuple(value) if isinstance(value, (Sequence, np.ndarray)) and not isinstance(value, str) else (value,)
-    if len(values) == 1:
-        values *= count
-    if len(values) != count or not all(_is_number(v) and 1e-30 <= v <= 1e30 for v in values):
-        raise InputError(f"{name}: expected a positive number or {count} of them (standard deviations), got {value!r}")
+    if not values or not all(_is_number(v) and 1e-30 <= v <= 1e30 for v in values):
+        raise InputError(f"{name}: expected a positive number or several (standard deviations), got {value!r}")
     return tuple(float(v) for v in values)
+
+
+def _spread(name: str, value: object, count: int, of: str) -> tuple[float, ...]:
+    """Return `count` standard deviations, of which one stands for all."""
+    values = _sigmas(name, value)
+    if len(values) not in (1, count):
+        raise InputError(f"{name}: expected one standard deviation or {count}, {of}, got {value!r}")
+    return values if len(values) == count else values * count
 
 
 @dataclass(frozen=True, kw_only=True)
 class Spatial:
-    """Nearby pixels share a label: ``weight * exp(-|p_i - p_j|^2 / (2 sxy^2))``.
+    """Nearby points of a grid share a label: ``weight * exp(-|p_i - p_j|^2 / (2 sxy^2))``.
 
-    Chen et al. 2015, equation 3, second kernel.
+    Chen et al. 2015, equation 3, second kernel. It is computed exactly; where `sxy` is above 10 pixels and
+    the grid wider than that by far, `DenseCRF` lets the lattice approximate it, whose time does not grow.
 
     Parameters
     ----------
     weight : float
         Times the kernel.
-    sxy : float or (float, float)
-        Standard deviation in pixels, or ``(sx, sy)``.
+    sxy : float, (float, float) or more
+        Standard deviation in pixels, or one for each axis: ``(sx, sy)`` for an image, ``(sx, sy, sz)`` for a
+        volume (D, H, W). With voxels of 0.8 x 0.8 x 5 mm, 4 mm are ``sxy=(4 / 0.8, 4 / 0.8, 4 / 5)``.
     compatibility : (C,) or (C, C) array_like, optional
         ``mu[a, b]``, the cost of label a at one pixel and b at the other; a vector rewards agreement in each
-        label; None is Potts, ``mu = [a != b]``, the same as a vector of ones. Default: that of the CRF.
+        label; None is Potts, ``mu = [a != b]``, whose marginals are those of a vector of ones. Default: that
+        of the CRF.
     normalization : {"none", "before", "after", "symmetric"}, optional
         Default: that of the CRF.
 
@@ -89,44 +100,45 @@ class Spatial:
     """
 
     weight: float
-    sxy: float | tuple[float, float]
+    sxy: float | tuple[float, ...]
     compatibility: ArrayLike | None = None
     normalization: Normalization | None = None
 
     def __post_init__(self) -> None:
         _check_weight(self.weight)
-        _sigmas("sxy", self.sxy, 2)
+        _sigmas("sxy", self.sxy)
         check_compatibility(self.compatibility)
         if self.normalization is not None:
             check_normalization(self.normalization)
 
-    def sigmas(self) -> tuple[float, float]:
-        """Return (sx, sy)."""
-        sx, sy = _sigmas("sxy", self.sxy, 2)
-        return sx, sy
+    def sigmas(self, axes: int) -> tuple[float, ...]:
+        """Return the standard deviation along each axis of an array, the slowest first: (..., sy, sx)."""
+        return _spread("sxy", self.sxy, axes, "x first")[::-1]
 
     def features(
-        self, image: NDArray[np.uint8] | None, shape: tuple[int, ...], dtype: type[np.floating[Any]]
+        self, image: NDArray[Any] | None, shape: tuple[int, ...], dtype: type[np.floating[Any]]
     ) -> NDArray[Any]:
-        """Return (2, H * W): x and y in standard deviations."""
-        return _positions("sxy", self.sigmas(), shape, 2, dtype)
+        """Return (axes, N): x, y and so on, in standard deviations."""
+        features = np.empty((len(shape), math.prod(shape)), dtype)
+        _place(features, shape, self.sigmas(len(shape)))
+        return features
 
 
 @dataclass(frozen=True, kw_only=True)
 class Bilateral:
-    """Nearby pixels of similar colour share a label.
+    """Nearby points of similar colour share a label.
 
     ``weight * exp(-|p_i - p_j|^2 / (2 sxy^2) - |I_i - I_j|^2 / (2 srgb^2))``: Chen et al. 2015, equation 3,
-    first kernel.
+    first kernel. Image and volume may have any bands: colours, depth, temperature, the channels of a scan.
 
     Parameters
     ----------
     weight : float
         Times the kernel.
-    sxy : float or (float, float)
-        Standard deviation in pixels, or ``(sx, sy)``.
-    srgb : float or (float, float, float)
-        Standard deviation in grey values of 0..255, or one for each channel.
+    sxy : float, (float, float) or more
+        Standard deviation in pixels, or one for each axis, x first, as for `Spatial`.
+    srgb : float, (float, float, float) or any number of them
+        Standard deviation in the image's own values (grey values of 0..255 for a photo), or one for each band.
     compatibility, normalization
         As for `Spatial`.
 
@@ -137,28 +149,30 @@ class Bilateral:
     """
 
     weight: float
-    sxy: float | tuple[float, float]
-    srgb: float | tuple[float, float, float]
+    sxy: float | tuple[float, ...]
+    srgb: float | tuple[float, ...]
     compatibility: ArrayLike | None = None
     normalization: Normalization | None = None
 
     def __post_init__(self) -> None:
         _check_weight(self.weight)
-        _sigmas("sxy", self.sxy, 2)
-        _sigmas("srgb", self.srgb, 3)
+        _sigmas("sxy", self.sxy)
+        _sigmas("srgb", self.srgb)
         check_compatibility(self.compatibility)
         if self.normalization is not None:
             check_normalization(self.normalization)
 
     def features(
-        self, image: NDArray[np.uint8] | None, shape: tuple[int, ...], dtype: type[np.floating[Any]]
+        self, image: NDArray[Any] | None, shape: tuple[int, ...], dtype: type[np.floating[Any]]
     ) -> NDArray[Any]:
-        """Return (5, H * W): x, y, red, green and blue in standard deviations."""
+        """Return (axes + bands, N): x, y and so on, then the image's bands, in standard deviations."""
         if image is None:
-            raise InputError("image: expected (H, W, 3) uint8 for the Bilateral kernel, got None")
-        features = _positions("sxy", _sigmas("sxy", self.sxy, 2), shape, 5, dtype)
-        for channel, sigma in enumerate(_sigmas("srgb", self.srgb, 3)):
-            np.divide(image[..., channel].reshape(-1), sigma, out=features[2 + channel], dtype=dtype)
+            raise InputError("image: expected (H, W, 3) for the Bilateral kernel, got None")
+        axes, bands = len(shape), image.shape[-1]
+        features = np.empty((axes + bands, math.prod(shape)), dtype)
+        _place(features, shape, _spread("sxy", self.sxy, axes, "x first")[::-1])
+        for band, sigma in enumerate(_spread("srgb", self.srgb, bands, "one a band")):
+            _scale("image", image[..., band], sigma, features[axes + band].reshape(shape))
         return features
 
 
@@ -168,9 +182,9 @@ class Gaussian:
 
     Parameters
     ----------
-    features : (..., d) array_like of float
-        Already divided by their standard deviations. The leading shape is that of the variables: (H, W) for
-        an image, (D, H, W) for a volume, (N,) for a signal.
+    features : (..., d) array_like of numbers
+        Already divided by their standard deviations; d up to 16. The leading shape is that of the variables:
+        (H, W) for an image, (D, H, W) for a volume, (N,) for a signal.
     weight : float
         Times the kernel.
     compatibility, normalization
@@ -195,19 +209,17 @@ class Gaussian:
         compatibility: ArrayLike | None = None,
         normalization: Normalization | None = None,
     ) -> None:
-        try:
-            array = np.asarray(features)
-            if array.dtype.kind not in "fiu":
-                raise TypeError
-        except (TypeError, ValueError):
+        array = as_numpy("features", features)
+        if array.dtype.kind not in "fiu":
             raise InputError(
-                "features: expected an array (..., d) of numbers, divided by their standard deviations"
-            ) from None
+                "features: expected an array (..., d) of numbers, divided by their standard deviations,"
+                f" got {array.dtype}"
+            )
         if array.ndim < 2 or array.size == 0:
             raise InputError(
                 f"features: expected shape (..., d) with one point and feature at least, got {array.shape}"
             )
-        if not np.isfinite(array).all():
+        if array.dtype.kind == "f" and not np.isfinite(extent(array)).all():
             raise InputError("features: expected finite values, got NaN or infinity; remove or replace them")
         _check_weight(weight)
         check_compatibility(compatibility)
@@ -224,50 +236,41 @@ class Gaussian:
         return np.shape(self.values)[:-1]
 
     def features(
-        self, image: NDArray[np.uint8] | None, shape: tuple[int, ...], dtype: type[np.floating[Any]]
+        self, image: NDArray[Any] | None, shape: tuple[int, ...], dtype: type[np.floating[Any]]
     ) -> NDArray[Any]:
         """Return (d, N), the features feature by feature."""
         values = np.asarray(self.values)
-        with np.errstate(over="ignore"):
-            return np.ascontiguousarray(values.reshape(-1, values.shape[-1]).T, dtype=dtype)
+        features = np.empty((values.shape[-1], math.prod(shape)), dtype)
+        for row, feature in enumerate(features):
+            _scale("features", values[..., row], 1.0, feature.reshape(shape))
+        return features
 
 
 Kernel: TypeAlias = Spatial | Bilateral | Gaussian
 
 
-def _positions(
-    name: str, sigmas: tuple[float, ...], shape: tuple[int, ...], rows: int, dtype: type[np.floating[Any]]
-) -> NDArray[Any]:
-    """Return (rows, H * W) whose first two rows are x / sx and y / sy; the rest is not set."""
-    if len(shape) != 2:
-        raise InputError(f"{name}: expected variables of shape (H, W), got {shape}; use Gaussian(features)")
-    height, width = shape
-    features = np.empty((rows, height * width), dtype)
-    grid = features.reshape(rows, height, width)
-    grid[0] = (np.arange(width) / sigmas[0]).astype(dtype)
-    grid[1] = (np.arange(height) / sigmas[1]).astype(dtype)[:, None]
-    return features
+def extent(values: NDArray[Any]) -> tuple[float, float]:
+    """Return the smallest and the largest value, NaN if one is: two passes and no other array."""
+    return float(values.min()), float(values.max())
 
 
-def check_variables(image: object, kernels: Sequence[Kernel]) -> tuple[NDArray[np.uint8] | None, tuple[int, ...]]:
-    """Return the image as an array and the shape of the variables that image and kernels agree on.
+def _place(features: NDArray[Any], shape: tuple[int, ...], sigmas: tuple[float, ...]) -> None:
+    """Fill the first rows with x, y and so on, in standard deviations; sigmas are in the order of the axes."""
+    axes = len(shape)
+    for row, axis in enumerate(reversed(range(axes))):
+        places = (np.arange(shape[axis]) / sigmas[axis]).astype(features.dtype)
+        features[row].reshape(shape)[...] = places.reshape(-1, *(1,) * row)
 
-    Raises InputError where they disagree or leave it open.
-    """
-    shapes = [kernel.shape for kernel in kernels if isinstance(kernel, Gaussian)]
-    array: NDArray[np.uint8] | None = None
-    if image is not None:
-        array = np.asarray(image)
-        if array.ndim != 3 or array.shape[2] != 3 or array.dtype != np.uint8 or array.size == 0:
+
+def _scale(name: str, values: NDArray[Any], sigma: float, out: NDArray[Any]) -> None:
+    """Write values / sigma to `out`, less a constant where they are so far from 0 that it would cost digits."""
+    if values.dtype.itemsize > 2:
+        low, high = extent(values)
+        if not max(abs(low), abs(high)) / sigma < float(np.finfo(out.dtype).max):
             raise InputError(
-                f"image: expected (H, W, 3) uint8 with at least one pixel, got {array.shape} {array.dtype};"
-                " convert it to RGB, 0..255"
+                f"{name}: expected finite values that fit {out.dtype} in standard deviations of {sigma:g},"
+                f" got {low:g} to {high:g}"
             )
-        shapes.insert(0, array.shape[:2])
-    if not shapes:
-        raise InputError("image: expected (H, W, 3) uint8, got None; only Gaussian(features) can do without one")
-    if any(shape != shapes[0] for shape in shapes):
-        raise InputError(
-            f"features: expected one leading shape for image and kernels, got {', '.join(map(str, shapes))}"
-        )
-    return array, shapes[0]
+        if max(abs(low), abs(high)) > 2 * (high - low):
+            values = values - np.asarray(low, values.dtype)
+    np.divide(values, sigma, out=out, dtype=out.dtype, casting="same_kind")

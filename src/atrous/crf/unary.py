@@ -1,12 +1,17 @@
-"""What is known of each pixel alone, checked."""
+"""What is known of each point alone, in any layout, checked."""
 
 import math
-from typing import Any
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from atrous.crf.arrays import as_numpy
 from atrous.errors import InputError
+
+Channels = Literal["first", "last"]
 
 # Probabilities written in a lower precision may sum to a little more than 1.
 _LARGEST_PROBABILITY = 1.001
@@ -15,39 +20,96 @@ _LARGEST_PROBABILITY = 1.001
 _LARGEST_ENERGY = 1.0001e30
 
 
-def check_unary(
+@dataclass(frozen=True, eq=False)
+class Unary:
+    """Probabilities or energies of `labels` labels, and how they lie in their array.
+
+    Attributes
+    ----------
+    name : {"probabilities", "energies"}
+        The argument they came by.
+    array : (C, *shape), (*shape, C), (B, C, *shape) or (B, *shape, C) array
+    shape : tuple of int
+        Of the variables.
+    last : bool
+        Whether labels are the last axis.
+    """
+
+    name: Literal["probabilities", "energies"]
+    array: NDArray[Any]
+    shape: tuple[int, ...]
+    last: bool
+
+    @property
+    def labels(self) -> int:
+        """C."""
+        return self.array.shape[-1 if self.last else -1 - len(self.shape)]
+
+    @property
+    def batch(self) -> tuple[int, ...]:
+        """``(B,)``, or ``()`` for a single one."""
+        return self.array.shape[: self.array.ndim - len(self.shape) - 1]
+
+    def planes(self, array: NDArray[Any]) -> Iterator[NDArray[Any]]:
+        """Iterate over a batch in an array of this layout: (C, N) each, a view wherever strides can say it."""
+        points = math.prod(self.shape)
+        for one in array if self.batch else [array]:
+            yield one.reshape(points, self.labels).T if self.last else one.reshape(self.labels, points)
+
+    def readable(self, planes: NDArray[Any]) -> NDArray[np.float32]:
+        """Return (C, N) planes as the native code takes them: aligned float32 with any strides."""
+        if planes.dtype == np.float32 and planes.flags.aligned:
+            return planes
+        with np.errstate(over="ignore"):
+            return planes.astype(np.float32)
+
+    def check_values(self, planes: NDArray[Any]) -> None:
+        """Raise InputError if a value cannot be used: NaN, infinite, no probability."""
+        low, high = float(planes.min()), float(planes.max())
+        if self.name == "energies":
+            if not (low >= -_LARGEST_ENERGY and high <= _LARGEST_ENERGY):
+                raise InputError(
+                    f"energies: expected finite values up to {_LARGEST_ENERGY:g}, got {low} to {high};"
+                    " replace NaN and infinities"
+                )
+        elif not (low >= 0 and high <= _LARGEST_PROBABILITY):
+            raise InputError(
+                f"probabilities: expected values from 0 to 1, got {low} to {high};"
+                " apply a softmax to scores, or pass energies="
+            )
+
+
+def read_unary(
     probabilities: ArrayLike | None,
     energies: ArrayLike | None,
     shape: tuple[int, ...],
-    dtype: type[np.floating[Any]],
-) -> tuple[NDArray[Any], bool]:
-    """Return probabilities or energies as a contiguous (C, N) array, and whether they are energies.
+    channels: Channels | None = None,
+) -> Unary:
+    """Find out how labels, points and a batch lie in what was given; its values are not looked at.
 
-    Raises InputError unless exactly one of both is given, of shape (C, *shape) and with values that can be
-    used: probabilities between 0 and 1, energies finite.
+    Raises InputError unless exactly one of both is given, of numbers and of a shape that fits.
     """
     if (probabilities is None) == (energies is None):
         raise InputError("probabilities: expected either probabilities or energies=, got both or neither")
-    name, given = ("probabilities", probabilities) if energies is None else ("energies", energies)
-    expected = f"(C, {', '.join(map(str, shape))})"
-    array = np.asarray(given)
+    if channels is not None and channels not in get_args(Channels):
+        raise InputError(f"channels: expected 'first', 'last' or None, got {channels!r}")
+    name: Literal["probabilities", "energies"] = "probabilities" if energies is None else "energies"
+    array = as_numpy(name, probabilities if energies is None else energies)
+    expected = _expected(shape, channels)
     if array.dtype.kind not in "fiub":
         raise InputError(f"{name}: expected an array {expected} of float, got {array.dtype}")
-    if array.ndim != len(shape) + 1 or array.shape[1:] != shape or array.shape[0] == 0:
-        raise InputError(f"{name}: expected shape {expected}, labels first, got {array.shape}")
-    with np.errstate(over="ignore"):
-        planes = np.ascontiguousarray(array.reshape(array.shape[0], math.prod(shape)), dtype=dtype)
 
-    low, high = float(planes.min()), float(planes.max())
-    if energies is not None:
-        if not (low >= -_LARGEST_ENERGY and high <= _LARGEST_ENERGY):
-            raise InputError(
-                f"energies: expected finite values up to {_LARGEST_ENERGY:g}, got {low} to {high};"
-                " replace NaN and infinities"
-            )
-    elif not (low >= 0 and high <= _LARGEST_PROBABILITY):
-        raise InputError(
-            f"probabilities: expected values from 0 to 1, got {low} to {high};"
-            " apply a softmax to scores, or pass energies="
-        )
-    return planes, energies is not None
+    axes = len(shape)
+    batched = array.ndim == axes + 2
+    one = array.shape[1:] if batched else array.shape
+    first = len(one) == axes + 1 and one[1:] == shape and channels != "last"
+    last = len(one) == axes + 1 and one[:-1] == shape and channels != "first"
+    if not (first and one[0]) and not (last and one[-1]):
+        raise InputError(f"{name}: expected shape {expected}, or a batch of these, got {array.shape}")
+    return Unary(name, array, shape, last=not first)
+
+
+def _expected(shape: tuple[int, ...], channels: Channels | None) -> str:
+    points = ", ".join(map(str, shape))
+    layouts = {"first": f"(C, {points}), labels first", "last": f"({points}, C), labels last"}
+    return layouts[channels] if channels else f"(C, {points}) or ({points}, C)"

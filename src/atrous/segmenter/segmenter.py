@@ -19,12 +19,8 @@ from ..errors import InputError
 from .segmentation import NetworkScores, Segmentation
 from .zoom import zoomed_probabilities
 
-# A class whose probability stays below this all over the photo takes no part in the CRF.
+# A class whose probability stays below this all over a large photo is not zoomed to its size.
 NEGLIGIBLE = 0.05
-
-# The exact spatial kernel takes time in proportion to its width. On large photos, for which it is widened, the
-# lattice stands in for it from this standard deviation on, in pixels.
-WIDEST_EXACT = 10.0
 
 
 class Segmenter:
@@ -97,12 +93,14 @@ class Segmenter:
         network = self._network(image)
         planes = self._zoomed(network, network.inner)
         kept = None
-        if self.crf is not None or network.inner != size:
+        if network.inner != size:
             # Chosen at the network's size: all classes of a large photo would fill the memory.
-            kept = _worth_keeping(planes)
-            planes = planes[kept] if network.inner == size else self._zoomed(network, size, kept)
+            kept = self._worth_zooming(planes)
+            planes = self._zoomed(network, size, kept)
         if self.crf is not None:
-            planes = self._crf(image)(planes)
+            inference = self._crf(image).infer(planes)
+            planes = inference.probabilities[inference.kept]
+            kept = inference.kept if kept is None else kept[inference.kept]
         return Segmentation(image, planes, self.classes, self.engine.metadata.palette, source, kept, network)
 
     def probabilities(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -122,15 +120,9 @@ class Segmenter:
     def refine(self, image: NDArray[np.uint8], probabilities: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the CRF's marginals for (C, H, W) probabilities of an (H, W, 3) uint8 image.
 
-        Classes that are improbable all over the photo are left out of the inference and get 0: on photos with
-        a few of many classes that is most of the work, and moves under 0.1 % of the labels.
+        Classes that are improbable all over the photo are pruned, as `DenseCRF` tells, and get 0.
         """
-        if self.crf is None:
-            return probabilities
-        kept = _worth_keeping(probabilities)
-        refined = np.zeros_like(probabilities)
-        refined[kept] = self._crf(image)(probabilities[kept])
-        return refined
+        return probabilities if self.crf is None else self._crf(image)(probabilities)
 
     def _network(self, image: NDArray[np.uint8]) -> NetworkScores:
         height, width, _ = image.shape
@@ -147,6 +139,13 @@ class Segmenter:
     ) -> NDArray[np.float32]:
         return zoomed_probabilities(network.scores, network.inner, size, kept=kept, stride=network.stride)
 
+    def _worth_zooming(self, planes: NDArray[np.float32]) -> NDArray[np.intp]:
+        if isinstance(self.crf, tuple) and any(kernel.compatibility is not None for kernel in self.crf):
+            return np.arange(len(planes))  # which has an entry for each class
+        largest = planes.max(axis=(1, 2))
+        # With very many classes none may reach the limit anywhere.
+        return np.flatnonzero(largest >= min(NEGLIGIBLE, largest.max()))
+
     def _crf(self, image: NDArray[np.uint8]) -> DenseCRF:
         assert self.crf is not None
         height, width, _ = image.shape
@@ -156,12 +155,6 @@ class Segmenter:
     def _inner_size(self, height: int, width: int) -> tuple[int, int]:
         scale = min(1.0, self.max_side / max(height, width))
         return max(1, round(height * scale)), max(1, round(width * scale))
-
-
-def _worth_keeping(probabilities: NDArray[np.float32]) -> NDArray[np.intp]:
-    largest = probabilities.max(axis=(1, 2))
-    # With very many classes none may reach the limit anywhere.
-    return np.flatnonzero(largest >= min(NEGLIGIBLE, largest.max()))
 
 
 def _engine(model: str | os.PathLike[str] | Engine | None, threads: int | None) -> Engine:
@@ -187,18 +180,12 @@ def _build_crf(
         iterations, normalization = crf.iterations, crf.normalization
     else:
         kernels, iterations, normalization = list(crf), 10, "after"
-    zoomed = [_zoomed(kernel, zoom, image.shape[:2]) for kernel in kernels]
+    zoomed = [_zoomed(kernel, zoom) for kernel in kernels]
     return DenseCRF(image, zoomed, iterations=iterations, normalization=normalization, threads=threads)
 
 
-def _zoomed(kernel: Kernel, zoom: float, shape: tuple[int, int]) -> Kernel:
+def _zoomed(kernel: Kernel, zoom: float) -> Kernel:
     if isinstance(kernel, Gaussian):
         return kernel
-    sx, sy = (kernel.sxy, kernel.sxy) if isinstance(kernel.sxy, (int, float)) else kernel.sxy
-    sx, sy = sx * zoom, sy * zoom
-    if isinstance(kernel, Bilateral) or max(sx, sy) <= WIDEST_EXACT:
-        return dataclasses.replace(kernel, sxy=sx if sx == sy else (sx, sy))
-    places = np.empty((*shape, 2), np.float32)
-    places[..., 0] = np.arange(shape[1]) / sx
-    places[..., 1] = np.arange(shape[0])[:, None] / sy
-    return Gaussian(places, kernel.weight, compatibility=kernel.compatibility, normalization=kernel.normalization)
+    sxy = tuple(sigma * zoom for sigma in np.atleast_1d(kernel.sxy).tolist())
+    return dataclasses.replace(kernel, sxy=sxy if len(set(sxy)) > 1 else sxy[0])

@@ -1,0 +1,140 @@
+"""The cases that the benchmark of the CRF measures, by name."""
+
+import os
+from dataclasses import dataclass
+
+from crf_inputs import HEIGHT, WIDTH
+
+PEER = "pydensecrf2"
+MEGAPIXELS = (0.1, 0.3, 1, 2, 4, 8, 16)
+LABELS = (2, 4, 8, 21, 50, 150)
+
+# Beyond, a call of the peer takes minutes and many gigabytes.
+_LARGEST_FOR_PEER = 2.2e6
+
+
+@dataclass(frozen=True)
+class Run:
+    """One way to do the work of a case."""
+
+    library: str = "atrous"
+    threads: int = 1
+    prune: bool = True  # False: every label is kept
+
+    @property
+    def key(self):
+        """The run's name in the results."""
+        if self.library == PEER:
+            return PEER
+        return f"atrous, {self.threads} thread{'s' * (self.threads > 1)}{'' if self.prune else ', every label kept'}"
+
+
+def processors():
+    """Return the number of processors that this process may use."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
+
+
+ALL = processors()
+PRUNED, KEPT, PEER_RUN = Run(threads=ALL), Run(threads=ALL, prune=False), Run(PEER)
+
+
+@dataclass(frozen=True)
+class Case:
+    """A photo, probabilities, and who is to refine them."""
+
+    name: str
+    part: str  # of the benchmark: "table" or "scaling"
+    scene: str
+    height: int
+    width: int
+    labels: int
+    runs: tuple[Run, ...]
+    memory: bool = False
+
+    @property
+    def pixels(self):
+        """The number of pixels."""
+        return self.height * self.width
+
+
+def _unique(*runs):
+    return tuple(dict.fromkeys(runs))
+
+
+def _small(name, scene, labels, *, memory=False):
+    runs = _unique(PEER_RUN, PRUNED, KEPT, Run(threads=1), Run(threads=1, prune=False))
+    return Case(name, "table", scene, HEIGHT, WIDTH, labels, runs, memory)
+
+
+def _large(name, scene, height, width, labels):
+    return Case(name, "table", scene, height, width, labels, (PEER_RUN, PRUNED, KEPT), scene == "mosaic")
+
+
+def _by_pixels(megapixels):
+    height = round((megapixels * 1e6 / 2) ** 0.5)
+    peer = (PEER_RUN,) if 2 * height**2 <= _LARGEST_FOR_PEER else ()
+    name = f"pixels-{megapixels:g}"
+    memory = megapixels == MEGAPIXELS[-1]
+    return Case(name, "scaling", "mosaic", height, 2 * height, 21, (*peer, PRUNED, KEPT), memory)
+
+
+def _by_labels(labels):
+    return Case(f"labels-{labels}", "scaling", "textured", HEIGHT, WIDTH, labels, (PEER_RUN, PRUNED, KEPT))
+
+
+def _by_threads():
+    powers = [2**n for n in range(ALL.bit_length()) if 2**n < ALL]
+    runs = [Run(threads=n, prune=prune) for n in (*powers, ALL) for prune in (True, False)]
+    return Case("threads", "scaling", "textured", HEIGHT, WIDTH, 21, (PEER_RUN, *runs))
+
+
+CASES = {
+    case.name: case
+    for case in (
+        _small("plain-21", "plain", 21, memory=True),
+        _small("textured-21", "textured", 21, memory=True),
+        _small("busy-21", "busy", 21),
+        _small("plain-2", "plain", 2),
+        _small("textured-2", "textured", 2),
+        _large("mosaic-1000", "mosaic", 1000, 1000, 21),
+        _large("mosaic-2048", "mosaic", 1024, 2048, 19),
+        _large("mirrored-1000", "mirrored", 1000, 1000, 21),
+        _large("mirrored-2048", "mirrored", 1024, 2048, 19),
+        *(_by_pixels(megapixels) for megapixels in MEGAPIXELS),
+        *(_by_labels(labels) for labels in LABELS),
+        _by_threads(),
+    )
+}
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of the table: a case's run beside the peer's, and how many times as fast we want it to be."""
+
+    title: str
+    case: str
+    run: Run
+    target: float | None = None
+
+
+ROWS = (
+    Row("375x500, 21 labels, plain photo", "plain-21", PRUNED, 15),
+    Row("375x500, 21 labels, textured photo", "textured-21", PRUNED, 12),
+    Row("375x500, 21 labels, busy picture", "busy-21", PRUNED),
+    Row("every label kept, plain photo", "plain-21", KEPT, 6),
+    Row("every label kept, textured photo", "textured-21", KEPT, 6),
+    Row("every label kept, busy picture", "busy-21", KEPT),
+    Row("375x500, 2 labels, plain photo", "plain-2", PRUNED, 6),
+    Row("375x500, 2 labels, textured photo", "textured-2", PRUNED, 6),
+    Row("1000x1000, 21 labels, mosaic", "mosaic-1000", PRUNED, 15),
+    Row("1000x1000, 21 labels, one photo mirrored", "mirrored-1000", PRUNED, 15),
+    Row("1024x2048, 19 labels, mosaic", "mosaic-2048", PRUNED, 15),
+    Row("1024x2048, 19 labels, one photo mirrored", "mirrored-2048", PRUNED, 15),
+    Row("every label kept, 1000x1000, mosaic", "mosaic-1000", KEPT),
+    Row("every label kept, 1024x2048, mosaic", "mosaic-2048", KEPT),
+    Row("one thread, 375x500, 21 labels, plain photo", "plain-21", Run(threads=1), 8),
+    Row("one thread, 375x500, 21 labels, textured photo", "textured-21", Run(threads=1), 8),
+    Row("one thread, every label kept, plain photo", "plain-21", Run(threads=1, prune=False)),
+    Row("one thread, every label kept, textured photo", "textured-21", Run(threads=1, prune=False)),
+)

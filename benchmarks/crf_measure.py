@@ -1,0 +1,185 @@
+"""Run the CRFs on a case: times of paired runs, agreement of the results, peak memory in a process of its own.
+
+As a script, what the benchmark starts to see one run's memory:
+
+    python benchmarks/crf_measure.py FOLDER LIBRARY THREADS PRUNE|default
+"""
+
+import gc
+import json
+import math
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+from atrous.crf import DenseCRF
+from crf_cases import PEER, Run
+from crf_inputs import ITERATIONS, KERNELS, lattice_share, load
+
+try:
+    import pydensecrf.densecrf as peer
+    from pydensecrf.utils import unary_from_softmax
+except ImportError:
+    peer = None
+
+SPATIAL, BILATERAL = KERNELS
+
+_PROCESSOR_TIMES = Path("/proc/stat")
+
+# Writing 5 to it makes the process's peak begin anew (Linux).
+_PEAK_RESET = Path("/proc/self/clear_refs")
+
+
+def refine(image, probabilities, run, prune=None):
+    """Set up, take the steps, return Q and the seconds: {"whole", "unary"}, the latter a part of the former.
+
+    `unary` is what the peer's users spend on turning probabilities into its unary term; atrous takes probabilities.
+    """
+    if run.library == PEER:
+        return _refine_with_peer(image, probabilities)
+    begun = time.perf_counter()
+    crf = DenseCRF(image, KERNELS, iterations=ITERATIONS, threads=run.threads, prune=prune if run.prune else 0)
+    q = crf(probabilities)
+    return q, {"whole": time.perf_counter() - begun, "unary": 0.0}
+
+
+def _refine_with_peer(image, probabilities):
+    # Normalised after filtering, as in atrous: one multiplication less in each step than with the peer's default.
+    after = peer.NORMALIZE_AFTER
+    begun = time.perf_counter()
+    labels, height, width = probabilities.shape
+    unary = unary_from_softmax(probabilities)
+    ready = time.perf_counter()
+    crf = peer.DenseCRF2D(width, height, labels)
+    crf.setUnaryEnergy(unary)
+    del unary  # copied by the peer: it need not count in its memory
+    crf.addPairwiseGaussian(sxy=SPATIAL.sxy, compat=SPATIAL.weight, normalization=after)
+    crf.addPairwiseBilateral(
+        sxy=BILATERAL.sxy, srgb=BILATERAL.srgb, rgbim=image, compat=BILATERAL.weight, normalization=after
+    )
+    q = np.asarray(crf.inference(ITERATIONS)).reshape(labels, height, width)
+    return q, {"whole": time.perf_counter() - begun, "unary": ready - begun}
+
+
+def available(case):
+    """Return the runs of a case that can be measured here."""
+    return [run for run in case.runs if run.library != PEER or peer is not None]
+
+
+def measure(case, *, rounds, seconds, prune=None, earlier=None):
+    """Time the runs of a case in turn, round after round.
+
+    Parameters
+    ----------
+    case : Case
+    rounds : int
+        At most so many.
+    seconds : float
+        No round is begun that would probably end later than this; one is always measured.
+    prune : float, optional
+        Instead of DenseCRF's own.
+    earlier : dict, optional
+        A result to which rounds are added.
+
+    Returns
+    -------
+    dict
+        Ready for JSON. `times`: for each run a list with an entry for each round. `taken by others`: the processors
+        that were busy with something else meanwhile, on average; 0 is a quiet machine.
+    """
+    image, probabilities = load(case.scene, case.height, case.width, case.labels)
+    runs = available(case)
+    small = np.ascontiguousarray(image[:64, :64]), np.ascontiguousarray(probabilities[:, :64, :64])
+    for run in runs:
+        refine(*small, run, prune)
+
+    result = earlier or {
+        "height": case.height,
+        "width": case.width,
+        "labels": case.labels,
+        "scene": case.scene,
+        "prune": DenseCRF(small[0], KERNELS, prune=prune).prune,
+        "vertices per pixel": lattice_share(image),
+        "likeliest somewhere": int(np.unique(probabilities.argmax(axis=0)).size),
+        "times": {run.key: [] for run in runs},
+        "unary": [],
+        "taken by others": [],
+    }
+    results, done, ours, everybodys = {}, 0, time.process_time(), _processor_seconds()
+    begun = time.perf_counter()
+    while done < rounds:
+        elapsed = time.perf_counter() - begun
+        if done and elapsed * (done + 1) / done > seconds:
+            break
+        # Another run goes first in each round, so that nobody always meets the caches that the same one left.
+        first = len(result["times"][runs[0].key]) % len(runs)
+        for run in runs[first:] + runs[:first]:
+            results.pop(run.key, None)
+            gc.collect()
+            results[run.key], times = refine(image, probabilities, run, prune)
+            result["times"][run.key].append(times["whole"])
+            if run.library == PEER:
+                result["unary"].append(times["unary"])
+        done += 1
+    result["taken by others"].append(
+        (_processor_seconds() - everybodys - (time.process_time() - ours)) / (time.perf_counter() - begun)
+    )
+    result["alive"] = {key: int(sum(plane.any() for plane in q)) for key, q in results.items()}
+    if PEER in results:
+        theirs = results.pop(PEER).argmax(axis=0)
+        result["same labels"] = {key: float((q.argmax(axis=0) == theirs).mean()) for key, q in results.items()}
+    return result
+
+
+def _processor_seconds():
+    """Return what all processors together have worked so far, other guests of the same host included (Linux)."""
+    if not _PROCESSOR_TIMES.exists():
+        return math.nan
+    user, nice, system, _, _, *interrupts_and_stolen = _PROCESSOR_TIMES.read_text().split("\n", 1)[0].split()[1:9]
+    return sum(map(int, (user, nice, system, *interrupts_and_stolen))) / os.sysconf("SC_CLK_TCK")
+
+
+def measure_memory(case, prune=None):
+    """Return the memory of each run of a case, MiB: {run: {"before", "peak"}}, from a fresh process each.
+
+    `before` is what the process holds with the libraries and the inputs loaded, `peak` the most it held in the call.
+    """
+    if not _PEAK_RESET.exists():
+        raise SystemExit(f"error: {_PEAK_RESET}: not found; peak memory is measured on Linux only")
+    image, probabilities = load(case.scene, case.height, case.width, case.labels)
+    result = {}
+    with tempfile.TemporaryDirectory() as folder:
+        np.save(Path(folder) / "image.npy", image)
+        np.save(Path(folder) / "probabilities.npy", probabilities)
+        del image, probabilities
+        for run in available(case):
+            setting = "0" if not run.prune else "default" if prune is None else str(prune)
+            command = [sys.executable, __file__, folder, run.library, str(run.threads), setting]
+            done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+            result[run.key] = json.loads(done.stdout)
+    return result
+
+
+def _status(field):
+    """Return a field of /proc/self/status in MiB. VmHWM, unlike getrusage, forgets the process that started this."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith(f"{field}:"))
+
+
+def _watched(folder, library, threads, setting):
+    image, probabilities = (np.load(Path(folder) / f"{name}.npy") for name in ("image", "probabilities"))
+    _PEAK_RESET.write_text("5")
+    before = _status("VmRSS")
+    run = Run(library, int(threads), prune=setting != "0")
+    q, _ = refine(image, probabilities, run, float(setting) if setting != "default" else None)
+    assert q.shape == probabilities.shape
+    return {"before": before, "peak": _status("VmHWM")}
+
+
+if __name__ == "__main__":
+    print(json.dumps(_watched(*sys.argv[1:])))

@@ -1,0 +1,68 @@
+"""What a search of the CRF's parameters saves by sharing lattices between trials.
+
+    python benchmarks/tune.py VOC_FOLDER [--images N]
+
+Three bilateral weights at one (sxy, srgb), scored on held-out photos: all three at once, a weight at a time, and with a
+`DenseCRF` built for each trial. All three give the same mean IoU, which is checked.
+"""
+
+import argparse
+import time
+
+import numpy as np
+
+import atrous
+from atrous.crf import Bilateral, DenseCRF, Spatial
+from atrous.crf.scoring import TrialScorer, hits_and_unions, mean_iou
+from atrous.data.voc import read_list
+from atrous.evaluation.labelled_images import NetworkSamples
+from segment import processor
+
+WEIGHTS = (3, 4, 5)
+SXY, SRGB = 80, 5
+
+
+def built_anew(samples: NetworkSamples, weight: float, classes: int) -> float:
+    """Return a trial's mean IoU by way of DenseCRF."""
+    counts = np.zeros((2, classes), np.int64)
+    for image, probabilities, mask, _ in samples:
+        crf = DenseCRF(image, [Spatial(weight=3, sxy=3), Bilateral(weight=weight, sxy=SXY, srgb=SRGB)])
+        labels = crf.labels(np.asarray(probabilities, np.float32))
+        counts += hits_and_unions(np.ravel(mask), labels.ravel(), classes)
+    return mean_iou(counts)
+
+
+def main() -> None:
+    """Print seconds for each trial and photo."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("data", help="a PASCAL VOC folder")
+    parser.add_argument("--images", type=int, default=16)
+    arguments = parser.parse_args()
+
+    _, held_out = read_list(arguments.data, "train_aug").hold_out(arguments.images)
+    samples = NetworkSamples(atrous.Segmenter(crf=None), held_out.samples)
+    scorer = TrialScorer(
+        samples,
+        spatial=Spatial(weight=3, sxy=3),
+        iterations=10,
+        normalization="after",
+        prune=0.05,
+        threads=None,
+        hashed=False,
+    )
+    ways = {
+        "three weights at once": lambda: scorer.mean_ious(SXY, SRGB, WEIGHTS),
+        "a weight at a time": lambda: [scorer.mean_ious(SXY, SRGB, [weight])[0] for weight in WEIGHTS],
+        "DenseCRF for each trial": lambda: [built_anew(samples, weight, scorer.classes) for weight in WEIGHTS],
+    }
+    print(f"{len(samples)} photos; {processor()}; seconds for each trial and photo")
+    scores = []
+    for name, way in ways.items():
+        begun = time.perf_counter()
+        scores.append(way())
+        print(f"{name:<26}{(time.perf_counter() - begun) / len(WEIGHTS) / len(samples):>8.3f}")
+    assert scores[0] == scores[1] == scores[2], scores
+
+
+if __name__ == "__main__":
+    main()

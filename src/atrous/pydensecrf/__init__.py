@@ -1,0 +1,5 @@
+"""A drop-in replacement for pydensecrf: its modules, names, units and results.
+
+``import atrous.pydensecrf.densecrf as dcrf`` and ``from atrous.pydensecrf.utils import ...`` serve code that
+was written for pydensecrf. New code is better off with `atrous.DenseCRF`.
+"""

@@ -1,0 +1,151 @@
+import importlib.util
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from atrous.cli import app
+from atrous.cli.tune import _numbers
+from atrous.crf.scoring import TrialScorer
+from atrous.data.metadata import CrfParameters
+from atrous.errors import InputError
+
+runner = CliRunner()
+SMALL = ["--weight", "2,4", "--sxy", "10:10:20", "--srgb", "8", "--finer", "1", "--iterations", "3"]
+
+
+@pytest.fixture
+def folder(tmp_path):
+    rng = np.random.default_rng(7)
+    root = tmp_path / "data"
+    for name in ("images", "scores", "masks"):
+        (root / name).mkdir(parents=True)
+    for name in ("a", "b"):
+        mask = np.zeros((16, 24), np.uint8)
+        mask[5:, 9:] = 1
+        right = np.clip(rng.normal(np.where(mask, 0.6, 0.4), 0.15), 0.05, 0.95)
+        image = (rng.normal(np.where(mask, 170, 60)[..., None], 6, (16, 24, 3))).astype(np.uint8)
+        Image.fromarray(image).save(root / f"images/{name}.png")
+        Image.fromarray(mask).save(root / f"masks/{name}.png")
+        np.save(root / f"scores/{name}.npy", np.stack([1 - right, right]).astype(np.float16))
+    return root
+
+
+def tune(*arguments, ok=True):
+    done = runner.invoke(app, ["tune", *map(str, arguments)], catch_exceptions=False)
+    if ok:
+        assert done.exit_code == 0, done.output
+    return done
+
+
+def test_a_folder_of_scores_gives_parameters_table_and_picture(folder, tmp_path):
+    pytest.importorskip("matplotlib", reason="needs the extra 'plot'")
+    out = tmp_path / "crf.json"
+    done = tune(folder, "--out", out, *SMALL)
+    best = CrfParameters(**json.loads(out.read_text()))
+    assert best.srgb == 8
+    assert best.iterations == 3
+    lines = (tmp_path / "crf.csv").read_text().splitlines()
+    described = json.loads(lines[0].removeprefix("# "))
+    assert (described["images"], described["iterations"]) == (2, 3)
+    rows = [tuple(map(float, line.split(","))) for line in lines[2:]]
+    assert {row[:3] for row in rows} >= {(w, xy, 8) for w in (2, 4) for xy in (10, 20)}
+    top = max(rows, key=lambda row: row[3])
+    assert top[3] == max(row[3] for row in rows if row[:3] == (best.weight, best.sxy, best.srgb))
+    assert Image.open(tmp_path / "crf.png").format == "PNG"
+    assert f"2 images of {folder}" in done.stdout
+    assert f"best: {100 * top[3]:.2f} % at weight {best.weight:g}, sxy {best.sxy:g}, srgb 8" in done.stdout
+    assert "without the CRF" in done.stdout
+    assert "grid: 4 trials, best" in done.stderr
+    assert "finer 1: " in done.stderr
+
+    # Once more: nothing is left to be tried.
+    table = (tmp_path / "crf.csv").read_bytes()
+    again = tune(folder, "--out", out, *SMALL)
+    assert f"2 images of {folder}, {len(rows)} trials known from {tmp_path / 'crf.csv'}" in again.stdout
+    assert (tmp_path / "crf.csv").read_bytes() == table
+
+
+def test_ctrl_c_is_one_line_and_the_same_command_goes_on(folder, tmp_path, monkeypatch):
+    out = tmp_path / "crf.json"
+    mean_ious = TrialScorer.mean_ious
+
+    def interrupted(self, sxy, srgb, weights, done):
+        if sxy == 20:
+            raise KeyboardInterrupt
+        return mean_ious(self, sxy, srgb, weights, done)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(TrialScorer, "mean_ious", interrupted)
+        stopped = tune(folder, "--out", out, *SMALL, ok=False)
+    assert stopped.exit_code == 130
+    assert "error: interrupted; 2 trials are kept in" in stopped.stderr
+    assert not out.exists()
+    assert "2 trials known from" in tune(folder, "--out", out, *SMALL).stdout
+    whole = tmp_path / "whole.json"
+    tune(folder, "--out", whole, *SMALL)
+    assert whole.read_text() == out.read_text()
+    assert whole.with_suffix(".csv").read_text() == out.with_suffix(".csv").read_text()
+
+
+def test_without_matplotlib_all_but_the_picture_is_made(folder, tmp_path, monkeypatch):
+    found = importlib.util.find_spec
+    monkeypatch.setattr("importlib.util.find_spec", lambda name, *p: None if name == "matplotlib" else found(name, *p))
+    done = tune(folder, "--out", tmp_path / "crf.json", *SMALL)
+    assert "needs matplotlib: pip install 'atrous[plot]'" in done.stderr
+    assert (tmp_path / "crf.csv").exists()
+    assert not (tmp_path / "crf.png").exists()
+
+
+def test_a_voc_folder_and_a_model(tiny_voc, tiny_model, tmp_path):
+    options = ["--model", tiny_model, "--list", "train", "--hold-out", "4", "--limit", "3", *SMALL]
+    tune(tiny_voc, "--out", tmp_path / "crf.json", *options)
+    described = json.loads((tmp_path / "crf.csv").read_text().splitlines()[0].removeprefix("# "))
+    assert described["list"] == "train-held-out-4-held-out-3"
+    assert described["images"] == 3
+
+    with pytest.raises(InputError, match=r"crf.csv: of another search \(list: .*; choose another file or remove it"):
+        tune(tiny_voc, "--out", tmp_path / "crf.json", *options[:2], *options[2:5], "4", *SMALL)
+    everything = ["--model", tiny_model, "--list", "train", "--hold-out", "0", *SMALL]
+    assert f"6 images of {tiny_voc}" in tune(tiny_voc, "--out", tmp_path / "all.json", *everything).stdout
+
+
+@pytest.mark.parametrize(
+    ("text", "numbers"),
+    [
+        ("5,10", [5, 10]),
+        ("50:10:100", [50, 60, 70, 80, 90, 100]),
+        ("3:1:4.9, 8", [3, 4, 8]),
+        ("0.1:0.1:0.3", [0.1, 0.2, pytest.approx(0.3)]),
+        ("7", [7]),
+    ],
+)
+def test_ranges_as_in_the_paper(text, numbers):
+    assert _numbers("sxy", text) == numbers
+
+
+@pytest.mark.parametrize(
+    "text", ["", "5,x", "0", "-3", "nan", "inf", "5:1", "9:1:5", "1:0:5", "5:-1:1", "1:1e-9:5", "1,"]
+)
+def test_numbers_that_cannot_be_used(text):
+    with pytest.raises(InputError, match="--sxy .*: expected positive numbers with commas between, or start:step:stop"):
+        _numbers("sxy", text)
+
+
+def test_mistakes(folder, tiny_voc, tiny_model, tmp_path):
+    for arguments, message in (
+        ([tmp_path / "none"], "none: no such folder"),
+        ([tmp_path], "expected a PASCAL VOC folder .* there is no images"),
+        ([folder, "--model", tiny_model], "--model .*: .* holds scores already"),
+        ([folder, "--out", tmp_path / "crf.csv"], "--out .*crf.csv: expected a name for JSON"),
+        ([folder, "--out", tmp_path / "no" / "crf.json"], "--out .*: there is no folder"),
+        ([folder, "--weight", "1:2"], "--weight 1:2: expected positive numbers"),
+        ([folder, "--threads", "0"], "threads: expected an integer"),
+        ([tiny_voc, "--list", "train", "--hold-out", "6"], "hold_out=6"),
+    ):
+        with pytest.raises(InputError, match=message) as caught:
+            tune(*arguments, *([] if "--out" in arguments else ["--out", tmp_path / "crf.json"]))
+        assert len(str(caught.value).splitlines()) == 1
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["data"]

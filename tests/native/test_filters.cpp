@@ -1,0 +1,270 @@
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <cstdint>
+#include <cstring>
+#include <stdexcept>
+#include <thread>
+#include <vector>
+
+#include "exact.hpp"
+#include "gaussian.hpp"
+#include "lattice.hpp"
+#include "random.hpp"
+#include "reference.hpp"
+
+using atrous::BruteForce;
+using atrous::GridGaussian;
+using atrous::Lattice;
+using atrous::Team;
+using namespace testing;
+
+namespace {
+
+Lattice lattice(const std::vector<float>& features, int dimensions, int threads = 2) {
+    Team team(threads);
+    return Lattice(team, features.data(), dimensions,
+                   static_cast<std::int64_t>(features.size()) / dimensions);
+}
+
+bool same_bits(const std::vector<float>& a, const std::vector<float>& b) {
+    return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;
+}
+
+// Smooth colours and steps, as in a photograph, over a grid: neighbours often share a simplex.
+std::vector<float> photo_features(Random& random, std::size_t height, std::size_t width) {
+    std::vector<float> features(5 * height * width);
+    float* feature = features.data();
+    for (std::size_t y = 0; y < height; ++y)
+        for (std::size_t x = 0; x < width; ++x, ++feature) {
+            const bool inside = (x / 40 + y / 30) % 2 == 0;
+            const double colours[] = {0.03 * static_cast<double>(x), 0.03 * static_cast<double>(y),
+                                      (inside ? 30.0 : 4.0) + 0.05 * random.normal(),
+                                      (inside ? 9.0 : 20.0) + 0.05 * random.normal(),
+                                      10.0 + 0.02 * static_cast<double>(x + y) + 0.05 * random.normal()};
+            for (std::size_t f = 0; f < 5; ++f) feature[f * height * width] = static_cast<float>(colours[f]);
+        }
+    return features;
+}
+
+}  // namespace
+
+TEST_CASE("brute force is the sum over all pairs") {
+    for (const std::size_t dimensions : {1, 5, 40})
+        for (const std::size_t points : {1, 2, 127, 129, 300}) {
+            Random random(points);
+            const auto features = random.normals(dimensions * points, 0.5);
+            const Matrix kernel = gaussian_matrix(features, dimensions);
+            for (const std::size_t labels : {1, 4, 5, 21}) {
+                const auto values = random.uniforms(labels * points);
+                const auto truth = product(kernel, values);
+                for (const auto& set : instruction_sets()) {
+                    REQUIRE(atrous::choose_instruction_set(set.c_str()));
+                    const BruteForce filter(features.data(), static_cast<int>(dimensions),
+                                            static_cast<std::int64_t>(points));
+                    CAPTURE(set);
+                    CAPTURE(dimensions);
+                    CAPTURE(points);
+                    CAPTURE(labels);
+                    CHECK(relative_error(applied(filter, values, 2), truth) < 3e-6);
+                }
+            }
+        }
+}
+
+TEST_CASE("the separable filter is the sum over all pairs of a grid") {
+    const std::vector<std::vector<std::int64_t>> shapes = {
+        {1}, {7}, {300}, {1, 1}, {1, 30}, {30, 1}, {11, 23}, {4, 1, 5}, {5, 7, 6}, {3, 2, 4, 5}};
+    for (const auto& shape : shapes)
+        for (const double sigma : {1e-30, 0.4, 3.0, 50.0, 1e30}) {
+            std::vector<double> sigmas(shape.size(), sigma);
+            sigmas[0] *= 1.5;
+            const Matrix kernel = grid_matrix(shape, sigmas);
+            for (const std::size_t labels : {1, 3, 9}) {
+                Random random(labels);
+                const auto values = random.uniforms(labels * kernel.size());
+                const auto truth = product(kernel, values);
+                for (const auto& set : instruction_sets()) {
+                    REQUIRE(atrous::choose_instruction_set(set.c_str()));
+                    const GridGaussian filter(shape, sigmas);
+                    CAPTURE(set);
+                    CAPTURE(shape.size());
+                    CAPTURE(shape[0]);
+                    CAPTURE(sigma);
+                    CAPTURE(labels);
+                    REQUIRE(filter.points() == static_cast<std::int64_t>(kernel.size()));
+                    CHECK(relative_error(applied(filter, values, 3), truth) < 3e-6);
+                }
+            }
+        }
+}
+
+TEST_CASE("the separable filter over lines longer than its strips and blocks") {
+    const std::vector<std::int64_t> shape = {150, 290};
+    const std::vector<double> sigmas = {9.0, 4.0};
+    Random random(4);
+    const auto values = random.uniforms(5 * 150 * 290);
+    const auto filtered = applied(GridGaussian(shape, sigmas), values, 3);
+    double most = 0;
+    for (std::size_t y = 0; y < 150; y += 13)
+        for (std::size_t x = 0; x < 290; x += 17) {
+            double sum = 0;
+            for (std::size_t i = 0; i < 150; ++i)
+                for (std::size_t j = 0; j < 290; ++j) {
+                    const double dy = (static_cast<double>(i) - static_cast<double>(y)) / sigmas[0];
+                    const double dx = (static_cast<double>(j) - static_cast<double>(x)) / sigmas[1];
+                    sum += std::exp(-0.5 * (dy * dy + dx * dx)) * values[(4 * 150 + i) * 290 + j];
+                }
+            most = std::max(most, std::abs(filtered[(4 * 150 + y) * 290 + x] - sum) / sum);
+        }
+    CHECK(most < 3e-6);
+}
+
+TEST_CASE("the lattice is the plain one, in up to 16 dimensions") {
+    for (const int dimensions : {1, 2, 3, 5, 6, 9, 15, 16})
+        for (const std::size_t points : {1, 31, 33, 120}) {
+            Random random(points + static_cast<std::size_t>(dimensions));
+            const auto features = random.normals(static_cast<std::size_t>(dimensions) * points, 1.5);
+            const auto values = random.uniforms(5 * points);
+            const PlainLattice plain(features, static_cast<std::size_t>(dimensions));
+            const auto truth = plain.filter(values);
+            for (const auto& set : instruction_sets()) {
+                REQUIRE(atrous::choose_instruction_set(set.c_str()));
+                const Lattice filter = lattice(features, dimensions);
+                CAPTURE(set);
+                CAPTURE(dimensions);
+                CAPTURE(points);
+                CHECK(filter.vertices() == plain.vertices());
+                CHECK(relative_error(applied(filter, values, 2), truth) < 1e-5);
+            }
+        }
+}
+
+TEST_CASE("rows of any width") {
+    Random random(1);
+    const auto features = random.normals(3 * 70, 1.0);
+    const Lattice filter = lattice(features, 3);
+    const PlainLattice plain(features, 3);
+    const BruteForce brute(features.data(), 3, 70);
+    const Matrix kernel = gaussian_matrix(features, 3);
+    for (const std::size_t labels : {1, 2, 4, 5, 8, 9, 16, 17, 24, 25, 31, 33, 64, 300, 4100}) {
+        const auto values = random.uniforms(labels * 70);
+        CAPTURE(labels);
+        CHECK(relative_error(applied(filter, values, 2), plain.filter(values)) < 1e-5);
+        CHECK(relative_error(applied(brute, values, 2), product(kernel, values)) < 3e-6);
+    }
+}
+
+TEST_CASE("the lattice comes near the Gaussian that it stands for") {
+    for (const int dimensions : {1, 2, 3}) {
+        Random random(3);
+        constexpr std::size_t points = 1200;
+        auto features = random.uniforms(static_cast<std::size_t>(dimensions) * points);
+        for (float& feature : features) feature *= 4.0f;
+        std::vector<float> values(points);
+        for (std::size_t p = 0; p < points; ++p) values[p] = features[p] > 2.0f ? 1.0f : 0.25f;
+        const auto truth = product(gaussian_matrix(features, static_cast<std::size_t>(dimensions)), values);
+        const auto filtered = applied(lattice(features, dimensions), values, 2);
+        double got = 0, expected = 0;
+        for (std::size_t p = 0; p < points; ++p) got += filtered[p], expected += truth[p];
+        CAPTURE(dimensions);
+        CHECK(got / expected == doctest::Approx(1.0).epsilon(0.05));
+        CHECK(relative_error(filtered, truth) < 0.12);
+    }
+}
+
+TEST_CASE("more points than two bands: the plain lattice's result, the same bits for any number of threads") {
+    Random random(9);
+    const auto features = photo_features(random, 165, 210);  // 34,650 points; a band has 16,384
+    const std::size_t points = features.size() / 5;
+    REQUIRE(points > 2 * 16384);
+    const auto values = random.uniforms(points);
+    const PlainLattice plain(features, 5);
+    const auto truth = plain.filter(values);
+    for (const auto& set : instruction_sets()) {
+        REQUIRE(atrous::choose_instruction_set(set.c_str()));
+        CAPTURE(set);
+        const auto first = applied(lattice(features, 5, 1), values, 1);
+        CHECK(relative_error(first, truth) < 1e-4);
+        for (const int threads : {2, 3, 7}) {
+            CAPTURE(threads);
+            CHECK(same_bits(applied(lattice(features, 5, threads), values, threads), first));
+        }
+    }
+}
+
+TEST_CASE("points at the border of a band") {
+    for (const std::size_t points : {16383, 16384, 16385, 32768, 32769}) {
+        Random random(points);
+        const auto features = random.uniforms(2 * points);
+        const auto values = random.uniforms(points);
+        CAPTURE(points);
+        CHECK(relative_error(applied(lattice(features, 2, 3), values, 3),
+                             PlainLattice(features, 2).filter(values)) < 1e-4);
+    }
+}
+
+TEST_CASE("all points in one place, and all points far apart") {
+    for (const int dimensions : {1, 5, 16}) {
+        const auto width = static_cast<std::size_t>(dimensions);
+        std::vector<float> together(width * 1000, 0.3f);
+        const std::vector<float> ones(1000, 1.0f);
+        const auto filtered = applied(lattice(together, dimensions), ones, 2);
+        CAPTURE(dimensions);
+        CHECK(*std::min_element(filtered.begin(), filtered.end()) > 0.0f);
+        CHECK(relative_error(filtered, PlainLattice(together, width).filter(ones)) < 1e-5);
+
+        std::vector<float> apart(width * 100);
+        for (std::size_t i = 0; i < apart.size(); ++i) apart[i] = 150.0f * static_cast<float>(i % 100) + 0.1f;
+        const std::vector<float> few(100, 1.0f);
+        for (const float mass : applied(lattice(apart, dimensions), few, 2)) {
+            CHECK(mass > 0.0f);
+            CHECK(mass < 5.0f);
+        }
+    }
+}
+
+TEST_CASE("features that are too large are refused, whichever they are") {
+    for (const int dimensions : {1, 3, 16})
+        for (int bad = 0; bad < dimensions; ++bad)
+            for (const float value : {1e7f, -1e7f, 3e38f, -3e38f, INFINITY, -INFINITY}) {
+                std::vector<float> features(static_cast<std::size_t>(dimensions) * 50, 0.5f);
+                features[static_cast<std::size_t>(bad) * 50 + 20] = value;
+                CAPTURE(dimensions);
+                CAPTURE(bad);
+                CAPTURE(value);
+                CHECK_THROWS_AS(lattice(features, dimensions), std::overflow_error);
+            }
+}
+
+TEST_CASE("features close to what is refused") {
+    for (const int dimensions : {1, 2, 5, 16})
+        for (const double size : {1e3, 1e4, 3e4}) {
+            Random random(11);
+            const auto features = random.normals(static_cast<std::size_t>(dimensions) * 500, size);
+            const std::vector<float> ones(500, 1.0f);
+            CAPTURE(dimensions);
+            CAPTURE(size);
+            for (const float mass : applied(lattice(features, dimensions), ones, 2)) CHECK(mass > 0.0f);
+        }
+}
+
+TEST_CASE("a filter serves several threads at once") {
+    Random random(2);
+    const auto features = photo_features(random, 40, 60);
+    const Lattice slow = lattice(features, 5);
+    const GridGaussian grid({40, 60}, {3.0, 5.0});
+    for (const atrous::Filter* filter :
+         {static_cast<const atrous::Filter*>(&slow), static_cast<const atrous::Filter*>(&grid)}) {
+        std::vector<std::vector<float>> values, alone, together(3);
+        for (int i = 0; i < 3; ++i) {
+            values.push_back(random.uniforms(static_cast<std::size_t>(4 + 5 * i) * 2400));
+            alone.push_back(applied(*filter, values.back(), 1));
+        }
+        std::vector<std::thread> threads;
+        for (std::size_t i = 0; i < 3; ++i)
+            threads.emplace_back([&, i] { together[i] = applied(*filter, values[i], 2); });
+        for (auto& thread : threads) thread.join();
+        for (std::size_t i = 0; i < 3; ++i) CHECK(same_bits(together[i], alone[i]));
+    }
+}

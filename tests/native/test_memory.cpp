@@ -1,0 +1,66 @@
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <new>
+#include <unordered_map>
+#include <utility>
+
+#include "buffer.hpp"
+#include "random.hpp"
+#include "vertex_table.hpp"
+
+using atrous::Buffer;
+using atrous::VertexTable;
+
+TEST_CASE("buffers of nothing, of a little, of a huge page") {
+    for (const std::size_t count :
+         {std::size_t{0}, std::size_t{1}, std::size_t{1000}, std::size_t{1} << 20}) {
+        Buffer<float> buffer(count);
+        CHECK(buffer.size() == count);
+        CHECK(reinterpret_cast<std::uintptr_t>(buffer.data()) % 64 == 0);
+        buffer.zero();
+        CHECK(std::all_of(buffer.data(), buffer.data() + count, [](float value) { return value == 0.0f; }));
+        if (count != 0) buffer[count - 1] = 5.0f;
+        Buffer<float> taker(std::move(buffer));
+        CHECK(taker.size() == count);
+        if (count != 0) CHECK(taker[count - 1] == 5.0f);
+        buffer = Buffer<float>(3);
+        std::swap(taker, buffer);
+        CHECK(taker.size() == 3);
+        CHECK(buffer.size() == count);
+    }
+}
+
+TEST_CASE("a size that no address space holds is bad_alloc") {
+    CHECK_THROWS_AS(Buffer<double>(SIZE_MAX), std::bad_alloc);
+    CHECK_THROWS_AS(Buffer<double>(SIZE_MAX / sizeof(double) + 2), std::bad_alloc);  // would wrap to 8 bytes
+}
+
+TEST_CASE("numbers count up in the order of insertion, however often the table grows") {
+    for (const std::size_t expected :
+         {std::size_t{0}, std::size_t{1}, std::size_t{33}, std::size_t{100000}}) {
+        CAPTURE(expected);
+        testing::Random random(expected);
+        VertexTable table(expected);
+        std::unordered_map<std::uint64_t, std::uint32_t> truth;
+        for (int i = 0; i < 50000; ++i) {
+            // Random keys, keys that follow one another, keys that differ in high bits alone, and repeats.
+            const std::uint64_t bits = random.bits();
+            const std::uint64_t key = i % 4 == 0   ? bits >> 1
+                                      : i % 4 == 1 ? static_cast<std::uint64_t>(i)
+                                      : i % 4 == 2 ? bits << 48
+                                                   : bits % 1000;
+            const bool known = truth.contains(key);
+            bool right = table.find(key) == (known ? truth[key] : VertexTable::kAbsent);
+            const auto number = truth.emplace(key, static_cast<std::uint32_t>(truth.size())).first->second;
+            right = right && table.insert(key) == number && table.size() == truth.size();
+            if (!right) FAIL("at key ", key);
+            table.prefetch(bits);
+        }
+        bool all_found = true;
+        for (const auto& [key, number] : truth) all_found &= table.find(key) == number;
+        CHECK(all_found);
+    }
+}

@@ -1,0 +1,123 @@
+// An executable of its own: it puts an operator new that fails in place of the library's.
+#include <doctest/doctest.h>
+
+#include <atomic>
+#include <cstdint>
+#include <cstdlib>
+#include <memory>
+#include <new>
+#include <vector>
+
+#include "gaussian.hpp"
+#include "lattice.hpp"
+#include "mean_field.hpp"
+#include "random.hpp"
+
+namespace {
+
+constexpr std::int64_t kNever = std::int64_t{1} << 60;
+std::atomic<std::int64_t> allocations_left{kNever};
+
+void* allocate(std::size_t size, std::size_t alignment) {
+    if (--allocations_left < 0) throw std::bad_alloc();
+#if defined(_WIN32)
+    void* memory = _aligned_malloc(size, alignment);
+#else
+    void* memory = std::aligned_alloc(alignment, (size + alignment - 1) / alignment * alignment);
+#endif
+    if (memory == nullptr) throw std::bad_alloc();
+    return memory;
+}
+
+void release(void* memory) {
+#if defined(_WIN32)
+    _aligned_free(memory);
+#else
+    std::free(memory);
+#endif
+}
+
+}  // namespace
+
+void* operator new(std::size_t size) {
+    return allocate(size, alignof(std::max_align_t));
+}
+void* operator new(std::size_t size, std::align_val_t alignment) {
+    return allocate(size, static_cast<std::size_t>(alignment));
+}
+void operator delete(void* memory) noexcept {
+    release(memory);
+}
+void operator delete(void* memory, std::size_t) noexcept {
+    release(memory);
+}
+void operator delete(void* memory, std::align_val_t) noexcept {
+    release(memory);
+}
+void operator delete(void* memory, std::size_t, std::align_val_t) noexcept {
+    release(memory);
+}
+
+namespace {
+
+using namespace atrous;
+
+// Both filters, and an inference in which labels die.
+void run(int threads, const std::vector<float>& features, const std::vector<float>& energies,
+         std::vector<float>& q) {
+    const auto points = static_cast<std::int64_t>(features.size() / 2);
+    const auto labels = static_cast<std::int64_t>(energies.size()) / points;
+    Team team(threads);
+    const std::vector<float> factors(static_cast<std::size_t>(points), 0.2f);
+    const std::vector<Term> terms = {
+        {std::make_shared<Lattice>(team, features.data(), 2, points), factors, factors, {}},
+        {std::make_shared<GridGaussian>(std::vector<std::int64_t>{2, 15, points / 30},
+                                        std::vector<double>{1.0, 2.0, 3.0}),
+         {},
+         factors,
+         {}}};
+    Settings settings;
+    settings.iterations = 3;
+    settings.prune = 0.01f;
+    settings.trace = true;
+    MeanField field(terms, {energies.data(), labels, points, points, 1, true, -1e30f, 1e30f});
+    field.infer(team, settings);
+    field.probabilities(team,
+                        [&](std::int64_t label, std::int64_t begin, std::int64_t end, const float* values) {
+                            std::copy(values, values + (end - begin), q.data() + label * points + begin);
+                        });
+}
+
+}  // namespace
+
+TEST_CASE("wherever memory runs out, bad_alloc comes out, nothing leaks, and the next run succeeds") {
+    testing::Random random(1);
+    const auto features = random.normals(2 * 600, 1.0);
+    auto energies = random.normals(20 * 600, 0.5);
+    for (std::size_t at = 6 * 600; at < energies.size(); ++at) energies[at] += 1.5f;
+    for (const int threads : {1, 3}) {
+        CAPTURE(threads);
+        std::vector<float> truth(energies.size()), q(energies.size());
+        run(threads, features, energies, truth);
+        int failures = 0;
+        bool done = false;
+        for (std::int64_t last = 0; !done; last += 1 + last / 40) {  // all of the first, then ever fewer
+            REQUIRE(last < 100000);
+            bool failed = false;
+            allocations_left = last;
+            try {
+                run(threads, features, energies, q);
+                done = allocations_left >= 0;  // a team does with fewer threads where memory is short
+            } catch (const std::bad_alloc&) {
+                failed = true;
+            }
+            allocations_left = kNever;
+            failures += failed;
+        }
+        CHECK(failures > 30);
+        CHECK(q == truth);
+        std::fill(q.begin(), q.end(), 0.0f);
+        run(threads, features, energies, q);
+        CHECK(q == truth);
+    }
+}
