@@ -45,8 +45,8 @@ bool asked_to_stop() {
     return PyErr_CheckSignals() != 0;
 }
 
-// Python handles signals in its main thread alone. In others, asking would only mean to wait for the GIL, which a
-// daemon thread never gets any more once the interpreter ends.
+// Python handles signals in its main thread alone. In others, asking would only mean to wait for the GIL,
+// which a daemon thread never gets any more once the interpreter ends.
 bool in_main_thread() {
     const nb::object main = nb::module_::import_("threading").attr("main_thread")();
     return nb::cast<unsigned long>(main.attr("ident")) == PyThread_get_thread_ident();
@@ -96,11 +96,12 @@ FilterPointer built_lattice(const atrous::Features& features, int threads) {
 FilterPointer lattice(const Planes& features, int threads, std::int64_t line) {
     require(rows(features) <= atrous::kMaxDimensions, "features have too many dimensions for the lattice");
     const int dimensions = checked_dimensions(features);
-    return built_lattice(atrous::ArrayFeatures(features.data(), dimensions, atrous::Tiles(points(features), line)),
-                         threads);
+    return built_lattice(
+        atrous::ArrayFeatures(features.data(), dimensions, atrous::Tiles(points(features), line)), threads);
 }
 
-FilterPointer image_lattice(const Image& image, double sx, double sy, const std::vector<double>& srgb, int threads) {
+FilterPointer image_lattice(const Image& image, double sx, double sy, const std::vector<double>& srgb,
+                            int threads) {
     require(image.shape(2) == 3 && srgb.size() == 3, "three colours");
     require(image.size() > 0, "image must not be empty");
     return built_lattice(atrous::ImageFeatures(image.data(), static_cast<std::int64_t>(image.shape(0)),
@@ -113,7 +114,8 @@ FilterPointer brute_force(const Planes& features, std::int64_t line) {
                                                 atrous::Tiles(points(features), line));
 }
 
-FilterPointer grid_gaussian(const std::vector<std::int64_t>& shape, const std::vector<double>& sigmas, double least) {
+FilterPointer grid_gaussian(const std::vector<std::int64_t>& shape, const std::vector<double>& sigmas,
+                            double least) {
     require(least > 0 && least < 1, "least must be a weight beside 1");
     require(!shape.empty() && shape.size() == sigmas.size(), "one sigma for each axis");
     for (const std::int64_t length : shape) require(length >= 1, "axes must not be empty");
@@ -143,7 +145,8 @@ class Model {
              const std::optional<Values>& gains) {
         const auto points = static_cast<std::size_t>(points_);
         require(filter->points() == points_, "the filter has another number of points");
-        require(terms_.empty() || filter->tiles() == terms_[0].filter->tiles(), "filters differ in the length of lines");
+        require(terms_.empty() || filter->tiles() == terms_[0].filter->tiles(),
+                "filters differ in the length of lines");
         require(after.size() == points && (!before || before->size() == points), "one factor for each point");
         terms_.push_back({std::move(filter), before ? copied(*before) : std::vector<float>(), copied(after),
                           gains ? copied(*gains) : std::vector<float>()});
@@ -175,11 +178,13 @@ class Model {
                                         trace};
         atrous::Report report;
         released(threads, [&](Team& team) {
-            atrous::MeanField field(terms_, terms_.empty() ? atrous::Tiles(points_) : terms_[0].filter->tiles(), given);
+            atrous::MeanField field(
+                terms_, terms_.empty() ? atrous::Tiles(points_) : terms_[0].filter->tiles(), given);
             report = field.infer(team, settings);
             if (labels) field.labels(team, labels->data());
             if (probabilities)
-                field.probabilities(team, probabilities->data(), probabilities->stride(0), probabilities->stride(1));
+                field.probabilities(team, probabilities->data(), probabilities->stride(0),
+                                    probabilities->stride(1));
         });
         return report;
     }

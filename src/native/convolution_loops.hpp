@@ -11,8 +11,8 @@ using std::int64_t;
 
 // The convolution of Together neighbouring positions: each row read serves all of them.
 template <int Together, int Columns>
-ATROUS_INLINE void convolve_group(const float* rows, int64_t length, int64_t pitch, int64_t i, const float* taps,
-                                  int64_t radius, float* out, int64_t stride) {
+ATROUS_INLINE void convolve_group(const float* rows, int64_t length, int64_t pitch, int64_t i,
+                                  const float* taps, int64_t radius, float* out, int64_t stride) {
     using R = Row<Columns>;
     const int64_t from = i < radius ? 0 : i - radius;
     const int64_t last = i + Together - 1 + radius;
@@ -34,7 +34,8 @@ void convolve(const float* rows, int64_t length, int64_t pitch, int64_t columns,
         float* to = out + first;
         int64_t i = begin;
         for (; i + atrous::kTogether <= end; i += atrous::kTogether, to += atrous::kTogether * stride)
-            convolve_group<atrous::kTogether, kColumns>(rows + first, length, pitch, i, taps, radius, to, stride);
+            convolve_group<atrous::kTogether, kColumns>(rows + first, length, pitch, i, taps, radius, to,
+                                                        stride);
         for (; i < end; ++i, to += stride)
             convolve_group<1, kColumns>(rows + first, length, pitch, i, taps, radius, to, stride);
     });
@@ -50,7 +51,8 @@ ATROUS_INLINE void convolve_floats(const float* line, int64_t width, const float
     }
 }
 
-void convolve_line(const float* line, int64_t count, int64_t width, const float* taps, int64_t radius, float* out) {
+void convolve_line(const float* line, int64_t count, int64_t width, const float* taps, int64_t radius,
+                   float* out) {
     Pack<16> sums[4];
     int64_t i = 0;
     for (; i + 64 <= count; i += 64) {

@@ -43,8 +43,8 @@ class BruteForce::Run final : public Filtering {
 
     const float* read(std::int64_t, std::int64_t, std::int64_t begin, std::int64_t end, float*,
                       float* out) const override {
-        filter_.loops_.brute_force(filter_.dimensions_, filter_.features_.data(), filter_.points(), begin, end,
-                                   rows_, out, width_);
+        filter_.loops_.brute_force(filter_.dimensions_, filter_.features_.data(), filter_.points(), begin,
+                                   end, rows_, out, width_);
         return out;
     }
 

@@ -20,7 +20,7 @@ class Features {
     virtual int dimensions() const = 0;
     virtual const Tiles& tiles() const = 0;
 
-    // Of the points [begin, begin + count), which lie in one line; count <= kSimplexBlock.
+    // Of the points [begin, begin + count); count <= kSimplexBlock.
     virtual void read(std::int64_t begin, int count, FeatureBlock& block) const = 0;
 
     // Least and largest of each feature, or values beyond; NaN or infinity where there is one.
@@ -65,7 +65,8 @@ class ArrayFeatures final : public Features {
             float odd = 0.0f;
             low[i] = lowest[static_cast<std::size_t>(i)];
             high[i] = highest[static_cast<std::size_t>(i)];
-            for (auto at = static_cast<std::size_t>(i); at < size; at += static_cast<std::size_t>(dimensions_)) {
+            for (auto at = static_cast<std::size_t>(i); at < size;
+                 at += static_cast<std::size_t>(dimensions_)) {
                 low[i] = std::min(low[i], lowest[at]);
                 high[i] = std::max(high[i], highest[at]);
                 odd += odds[at];
@@ -91,17 +92,23 @@ class ImageFeatures final : public Features {
                   const std::vector<double>& srgb)
         : image_(image), tiles_(height * width, width), height_(height), sy_(sy) {
         for (int c = 0; c < kColours; ++c) srgb_[c] = static_cast<float>(srgb[static_cast<std::size_t>(c)]);
-        for (std::int64_t x = 0; x < width; ++x) across_.push_back(static_cast<float>(static_cast<double>(x) / sx));
+        for (std::int64_t x = 0; x < width; ++x)
+            across_.push_back(static_cast<float>(static_cast<double>(x) / sx));
     }
 
     int dimensions() const override { return 2 + kColours; }
     const Tiles& tiles() const override { return tiles_; }
 
     void read(std::int64_t begin, int count, FeatureBlock& block) const override {
-        const std::int64_t width = tiles_.line();
         const std::uint8_t* pixels = image_ + kColours * begin;
-        std::copy_n(across_.data() + begin % width, count, block.at[0]);
-        std::fill_n(block.at[1], count, down(begin / width));
+        const auto width = static_cast<std::int64_t>(across_.size());
+        for (int p = 0; p < count;) {  // as many lines as the points lie in
+            const std::int64_t x = (begin + p) % width;
+            const auto run = static_cast<int>(std::min<std::int64_t>(count - p, width - x));
+            std::copy_n(across_.data() + x, run, block.at[0] + p);
+            std::fill_n(block.at[1] + p, run, down((begin + p) / width));
+            p += run;
+        }
         for (int c = 0; c < kColours; ++c)
             for (int p = 0; p < count; ++p)
                 block.at[2 + c][p] = static_cast<float>(pixels[kColours * p + c]) / srgb_[c];

@@ -22,8 +22,9 @@ inline std::int64_t chunk_of_pixels(std::int64_t width) {
     return std::clamp<std::int64_t>(4096 / width, 1, 256);
 }
 
-// The filtering of one set of rows after the other, which one has to put in tile by tile and to spread before it can be
-// read. Holds the buffers, so that a Filter itself never changes and may serve several Python threads at once.
+// The filtering of one set of rows after the other, which one has to put in tile by tile and to spread before
+// it can be read. Holds the buffers, so that a Filter itself never changes and may serve several Python
+// threads at once.
 class Filtering {
   public:
     virtual ~Filtering() = default;
@@ -31,7 +32,8 @@ class Filtering {
     // Takes in the rows of a tile's points; `rows` begins with the first of all points.
     virtual void put(std::int64_t tile, const float* rows) = 0;
 
-    // After all tiles are put. The rows must not change until the last is read; meanwhile the next ones can be put.
+    // After all tiles are put. The rows must not change until the last is read; meanwhile the next ones can
+    // be put.
     virtual void spread(Team& team, const float* rows) = 0;
 
     // Floats that a thread needs to read a tile.
@@ -40,8 +42,8 @@ class Filtering {
     // Before the points of a tile are read, from its first to its last: prepares the thread's scratch.
     virtual void visit(std::int64_t tile, float* scratch) const = 0;
 
-    // The filtered rows of the points [begin, end) of the tile visited, which are `place` points after its first one:
-    // in `out`, or elsewhere until the next visit.
+    // The filtered rows of the points [begin, end) of the tile visited, which are `place` points after its
+    // first one: in `out`, or elsewhere until the next visit.
     virtual const float* read(std::int64_t tile, std::int64_t place, std::int64_t begin, std::int64_t end,
                               float* scratch, float* out) const = 0;
 };
@@ -55,8 +57,8 @@ class Filter {
     virtual std::unique_ptr<Filtering> start(std::int64_t width) const = 0;
 };
 
-// Calls open(tile, worker) for each tile, body(tile, place, begin, end, worker) for its runs of points, cut into chunks,
-// and close(tile, worker); place counts the tile's points before the chunk.
+// Calls open(tile, worker) for each tile, body(tile, place, begin, end, worker) for its runs of points, cut
+// into chunks, and close(tile, worker); place counts the tile's points before the chunk.
 template <class Open, class Body, class Close>
 void for_chunks(Team& team, const Tiles& tiles, std::int64_t chunk, const Open& open, const Body& body,
                 const Close& close) {

@@ -16,8 +16,8 @@
 
 namespace atrous {
 
-// exp(-sum over axes of (p_i - p_j)^2 / (2 sigma^2)) between the points of a grid of any dimension, but weights under
-// `least` along an axis, which are left out; nothing lies outside the grid.
+// exp(-sum over axes of (p_i - p_j)^2 / (2 sigma^2)) between the points of a grid of any dimension, but
+// weights under `least` along an axis, which are left out; nothing lies outside the grid.
 class GridGaussian final : public Filter {
   public:
     GridGaussian(std::vector<std::int64_t> shape, const std::vector<double>& sigmas, double least)
@@ -66,11 +66,13 @@ class GridGaussian::Line {
         : filter_(filter), width_(width), reach_(filter.radius(filter.shape_.size() - 1)), padded_(padded) {}
 
     static std::size_t room(const GridGaussian& filter, std::int64_t width, std::int64_t longest) {
-        return static_cast<std::size_t>((longest + 2 * filter.radius(filter.shape_.size() - 1)) * width + kPack);
+        return static_cast<std::size_t>((longest + 2 * filter.radius(filter.shape_.size() - 1)) * width +
+                                        kPack);
     }
 
     // The rows [begin, end) of a line of `length`.
-    void convolve(const float* rows, std::int64_t length, std::int64_t begin, std::int64_t end, float* out) const {
+    void convolve(const float* rows, std::int64_t length, std::int64_t begin, std::int64_t end,
+                  float* out) const {
         const float* taps = filter_.middle(filter_.shape_.size() - 1);
         if (width_ >= kPack) {
             filter_.loops_.convolve(rows, length, width_, width_, begin, end, taps, reach_, out, width_);
@@ -80,15 +82,17 @@ class GridGaussian::Line {
         const std::int64_t inside = std::clamp(reach_, begin, end);
         const std::int64_t outside = std::clamp(length - reach_ - kPack, inside, end);
         edge(rows, length, begin, inside, out);
-        filter_.loops_.convolve_line(rows + inside * width_, (outside - inside) * width_, width_, taps, reach_,
-                                     out + (inside - begin) * width_);
+        filter_.loops_.convolve_line(rows + inside * width_, (outside - inside) * width_, width_, taps,
+                                     reach_, out + (inside - begin) * width_);
         edge(rows, length, outside, end, out + (outside - begin) * width_);
     }
 
   private:
-    void edge(const float* rows, std::int64_t length, std::int64_t begin, std::int64_t end, float* out) const {
+    void edge(const float* rows, std::int64_t length, std::int64_t begin, std::int64_t end,
+              float* out) const {
         if (begin == end) return;
-        const std::int64_t from = std::max<std::int64_t>(0, begin - reach_), to = std::min(length, end + reach_);
+        const std::int64_t from = std::max<std::int64_t>(0, begin - reach_),
+                           to = std::min(length, end + reach_);
         float* at = std::fill_n(padded_, (from - (begin - reach_)) * width_, 0.0f);
         at = std::copy(rows + from * width_, rows + to * width_, at);
         std::fill(at, padded_ + (end - begin + 2 * reach_) * width_ + kPack, 0.0f);
@@ -129,7 +133,8 @@ class GridGaussian::Run final : public Filtering {
 
     void visit(std::int64_t, float*) const override {}
 
-    const float* read(std::int64_t, std::int64_t, std::int64_t begin, std::int64_t, float*, float*) const override {
+    const float* read(std::int64_t, std::int64_t, std::int64_t begin, std::int64_t, float*,
+                      float*) const override {
         return done_.data() + begin * width_;
     }
 
@@ -140,14 +145,15 @@ class GridGaussian::Run final : public Filtering {
         std::vector<Buffer<float>> padded;
         for (int worker = 0; worker < team.size(); ++worker)
             padded.emplace_back(Line::room(filter_, width_, std::min(length, kPiece)));
-        team.for_ranges(filter_.points() / length * pieces, 4, [&](std::int64_t first, std::int64_t last, int worker) {
-            const Line line(filter_, width_, padded[static_cast<std::size_t>(worker)].data());
-            for (std::int64_t task = first; task < last; ++task) {
-                const std::int64_t at = task / pieces * length, begin = task % pieces * kPiece;
-                line.convolve(rows + at * width_, length, begin, std::min(length, begin + kPiece),
-                              out + (at + begin) * width_);
-            }
-        });
+        team.for_ranges(
+            filter_.points() / length * pieces, 4, [&](std::int64_t first, std::int64_t last, int worker) {
+                const Line line(filter_, width_, padded[static_cast<std::size_t>(worker)].data());
+                for (std::int64_t task = first; task < last; ++task) {
+                    const std::int64_t at = task / pieces * length, begin = task % pieces * kPiece;
+                    line.convolve(rows + at * width_, length, begin, std::min(length, begin + kPiece),
+                                  out + (at + begin) * width_);
+                }
+            });
     }
 
     // Along an axis whose rows are `inner` floats, in strips of columns.
@@ -168,14 +174,14 @@ class GridGaussian::Run final : public Filtering {
     Buffer<float> done_, spare_;
 };
 
-// An image and a kernel that is small beside a tile: convolves each tile when it is read, so that nothing but the rows
-// themselves passes through the memory.
+// An image and a kernel that is small beside a tile: convolves each tile when it is read, so that nothing but
+// the rows themselves passes through the memory.
 class GridGaussian::PlaneRun final : public Filtering {
   public:
     PlaneRun(const GridGaussian& filter, std::int64_t width) : filter_(filter), width_(width) {}
 
     static bool suits(const GridGaussian& filter, std::int64_t width) {
-        return filter.shape_.size() == 2 && width <= kWidest &&
+        return filter.shape_.size() == 2 && filter.tiles_.line() == filter.shape_[1] && width <= kWidest &&
                std::max(filter.radius(0), filter.radius(1)) <= Tiles::kTallest / 2;
     }
 
@@ -184,7 +190,8 @@ class GridGaussian::PlaneRun final : public Filtering {
 
     std::size_t scratch() const override {
         const std::int64_t wide = filter_.tiles_.width(), tall = filter_.tiles_.height();
-        return static_cast<std::size_t>((tall + 2 * filter_.radius(0)) * pitch() + kTogether * wide * width_) +
+        return static_cast<std::size_t>((tall + 2 * filter_.radius(0)) * pitch() +
+                                        kTogether * wide * width_) +
                Line::room(filter_, width_, wide);
     }
 
@@ -210,9 +217,10 @@ class GridGaussian::PlaneRun final : public Filtering {
         const std::int64_t columns = (end - begin) * width_;
         float* out = scratch + (filter_.tiles_.height() + 2 * reach) * pitch();
         if (part == 0)
-            filter_.loops_.convolve(scratch, last - first, pitch(), columns, y - first,
-                                    std::min({y + kTogether, top + filter_.tiles_.height(), filter_.shape_[0]}) - first,
-                                    filter_.middle(0), reach, out, columns);
+            filter_.loops_.convolve(
+                scratch, last - first, pitch(), columns, y - first,
+                std::min({y + kTogether, top + filter_.tiles_.height(), filter_.shape_[0]}) - first,
+                filter_.middle(0), reach, out, columns);
         return out + part * columns;
     }
 

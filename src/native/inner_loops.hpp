@@ -29,8 +29,8 @@ struct LatticeGeometry {
 struct InnerLoops {
     const char* name;
 
-    // Packed keys of the d + 1 vertices around `count` points, [vertex][kSimplexBlock], and their barycentric weights,
-    // [point][vertex].
+    // Packed keys of the d + 1 vertices around `count` points, [vertex][kSimplexBlock], and their barycentric
+    // weights, [point][vertex].
     void (*simplex)(const LatticeGeometry&, const FeatureBlock& features, int count, std::uint64_t* keys,
                     float* weights);
 
@@ -39,8 +39,8 @@ struct InnerLoops {
                   const float* rows, float* sums, std::int64_t width);
 
     // out[v] = sum over e in [starts[v], starts[v + 1]) of rows[indices[e]] for v in [begin, end)
-    void (*sum)(std::int64_t begin, std::int64_t end, const std::uint32_t* starts, const std::uint32_t* indices,
-                const float* rows, float* out, std::int64_t width);
+    void (*sum)(std::int64_t begin, std::int64_t end, const std::uint32_t* starts,
+                const std::uint32_t* indices, const float* rows, float* out, std::int64_t width);
 
     // out[v] = rows[v] + (rows[neighbours[2 v]] + rows[neighbours[2 v + 1]]) / 2 for v in [begin, end)
     void (*blur)(std::int64_t begin, std::int64_t end, const std::uint32_t* neighbours, const float* rows,
@@ -59,15 +59,16 @@ struct InnerLoops {
                       const std::uint32_t* indices, float scale, const float* rows, float* out,
                       std::int64_t width);
 
-    // Convolution along an axis of `length` rows, `columns` floats of each, for the rows [begin, end), zero outside:
-    // out row i - begin = sum over t of taps[t] * rows[i + t], rows being `pitch` and those of out `stride` floats
-    // apart. taps points at the middle of the taps for -radius to radius, which kTogether zeros precede and follow.
+    // Convolution along an axis of `length` rows, `columns` floats of each, for the rows [begin, end), zero
+    // outside: out row i - begin = sum over t of taps[t] * rows[i + t], rows being `pitch` and those of out
+    // `stride` floats apart. taps points at the middle of the taps for -radius to radius, which kTogether
+    // zeros precede and follow.
     void (*convolve)(const float* rows, std::int64_t length, std::int64_t pitch, std::int64_t columns,
                      std::int64_t begin, std::int64_t end, const float* taps, std::int64_t radius, float* out,
                      std::int64_t stride);
 
-    // Convolution of narrow rows that lie together: out[i] = sum over t of taps[t] * line[i + t * width], for i < count
-    // floats; whatever line[i - radius * width] to line[i + radius * width + 15] holds is read.
+    // Convolution of narrow rows that lie together: out[i] = sum over t of taps[t] * line[i + t * width], for
+    // i < count floats; whatever line[i - radius * width] to line[i + radius * width + 15] holds is read.
     void (*convolve_line)(const float* line, std::int64_t count, std::int64_t width, const float* taps,
                           std::int64_t radius, float* out);
 
@@ -75,15 +76,16 @@ struct InnerLoops {
     void (*brute_force)(int dimensions, const float* features, std::int64_t points, std::int64_t begin,
                         std::int64_t end, const float* rows, float* out, std::int64_t width);
 
-    // Looks through planes[c][(begin + p) * stride], energies or probabilities of `labels` labels: raises largest[c] to
-    // the largest probability beside the likeliest label's (energies), or beside the sum of all (probabilities), lowers
-    // *least_winner to the smallest of the points' largest. False where a value is not within lowest to highest.
+    // Looks through planes[c][(begin + p) * stride], energies or probabilities of `labels` labels: raises
+    // largest[c] to the largest probability beside the likeliest label's (energies), or beside the sum of all
+    // (probabilities), lowers *least_winner to the smallest of the points' largest. False where a value is
+    // not within lowest to highest.
     bool (*survey)(bool energies, const float* const* planes, std::int64_t labels, std::int64_t stride,
                    std::int64_t begin, std::int64_t count, float lowest, float highest, float* largest,
                    float* least_winner);
 
-    // rows[p, c] = log or minus of planes[c][(begin + p) * stride]; -inf in the padding. The log of what is under
-    // the smallest normal number is that number's.
+    // rows[p, c] = log or minus of planes[c][(begin + p) * stride]; -inf in the padding. The log of what is
+    // under the smallest normal number is that number's.
     void (*scores)(bool energies, const float* const* planes, std::int64_t labels, std::int64_t stride,
                    std::int64_t begin, std::int64_t count, float* rows, std::int64_t width);
 
@@ -100,8 +102,9 @@ struct InnerLoops {
                         std::int64_t labels, const float* base, float* rows, std::int64_t width);
 
     // probabilities[p] = softmax(scores[p]); what is under 2e-22 becomes 0, so that no sum of it is denormal.
-    // Raises largest[c] to the largest of column c, lowers *least_winner to the smallest of the rows' largest and,
-    // unless change is null, raises *change to the largest difference to what was in probabilities. May change scores.
+    // Raises largest[c] to the largest of column c, lowers *least_winner to the smallest of the rows' largest
+    // and, unless change is null, raises *change to the largest difference to what was in probabilities. May
+    // change scores.
     void (*softmax)(std::int64_t count, float* scores, float* probabilities, std::int64_t width,
                     float* largest, float* least_winner, float* change);
 

@@ -22,14 +22,15 @@ ATROUS_INLINE void read_plane(const float* plane, int64_t stride, int64_t count,
 }
 
 // Where a run of a plane's values lies one beside the other: in the plane, or copied and filled up.
-ATROUS_INLINE const float* run_of_plane(const float* plane, int64_t stride, int64_t count, float fill, float* values) {
+ATROUS_INLINE const float* run_of_plane(const float* plane, int64_t stride, int64_t count, float fill,
+                                        float* values) {
     if (stride == 1 && count == kRun) return plane;
     read_plane(plane, stride, count, fill, values);
     return values;
 }
 
-bool survey(bool energies, const float* const* planes, int64_t labels, int64_t stride, int64_t begin, int64_t count,
-            float lowest, float highest, float* largest, float* least_winner) {
+bool survey(bool energies, const float* const* planes, int64_t labels, int64_t stride, int64_t begin,
+            int64_t count, float lowest, float highest, float* largest, float* least_winner) {
     using P = Pack<16>;
     float copied[kRun], top[kRun], inverse[kRun];
     int32_t unusable = 0;
@@ -52,12 +53,14 @@ bool survey(bool energies, const float* const* planes, int64_t labels, int64_t s
         if (unusable != 0) return false;
         if (!energies) {
             for (int64_t p = 0; p < kRun; ++p) inverse[p] = inverse[p] > 0.0f ? 1.0f / inverse[p] : 0.0f;
-            for (int64_t p = 0; p < run; ++p) least = top[p] * inverse[p] < least ? top[p] * inverse[p] : least;
+            for (int64_t p = 0; p < run; ++p)
+                least = top[p] * inverse[p] < least ? top[p] * inverse[p] : least;
         } else {
             least = least < 1.0f ? least : 1.0f;
         }
         for (int64_t c = 0; c < labels; ++c) {
-            const float* values = run_of_plane(planes[c] + b * stride, stride, run, energies ? highest : 0.0f, copied);
+            const float* values =
+                run_of_plane(planes[c] + b * stride, stride, run, energies ? highest : 0.0f, copied);
             P most = P{} - 2.0f * highest;
             for (int64_t p = 0; p < kRun; p += 16) {
                 const P value = load<P>(values + p);
@@ -75,8 +78,8 @@ bool survey(bool energies, const float* const* planes, int64_t labels, int64_t s
     return true;
 }
 
-void scores(bool energies, const float* const* planes, int64_t labels, int64_t stride, int64_t begin, int64_t count,
-            float* rows, int64_t width) {
+void scores(bool energies, const float* const* planes, int64_t labels, int64_t stride, int64_t begin,
+            int64_t count, float* rows, int64_t width) {
     constexpr float kSmallestNormal = 1.17549435e-38f;
     constexpr float kInfinity = std::numeric_limits<float>::infinity();
     float values[kRun];
@@ -111,8 +114,8 @@ void scale(int64_t count, const float* factors, const float* input, float* rows,
 
 // 16 narrow rows at a time; returns how many rows are done.
 template <int Width>
-ATROUS_INLINE int64_t add_narrow(int64_t count, const float* factors, const float* gains, const float* message,
-                                 const float* base, float* rows) {
+ATROUS_INLINE int64_t add_narrow(int64_t count, const float* factors, const float* gains,
+                                 const float* message, const float* base, float* rows) {
     float repeated[16];
     for (int l = 0; l < 16; ++l) repeated[l] = gains[l % Width];
     const Pack<16> gain = load<Pack<16>>(repeated);
@@ -137,8 +140,8 @@ ATROUS_INLINE int64_t add_narrow(int64_t count, const float* factors, const floa
     return p;
 }
 
-void add(int64_t count, const float* factors, const float* gains, const float* message, const float* base, float* rows,
-         int64_t width) {
+void add(int64_t count, const float* factors, const float* gains, const float* message, const float* base,
+         float* rows, int64_t width) {
     int64_t done = 0;
     if (width == 4) done = add_narrow<4>(count, factors, gains, message, base, rows);
     if (width == 8) done = add_narrow<8>(count, factors, gains, message, base, rows);
@@ -155,8 +158,8 @@ void add(int64_t count, const float* factors, const float* gains, const float* m
     });
 }
 
-void add_product(int64_t count, const float* factors, const float* gains, const float* message, int64_t labels,
-                 const float* base, float* rows, int64_t width) {
+void add_product(int64_t count, const float* factors, const float* gains, const float* message,
+                 int64_t labels, const float* base, float* rows, int64_t width) {
     for_columns(width, [&](auto columns, int64_t first, auto stride) {
         using R = Row<decltype(columns)::count>;
         for (int64_t p = 0; p < count; ++p) {
@@ -211,8 +214,8 @@ struct Extremes {
 
 // Lanes / Width rows at a time.
 template <int Width, int Lanes>
-ATROUS_INLINE int64_t softmax_narrow(int64_t from, int64_t count, const float* scores, float* out, float* largest,
-                                     float* least_winner) {
+ATROUS_INLINE int64_t softmax_narrow(int64_t from, int64_t count, const float* scores, float* out,
+                                     float* largest, float* least_winner) {
     using P = Pack<Lanes>;
     Extremes<Lanes> extremes;
     int64_t p = from;
@@ -231,7 +234,8 @@ ATROUS_INLINE int64_t softmax_narrow(int64_t from, int64_t count, const float* s
 
 // Rows of 16 floats, and 8 more where Rest says so.
 template <bool Rest>
-ATROUS_INLINE void softmax_row(int64_t count, float* scores, float* out, float* largest, float* least_winner) {
+ATROUS_INLINE void softmax_row(int64_t count, float* scores, float* out, float* largest,
+                               float* least_winner) {
     using P = Pack<16>;
     using Half = Pack<8>;
     constexpr int64_t kWidth = Rest ? 24 : 16;
@@ -287,13 +291,14 @@ ATROUS_INLINE void softmax_wide(int64_t count, float* scores, float* out, int64_
     }
     for (int64_t c = 0; c < width; c += 8) {
         extremes.largest = load<P>(largest + c);
-        for (int64_t p = 0; p < count; ++p) extremes.largest = larger(extremes.largest, load<P>(out + p * width + c));
+        for (int64_t p = 0; p < count; ++p)
+            extremes.largest = larger(extremes.largest, load<P>(out + p * width + c));
         extremes.fold_into(largest + c, 8, least_winner);
     }
 }
 
-void softmax(int64_t count, float* scores, float* probabilities, int64_t width, float* largest, float* least_winner,
-             float* change) {
+void softmax(int64_t count, float* scores, float* probabilities, int64_t width, float* largest,
+             float* least_winner, float* change) {
     float* out = change == nullptr ? probabilities : scores;
     if (width == 4) {
         const int64_t done = softmax_narrow<4, 16>(0, count, scores, out, largest, least_winner);
@@ -319,8 +324,8 @@ void softmax(int64_t count, float* scores, float* probabilities, int64_t width, 
     for (int64_t e = 0; e < count * width; ++e) probabilities[e] = scores[e];
 }
 
-void planes(const float* rows, int64_t count, int64_t width, float* const* planes, int64_t labels, int64_t stride,
-            int64_t begin) {
+void planes(const float* rows, int64_t count, int64_t width, float* const* planes, int64_t labels,
+            int64_t stride, int64_t begin) {
     for (int64_t c = 0; c < labels; ++c) {
         if (planes[c] == nullptr) continue;
         float* to = planes[c] + begin * stride;

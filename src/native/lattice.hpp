@@ -30,8 +30,8 @@ namespace atrous {
 // Where the ranges of the cells allow, the strides make a mixed radix, and names never collide; otherwise
 // (many dimensions) they are random, and a million vertices share a name with a chance of 1e-6.
 //
-// Each tile of points numbers the vertices that it touches, and splats to and slices from rows of its own, which stay
-// in the cache; what the tiles hold of a vertex is summed.
+// Each tile of points numbers the vertices that it touches, and splats to and slices from rows of its own,
+// which stay in the cache; what the tiles hold of a vertex is summed.
 class Lattice final : public Filter {
   public:
     Lattice(Team& team, const Features& features)
@@ -40,7 +40,8 @@ class Lattice final : public Filter {
         geometry_.dimensions = features.dimensions();
         const auto common = static_cast<float>((d + 1) * std::sqrt(2.0 / 3.0));
         for (int i = 0; i < geometry_.dimensions; ++i)
-            geometry_.scale[i] = static_cast<float>(double{common} * (1.0 / std::sqrt((i + 1.0) * (i + 2.0))));
+            geometry_.scale[i] =
+                static_cast<float>(double{common} * (1.0 / std::sqrt((i + 1.0) * (i + 2.0))));
 
         // Splat, blur and slice together spread a unit with variance 1 along each feature, but with
         // 2^(d+1) times its mass, over (3/2)^(d/2) / sqrt(d+1) of feature volume a vertex. The factor
@@ -72,7 +73,8 @@ class Lattice final : public Filter {
     void touch(std::int64_t tile, const Features& features, TileTable& table);
     void gather_tiles(Team& team, const std::vector<Touched>& touched);
     void list_rows();
-    void link(const VertexTable& table, const std::vector<std::uint64_t>& names, std::size_t begin, std::size_t end);
+    void link(const VertexTable& table, const std::vector<std::uint64_t>& names, std::size_t begin,
+              std::size_t end);
 
     // One step along an axis adds 1 to every coordinate and takes d + 1 off the axis' own.
     std::uint64_t ahead(std::uint64_t name, int axis) const {
@@ -127,7 +129,8 @@ inline void Lattice::name_cells(Team& team, const Features& features) {
         lowest /= d + 1;
         highest /= d + 1;
         // Beyond, float32 coordinates cannot tell the corners of a simplex apart.
-        if (!(std::max(-lowest, highest) < 100000.0)) throw std::overflow_error("features too large for the lattice");
+        if (!(std::max(-lowest, highest) < 100000.0))
+            throw std::overflow_error("features too large for the lattice");
         // The rounding may be corrected by one cell, a simplex reaches another one back, a neighbour of
         // its corners another one; one more for rounding.
         geometry_.origin[i] = static_cast<std::int32_t>(std::floor(lowest)) - 4;
@@ -206,7 +209,8 @@ inline void Lattice::build(Team& team, const Features& features) {
     vertices_ = static_cast<std::uint32_t>(names.size());
     gather_tiles(team, touched);
 
-    neighbours_ = Buffer<std::uint32_t>(static_cast<std::size_t>(corners_) * 2 * (std::size_t{vertices_} + 1));
+    neighbours_ =
+        Buffer<std::uint32_t>(static_cast<std::size_t>(corners_) * 2 * (std::size_t{vertices_} + 1));
     neighbours_.zero();
     constexpr std::int64_t kGrain = 1 << 12;
     // The first range is for what no two threads can share.
@@ -214,7 +218,8 @@ inline void Lattice::build(Team& team, const Features& features) {
         if (begin == 0)
             list_rows();
         else
-            link(table, names, static_cast<std::size_t>(begin - kGrain), static_cast<std::size_t>(end - kGrain));
+            link(table, names, static_cast<std::size_t>(begin - kGrain),
+                 static_cast<std::size_t>(end - kGrain));
     });
 }
 
@@ -228,7 +233,8 @@ inline void Lattice::gather_tiles(Team& team, const std::vector<Touched>& touche
     row_vertex_ = Buffer<std::uint32_t>(tile_start_.back());
     team.for_ranges(tiles_.count(), 1, [&](std::int64_t tile, std::int64_t) {
         const auto t = static_cast<std::size_t>(tile);
-        std::copy(touched[t].vertices.begin(), touched[t].vertices.end(), row_vertex_.data() + tile_start_[t]);
+        std::copy(touched[t].vertices.begin(), touched[t].vertices.end(),
+                  row_vertex_.data() + tile_start_[t]);
     });
 }
 
@@ -248,8 +254,8 @@ inline void Lattice::list_rows() {
 }
 
 // Looks up the neighbour ahead along each axis, and writes both directions: each entry has one writer.
-inline void Lattice::link(const VertexTable& table, const std::vector<std::uint64_t>& names, std::size_t begin,
-                          std::size_t end) {
+inline void Lattice::link(const VertexTable& table, const std::vector<std::uint64_t>& names,
+                          std::size_t begin, std::size_t end) {
     const std::size_t axis_size = 2 * (std::size_t{vertices_} + 1);
     for (std::size_t v = begin; v < end; ++v) {
         if (v + 2 < end)
@@ -310,8 +316,8 @@ class Lattice::Run final : public Filtering {
 
     void visit(std::int64_t tile, float* scratch) const override {
         if (!copies()) return;
-        lattice_.loops_.copy(static_cast<std::int64_t>(lattice_.tile_rows(tile)), vertices_of(tile), lattice_.scale_,
-                             values_.data(), scratch, width_);
+        lattice_.loops_.copy(static_cast<std::int64_t>(lattice_.tile_rows(tile)), vertices_of(tile),
+                             lattice_.scale_, values_.data(), scratch, width_);
     }
 
     const float* read(std::int64_t tile, std::int64_t place, std::int64_t begin, std::int64_t end,
@@ -332,8 +338,8 @@ class Lattice::Run final : public Filtering {
     bool copies() const { return width_ <= 64; }
 
     float* rows_of(std::int64_t tile) {
-        return tile_values_.data() + (lattice_.tile_start_[static_cast<std::size_t>(tile)] + 1) *
-                                         static_cast<std::size_t>(width_);
+        return tile_values_.data() +
+               (lattice_.tile_start_[static_cast<std::size_t>(tile)] + 1) * static_cast<std::size_t>(width_);
     }
     const std::uint32_t* vertices_of(std::int64_t tile) const {
         return lattice_.row_vertex_.data() + lattice_.tile_start_[static_cast<std::size_t>(tile)];

@@ -11,8 +11,8 @@ using std::uint32_t;
 
 constexpr uint32_t kAhead = 12;  // rows between asking for one and reading it
 
-void splat(int64_t points, int corners, const uint16_t* targets, const float* weights, const float* rows, float* sums,
-           int64_t width) {
+void splat(int64_t points, int corners, const uint16_t* targets, const float* weights, const float* rows,
+           float* sums, int64_t width) {
     for_columns(width, [&](auto columns, int64_t first, auto stride) {
         using R = Row<decltype(columns)::count>;
         for_corners(corners, [&](auto known) {
@@ -30,8 +30,8 @@ void splat(int64_t points, int corners, const uint16_t* targets, const float* we
     });
 }
 
-void sum(int64_t begin, int64_t end, const uint32_t* starts, const uint32_t* indices, const float* rows, float* out,
-         int64_t width) {
+void sum(int64_t begin, int64_t end, const uint32_t* starts, const uint32_t* indices, const float* rows,
+         float* out, int64_t width) {
     for_columns(width, [&](auto columns, int64_t first, auto stride) {
         using R = Row<decltype(columns)::count>;
         const uint32_t last = starts[end];
@@ -46,7 +46,8 @@ void sum(int64_t begin, int64_t end, const uint32_t* starts, const uint32_t* ind
     });
 }
 
-void blur(int64_t begin, int64_t end, const uint32_t* neighbours, const float* rows, float* out, int64_t width) {
+void blur(int64_t begin, int64_t end, const uint32_t* neighbours, const float* rows, float* out,
+          int64_t width) {
     for_columns(width, [&](auto columns, int64_t first, auto stride) {
         using R = Row<decltype(columns)::count>;
         for (int64_t v = begin; v < end; ++v) {
@@ -75,24 +76,24 @@ void copy(int64_t count, const uint32_t* indices, float scale, const float* rows
     });
 }
 
-void slice(int64_t points, int corners, const uint16_t* sources, const float* weights, const float* rows, float* out,
-           int64_t width) {
+void slice(int64_t points, int corners, const uint16_t* sources, const float* weights, const float* rows,
+           float* out, int64_t width) {
     for_columns(width, [&](auto columns, int64_t first, auto stride) {
         using R = Row<decltype(columns)::count>;
         for_corners(corners, [&](auto known) {
             const int count = known.count > 0 ? known.count : corners;
             for (int64_t p = 0; p < points; ++p) {
                 R sum = R::zero();
-                ATROUS_UNROLL for (int k = 0; k < count; ++k)
-                    sum.add_scaled(R::load(rows + sources[p * count + k] * stride + first), weights[p * count + k]);
+                ATROUS_UNROLL for (int k = 0; k < count; ++k) sum.add_scaled(
+                    R::load(rows + sources[p * count + k] * stride + first), weights[p * count + k]);
                 sum.store(out + p * stride + first);
             }
         });
     });
 }
 
-void slice_far(int64_t points, int corners, const uint16_t* sources, const float* weights, const uint32_t* indices,
-               float scale, const float* rows, float* out, int64_t width) {
+void slice_far(int64_t points, int corners, const uint16_t* sources, const float* weights,
+               const uint32_t* indices, float scale, const float* rows, float* out, int64_t width) {
     for_columns(width, [&](auto columns, int64_t first, auto stride) {
         using R = Row<decltype(columns)::count>;
         for (int64_t p = 0; p < points; ++p) {

@@ -33,7 +33,6 @@ struct Unary {
     std::int64_t label_stride, point_stride;
     bool energies;
     float lowest, highest;  // of values that can be used
-
 };
 
 struct Settings {
@@ -137,7 +136,7 @@ class MeanField {
 
     // Of Q over all points, or of those that a worker has seen.
     struct Summary {
-        std::vector<float> largest;  // of each label
+        std::vector<float> largest;                                   // of each label
         float least_winner = std::numeric_limits<float>::infinity();  // smallest of the points' largest
         float change = 0.0f;
 
@@ -152,7 +151,7 @@ class MeanField {
 
     // What a worker writes on.
     struct Desk {
-        Buffer<float> scores, message;           // of a chunk
+        Buffer<float> scores, message;          // of a chunk
         std::vector<Buffer<float>> of_filters;  // what they need to read a tile
         Summary summary;
     };
@@ -175,8 +174,9 @@ class MeanField {
         const std::vector<const float*> planes = planes_of_kept();
         team.for_ranges(unary_.points, kGroup, [&](std::int64_t begin, std::int64_t end, int worker) {
             Summary& summary = desks_[static_cast<std::size_t>(worker)].summary;
-            if (!loops_.survey(unary_.energies, planes.data(), unary_.labels, unary_.point_stride, begin, end - begin,
-                               unary_.lowest, unary_.highest, summary.largest.data(), &summary.least_winner))
+            if (!loops_.survey(unary_.energies, planes.data(), unary_.labels, unary_.point_stride, begin,
+                               end - begin, unary_.lowest, unary_.highest, summary.largest.data(),
+                               &summary.least_winner))
                 throw std::domain_error("values that cannot be used");
         });
         join_summaries();
@@ -241,8 +241,9 @@ class MeanField {
                     gains[from * width + to] =
                         term.gains[static_cast<std::size_t>(kept_[from]) * labels + label];
             }
-            parts_.push_back({term, std::move(gains), matrix, term.filter->start(width_),
-                              Buffer<float>(term.before.empty() ? 0 : static_cast<std::size_t>(unary_.points * width_))});
+            parts_.push_back(
+                {term, std::move(gains), matrix, term.filter->start(width_),
+                 Buffer<float>(term.before.empty() ? 0 : static_cast<std::size_t>(unary_.points * width_))});
         }
         for (Desk& desk : desks_) {
             desk.scores = Buffer<float>(static_cast<std::size_t>(chunk() * width_));
@@ -252,7 +253,8 @@ class MeanField {
         }
     }
 
-    // Narrower rows, for the labels that are left. They move from buffer to buffer, so that no new memory is needed.
+    // Narrower rows, for the labels that are left. They move from buffer to buffer, so that no new memory is
+    // needed.
     void shrink(Team& team) {
         parts_.clear();
         narrow(team, q_, next_q_, 0.0f);
@@ -283,8 +285,9 @@ class MeanField {
                 team.for_ranges(tiles_.count(), 1, [&](std::int64_t tile, std::int64_t) {
                     tiles_.segments(tile, [&](std::int64_t begin, std::int64_t end) {
                         if (scales)
-                            loops_.scale(end - begin, part.term.before.data() + begin, q_.data() + begin * width_,
-                                         part.scaled.data() + begin * width_, width_);
+                            loops_.scale(end - begin, part.term.before.data() + begin,
+                                         q_.data() + begin * width_, part.scaled.data() + begin * width_,
+                                         width_);
                     });
                     part.filtering->put(tile, rows);
                 });
@@ -292,8 +295,8 @@ class MeanField {
         }
     }
 
-    // Calls body(begin, end, desk) where desk.scores holds the scores of these points plus all messages to them, and
-    // close(tile) after all points of a tile.
+    // Calls body(begin, end, desk) where desk.scores holds the scores of these points plus all messages to
+    // them, and close(tile) after all points of a tile.
     template <class Body, class Close>
     void with_messages(Team& team, const Body& body, const Close& close) {
         const auto open = [&](std::int64_t tile, int worker) {
@@ -301,30 +304,31 @@ class MeanField {
             for (std::size_t f = 0; f < parts_.size(); ++f)
                 parts_[f].filtering->visit(tile, desk.of_filters[f].data());
         };
-        for_chunks(team, tiles_, chunk(), open,
-                   [&](std::int64_t tile, std::int64_t place, std::int64_t begin, std::int64_t end, int worker) {
-                       Desk& desk = desks_[static_cast<std::size_t>(worker)];
-                       if (width_ <= 8) tiles_.prefetch_next(scores_.data(), width_, begin, end);
-                       if (width_ <= 8) tiles_.prefetch_next(next_q_.data(), width_, begin, end);
-                       const float* base = scores_.data() + begin * width_;
-                       for (std::size_t f = 0; f < parts_.size(); ++f) {
-                           const Part& part = parts_[f];
-                           const float* message = part.filtering->read(
-                               tile, place, begin, end, desk.of_filters[f].data(), desk.message.data());
-                           const float* after = part.term.after.data() + begin;
-                           if (part.matrix)
-                               loops_.add_product(end - begin, after, part.gains.data(), message,
-                                                  static_cast<std::int64_t>(kept_.size()), base, desk.scores.data(),
-                                                  width_);
-                           else
-                               loops_.add(end - begin, after, part.gains.data(), message, base, desk.scores.data(),
-                                          width_);
-                           base = desk.scores.data();
-                       }
-                       if (parts_.empty()) std::copy_n(base, (end - begin) * width_, desk.scores.data());
-                       body(begin, end, desk);
-                   },
-                   [&](std::int64_t tile, int) { close(tile); });
+        for_chunks(
+            team, tiles_, chunk(), open,
+            [&](std::int64_t tile, std::int64_t place, std::int64_t begin, std::int64_t end, int worker) {
+                Desk& desk = desks_[static_cast<std::size_t>(worker)];
+                if (width_ <= 8) tiles_.prefetch_next(scores_.data(), width_, begin, end);
+                if (width_ <= 8) tiles_.prefetch_next(next_q_.data(), width_, begin, end);
+                const float* base = scores_.data() + begin * width_;
+                for (std::size_t f = 0; f < parts_.size(); ++f) {
+                    const Part& part = parts_[f];
+                    const float* message = part.filtering->read(
+                        tile, place, begin, end, desk.of_filters[f].data(), desk.message.data());
+                    const float* after = part.term.after.data() + begin;
+                    if (part.matrix)
+                        loops_.add_product(end - begin, after, part.gains.data(), message,
+                                           static_cast<std::int64_t>(kept_.size()), base, desk.scores.data(),
+                                           width_);
+                    else
+                        loops_.add(end - begin, after, part.gains.data(), message, base, desk.scores.data(),
+                                   width_);
+                    base = desk.scores.data();
+                }
+                if (parts_.empty()) std::copy_n(base, (end - begin) * width_, desk.scores.data());
+                body(begin, end, desk);
+            },
+            [&](std::int64_t tile, int) { close(tile); });
     }
 
     // Puts the new Q into the filters at once if it will be needed there: the cache still holds it.
@@ -340,7 +344,8 @@ class MeanField {
             team,
             [&](std::int64_t begin, std::int64_t end, Desk& desk) {
                 if (tolerance > 0)
-                    std::copy_n(q_.data() + begin * width_, (end - begin) * width_, next_q_.data() + begin * width_);
+                    std::copy_n(q_.data() + begin * width_, (end - begin) * width_,
+                                next_q_.data() + begin * width_);
                 softmax(begin, end, desk, next_q_, tolerance > 0);
             },
             close);
@@ -350,8 +355,8 @@ class MeanField {
 
     void softmax(std::int64_t begin, std::int64_t end, Desk& desk, Buffer<float>& q, bool compare) {
         Summary& summary = desk.summary;
-        loops_.softmax(end - begin, desk.scores.data(), q.data() + begin * width_, width_, summary.largest.data(),
-                       &summary.least_winner, compare ? &summary.change : nullptr);
+        loops_.softmax(end - begin, desk.scores.data(), q.data() + begin * width_, width_,
+                       summary.largest.data(), &summary.least_winner, compare ? &summary.change : nullptr);
     }
 
     // The expected energy, sum Q unary - 1/2 sum Q message, and the entropy of Q, whose messages are ready.
@@ -388,12 +393,12 @@ class MeanField {
     Summary summary_;
     std::vector<Part> parts_;
     std::vector<Desk> desks_;
-    Buffer<float> scores_;       // minus the unary term
+    Buffer<float> scores_;      // minus the unary term
     Buffer<float> q_, next_q_;  // each step reads one and writes the other
 };
 
-// K * rows for values given as `labels` planes: to find normalisers, and to test filters. No planes stand for one of
-// ones.
+// K * rows for values given as `labels` planes: to find normalisers, and to test filters. No planes stand for
+// one of ones.
 inline void apply(Team& team, const Filter& filter, const float* planes, std::int64_t labels, float* out) {
     const std::int64_t points = filter.points(), width = labels == 1 ? 1 : padded_width(labels);
     const std::int64_t chunk = chunk_of_pixels(width), group = 1 << 14;
@@ -404,7 +409,8 @@ inline void apply(Team& team, const Filter& filter, const float* planes, std::in
         else
             for (std::int64_t p = begin; p < end; ++p)
                 for (std::int64_t c = 0; c < width; ++c)
-                    rows[static_cast<std::size_t>(p * width + c)] = c < labels ? planes[c * points + p] : 0.0f;
+                    rows[static_cast<std::size_t>(p * width + c)] =
+                        c < labels ? planes[c * points + p] : 0.0f;
     });
     const auto filtering = filter.start(width);
     team.for_ranges(filter.tiles().count(), 1,
@@ -418,16 +424,17 @@ inline void apply(Team& team, const Filter& filter, const float* planes, std::in
     const auto open = [&](std::int64_t tile, int worker) {
         filtering->visit(tile, scratch[static_cast<std::size_t>(worker)].data());
     };
-    for_chunks(team, filter.tiles(), chunk, open,
-               [&](std::int64_t tile, std::int64_t place, std::int64_t begin, std::int64_t end, int worker) {
-                   const auto w = static_cast<std::size_t>(worker);
-                   const float* filtered =
-                       filtering->read(tile, place, begin, end, scratch[w].data(), message[w].data());
-                   for (std::int64_t c = 0; c < labels; ++c)
-                       for (std::int64_t p = begin; p < end; ++p)
-                           out[c * points + p] = filtered[(p - begin) * width + c];
-               },
-               [](std::int64_t, int) {});
+    for_chunks(
+        team, filter.tiles(), chunk, open,
+        [&](std::int64_t tile, std::int64_t place, std::int64_t begin, std::int64_t end, int worker) {
+            const auto w = static_cast<std::size_t>(worker);
+            const float* filtered =
+                filtering->read(tile, place, begin, end, scratch[w].data(), message[w].data());
+            for (std::int64_t c = 0; c < labels; ++c)
+                for (std::int64_t p = begin; p < end; ++p)
+                    out[c * points + p] = filtered[(p - begin) * width + c];
+        },
+        [](std::int64_t, int) {});
 }
 
 }  // namespace atrous

@@ -29,8 +29,8 @@ ATROUS_INLINE P larger(const P& a, const P& b) {
 // The lanes whose numbers differ in the bits of M change places.
 template <int M>
 ATROUS_INLINE Pack<16> swapped(const Pack<16>& v) {
-    return __builtin_shufflevector(v, v, 0 ^ M, 1 ^ M, 2 ^ M, 3 ^ M, 4 ^ M, 5 ^ M, 6 ^ M, 7 ^ M, 8 ^ M, 9 ^ M, 10 ^ M,
-                                   11 ^ M, 12 ^ M, 13 ^ M, 14 ^ M, 15 ^ M);
+    return __builtin_shufflevector(v, v, 0 ^ M, 1 ^ M, 2 ^ M, 3 ^ M, 4 ^ M, 5 ^ M, 6 ^ M, 7 ^ M, 8 ^ M, 9 ^ M,
+                                   10 ^ M, 11 ^ M, 12 ^ M, 13 ^ M, 14 ^ M, 15 ^ M);
 }
 template <int M>
 ATROUS_INLINE Pack<8> swapped(const Pack<8>& v) {
@@ -48,8 +48,9 @@ template <int Width, int Group>
 ATROUS_INLINE Pack<16> spread(const Pack<16>& v) {
     constexpr int F = Group * 16 / Width;
     constexpr int S = Width == 4 ? 1 : 0;  // the second half of a group of 8 is of the same row
-    return __builtin_shufflevector(v, v, F, F, F, F, F + S, F + S, F + S, F + S, F + 1 + S, F + 1 + S, F + 1 + S,
-                                   F + 1 + S, F + 1 + 2 * S, F + 1 + 2 * S, F + 1 + 2 * S, F + 1 + 2 * S);
+    return __builtin_shufflevector(v, v, F, F, F, F, F + S, F + S, F + S, F + S, F + 1 + S, F + 1 + S,
+                                   F + 1 + S, F + 1 + S, F + 1 + 2 * S, F + 1 + 2 * S, F + 1 + 2 * S,
+                                   F + 1 + 2 * S);
 }
 ATROUS_INLINE Pack<8> lower_half(const Pack<16>& v) {
     return __builtin_shufflevector(v, v, 0, 1, 2, 3, 4, 5, 6, 7);
@@ -133,7 +134,8 @@ ATROUS_INLINE void store(float* to, const P& pack) {
     std::memcpy(to, &pack, sizeof pack);
 }
 
-// The values of Columns neighbouring labels: packs as wide as the instruction set has, and 8 more where they leave some.
+// The values of Columns neighbouring labels: packs as wide as the instruction set has, and 8 more where they
+// leave some.
 template <int Columns>
 struct Row {
 #if defined(__AVX512F__)
@@ -165,7 +167,7 @@ struct Row {
     }
     ATROUS_INLINE void store(float* to) const {
         ATROUS_UNROLL for (int i = 0; i < kPacks; ++i)::store(to + i * kLanes, pack[i]);
-        if constexpr (kRest)::store(to + kPacks * kLanes, rest);
+        if constexpr (kRest) ::store(to + kPacks * kLanes, rest);
     }
     ATROUS_INLINE Row& operator+=(const Row& other) {
         ATROUS_UNROLL for (int i = 0; i < kPacks; ++i) pack[i] += other.pack[i];
@@ -202,7 +204,8 @@ struct Columns {
     static constexpr int count = N;
 };
 
-// Floats from one row to the next: known to the compiler where rows consist of one piece, which saves products.
+// Floats from one row to the next: known to the compiler where rows consist of one piece, which saves
+// products.
 template <int N>
 struct FixedStride {
     constexpr operator std::int64_t() const { return N; }
@@ -234,7 +237,8 @@ ATROUS_INLINE void for_columns(std::int64_t width, const Body& body) {
     for (; first < width; ++first) body(Columns<1>{}, first, width);
 }
 
-// Calls body(Columns<n>) for numbers of corners that are common, so that loops over corners unroll; n is 0 for others.
+// Calls body(Columns<n>) for numbers of corners that are common, so that loops over corners unroll; n is 0
+// for others.
 template <class Body>
 ATROUS_INLINE void for_corners(int corners, const Body& body) {
     if (corners == 6)

@@ -51,9 +51,9 @@ class Team {
     // Threads, the caller's included.
     int size() const { return static_cast<int>(workers_.size()) + 1; }
 
-    // Calls body(begin, end) or body(begin, end, worker) for consecutive ranges of `grain` indices below `count`.
-    // Which worker, below size(), runs which range is left to chance, so a body may write only what belongs to its
-    // own range, or for its worker's later use.
+    // Calls body(begin, end) or body(begin, end, worker) for consecutive ranges of `grain` indices below
+    // `count`. Which worker, below size(), runs which range is left to chance, so a body may write only what
+    // belongs to its own range, or for its worker's later use.
     template <class Body>
     void for_ranges(std::int64_t count, std::int64_t grain, const Body& body) {
         const std::int64_t ranges = (count + grain - 1) / grain;

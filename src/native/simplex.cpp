@@ -1,8 +1,10 @@
-// Which simplex of the lattice a point lies in. Compiled once for each instruction set, and without fusing products into
-// sums: all sets find the same vertices, also where a point lies on the border between two simplices.
-#include "inner_loops.hpp"
-#include "elementary.hpp"
+// Which simplex of the lattice a point lies in. Compiled once for each instruction set, and without fusing
+// products into sums: all sets find the same vertices, also where a point lies on the border between two
+// simplices.
 #include "simplex.hpp"
+
+#include "elementary.hpp"
+#include "inner_loops.hpp"
 
 namespace {
 
@@ -42,7 +44,8 @@ namespace atrous::ATROUS_INSTRUCTION_SET {
 
 // Rounds to the nearest vertex whose remainder is 0, ranks the differences, which gives the simplex, and
 // reads the barycentric weights off the sorted differences (Adams et al. 2010, section 3.1 to 3.2).
-void simplex(const LatticeGeometry& lattice, const FeatureBlock& features, int count, uint64_t* keys, float* weights) {
+void simplex(const LatticeGeometry& lattice, const FeatureBlock& features, int count, uint64_t* keys,
+             float* weights) {
     const int d = lattice.dimensions;
     const float side = static_cast<float>(d + 1), inverse = 1.0f / side;
     Block elevated, cell, difference;

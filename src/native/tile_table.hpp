@@ -9,8 +9,8 @@
 
 namespace atrous {
 
-// Open addressing with linear probing, small enough for the first-level cache. Rows count up in the order of insertion;
-// there are at most 65,535.
+// Open addressing with linear probing, small enough for the first-level cache. Rows count up in the order of
+// insertion; there are at most 65,535.
 class TileTable {
   public:
     // Forgets all keys; hands out those known so far.

@@ -10,16 +10,20 @@ namespace atrous {
 // The points lie in lines, as an image's pixels do; a tile is a square of them. Neighbouring pixels share
 // lattice vertices, so that what a tile touches of the lattice stays in the second-level cache.
 //
-// How the points are cut depends on their number alone, never on threads: so do the order of all sums and the bits.
+// How the points are cut depends on their number alone, never on threads: so do the order of all sums and the
+// bits.
 class Tiles {
   public:
     static constexpr std::int64_t kWidest = 64, kTallest = 60;
-    static constexpr std::int64_t kMost = kWidest * kTallest;  // points in a tile; times 17 corners, 16 bits can number them
+    static constexpr std::int64_t kMost =
+        kWidest * kTallest;  // points in a tile; times 17 corners, 16 bits can number them
 
     explicit Tiles(std::int64_t points = 0, std::int64_t line = 0)
-        : points_(points), line_(line > 0 && line < points ? line : std::max<std::int64_t>(points, 1)) {
+        : points_(points),
+          line_(line >= kThinnest && line < points ? line : std::max<std::int64_t>(points, 1)) {
         const std::int64_t lines = (points_ + line_ - 1) / line_;
-        // Balanced, so that no sliver is left at the end; but whole packs of points along the lines of an image.
+        // Balanced, so that no sliver is left at the end; but whole packs of points along the lines of an
+        // image.
         const std::int64_t tall = even(lines, kTallest);
         const std::int64_t wide = tall < kTallest / 2 ? even(line_, kMost / tall) : std::min(line_, kWidest);
         height_ = tall;
@@ -55,7 +59,8 @@ class Tiles {
             visit(y * line_ + begin, std::min(y * line_ + right, points_));
     }
 
-    // Asks for the rows of the next line's points: lines of a tile are too short for a processor to foresee the next.
+    // Asks for the rows of the next line's points: lines of a tile are too short for a processor to foresee
+    // the next.
     void prefetch_next([[maybe_unused]] const float* rows, [[maybe_unused]] std::int64_t width,
                        [[maybe_unused]] std::int64_t begin, [[maybe_unused]] std::int64_t end) const {
 #if defined(__GNUC__) || defined(__clang__)
@@ -70,6 +75,8 @@ class Tiles {
     }
 
   private:
+    static constexpr std::int64_t kThinnest = 16;  // thinner images are taken as one line
+
     static std::int64_t even(std::int64_t length, std::int64_t most) {
         if (length <= 0) return 1;
         const std::int64_t pieces = (length + most - 1) / most;
