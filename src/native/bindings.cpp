@@ -5,9 +5,12 @@
 #include <nanobind/stl/shared_ptr.h>
 #include <nanobind/stl/vector.h>
 
+#include <atomic>
+#include <chrono>
 #include <limits>
 #include <optional>
 #include <stdexcept>
+#include <thread>
 
 #include "exact.hpp"
 #include "gaussian.hpp"
@@ -25,8 +28,10 @@ using atrous::Team;
 using Planes = nb::ndarray<const float, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
 using Vector = nb::ndarray<const float, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 using Values = nb::ndarray<const float, nb::c_contig, nb::device::cpu>;
+using Image = nb::ndarray<const std::uint8_t, nb::ndim<3>, nb::c_contig, nb::device::cpu>;
 using OutPlanes = nb::ndarray<float, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
 using Strided = nb::ndarray<const float, nb::ndim<2>, nb::device::cpu>;
+using OutVector = nb::ndarray<float, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 using OutStrided = nb::ndarray<float, nb::ndim<2>, nb::device::cpu>;
 using OutLabels = nb::ndarray<std::int32_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 using FilterPointer = std::shared_ptr<atrous::Filter>;
@@ -40,13 +45,26 @@ bool asked_to_stop() {
     return PyErr_CheckSignals() != 0;
 }
 
+// Python handles signals in its main thread alone. In others, asking would only mean to wait for the GIL,
+// which a daemon thread never gets any more once the interpreter ends.
+bool in_main_thread() {
+    const nb::object main = nb::module_::import_("threading").attr("main_thread")();
+    return nb::cast<unsigned long>(main.attr("ident")) == PyThread_get_thread_ident();
+}
+
+// Set when the interpreter ends: see closing() in the module.
+std::atomic<bool> closing{false};
+
 // Runs work(team) without the GIL; Ctrl-C stops it.
 template <class Work>
 void released(int threads, const Work& work) {
+    const Team::Asked asked = in_main_thread() ? asked_to_stop : nullptr;
     try {
         const nb::gil_scoped_release release;
-        Team team(threads, asked_to_stop);
+        Team team(threads, asked);
         work(team);
+        // Only daemon threads run on by then, and the interpreter would end them without their unwinding.
+        while (closing.load() && asked == nullptr) std::this_thread::sleep_for(std::chrono::hours(1));
     } catch (const atrous::Interrupted&) {
         throw nb::python_error();  // which the signal's handler raised
     }
@@ -69,26 +87,40 @@ int checked_dimensions(const Planes& features) {
     return static_cast<int>(rows(features));
 }
 
-FilterPointer lattice(const Planes& features, int threads) {
-    require(rows(features) <= atrous::kMaxDimensions, "features have too many dimensions for the lattice");
-    const int dimensions = checked_dimensions(features);
+FilterPointer built_lattice(const atrous::Features& features, int threads) {
     FilterPointer built;
-    released(threads, [&](Team& team) {
-        built = std::make_shared<atrous::Lattice>(team, features.data(), dimensions, points(features));
-    });
+    released(threads, [&](Team& team) { built = std::make_shared<atrous::Lattice>(team, features); });
     return built;
 }
 
-FilterPointer brute_force(const Planes& features) {
-    return std::make_shared<atrous::BruteForce>(features.data(), checked_dimensions(features),
-                                                points(features));
+FilterPointer lattice(const Planes& features, int threads, std::int64_t line) {
+    require(rows(features) <= atrous::kMaxDimensions, "features have too many dimensions for the lattice");
+    const int dimensions = checked_dimensions(features);
+    return built_lattice(
+        atrous::ArrayFeatures(features.data(), dimensions, atrous::Tiles(points(features), line)), threads);
 }
 
-FilterPointer grid_gaussian(const std::vector<std::int64_t>& shape, const std::vector<double>& sigmas) {
+FilterPointer image_lattice(const Image& image, double sx, double sy, const std::vector<double>& srgb,
+                            int threads) {
+    require(image.shape(2) == 3 && srgb.size() == 3, "three colours");
+    require(image.size() > 0, "image must not be empty");
+    return built_lattice(atrous::ImageFeatures(image.data(), static_cast<std::int64_t>(image.shape(0)),
+                                               static_cast<std::int64_t>(image.shape(1)), sx, sy, srgb),
+                         threads);
+}
+
+FilterPointer brute_force(const Planes& features, std::int64_t line) {
+    return std::make_shared<atrous::BruteForce>(features.data(), checked_dimensions(features),
+                                                atrous::Tiles(points(features), line));
+}
+
+FilterPointer grid_gaussian(const std::vector<std::int64_t>& shape, const std::vector<double>& sigmas,
+                            double least) {
+    require(least > 0 && least < 1, "least must be a weight beside 1");
     require(!shape.empty() && shape.size() == sigmas.size(), "one sigma for each axis");
     for (const std::int64_t length : shape) require(length >= 1, "axes must not be empty");
     for (const double sigma : sigmas) require(sigma > 0, "sigmas must be positive");
-    return std::make_shared<atrous::GridGaussian>(shape, sigmas);
+    return std::make_shared<atrous::GridGaussian>(shape, sigmas, least);
 }
 
 void apply(const atrous::Filter& filter, const Planes& values, const OutPlanes& out, int threads) {
@@ -96,6 +128,12 @@ void apply(const atrous::Filter& filter, const Planes& values, const OutPlanes& 
     require(out.shape(0) == values.shape(0) && out.shape(1) == values.shape(1), "out must be like values");
     released(threads,
              [&](Team& team) { atrous::apply(team, filter, values.data(), rows(values), out.data()); });
+}
+
+// K * 1
+void mass(const atrous::Filter& filter, const OutVector& out, int threads) {
+    require(static_cast<std::int64_t>(out.size()) == filter.points(), "out must hold a value for each point");
+    released(threads, [&](Team& team) { atrous::apply(team, filter, nullptr, 1, out.data()); });
 }
 
 // The description of a CRF; the buffers of an inference live within one call.
@@ -107,6 +145,8 @@ class Model {
              const std::optional<Values>& gains) {
         const auto points = static_cast<std::size_t>(points_);
         require(filter->points() == points_, "the filter has another number of points");
+        require(terms_.empty() || filter->tiles() == terms_[0].filter->tiles(),
+                "filters differ in the length of lines");
         require(after.size() == points && (!before || before->size() == points), "one factor for each point");
         terms_.push_back({std::move(filter), before ? copied(*before) : std::vector<float>(), copied(after),
                           gains ? copied(*gains) : std::vector<float>()});
@@ -138,20 +178,13 @@ class Model {
                                         trace};
         atrous::Report report;
         released(threads, [&](Team& team) {
-            atrous::MeanField field(terms_, given);
+            atrous::MeanField field(
+                terms_, terms_.empty() ? atrous::Tiles(points_) : terms_[0].filter->tiles(), given);
             report = field.infer(team, settings);
             if (labels) field.labels(team, labels->data());
-            if (!probabilities) return;
-            float* out = probabilities->data();
-            const std::int64_t label_stride = probabilities->stride(0), stride = probabilities->stride(1);
-            field.probabilities(
-                team, [&](std::int64_t label, std::int64_t begin, std::int64_t end, const float* q) {
-                    float* to = out + label * label_stride + begin * stride;
-                    if (stride == 1)
-                        std::copy_n(q, end - begin, to);
-                    else
-                        for (std::int64_t p = 0; p < end - begin; ++p) to[p * stride] = q[p];
-                });
+            if (probabilities)
+                field.probabilities(team, probabilities->data(), probabilities->stride(0),
+                                    probabilities->stride(1));
         });
         return report;
     }
@@ -177,10 +210,12 @@ NB_MODULE(_native, m) {
                          const auto* lattice = dynamic_cast<const atrous::Lattice*>(&filter);
                          return lattice == nullptr ? std::nullopt : std::optional(lattice->vertices());
                      })
-        .def("apply", &apply, "values"_a.noconvert(), "out"_a.noconvert(), "threads"_a);
-    m.def("lattice", &lattice, "features"_a.noconvert(), "threads"_a);
-    m.def("brute_force", &brute_force, "features"_a.noconvert());
-    m.def("grid_gaussian", &grid_gaussian, "shape"_a, "sigmas"_a);
+        .def("apply", &apply, "values"_a.noconvert(), "out"_a.noconvert(), "threads"_a)
+        .def("mass", &mass, "out"_a.noconvert(), "threads"_a);
+    m.def("lattice", &lattice, "features"_a.noconvert(), "threads"_a, "line"_a = 0);
+    m.def("image_lattice", &image_lattice, "image"_a.noconvert(), "sx"_a, "sy"_a, "srgb"_a, "threads"_a);
+    m.def("brute_force", &brute_force, "features"_a.noconvert(), "line"_a = 0);
+    m.def("grid_gaussian", &grid_gaussian, "shape"_a, "sigmas"_a, "least"_a = 1.0 / (1 << 25));
 
     nb::class_<Model>(m, "Model", "A fully connected CRF over a number of points.")
         .def(nb::init<std::int64_t>(), "points"_a)
@@ -196,6 +231,7 @@ NB_MODULE(_native, m) {
         .def_ro("energy", &atrous::Report::energy)
         .def_ro("entropy", &atrous::Report::entropy);
 
+    nb::module_::import_("atexit").attr("register")(nb::cpp_function([] { closing.store(true); }));
     m.def("instruction_set", [] { return atrous::inner_loops().name; });
     m.def("choose_instruction_set", &atrous::choose_instruction_set, "name"_a);
 }

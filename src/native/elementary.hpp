@@ -40,6 +40,38 @@ ATROUS_INLINE float exp_of_negative(float x) {
     return x < -50.0f ? 0.0f : e;
 }
 
+#if defined(__GNUC__) || defined(__clang__)
+// The same for each lane.
+template <class P>
+ATROUS_INLINE P exp_of_negative_lanes(const P& x) {
+    typedef int32_t Bits __attribute__((vector_size(sizeof(P))));
+    const P lowest = P{} - 50.0f;
+    const P clamped = larger(x, lowest);
+    const P shifted = clamped * 1.44269504088896f + 12582912.0f;
+    const P n = shifted - 12582912.0f;
+    const P r = (clamped - n * 0.693359375f) + n * 2.12194440e-4f;
+    P e = r * (1.0f / 5040) + 1.0f / 720;
+    e = e * r + 1.0f / 120;
+    e = e * r + 1.0f / 24;
+    e = e * r + 1.0f / 6;
+    e = e * r + 0.5f;
+    e = e * r + 1.0f;
+    e = e * r + 1.0f;
+    Bits bits;
+    std::memcpy(&bits, &shifted, sizeof bits);
+    bits = (bits - 0x4b400000 + 127) << 23;  // 2^n: the sum's last bits hold n
+    P power;
+    std::memcpy(&power, &bits, sizeof power);
+    return x < lowest ? P{} : e * power;
+}
+#else
+template <int N>
+Pack<N> exp_of_negative_lanes(Pack<N> x) {
+    for (int i = 0; i < N; ++i) x.lane[i] = exp_of_negative(x.lane[i]);
+    return x;
+}
+#endif
+
 // log(x) for x that is normal and positive; relative error about 1e-7.
 ATROUS_INLINE float log_of_normal(float x) {
     int32_t bits;

@@ -13,45 +13,45 @@ namespace atrous {
 class BruteForce final : public Filter {
   public:
     // features: `dimensions` rows of `points` floats.
-    BruteForce(const float* features, int dimensions, std::int64_t points)
+    BruteForce(const float* features, int dimensions, const Tiles& tiles)
         : dimensions_(dimensions),
-          points_(points),
-          features_(static_cast<std::size_t>(dimensions * points)),
+          tiles_(tiles),
+          features_(static_cast<std::size_t>(dimensions * tiles.points())),
           loops_(inner_loops()) {
-        std::copy(features, features + dimensions * points, features_.data());
+        std::copy_n(features, features_.size(), features_.data());
     }
 
-    std::int64_t points() const override { return points_; }
+    const Tiles& tiles() const override { return tiles_; }
     std::unique_ptr<Filtering> start(std::int64_t width) const override;
 
   private:
     class Run;
 
     int dimensions_;
-    std::int64_t points_;
+    Tiles tiles_;
     Buffer<float> features_;
     const InnerLoops& loops_;
 };
 
 class BruteForce::Run final : public Filtering {
   public:
-    Run(const BruteForce& filter, std::int64_t width)
-        : filter_(filter), width_(width), rows_(static_cast<std::size_t>(filter.points_ * width)) {}
+    Run(const BruteForce& filter, std::int64_t width) : filter_(filter), width_(width) {}
 
-    void take(Team&, const float* rows) override {
-        std::copy(rows, rows + filter_.points_ * width_, rows_.data());
-    }
+    void put(std::int64_t, const float*) override {}
+    void spread(Team&, const float* rows) override { rows_ = rows; }
+    void visit(std::int64_t, float*) const override {}
 
-    const float* read(std::int64_t begin, std::int64_t end, float* scratch) const override {
-        filter_.loops_.brute_force(filter_.dimensions_, filter_.features_.data(), filter_.points_, begin, end,
-                                   rows_.data(), scratch, width_);
-        return scratch;
+    const float* read(std::int64_t, std::int64_t, std::int64_t begin, std::int64_t end, float*,
+                      float* out) const override {
+        filter_.loops_.brute_force(filter_.dimensions_, filter_.features_.data(), filter_.points(), begin,
+                                   end, rows_, out, width_);
+        return out;
     }
 
   private:
     const BruteForce& filter_;
     std::int64_t width_;
-    Buffer<float> rows_;
+    const float* rows_ = nullptr;
 };
 
 inline std::unique_ptr<Filtering> BruteForce::start(std::int64_t width) const {

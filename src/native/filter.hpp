@@ -1,11 +1,14 @@
-// What the mean field asks of a kernel.
+// What the mean field multiplies by.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <memory>
 
+#include "buffer.hpp"
 #include "inner_loops.hpp"
 #include "parallel.hpp"
+#include "tiles.hpp"
 
 namespace atrous {
 
@@ -19,25 +22,58 @@ inline std::int64_t chunk_of_pixels(std::int64_t width) {
     return std::clamp<std::int64_t>(4096 / width, 1, 256);
 }
 
-// The filtering of one set of rows at a time; holds the buffers, so that a Filter itself never changes
-// and may serve several Python threads at once.
+// The filtering of one set of rows after the other, which one has to put in tile by tile and to spread before
+// it can be read. Holds the buffers, so that a Filter itself never changes and may serve several Python
+// threads at once.
 class Filtering {
   public:
     virtual ~Filtering() = default;
 
-    // Takes in the rows of all pixels; they may be overwritten afterwards.
-    virtual void take(Team& team, const float* rows) = 0;
+    // Takes in the rows of a tile's points; `rows` begins with the first of all points.
+    virtual void put(std::int64_t tile, const float* rows) = 0;
 
-    // The filtered rows of the pixels [begin, end): in `scratch`, or where they lie already.
-    virtual const float* read(std::int64_t begin, std::int64_t end, float* scratch) const = 0;
+    // After all tiles are put. The rows must not change until the last is read; meanwhile the next ones can
+    // be put.
+    virtual void spread(Team& team, const float* rows) = 0;
+
+    // Floats that a thread needs to read a tile.
+    virtual std::size_t scratch() const { return 0; }
+
+    // Before the points of a tile are read, from its first to its last: prepares the thread's scratch.
+    virtual void visit(std::int64_t tile, float* scratch) const = 0;
+
+    // The filtered rows of the points [begin, end) of the tile visited, which are `place` points after its
+    // first one: in `out`, or elsewhere until the next visit.
+    virtual const float* read(std::int64_t tile, std::int64_t place, std::int64_t begin, std::int64_t end,
+                              float* scratch, float* out) const = 0;
 };
 
-// A Gaussian kernel matrix K over the pixels, or an approximation of it, ready to multiply.
+// A Gaussian kernel matrix K over the points, or an approximation of it, ready to multiply.
 class Filter {
   public:
     virtual ~Filter() = default;
-    virtual std::int64_t points() const = 0;
+    virtual const Tiles& tiles() const = 0;
+    std::int64_t points() const { return tiles().points(); }
     virtual std::unique_ptr<Filtering> start(std::int64_t width) const = 0;
 };
+
+// Calls open(tile, worker) for each tile, body(tile, place, begin, end, worker) for its runs of points, cut
+// into chunks, and close(tile, worker); place counts the tile's points before the chunk.
+template <class Open, class Body, class Close>
+void for_chunks(Team& team, const Tiles& tiles, std::int64_t chunk, const Open& open, const Body& body,
+                const Close& close) {
+    team.for_ranges(tiles.count(), 1, [&](std::int64_t tile, std::int64_t, int worker) {
+        open(tile, worker);
+        std::int64_t place = 0;
+        tiles.segments(tile, [&](std::int64_t first, std::int64_t last) {
+            for (std::int64_t begin = first; begin < last; begin += chunk) {
+                const std::int64_t end = std::min(last, begin + chunk);
+                body(tile, place, begin, end, worker);
+                place += end - begin;
+            }
+        });
+        close(tile, worker);
+    });
+}
 
 }  // namespace atrous

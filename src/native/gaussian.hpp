@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <numeric>
 #include <utility>
@@ -15,15 +16,17 @@
 
 namespace atrous {
 
-// exp(-sum over axes of (p_i - p_j)^2 / (2 sigma^2)) between the points of a grid of any dimension, exact up
-// to weights that float32 cannot hold beside 1; nothing lies outside the grid.
+// exp(-sum over axes of (p_i - p_j)^2 / (2 sigma^2)) between the points of a grid of any dimension, but
+// weights under `least` along an axis, which are left out; nothing lies outside the grid.
 class GridGaussian final : public Filter {
   public:
-    GridGaussian(std::vector<std::int64_t> shape, const std::vector<double>& sigmas)
+    GridGaussian(std::vector<std::int64_t> shape, const std::vector<double>& sigmas, double least)
         : shape_(std::move(shape)), loops_(inner_loops()) {
+        const std::int64_t points =
+            std::accumulate(shape_.begin(), shape_.end(), std::int64_t{1}, std::multiplies<>());
+        tiles_ = Tiles(points, shape_.back());
         for (std::size_t axis = 0; axis < shape_.size(); ++axis) {
-            points_ *= shape_[axis];
-            const double reach = std::ceil(sigmas[axis] * std::sqrt(2.0 * std::log(33554432.0)));  // 2^-25
+            const double reach = std::ceil(sigmas[axis] * std::sqrt(-2.0 * std::log(least)));
             const auto last = static_cast<double>(shape_[axis] - 1);
             const auto radius = static_cast<std::size_t>(std::min(reach, last));
             std::vector<float> taps(2 * (radius + kTogether) + 1, 0.0f);
@@ -36,111 +39,214 @@ class GridGaussian final : public Filter {
         }
     }
 
-    std::int64_t points() const override { return points_; }
+    const Tiles& tiles() const override { return tiles_; }
     std::unique_ptr<Filtering> start(std::int64_t width) const override;
 
   private:
+    class Line;
     class Run;
+    class PlaneRun;
+
+    const float* middle(std::size_t axis) const { return taps_[axis].data() + taps_[axis].size() / 2; }
+    std::int64_t radius(std::size_t axis) const {
+        return static_cast<std::int64_t>(taps_[axis].size() / 2) - kTogether;
+    }
 
     std::vector<std::int64_t> shape_;
     std::vector<std::vector<float>> taps_;
-    std::int64_t points_ = 1;
+    Tiles tiles_;
     const InnerLoops& loops_;
 };
 
-// Convolves along one axis after the other, from the last, whose rows lie together, to the first.
+// Convolves pieces of lines along the last axis, whose rows lie together.
+class GridGaussian::Line {
+  public:
+    // padded: room for the longest piece, see room().
+    Line(const GridGaussian& filter, std::int64_t width, float* padded)
+        : filter_(filter), width_(width), reach_(filter.radius(filter.shape_.size() - 1)), padded_(padded) {}
+
+    static std::size_t room(const GridGaussian& filter, std::int64_t width, std::int64_t longest) {
+        return static_cast<std::size_t>((longest + 2 * filter.radius(filter.shape_.size() - 1)) * width +
+                                        kPack);
+    }
+
+    // The rows [begin, end) of a line of `length`.
+    void convolve(const float* rows, std::int64_t length, std::int64_t begin, std::int64_t end,
+                  float* out) const {
+        const float* taps = filter_.middle(filter_.shape_.size() - 1);
+        if (width_ >= kPack) {
+            filter_.loops_.convolve(rows, length, width_, width_, begin, end, taps, reach_, out, width_);
+            return;
+        }
+        // Where all that is read lies within the line, it need not be copied between zeros.
+        const std::int64_t inside = std::clamp(reach_, begin, end);
+        const std::int64_t outside = std::clamp(length - reach_ - kPack, inside, end);
+        edge(rows, length, begin, inside, out);
+        filter_.loops_.convolve_line(rows + inside * width_, (outside - inside) * width_, width_, taps,
+                                     reach_, out + (inside - begin) * width_);
+        edge(rows, length, outside, end, out + (outside - begin) * width_);
+    }
+
+  private:
+    void edge(const float* rows, std::int64_t length, std::int64_t begin, std::int64_t end,
+              float* out) const {
+        if (begin == end) return;
+        const std::int64_t from = std::max<std::int64_t>(0, begin - reach_),
+                           to = std::min(length, end + reach_);
+        float* at = std::fill_n(padded_, (from - (begin - reach_)) * width_, 0.0f);
+        at = std::copy(rows + from * width_, rows + to * width_, at);
+        std::fill(at, padded_ + (end - begin + 2 * reach_) * width_ + kPack, 0.0f);
+        filter_.loops_.convolve_line(padded_ + reach_ * width_, (end - begin) * width_, width_,
+                                     filter_.middle(filter_.shape_.size() - 1), reach_, out);
+    }
+
+    static constexpr std::int64_t kPack = 16;  // floats that convolve_line reads at a time
+
+    const GridGaussian& filter_;
+    std::int64_t width_, reach_;
+    float* padded_;
+};
+
+// Any grid: convolves the whole along one axis after the other, from the last to the first.
 class GridGaussian::Run final : public Filtering {
   public:
     Run(const GridGaussian& filter, std::int64_t width) : filter_(filter), width_(width) {
-        const auto size = static_cast<std::size_t>(filter.points_ * width);
+        const auto size = static_cast<std::size_t>(filter.points() * width);
         done_ = Buffer<float>(size);
-        if (filter.shape_.size() > 2) spare_ = Buffer<float>(size);
+        if (filter.shape_.size() > 1) spare_ = Buffer<float>(size);
     }
 
-    void take(Team& team, const float* rows) override {
-        std::size_t axis = filter_.shape_.size();
-        std::int64_t inner = width_;
-        if (axis > 1) {
-            axis -= 2;
-            float* out = axis % 2 == 0 ? done_.data() : spare_.data();
-            along_two(team, axis, rows, out);
-            inner *= filter_.shape_[axis] * filter_.shape_[axis + 1];
-            rows = out;
-        }
+    void put(std::int64_t, const float*) override {}
+
+    void spread(Team& team, const float* rows) override {
+        std::size_t axis = filter_.shape_.size() - 1;
+        float* out = axis % 2 == 0 ? done_.data() : spare_.data();
+        along_lines(team, rows, out);
+        std::int64_t inner = width_ * filter_.shape_[axis];
         while (axis-- > 0) {
-            float* out = axis % 2 == 0 ? done_.data() : spare_.data();
-            along(team, axis, inner, rows, out);
+            float* next = axis % 2 == 0 ? done_.data() : spare_.data();
+            along(team, axis, inner, out, next);
             inner *= filter_.shape_[axis];
-            rows = out;
+            out = next;
         }
     }
 
-    const float* read(std::int64_t begin, std::int64_t, float*) const override {
+    void visit(std::int64_t, float*) const override {}
+
+    const float* read(std::int64_t, std::int64_t, std::int64_t begin, std::int64_t, float*,
+                      float*) const override {
         return done_.data() + begin * width_;
     }
 
   private:
-    void along(Team& team, std::size_t axis, std::int64_t inner, const float* rows, float* out) const {
-        const std::int64_t length = filter_.shape_[axis], line = length * inner;
-        const std::int64_t grain = std::clamp<std::int64_t>((1 << 14) / inner, kTogether, 1 << 14);
-        const std::int64_t pieces = (length + grain - 1) / grain;
-        team.for_ranges(filter_.points_ * width_ / line * pieces, 1, [&](std::int64_t task, std::int64_t) {
-            const std::int64_t at = task / pieces * line, first = task % pieces * grain;
-            convolve(axis, rows + at, length, inner, first, std::min(length, first + grain),
-                     out + at + first * inner, inner);
-        });
-    }
-
-    // Along the last two axes at once, in strips so narrow that what passes between the two convolutions
-    // stays in the second-level cache.
-    void along_two(Team& team, std::size_t axis, const float* rows, float* out) const {
-        const std::int64_t height = filter_.shape_[axis], length = filter_.shape_[axis + 1];
-        const std::int64_t line = length * width_, reach = radius(axis);
-        const std::int64_t strip =
-            std::clamp<std::int64_t>(1024 / width_ / kTogether * kTogether, kTogether, length + kTogether);
-        const std::int64_t strips = (length + strip - 1) / strip;
+    // Along the last axis, in pieces.
+    void along_lines(Team& team, const float* rows, float* out) const {
+        const std::int64_t length = filter_.shape_.back(), pieces = (length + kPiece - 1) / kPiece;
+        std::vector<Buffer<float>> padded;
+        for (int worker = 0; worker < team.size(); ++worker)
+            padded.emplace_back(Line::room(filter_, width_, std::min(length, kPiece)));
         team.for_ranges(
-            filter_.points_ / (height * length) * strips, 1, [&](std::int64_t task, std::int64_t) {
-                const std::int64_t at = task / strips * height * line;
-                const std::int64_t begin = task % strips * strip, end = std::min(length, begin + strip);
-                const std::int64_t inner = (end - begin) * width_;
-                Buffer<float> kept(static_cast<std::size_t>((kBlock + 2 * reach) * inner));
-                std::int64_t first = 0, filled = 0;  // kept holds the image's lines [first, filled)
-                for (std::int64_t y = 0; y < height; y += kBlock) {
-                    const std::int64_t last = std::min(height, y + kBlock);
-                    const std::int64_t from = std::max<std::int64_t>(0, y - reach);
-                    const std::int64_t to = std::min(height, last + reach);
-                    std::copy(kept.data() + (from - first) * inner, kept.data() + (filled - first) * inner,
-                              kept.data());
-                    first = from;
-                    for (; filled < to; ++filled)
-                        convolve(axis + 1, rows + at + filled * line, length, width_, begin, end,
-                                 kept.data() + (filled - first) * inner, width_);
-                    convolve(axis, kept.data(), to - first, inner, y - first, last - first,
-                             out + at + y * line + begin * width_, line);
+            filter_.points() / length * pieces, 4, [&](std::int64_t first, std::int64_t last, int worker) {
+                const Line line(filter_, width_, padded[static_cast<std::size_t>(worker)].data());
+                for (std::int64_t task = first; task < last; ++task) {
+                    const std::int64_t at = task / pieces * length, begin = task % pieces * kPiece;
+                    line.convolve(rows + at * width_, length, begin, std::min(length, begin + kPiece),
+                                  out + (at + begin) * width_);
                 }
             });
     }
 
-    std::int64_t radius(std::size_t axis) const {
-        return static_cast<std::int64_t>(filter_.taps_[axis].size() / 2) - kTogether;
+    // Along an axis whose rows are `inner` floats, in strips of columns.
+    void along(Team& team, std::size_t axis, std::int64_t inner, const float* rows, float* out) const {
+        const std::int64_t length = filter_.shape_[axis], line = length * inner;
+        const std::int64_t strip = std::min<std::int64_t>(inner, 256), strips = (inner + strip - 1) / strip;
+        team.for_ranges(filter_.points() * width_ / line * strips, 1, [&](std::int64_t task, std::int64_t) {
+            const std::int64_t first = task % strips * strip, at = task / strips * line + first;
+            filter_.loops_.convolve(rows + at, length, inner, std::min(strip, inner - first), 0, length,
+                                    filter_.middle(axis), filter_.radius(axis), out + at, inner);
+        });
     }
 
-    void convolve(std::size_t axis, const float* rows, std::int64_t length, std::int64_t inner,
-                  std::int64_t begin, std::int64_t end, float* out, std::int64_t stride) const {
-        const auto& taps = filter_.taps_[axis];
-        filter_.loops_.convolve(rows, length, inner, begin, end, taps.data() + taps.size() / 2, radius(axis),
-                                out, stride);
-    }
-
-    static constexpr std::int64_t kBlock = 64;  // lines of a strip that are finished together
+    static constexpr std::int64_t kPiece = 1024;
 
     const GridGaussian& filter_;
     std::int64_t width_;
     Buffer<float> done_, spare_;
 };
 
+// An image and a kernel that is small beside a tile: convolves each tile when it is read, so that nothing but
+// the rows themselves passes through the memory.
+class GridGaussian::PlaneRun final : public Filtering {
+  public:
+    PlaneRun(const GridGaussian& filter, std::int64_t width) : filter_(filter), width_(width) {}
+
+    static bool suits(const GridGaussian& filter, std::int64_t width) {
+        return filter.shape_.size() == 2 && filter.tiles_.line() == filter.shape_[1] && width <= kWidest &&
+               std::max(filter.radius(0), filter.radius(1)) <= Tiles::kTallest / 2;
+    }
+
+    void put(std::int64_t, const float*) override {}
+    void spread(Team&, const float* rows) override { rows_ = rows; }
+
+    std::size_t scratch() const override {
+        const std::int64_t wide = filter_.tiles_.width(), tall = filter_.tiles_.height();
+        return static_cast<std::size_t>((tall + 2 * filter_.radius(0)) * pitch() +
+                                        kTogether * wide * width_) +
+               Line::room(filter_, width_, wide);
+    }
+
+    // Along the lines, also those above and below that the columns need.
+    void visit(std::int64_t tile, float* scratch) const override {
+        const std::int64_t width = filter_.shape_[1], reach = filter_.radius(0);
+        const std::int64_t top = filter_.tiles_.top(tile), left = filter_.tiles_.left(tile);
+        const std::int64_t right = std::min(left + filter_.tiles_.width(), width);
+        const Line line(filter_, width_, scratch + padding());
+        for (std::int64_t y = first_line(top, reach); y < last_line(top, reach); ++y) {
+            if (width_ <= 8) filter_.tiles_.prefetch_next(rows_, width_, y * width + left, y * width + right);
+            line.convolve(rows_ + y * width * width_, width, left, right,
+                          scratch + (y - first_line(top, reach)) * pitch());
+        }
+    }
+
+    // Along the columns, some lines at a time.
+    const float* read(std::int64_t tile, std::int64_t, std::int64_t begin, std::int64_t end, float* scratch,
+                      float*) const override {
+        const std::int64_t width = filter_.shape_[1], reach = filter_.radius(0);
+        const std::int64_t top = filter_.tiles_.top(tile), y = begin / width, part = (y - top) % kTogether;
+        const std::int64_t first = first_line(top, reach), last = last_line(top, reach);
+        const std::int64_t columns = (end - begin) * width_;
+        float* out = scratch + (filter_.tiles_.height() + 2 * reach) * pitch();
+        if (part == 0)
+            filter_.loops_.convolve(
+                scratch, last - first, pitch(), columns, y - first,
+                std::min({y + kTogether, top + filter_.tiles_.height(), filter_.shape_[0]}) - first,
+                filter_.middle(0), reach, out, columns);
+        return out + part * columns;
+    }
+
+  private:
+    // Lines that differ in their place in the cache.
+    std::int64_t pitch() const { return filter_.tiles_.width() * width_ / 32 * 32 + 48; }
+    std::int64_t padding() const {
+        return (filter_.tiles_.height() + 2 * filter_.radius(0)) * pitch() +
+               kTogether * filter_.tiles_.width() * width_;
+    }
+    static std::int64_t first_line(std::int64_t top, std::int64_t reach) {
+        return std::max<std::int64_t>(0, top - reach);
+    }
+    std::int64_t last_line(std::int64_t top, std::int64_t reach) const {
+        return std::min(filter_.shape_[0], top + filter_.tiles_.height() + reach);
+    }
+
+    static constexpr std::int64_t kWidest = 64;  // a line of a tile is then read at once
+
+    const GridGaussian& filter_;
+    std::int64_t width_;
+    const float* rows_ = nullptr;
+};
+
 inline std::unique_ptr<Filtering> GridGaussian::start(std::int64_t width) const {
+    if (PlaneRun::suits(*this, width)) return std::make_unique<PlaneRun>(*this, width);
     return std::make_unique<Run>(*this, width);
 }
 

@@ -1,7 +1,8 @@
 // The loops where the time goes, compiled once for each instruction set and chosen at run time.
 //
-// Values of pixels and of lattice vertices are rows of `width` floats, one for each label, padded with
-// zeros to 4 or to a multiple of 8, so that every loop over labels has a fixed length.
+// Values of points and of lattice vertices are rows of `width` floats, one for each label, padded with
+// zeros to 4 or to a multiple of 8, so that every loop over labels has a fixed length. A width of 1 serves
+// filters alone.
 #pragma once
 
 #include <cstdint>
@@ -11,6 +12,11 @@ namespace atrous {
 constexpr int kMaxDimensions = 16;
 constexpr int kSimplexBlock = 32;
 constexpr int kTogether = 4;
+
+// Features of some neighbouring points.
+struct FeatureBlock {
+    float at[kMaxDimensions][kSimplexBlock];
+};
 
 // What the search for the simplex around a point needs to know of a lattice.
 struct LatticeGeometry {
@@ -23,39 +29,60 @@ struct LatticeGeometry {
 struct InnerLoops {
     const char* name;
 
-    // Smallest and largest cell number along each coordinate, over points [begin, end).
-    // features: one row of `points` floats for each dimension.
-    void (*extent)(const LatticeGeometry&, const float* features, std::int64_t points, std::int64_t begin,
-                   std::int64_t end, float* lowest, float* highest);
+    // Packed keys of the d + 1 vertices around `count` points, [vertex][kSimplexBlock], and their barycentric
+    // weights, [point][vertex].
+    void (*simplex)(const LatticeGeometry&, const FeatureBlock& features, int count, std::uint64_t* keys,
+                    float* weights);
 
-    // Packed keys and barycentric weights of the d + 1 vertices around `count` <= kSimplexBlock points;
-    // both are [vertex][kSimplexBlock].
-    void (*simplex)(const LatticeGeometry&, const float* features, std::int64_t points, std::int64_t begin,
-                    int count, std::uint64_t* keys, float* weights);
+    // sums[targets[p, k]] += weights[p, k] * rows[p] for p < points, k < corners
+    void (*splat)(std::int64_t points, int corners, const std::uint16_t* targets, const float* weights,
+                  const float* rows, float* sums, std::int64_t width);
 
-    // out[v - begin] = sum over e in [starts[v], starts[v + 1]) of weights[e] * rows[indices[e]]
-    void (*gather)(std::int64_t begin, std::int64_t end, const std::uint32_t* starts,
-                   const std::uint32_t* indices, const float* weights, const float* rows, float* out,
-                   std::int64_t width);
+    // out[v] = sum over e in [starts[v], starts[v + 1]) of rows[indices[e]] for v in [begin, end)
+    void (*sum)(std::int64_t begin, std::int64_t end, const std::uint32_t* starts,
+                const std::uint32_t* indices, const float* rows, float* out, std::int64_t width);
 
     // out[v] = rows[v] + (rows[neighbours[2 v]] + rows[neighbours[2 v + 1]]) / 2 for v in [begin, end)
     void (*blur)(std::int64_t begin, std::int64_t end, const std::uint32_t* neighbours, const float* rows,
                  float* out, std::int64_t width);
 
-    // out[p] = scale * sum over k < count of weights[p, k] * rows[indices[p, k]] for p < pixels
-    void (*slice)(std::int64_t pixels, int count, const std::uint32_t* indices, const float* weights,
-                  float scale, const float* rows, float* out, std::int64_t width);
+    // out[i] = scale * rows[indices[i]] for i < count
+    void (*copy)(std::int64_t count, const std::uint32_t* indices, float scale, const float* rows, float* out,
+                 std::int64_t width);
 
-    // Convolution along an axis of `length` rows of `inner` floats, for the rows [begin, end), zero outside:
-    // out row i - begin = sum over t of taps[t] * rows[i + t], rows of `out` being `stride` floats apart.
-    // taps points at the middle of the taps for -radius to radius, which kTogether zeros precede and follow.
-    void (*convolve)(const float* rows, std::int64_t length, std::int64_t inner, std::int64_t begin,
-                     std::int64_t end, const float* taps, std::int64_t radius, float* out,
+    // out[p] = sum over k < corners of weights[p, k] * rows[sources[p, k]] for p < points
+    void (*slice)(std::int64_t points, int corners, const std::uint16_t* sources, const float* weights,
+                  const float* rows, float* out, std::int64_t width);
+
+    // The same of scale * rows[indices[sources[p, k]]].
+    void (*slice_far)(std::int64_t points, int corners, const std::uint16_t* sources, const float* weights,
+                      const std::uint32_t* indices, float scale, const float* rows, float* out,
+                      std::int64_t width);
+
+    // Convolution along an axis of `length` rows, `columns` floats of each, for the rows [begin, end), zero
+    // outside: out row i - begin = sum over t of taps[t] * rows[i + t], rows being `pitch` and those of out
+    // `stride` floats apart. taps points at the middle of the taps for -radius to radius, which kTogether
+    // zeros precede and follow.
+    void (*convolve)(const float* rows, std::int64_t length, std::int64_t pitch, std::int64_t columns,
+                     std::int64_t begin, std::int64_t end, const float* taps, std::int64_t radius, float* out,
                      std::int64_t stride);
+
+    // Convolution of narrow rows that lie together: out[i] = sum over t of taps[t] * line[i + t * width], for
+    // i < count floats; whatever line[i - radius * width] to line[i + radius * width + 15] holds is read.
+    void (*convolve_line)(const float* line, std::int64_t count, std::int64_t width, const float* taps,
+                          std::int64_t radius, float* out);
 
     // out[p] = sum over all points j of exp(-|f_p - f_j|^2 / 2) * rows[j] for p in [begin, end)
     void (*brute_force)(int dimensions, const float* features, std::int64_t points, std::int64_t begin,
                         std::int64_t end, const float* rows, float* out, std::int64_t width);
+
+    // Looks through planes[c][(begin + p) * stride], energies or probabilities of `labels` labels: raises
+    // largest[c] to the largest probability beside the likeliest label's (energies), or beside the sum of all
+    // (probabilities), lowers *least_winner to the smallest of the points' largest. False where a value is
+    // not within lowest to highest.
+    bool (*survey)(bool energies, const float* const* planes, std::int64_t labels, std::int64_t stride,
+                   std::int64_t begin, std::int64_t count, float lowest, float highest, float* largest,
+                   float* least_winner);
 
     // rows[p, c] = log or minus of planes[c][(begin + p) * stride]; -inf in the padding. The log of what is
     // under the smallest normal number is that number's.
@@ -66,19 +93,24 @@ struct InnerLoops {
     void (*scale)(std::int64_t count, const float* factors, const float* input, float* rows,
                   std::int64_t width);
 
-    // rows[p] += factors[p] * gains * message[p], label by label
+    // rows[p] = base[p] + factors[p] * gains * message[p], label by label
     void (*add)(std::int64_t count, const float* factors, const float* gains, const float* message,
-                float* rows, std::int64_t width);
+                const float* base, float* rows, std::int64_t width);
 
-    // rows[p, a] += factors[p] * sum over labels b of gains[b, a] * message[p, b]
+    // rows[p, a] = base[p, a] + factors[p] * sum over labels b of gains[b, a] * message[p, b]
     void (*add_product)(std::int64_t count, const float* factors, const float* gains, const float* message,
-                        std::int64_t labels, float* rows, std::int64_t width);
+                        std::int64_t labels, const float* base, float* rows, std::int64_t width);
 
     // probabilities[p] = softmax(scores[p]); what is under 2e-22 becomes 0, so that no sum of it is denormal.
     // Raises largest[c] to the largest of column c, lowers *least_winner to the smallest of the rows' largest
-    // and, unless change is null, raises *change to the largest difference to what was in probabilities.
+    // and, unless change is null, raises *change to the largest difference to what was in probabilities. May
+    // change scores.
     void (*softmax)(std::int64_t count, float* scores, float* probabilities, std::int64_t width,
                     float* largest, float* least_winner, float* change);
+
+    // planes[c][(begin + p) * stride] = rows[p, c] for the labels c whose plane is not null
+    void (*planes)(const float* rows, std::int64_t count, std::int64_t width, float* const* planes,
+                   std::int64_t labels, std::int64_t stride, std::int64_t begin);
 };
 
 // The best of the sets that were compiled and that this processor has, unless another one was chosen.

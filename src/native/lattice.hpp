@@ -7,14 +7,16 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
-#include <limits>
 #include <memory>
+#include <mutex>
 #include <random>
 #include <stdexcept>
 #include <vector>
 
 #include "buffer.hpp"
+#include "features.hpp"
 #include "filter.hpp"
+#include "tile_table.hpp"
 #include "vertex_table.hpp"
 
 namespace atrous {
@@ -27,16 +29,19 @@ namespace atrous {
 // neighbour is the name plus a constant that depends on the axis only (and on whether r wraps around).
 // Where the ranges of the cells allow, the strides make a mixed radix, and names never collide; otherwise
 // (many dimensions) they are random, and a million vertices share a name with a chance of 1e-6.
+//
+// Each tile of points numbers the vertices that it touches, and splats to and slices from rows of its own,
+// which stay in the cache; what the tiles hold of a vertex is summed.
 class Lattice final : public Filter {
   public:
-    // features: `dimensions` rows of `points` floats, already divided by the standard deviations.
-    Lattice(Team& team, const float* features, int dimensions, std::int64_t points)
-        : corners_(dimensions + 1), points_(points), loops_(inner_loops()) {
-        const double d = dimensions;
-        geometry_.dimensions = dimensions;
-        for (int i = 0; i < dimensions; ++i)
+    Lattice(Team& team, const Features& features)
+        : corners_(features.dimensions() + 1), tiles_(features.tiles()), loops_(inner_loops()) {
+        const double d = features.dimensions();
+        geometry_.dimensions = features.dimensions();
+        const auto common = static_cast<float>((d + 1) * std::sqrt(2.0 / 3.0));
+        for (int i = 0; i < geometry_.dimensions; ++i)
             geometry_.scale[i] =
-                static_cast<float>((d + 1) * std::sqrt(2.0 / 3.0) / std::sqrt((i + 1.0) * (i + 2.0)));
+                static_cast<float>(double{common} * (1.0 / std::sqrt((i + 1.0) * (i + 2.0))));
 
         // Splat, blur and slice together spread a unit with variance 1 along each feature, but with
         // 2^(d+1) times its mass, over (3/2)^(d/2) / sqrt(d+1) of feature volume a vertex. The factor
@@ -45,238 +50,305 @@ class Lattice final : public Filter {
         scale_ =
             static_cast<float>(std::pow(2.0 * pi / 1.5, d / 2) * std::sqrt(d + 1) / std::pow(2.0, d + 1));
 
-        pack_cells(team, features);
+        name_cells(team, features);
         build(team, features);
     }
 
-    std::int64_t points() const override { return points_; }
+    const Tiles& tiles() const override { return tiles_; }
     std::uint32_t vertices() const { return vertices_; }
     std::unique_ptr<Filtering> start(std::int64_t width) const override;
 
   private:
     class Run;
-    struct Band;
 
-    // Finds the range of cell numbers along each coordinate and lays out the 64 bits of a name.
-    void pack_cells(Team& team, const float* features) {
-        const int d = geometry_.dimensions;
-        constexpr std::int64_t kGrain = 1 << 14;
-        const std::int64_t ranges = (points_ + kGrain - 1) / kGrain;
-        std::vector<float> low(static_cast<std::size_t>(ranges) * kMaxDimensions,
-                               std::numeric_limits<float>::infinity());
-        std::vector<float> high(low.size(), -std::numeric_limits<float>::infinity());
-        team.for_ranges(points_, kGrain, [&](std::int64_t begin, std::int64_t end) {
-            const std::int64_t at = begin / kGrain * kMaxDimensions;
-            loops_.extent(geometry_, features, points_, begin, end, low.data() + at, high.data() + at);
-        });
+    // What one tile touches: the names, then the numbers of its vertices.
+    struct Touched {
+        std::vector<std::uint64_t> names;
+        std::vector<std::uint32_t> vertices;
+        bool ready = false;
+    };
 
-        double names = kRemainders;
-        for (int i = 0; i < d; ++i) {
-            float lowest = low[static_cast<std::size_t>(i)], highest = high[static_cast<std::size_t>(i)];
-            for (std::size_t r = 1; r < static_cast<std::size_t>(ranges); ++r) {
-                lowest = std::min(lowest, low[r * kMaxDimensions + static_cast<std::size_t>(i)]);
-                highest = std::max(highest, high[r * kMaxDimensions + static_cast<std::size_t>(i)]);
-            }
-            // Beyond, float32 coordinates cannot tell the corners of a simplex apart.
-            if (!(std::max(-lowest, highest) < 100000.0f))
-                throw std::overflow_error("features too large for the lattice");
-            // The rounding may be corrected by one cell, a simplex reaches another one back, a neighbour of
-            // its corners another one.
-            geometry_.origin[i] = static_cast<std::int32_t>(std::floor(lowest)) - 3;
-            geometry_.stride[i] = static_cast<std::uint64_t>(names);
-            names = std::min(names * (std::ceil(highest) - std::floor(lowest) + 6), 4e18);
-        }
-        if (names == 4e18) {
-            std::mt19937_64 random;
-            for (int i = 0; i < d; ++i) geometry_.stride[i] = (random() | 1) * kRemainders;
-        }
-        geometry_.stride[d] = 0;
+    void name_cells(Team& team, const Features& features);
+    void build(Team& team, const Features& features);
+    void touch(std::int64_t tile, const Features& features, TileTable& table);
+    void gather_tiles(Team& team, const std::vector<Touched>& touched);
+    void list_rows();
+    void link(const VertexTable& table, const std::vector<std::uint64_t>& names, std::size_t begin,
+              std::size_t end);
+
+    // One step along an axis adds 1 to every coordinate and takes d + 1 off the axis' own.
+    std::uint64_t ahead(std::uint64_t name, int axis) const {
+        const bool wraps = name % kRemainders == static_cast<std::uint64_t>(geometry_.dimensions);
+        return name + (wraps ? wrap_ : 1) - geometry_.stride[axis];
     }
 
-    void build(Team& team, const float* features);
-    void link_neighbours(Team& team, const VertexTable& table, const Buffer<std::uint64_t>& names);
+    std::size_t tile_rows(std::int64_t tile) const {
+        return tile_start_[static_cast<std::size_t>(tile) + 1] - tile_start_[static_cast<std::size_t>(tile)];
+    }
 
     static constexpr std::uint64_t kRemainders = 32;  // the low five bits of a name
     static constexpr std::size_t kAhead = 8;          // names between asking for their slot and using it
 
     LatticeGeometry geometry_{};
+    std::uint64_t wrap_ = 0;
     int corners_;
-    std::int64_t points_;
+    Tiles tiles_;
     std::uint32_t vertices_ = 0;
     float scale_ = 1.0f;
     const InnerLoops& loops_;
 
-    // Vertices count from 1: row 0 holds zeros and stands for every vertex that no point touches.
-    Buffer<std::uint32_t> corner_vertex_;  // [point][corner]
+    // Point by point in the order of the tiles.
+    Buffer<std::uint16_t> corner_row_;  // [point][corner], counting the rows of the tile
     Buffer<float> corner_weight_;
-    Buffer<std::uint32_t> vertex_start_;  // of each vertex's list of points, in the points' order
-    Buffer<std::uint32_t> vertex_point_;
-    Buffer<float> vertex_weight_;
+    // Vertices count from 1: row 0 holds zeros and stands for every vertex that no point touches.
+    std::vector<std::size_t> tile_start_;  // of each tile's rows
+    Buffer<std::uint32_t> row_vertex_;     // of each tile's rows
+    Buffer<std::uint32_t> vertex_start_;   // of each vertex's list of rows, in the tiles' order
+    Buffer<std::uint32_t> vertex_row_;
     Buffer<std::uint32_t> neighbours_;  // [axis][vertex][2]
+    std::size_t most_rows_ = 0;         // of a tile
 };
 
-// A run of points whose size depends on nothing but the number of points, so that neither does the
-// numbering of the vertices: that is the order in which the points first touch them.
-struct Lattice::Band {
-    std::vector<std::uint64_t> names;   // of the vertices touched here, numbered within the band
-    std::vector<std::uint32_t> counts;  // corners of this band's points at each of them
-    std::vector<std::uint32_t> vertex;  // their numbers in the whole lattice
-    std::vector<std::uint32_t> place;   // where in the vertex's list this band's points begin
-};
+// Bounds the cell numbers along each coordinate and lays out the 64 bits of a name.
+inline void Lattice::name_cells(Team& team, const Features& features) {
+    const int d = geometry_.dimensions;
+    float low[kMaxDimensions], high[kMaxDimensions];
+    features.range(team, low, high);
+    double names = kRemainders;
+    for (int i = 0; i < d; ++i) {
+        // Coordinate i is -i scaled_(i-1) plus the sum of the scaled features from i on.
+        double lowest = 0, highest = 0;
+        for (int j = i; j < d; ++j) {
+            lowest += low[j] * geometry_.scale[j];
+            highest += high[j] * geometry_.scale[j];
+        }
+        if (i > 0) {
+            lowest -= i * (high[i - 1] * geometry_.scale[i - 1]);
+            highest -= i * (low[i - 1] * geometry_.scale[i - 1]);
+        }
+        lowest /= d + 1;
+        highest /= d + 1;
+        // Beyond, float32 coordinates cannot tell the corners of a simplex apart.
+        if (!(std::max(-lowest, highest) < 100000.0))
+            throw std::overflow_error("features too large for the lattice");
+        // The rounding may be corrected by one cell, a simplex reaches another one back, a neighbour of
+        // its corners another one; one more for rounding.
+        geometry_.origin[i] = static_cast<std::int32_t>(std::floor(lowest)) - 4;
+        geometry_.stride[i] = static_cast<std::uint64_t>(names);
+        names = std::min(names * (std::ceil(highest) - std::floor(lowest) + 8), 4e18);
+    }
+    if (names == 4e18) {
+        std::mt19937_64 random;
+        for (int i = 0; i < d; ++i) geometry_.stride[i] = (random() | 1) * kRemainders;
+    }
+    geometry_.stride[d] = 0;
+    for (int i = 0; i < d; ++i) wrap_ += geometry_.stride[i];
+    wrap_ -= static_cast<std::uint64_t>(d);
+}
 
-inline void Lattice::build(Team& team, const float* features) {
-    constexpr std::int64_t kBand = 1 << 14;
-    const auto corners = static_cast<std::int64_t>(corners_);
-    const auto entries = static_cast<std::size_t>(points_ * corners);
-    if (entries >= VertexTable::kAbsent) throw std::overflow_error("too many points for one lattice");
-    corner_vertex_ = Buffer<std::uint32_t>(entries);
-    corner_weight_ = Buffer<float>(entries);
-    std::vector<Band> bands(static_cast<std::size_t>((points_ + kBand - 1) / kBand));
-
-    team.for_ranges(points_, kBand, [&](std::int64_t begin, std::int64_t end) {
-        Band& band = bands[static_cast<std::size_t>(begin / kBand)];
-        VertexTable table(static_cast<std::size_t>(end - begin));
-        std::uint64_t keys[(kMaxDimensions + 1) * kSimplexBlock];
-        float weights[(kMaxDimensions + 1) * kSimplexBlock];
-        std::uint64_t last_key[kMaxDimensions + 1];
-        std::uint32_t last_vertex[kMaxDimensions + 1];
-        std::fill(last_key, last_key + corners, UINT64_MAX);
+// Finds the simplices around a tile's points and numbers the vertices that they touch.
+inline void Lattice::touch(std::int64_t tile, const Features& features, TileTable& table) {
+    const int corners = corners_;
+    FeatureBlock block;
+    std::uint64_t keys[(kMaxDimensions + 1) * kSimplexBlock];
+    std::int64_t at = tiles_.offset(tile) * corners;
+    tiles_.segments(tile, [&](std::int64_t begin, std::int64_t end) {
         for (std::int64_t b = begin; b < end; b += kSimplexBlock) {
             const int count = static_cast<int>(std::min<std::int64_t>(kSimplexBlock, end - b));
-            loops_.simplex(geometry_, features, points_, b, count, keys, weights);
-            for (int p = 0; p < count; ++p) {
-                for (std::int64_t k = 0; k < corners; ++k) {
-                    const std::uint64_t key = keys[k * kSimplexBlock + p];
-                    if (key != last_key[k]) {
-                        last_key[k] = key;
-                        last_vertex[k] = table.insert(key);
-                        if (last_vertex[k] == band.names.size()) {
-                            band.names.push_back(key);
-                            band.counts.push_back(0);
-                        }
-                    }
-                    ++band.counts[last_vertex[k]];
-                    const auto entry = static_cast<std::size_t>((b + p) * corners + k);
-                    corner_vertex_[entry] = last_vertex[k];
-                    corner_weight_[entry] = weights[k * kSimplexBlock + p];
-                }
-            }
+            features.read(b, count, block);
+            loops_.simplex(geometry_, block, count, keys, corner_weight_.data() + at);
+            std::uint16_t* rows = corner_row_.data() + at;
+            for (int p = 0; p < count; ++p)
+                for (int k = 0; k < corners; ++k) *rows++ = table.insert(keys[k * kSimplexBlock + p]);
+            at += count * corners;
         }
     });
+}
 
-    std::size_t touched = 0;
-    for (const Band& band : bands) touched += band.names.size();
-    VertexTable table(touched / 2);
-    Buffer<std::uint64_t> names(touched + 1);
-    Buffer<std::uint32_t> totals(touched + 1);
-    for (Band& band : bands) {
-        band.vertex.resize(band.names.size());
-        band.place.resize(band.names.size());
-        for (std::size_t n = 0; n < band.names.size(); ++n) {
-            if (n + kAhead < band.names.size()) table.prefetch(band.names[n + kAhead]);
-            const std::uint32_t vertex = table.insert(band.names[n]) + 1;
-            if (vertex == table.size() && vertex > vertices_) {
-                vertices_ = vertex;
-                names[vertex] = band.names[n];
-                totals[vertex] = 0;
-            }
-            band.vertex[n] = vertex;
-            band.place[n] = totals[vertex];
-            totals[vertex] += band.counts[n];
+// Tiles are touched in any order, but their vertices are numbered in the tiles' order, as soon as can be.
+inline void Lattice::build(Team& team, const Features& features) {
+    const auto entries = static_cast<std::size_t>(points() * corners_);
+    if (entries >= VertexTable::kAbsent) throw std::overflow_error("too many points for one lattice");
+    corner_row_ = Buffer<std::uint16_t>(entries);
+    corner_weight_ = Buffer<float>(entries);
+
+    std::vector<Touched> touched(static_cast<std::size_t>(tiles_.count()));
+    std::vector<TileTable> tables(static_cast<std::size_t>(team.size()));
+    VertexTable table(static_cast<std::size_t>(points() / 4));
+    std::vector<std::uint64_t> names;
+    const auto number = [&](Touched& tile) {
+        tile.vertices.resize(tile.names.size());
+        for (std::size_t n = 0; n < tile.names.size(); ++n) {
+            if (n + kAhead < tile.names.size()) table.prefetch(tile.names[n + kAhead]);
+            const std::uint32_t vertex = table.insert(tile.names[n]);
+            if (vertex == names.size()) names.push_back(tile.names[n]);
+            tile.vertices[n] = vertex + 1;
         }
+        tile.names = {};
+    };
+    std::mutex mutex;
+    std::size_t next = 0;
+    bool numbering = false;
+    team.for_ranges(tiles_.count(), 1, [&](std::int64_t tile, std::int64_t, int worker) {
+        Touched& own = touched[static_cast<std::size_t>(tile)];
+        TileTable& rows = tables[static_cast<std::size_t>(worker)];
+        touch(tile, features, rows);
+        own.names = rows.take();
+        std::unique_lock lock(mutex);
+        own.ready = true;
+        if (numbering) return;
+        numbering = true;
+        while (next < touched.size() && touched[next].ready) {
+            lock.unlock();
+            number(touched[next]);
+            lock.lock();
+            ++next;
+        }
+        numbering = false;
+    });
+    vertices_ = static_cast<std::uint32_t>(names.size());
+    gather_tiles(team, touched);
+
+    neighbours_ =
+        Buffer<std::uint32_t>(static_cast<std::size_t>(corners_) * 2 * (std::size_t{vertices_} + 1));
+    neighbours_.zero();
+    constexpr std::int64_t kGrain = 1 << 12;
+    // The first range is for what no two threads can share.
+    team.for_ranges(vertices_ + kGrain, kGrain, [&](std::int64_t begin, std::int64_t end) {
+        if (begin == 0)
+            list_rows();
+        else
+            link(table, names, static_cast<std::size_t>(begin - kGrain),
+                 static_cast<std::size_t>(end - kGrain));
+    });
+}
+
+// Joins the tiles' lists of vertices into one.
+inline void Lattice::gather_tiles(Team& team, const std::vector<Touched>& touched) {
+    tile_start_.assign(1, 0);
+    for (const Touched& tile : touched) {
+        tile_start_.push_back(tile_start_.back() + tile.vertices.size());
+        most_rows_ = std::max(most_rows_, tile.vertices.size());
     }
-
-    vertex_start_ = Buffer<std::uint32_t>(std::size_t{vertices_} + 2);
-    vertex_start_[0] = vertex_start_[1] = 0;
-    for (std::size_t v = 1; v <= vertices_; ++v) vertex_start_[v + 1] = vertex_start_[v] + totals[v];
-    vertex_point_ = Buffer<std::uint32_t>(entries);
-    vertex_weight_ = Buffer<float>(entries);
-    team.for_ranges(points_, kBand, [&](std::int64_t begin, std::int64_t end) {
-        Band& band = bands[static_cast<std::size_t>(begin / kBand)];
-        for (std::size_t n = 0; n < band.names.size(); ++n) band.place[n] += vertex_start_[band.vertex[n]];
-        for (std::int64_t p = begin; p < end; ++p) {
-            for (std::int64_t k = 0; k < corners; ++k) {
-                const auto entry = static_cast<std::size_t>(p * corners + k);
-                const std::uint32_t local = corner_vertex_[entry];
-                corner_vertex_[entry] = band.vertex[local];
-                const std::uint32_t place = band.place[local]++;
-                vertex_point_[place] = static_cast<std::uint32_t>(p);
-                vertex_weight_[place] = corner_weight_[entry];
-            }
-        }
+    row_vertex_ = Buffer<std::uint32_t>(tile_start_.back());
+    team.for_ranges(tiles_.count(), 1, [&](std::int64_t tile, std::int64_t) {
+        const auto t = static_cast<std::size_t>(tile);
+        std::copy(touched[t].vertices.begin(), touched[t].vertices.end(),
+                  row_vertex_.data() + tile_start_[t]);
     });
-    link_neighbours(team, table, names);
+}
+
+// Lists for each vertex the tiles' rows that are its own.
+inline void Lattice::list_rows() {
+    const std::size_t rows = row_vertex_.size();
+    vertex_start_ = Buffer<std::uint32_t>(std::size_t{vertices_} + 2);
+    vertex_row_ = Buffer<std::uint32_t>(rows);
+    vertex_start_.zero();
+    // While the lists are filled, the entry after a vertex' own says where its next row goes.
+    std::uint32_t* next = vertex_start_.data() + 1;
+    for (std::size_t row = 0; row < rows; ++row)
+        if (row_vertex_[row] < vertices_) ++next[row_vertex_[row] + 1];
+    for (std::size_t v = 1; v <= vertices_; ++v) next[v] += next[v - 1];
+    for (std::size_t row = 0; row < rows; ++row)
+        vertex_row_[next[row_vertex_[row]]++] = static_cast<std::uint32_t>(row) + 1;
 }
 
 // Looks up the neighbour ahead along each axis, and writes both directions: each entry has one writer.
-inline void Lattice::link_neighbours(Team& team, const VertexTable& table,
-                                     const Buffer<std::uint64_t>& names) {
-    const int d = geometry_.dimensions;
+inline void Lattice::link(const VertexTable& table, const std::vector<std::uint64_t>& names,
+                          std::size_t begin, std::size_t end) {
     const std::size_t axis_size = 2 * (std::size_t{vertices_} + 1);
-    neighbours_ = Buffer<std::uint32_t>(static_cast<std::size_t>(corners_) * axis_size);
-    neighbours_.zero();
-    std::uint64_t all = 0;
-    for (int i = 0; i < d; ++i) all += geometry_.stride[i];
-    // One step adds 1 to every coordinate and takes d + 1 off the axis' own.
-    const auto ahead = [&](std::uint64_t name, int axis) {
-        const bool wraps = name % kRemainders == static_cast<std::uint64_t>(d);
-        return name + (wraps ? all - static_cast<std::uint64_t>(d) : 1) - geometry_.stride[axis];
-    };
-    team.for_ranges(vertices_, 1 << 12, [&](std::int64_t begin, std::int64_t end) {
-        for (std::int64_t v = begin + 1; v <= end; ++v) {
-            if (v + 2 <= end)
-                for (int axis = 0; axis <= d; ++axis)
-                    table.prefetch(ahead(names[static_cast<std::size_t>(v + 2)], axis));
-            for (int axis = 0; axis <= d; ++axis) {
-                const std::uint32_t found = table.find(ahead(names[static_cast<std::size_t>(v)], axis));
-                if (found == VertexTable::kAbsent) continue;
-                std::uint32_t* links = neighbours_.data() + static_cast<std::size_t>(axis) * axis_size;
-                links[2 * v] = found + 1;
-                links[2 * (std::size_t{found} + 1) + 1] = static_cast<std::uint32_t>(v);
-            }
+    for (std::size_t v = begin; v < end; ++v) {
+        if (v + 2 < end)
+            for (int axis = 0; axis < corners_; ++axis) table.prefetch(ahead(names[v + 2], axis));
+        for (int axis = 0; axis < corners_; ++axis) {
+            const std::uint32_t found = table.find(ahead(names[v], axis));
+            if (found == VertexTable::kAbsent) continue;
+            std::uint32_t* links = neighbours_.data() + static_cast<std::size_t>(axis) * axis_size;
+            links[2 * (v + 1)] = found + 1;
+            links[2 * (std::size_t{found} + 1) + 1] = static_cast<std::uint32_t>(v + 1);
         }
-    });
+    }
 }
 
 class Lattice::Run final : public Filtering {
   public:
     Run(const Lattice& lattice, std::int64_t width) : lattice_(lattice), width_(width) {
-        const std::size_t size = (std::size_t{lattice.vertices_} + 1) * static_cast<std::size_t>(width);
-        values_ = Buffer<float>(size);
-        other_ = Buffer<float>(size);
-        std::fill(values_.data(), values_.data() + width, 0.0f);
-        std::fill(other_.data(), other_.data() + width, 0.0f);
+        const auto row = static_cast<std::size_t>(width);
+        tile_values_ = Buffer<float>((lattice.row_vertex_.size() + 1) * row);
+        for (Buffer<float>* values : {&values_, &other_}) {
+            *values = Buffer<float>((std::size_t{lattice.vertices_} + 1) * row);
+            std::fill_n(values->data(), width, 0.0f);
+        }
     }
 
-    void take(Team& team, const float* rows) override {
+    void put(std::int64_t tile, const float* rows) override {
+        const int corners = lattice_.corners_;
+        float* sums = rows_of(tile);
+        std::fill_n(sums, lattice_.tile_rows(tile) * static_cast<std::size_t>(width_), 0.0f);
+        std::int64_t at = lattice_.tiles_.offset(tile) * corners;
+        lattice_.tiles_.segments(tile, [&](std::int64_t begin, std::int64_t end) {
+            lattice_.loops_.splat(end - begin, corners, lattice_.corner_row_.data() + at,
+                                  lattice_.corner_weight_.data() + at, rows + begin * width_, sums, width_);
+            at += (end - begin) * corners;
+        });
+    }
+
+    void spread(Team& team, const float*) override {
+        const InnerLoops& loops = lattice_.loops_;
         const std::int64_t vertices = lattice_.vertices_;
-        const std::int64_t grain = 2 * chunk_of_pixels(width_);
+        const std::int64_t grain = std::clamp<std::int64_t>((1 << 16) / width_, 64, 1 << 13);
         team.for_ranges(vertices, grain, [&](std::int64_t begin, std::int64_t end) {
-            lattice_.loops_.gather(begin + 1, end + 1, lattice_.vertex_start_.data(),
-                                   lattice_.vertex_point_.data(), lattice_.vertex_weight_.data(), rows,
-                                   values_.data(), width_);
+            loops.sum(begin + 1, end + 1, lattice_.vertex_start_.data(), lattice_.vertex_row_.data(),
+                      tile_values_.data(), values_.data(), width_);
         });
         for (int axis = 0; axis < lattice_.corners_; ++axis) {
             const std::uint32_t* links = lattice_.neighbours_.data() + 2 * axis * (vertices + 1);
             team.for_ranges(vertices, grain, [&](std::int64_t begin, std::int64_t end) {
-                lattice_.loops_.blur(begin + 1, end + 1, links, values_.data(), other_.data(), width_);
+                loops.blur(begin + 1, end + 1, links, values_.data(), other_.data(), width_);
             });
             std::swap(values_, other_);
         }
     }
 
-    const float* read(std::int64_t begin, std::int64_t end, float* scratch) const override {
-        const std::int64_t corner = begin * lattice_.corners_;
-        lattice_.loops_.slice(end - begin, lattice_.corners_, lattice_.corner_vertex_.data() + corner,
-                              lattice_.corner_weight_.data() + corner, lattice_.scale_, values_.data(),
-                              scratch, width_);
-        return scratch;
+    std::size_t scratch() const override {
+        return copies() ? lattice_.most_rows_ * static_cast<std::size_t>(width_) : 0;
+    }
+
+    void visit(std::int64_t tile, float* scratch) const override {
+        if (!copies()) return;
+        lattice_.loops_.copy(static_cast<std::int64_t>(lattice_.tile_rows(tile)), vertices_of(tile),
+                             lattice_.scale_, values_.data(), scratch, width_);
+    }
+
+    const float* read(std::int64_t tile, std::int64_t place, std::int64_t begin, std::int64_t end,
+                      float* scratch, float* out) const override {
+        const std::int64_t at = (lattice_.tiles_.offset(tile) + place) * lattice_.corners_;
+        const std::uint16_t* corner_rows = lattice_.corner_row_.data() + at;
+        const float* weights = lattice_.corner_weight_.data() + at;
+        if (copies())
+            lattice_.loops_.slice(end - begin, lattice_.corners_, corner_rows, weights, scratch, out, width_);
+        else
+            lattice_.loops_.slice_far(end - begin, lattice_.corners_, corner_rows, weights, vertices_of(tile),
+                                      lattice_.scale_, values_.data(), out, width_);
+        return out;
     }
 
   private:
+    // Wide rows are worth no copy: a tile's would not fit the cache.
+    bool copies() const { return width_ <= 64; }
+
+    float* rows_of(std::int64_t tile) {
+        return tile_values_.data() +
+               (lattice_.tile_start_[static_cast<std::size_t>(tile)] + 1) * static_cast<std::size_t>(width_);
+    }
+    const std::uint32_t* vertices_of(std::int64_t tile) const {
+        return lattice_.row_vertex_.data() + lattice_.tile_start_[static_cast<std::size_t>(tile)];
+    }
+
     const Lattice& lattice_;
     std::int64_t width_;
-    Buffer<float> values_, other_;
+    Buffer<float> tile_values_;     // rows of the tiles, from 1
+    Buffer<float> values_, other_;  // rows of the vertices, from 1; each begins with one of zeros
 };
 
 inline std::unique_ptr<Filtering> Lattice::start(std::int64_t width) const {

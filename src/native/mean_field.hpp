@@ -33,10 +33,6 @@ struct Unary {
     std::int64_t label_stride, point_stride;
     bool energies;
     float lowest, highest;  // of values that can be used
-
-    const float* at(std::int64_t label, std::int64_t point) const {
-        return values + label * label_stride + point * point_stride;
-    }
 };
 
 struct Settings {
@@ -57,8 +53,9 @@ struct Report {
 
 class MeanField {
   public:
-    // The terms must outlive the inference.
-    MeanField(const std::vector<Term>& terms, const Unary& unary) : terms_(terms), unary_(unary) {
+    // The terms must outlive the inference; their filters have the same tiles.
+    MeanField(const std::vector<Term>& terms, const Tiles& tiles, const Unary& unary)
+        : terms_(terms), tiles_(tiles), unary_(unary) {
         kept_.resize(static_cast<std::size_t>(unary.labels));
         std::iota(kept_.begin(), kept_.end(), 0);
     }
@@ -69,47 +66,53 @@ class MeanField {
         survey(team);
         keep_probable(settings.prune);
         begin(team);
-        start_filters();
+        bool put = false;  // whether Q went into the filters as it arose
         while (report.steps < settings.iterations) {
-            filter(team);
+            filter(team, put);
             if (settings.trace) measure(team, report);
-            step(team, settings.tolerance);
-            ++report.steps;
+            put = ++report.steps < settings.iterations || settings.trace;
+            step(team, settings.tolerance, put);
             if (settings.tolerance > 0 && summary_.change <= settings.tolerance) break;
-            if (report.steps < settings.iterations && keep_probable(settings.prune)) shrink(team);
+            if (report.steps < settings.iterations && keep_probable(settings.prune)) {
+                shrink(team);
+                put = false;
+            }
         }
         if (settings.trace) {
-            filter(team);
+            filter(team, put);
             measure(team, report);
         }
         report.kept = kept_;
-        parts_.clear();
+        parts_.clear();  // so that what Q is written to finds the memory
+        scores_ = Buffer<float>();
+        next_q_ = Buffer<float>();
         return report;
     }
 
-    // Calls write(label, begin, end, values), values[p - begin] being the probabilities of that label; for
-    // all labels, also those that took no part.
-    template <class Write>
-    void probabilities(Team& team, const Write& write) const {
-        std::vector<std::int64_t> column(static_cast<std::size_t>(unary_.labels), -1);
-        for (std::size_t k = 0; k < kept_.size(); ++k)
-            column[static_cast<std::size_t>(kept_[k])] = static_cast<std::int64_t>(k);
-        constexpr std::int64_t kPixels = 1024;
-        team.for_ranges(unary_.points, kPixels, [&](std::int64_t begin, std::int64_t end) {
-            float values[kPixels];
-            for (std::int64_t c = 0; c < unary_.labels; ++c) {
-                const std::int64_t from = column[static_cast<std::size_t>(c)];
-                for (std::int64_t p = begin; p < end; ++p)
-                    values[p - begin] = from < 0 ? 0.0f : q_[static_cast<std::size_t>(p * width_ + from)];
-                write(c, begin, end, values);
+    // Writes the probabilities of each label to its plane, of which a value lies every `stride` floats.
+    void probabilities(Team& team, float* planes, std::int64_t label_stride, std::int64_t stride) const {
+        std::vector<float*> of_kept;
+        std::vector<bool> dead(static_cast<std::size_t>(unary_.labels), true);
+        for (const std::int32_t label : kept_) {
+            of_kept.push_back(planes + label * label_stride);
+            dead[static_cast<std::size_t>(label)] = false;
+        }
+        team.for_ranges(unary_.points, kGroup, [&](std::int64_t begin, std::int64_t end) {
+            for (std::int64_t b = begin; b < end; b += chunk()) {
+                const std::int64_t count = std::min(chunk(), end - b);
+                loops_.planes(q_.data() + b * width_, count, width_, of_kept.data(),
+                              static_cast<std::int64_t>(of_kept.size()), stride, b);
             }
+            for (std::int64_t c = 0; c < unary_.labels; ++c)
+                for (std::int64_t p = begin; dead[static_cast<std::size_t>(c)] && p < end; ++p)
+                    planes[c * label_stride + p * stride] = 0.0f;
         });
     }
 
     // The most probable label of each point; of equals the first.
     void labels(Team& team, std::int32_t* out) const {
         const auto count = static_cast<std::int64_t>(kept_.size());
-        team.for_ranges(unary_.points, chunk_of_pixels(width_), [&](std::int64_t begin, std::int64_t end) {
+        team.for_ranges(unary_.points, kGroup, [&](std::int64_t begin, std::int64_t end) {
             for (std::int64_t p = begin; p < end; ++p) {
                 const float* row = q_.data() + p * width_;
                 std::int64_t best = 0;
@@ -121,14 +124,17 @@ class MeanField {
     }
 
   private:
+    static constexpr std::int64_t kGroup = 1 << 12;  // points that a thread takes at a time
+
     struct Part {
         const Term& term;
         std::vector<float> gains;  // of the labels that are kept, padded to the width
         bool matrix;
         std::unique_ptr<Filtering> filtering;
+        Buffer<float> scaled;  // before * Q, if there is a before
     };
 
-    // Of Q over all points.
+    // Of Q over all points, or of those that a worker has seen.
     struct Summary {
         std::vector<float> largest;                                   // of each label
         float least_winner = std::numeric_limits<float>::infinity();  // smallest of the points' largest
@@ -143,60 +149,43 @@ class MeanField {
         }
     };
 
+    // What a worker writes on.
+    struct Desk {
+        Buffer<float> scores, message;          // of a chunk
+        std::vector<Buffer<float>> of_filters;  // what they need to read a tile
+        Summary summary;
+    };
+
     std::int64_t chunk() const { return chunk_of_pixels(width_); }
 
-    // Runs body(begin, end, summary) over chunks of points and gathers what the summaries say.
-    template <class Body>
-    void summarised(Team& team, std::size_t columns, std::int64_t grain, const Body& body) {
-        const std::int64_t group = std::max<std::int64_t>(grain, (1 << 14) / grain * grain);
-        std::vector<Summary> groups(static_cast<std::size_t>((unary_.points + group - 1) / group),
-                                    Summary(columns));
-        team.for_ranges(unary_.points, group, [&](std::int64_t begin, std::int64_t end) {
-            Summary& summary = groups[static_cast<std::size_t>(begin / group)];
-            for (std::int64_t b = begin; b < end; b += grain) body(b, std::min(b + grain, end), summary);
-        });
-        summary_ = Summary(columns);
-        for (const Summary& of_group : groups) summary_.add(of_group);
+    void clear_summaries(const Team& team, std::size_t columns) {
+        desks_.resize(static_cast<std::size_t>(team.size()));
+        for (Desk& desk : desks_) desk.summary = Summary(columns);
+    }
+
+    void join_summaries() {
+        summary_ = Summary(desks_[0].summary.largest.size());
+        for (const Desk& desk : desks_) summary_.add(desk.summary);
     }
 
     // Looks once through the unary term: checks it, and finds which labels are probable anywhere.
     void survey(Team& team) {
-        constexpr std::int64_t kPixels = 256;
-        summarised(team, kept_.size(), kPixels, [&](std::int64_t begin, std::int64_t end, Summary& summary) {
-            const std::int64_t count = end - begin;
-            float top[kPixels], sum[kPixels];
-            std::fill_n(top, count, unary_.energies ? std::numeric_limits<float>::infinity() : 0.0f);
-            std::fill_n(sum, count, 0.0f);
-            bool usable = true;
-            for (std::int64_t c = 0; c < unary_.labels; ++c) {
-                const float* from = unary_.at(c, begin);
-                for (std::int64_t p = 0; p < count; ++p) {
-                    const float value = from[p * unary_.point_stride];
-                    usable &= value >= unary_.lowest && value <= unary_.highest;
-                    top[p] = unary_.energies ? std::min(top[p], value) : std::max(top[p], value);
-                    sum[p] += value;
-                }
-            }
-            if (!usable) throw std::domain_error("values that cannot be used");
-            for (std::int64_t p = 0; p < count; ++p) {
-                if (!unary_.energies) sum[p] = sum[p] > 0.0f ? 1.0f / sum[p] : 0.0f;
-            }
-            for (std::int64_t c = 0; c < unary_.labels; ++c) {
-                const float* from = unary_.at(c, begin);
-                float largest = unary_.energies ? -std::numeric_limits<float>::infinity() : 0.0f;
-                for (std::int64_t p = 0; p < count; ++p) {
-                    const float value = from[p * unary_.point_stride];
-                    largest = std::max(largest, unary_.energies ? top[p] - value : value * sum[p]);
-                }
-                // Of energies: beside the point's likeliest label, which is more than its probability.
-                if (unary_.energies) largest = std::exp(largest);
-                auto& kept = summary.largest[static_cast<std::size_t>(c)];
-                kept = std::max(kept, largest);
-            }
-            for (std::int64_t p = 0; p < count; ++p)
-                summary.least_winner =
-                    std::min(summary.least_winner, unary_.energies ? 1.0f : top[p] * sum[p]);
+        clear_summaries(team, kept_.size());
+        const std::vector<const float*> planes = planes_of_kept();
+        team.for_ranges(unary_.points, kGroup, [&](std::int64_t begin, std::int64_t end, int worker) {
+            Summary& summary = desks_[static_cast<std::size_t>(worker)].summary;
+            if (!loops_.survey(unary_.energies, planes.data(), unary_.labels, unary_.point_stride, begin,
+                               end - begin, unary_.lowest, unary_.highest, summary.largest.data(),
+                               &summary.least_winner))
+                throw std::domain_error("values that cannot be used");
         });
+        join_summaries();
+    }
+
+    std::vector<const float*> planes_of_kept() const {
+        std::vector<const float*> planes;
+        for (const std::int32_t label : kept_) planes.push_back(unary_.values + label * unary_.label_stride);
+        return planes;
     }
 
     // Drops labels that are improbable everywhere; true if that makes the rows narrower.
@@ -220,24 +209,28 @@ class MeanField {
     void begin(Team& team) {
         const auto size = static_cast<std::size_t>(unary_.points * width_);
         q_ = Buffer<float>(size);
+        next_q_ = Buffer<float>(size);
         scores_ = Buffer<float>(size);
-        std::vector<const float*> planes;
-        for (const std::int32_t label : kept_) planes.push_back(unary_.at(label, 0));
-        summarised(team, static_cast<std::size_t>(width_), chunk(),
-                   [&](std::int64_t begin, std::int64_t end, Summary& summary) {
-                       Buffer<float> scores(static_cast<std::size_t>(chunk() * width_));
-                       float* rows = scores_.data() + begin * width_;
-                       loops_.scores(unary_.energies, planes.data(), static_cast<std::int64_t>(planes.size()),
-                                     unary_.point_stride, begin, end - begin, rows, width_);
-                       std::copy_n(rows, (end - begin) * width_, scores.data());
-                       softmax(begin, end, scores.data(), summary, false);
-                   });
+        start_filters(team);
+        const std::vector<const float*> planes = planes_of_kept();
+        team.for_ranges(unary_.points, kGroup, [&](std::int64_t first, std::int64_t last, int worker) {
+            Desk& desk = desks_[static_cast<std::size_t>(worker)];
+            for (std::int64_t begin = first; begin < last; begin += chunk()) {
+                const std::int64_t end = std::min(last, begin + chunk());
+                float* rows = scores_.data() + begin * width_;
+                loops_.scores(unary_.energies, planes.data(), static_cast<std::int64_t>(planes.size()),
+                              unary_.point_stride, begin, end - begin, rows, width_);
+                std::copy_n(rows, (end - begin) * width_, desk.scores.data());
+                softmax(begin, end, desk, q_, false);
+            }
+        });
+        join_summaries();
     }
 
-    void start_filters() {
+    void start_filters(const Team& team) {
         parts_.clear();
         const auto labels = static_cast<std::size_t>(unary_.labels), width = static_cast<std::size_t>(width_);
-        bool scaling = false;
+        clear_summaries(team, width);
         for (const Term& term : terms_) {
             const bool matrix = labels > 1 && term.gains.size() == labels * labels;
             std::vector<float> gains(matrix ? kept_.size() * width : width, 0.0f);
@@ -248,103 +241,150 @@ class MeanField {
                     gains[from * width + to] =
                         term.gains[static_cast<std::size_t>(kept_[from]) * labels + label];
             }
-            parts_.push_back({term, std::move(gains), matrix, term.filter->start(width_)});
-            scaling |= !term.before.empty();
+            parts_.push_back(
+                {term, std::move(gains), matrix, term.filter->start(width_),
+                 Buffer<float>(term.before.empty() ? 0 : static_cast<std::size_t>(unary_.points * width_))});
         }
-        scaled_ = Buffer<float>(scaling ? q_.size() : 0);
+        for (Desk& desk : desks_) {
+            desk.scores = Buffer<float>(static_cast<std::size_t>(chunk() * width_));
+            desk.message = Buffer<float>(static_cast<std::size_t>(chunk() * width_));
+            desk.of_filters.clear();
+            for (const Part& part : parts_) desk.of_filters.emplace_back(part.filtering->scratch());
+        }
     }
 
-    // Narrower rows, for the labels that are left.
+    // Narrower rows, for the labels that are left. They move from buffer to buffer, so that no new memory is
+    // needed.
     void shrink(Team& team) {
-        parts_.clear();  // first, to free memory
-        for (Buffer<float>* rows : {&scores_, &q_}) {
-            const float padding = rows == &scores_ ? -std::numeric_limits<float>::infinity() : 0.0f;
-            Buffer<float> narrow(static_cast<std::size_t>(unary_.points * width_));
-            team.for_ranges(unary_.points, chunk(), [&](std::int64_t begin, std::int64_t end) {
-                const auto count = static_cast<std::int64_t>(columns_.size());
-                for (std::int64_t p = begin; p < end; ++p) {
-                    const float* from = rows->data() + p * old_width_;
-                    float* to = narrow.data() + p * width_;
-                    for (std::int64_t c = 0; c < count; ++c)
-                        to[c] = from[columns_[static_cast<std::size_t>(c)]];
-                    std::fill(to + count, to + width_, padding);
-                }
-            });
-            *rows = std::move(narrow);
-        }
-        start_filters();
+        parts_.clear();
+        narrow(team, q_, next_q_, 0.0f);
+        std::swap(q_, next_q_);
+        narrow(team, scores_, next_q_, -std::numeric_limits<float>::infinity());
+        std::swap(scores_, next_q_);
+        start_filters(team);
     }
 
-    void filter(Team& team) {
-        for (const Part& part : parts_) {
-            const float* rows = q_.data();
-            if (!part.term.before.empty()) {
-                team.for_ranges(unary_.points, chunk(), [&](std::int64_t begin, std::int64_t end) {
-                    loops_.scale(end - begin, part.term.before.data() + begin, rows + begin * width_,
-                                 scaled_.data() + begin * width_, width_);
-                });
-                rows = scaled_.data();
+    void narrow(Team& team, const Buffer<float>& rows, Buffer<float>& out, float padding) const {
+        const auto count = static_cast<std::int64_t>(columns_.size());
+        team.for_ranges(unary_.points, kGroup, [&](std::int64_t begin, std::int64_t end) {
+            for (std::int64_t p = begin; p < end; ++p) {
+                const float* from = rows.data() + p * old_width_;
+                float* to = out.data() + p * width_;
+                for (std::int64_t c = 0; c < count; ++c) to[c] = from[columns_[static_cast<std::size_t>(c)]];
+                std::fill(to + count, to + width_, padding);
             }
-            part.filtering->take(team, rows);
+        });
+    }
+
+    // Q through all filters.
+    void filter(Team& team, bool put) {
+        for (Part& part : parts_) {
+            const bool scales = !part.term.before.empty();
+            const float* rows = scales ? part.scaled.data() : q_.data();
+            if (!put || scales)
+                team.for_ranges(tiles_.count(), 1, [&](std::int64_t tile, std::int64_t) {
+                    tiles_.segments(tile, [&](std::int64_t begin, std::int64_t end) {
+                        if (scales)
+                            loops_.scale(end - begin, part.term.before.data() + begin,
+                                         q_.data() + begin * width_, part.scaled.data() + begin * width_,
+                                         width_);
+                    });
+                    part.filtering->put(tile, rows);
+                });
+            part.filtering->spread(team, rows);
         }
     }
 
-    // scores of the points [begin, end) plus all messages to them
-    void add_messages(std::int64_t begin, std::int64_t end, float* scores, float* scratch) const {
-        const std::int64_t count = end - begin;
-        std::copy_n(scores_.data() + begin * width_, count * width_, scores);
-        for (const Part& part : parts_) {
-            const float* message = part.filtering->read(begin, end, scratch);
-            const float* after = part.term.after.data() + begin;
-            if (part.matrix)
-                loops_.add_product(count, after, part.gains.data(), message,
-                                   static_cast<std::int64_t>(kept_.size()), scores, width_);
-            else
-                loops_.add(count, after, part.gains.data(), message, scores, width_);
-        }
+    // Calls body(begin, end, desk) where desk.scores holds the scores of these points plus all messages to
+    // them, and close(tile) after all points of a tile.
+    template <class Body, class Close>
+    void with_messages(Team& team, const Body& body, const Close& close) {
+        const auto open = [&](std::int64_t tile, int worker) {
+            Desk& desk = desks_[static_cast<std::size_t>(worker)];
+            for (std::size_t f = 0; f < parts_.size(); ++f)
+                parts_[f].filtering->visit(tile, desk.of_filters[f].data());
+        };
+        for_chunks(
+            team, tiles_, chunk(), open,
+            [&](std::int64_t tile, std::int64_t place, std::int64_t begin, std::int64_t end, int worker) {
+                Desk& desk = desks_[static_cast<std::size_t>(worker)];
+                if (width_ <= 8) tiles_.prefetch_next(scores_.data(), width_, begin, end);
+                if (width_ <= 8) tiles_.prefetch_next(next_q_.data(), width_, begin, end);
+                const float* base = scores_.data() + begin * width_;
+                for (std::size_t f = 0; f < parts_.size(); ++f) {
+                    const Part& part = parts_[f];
+                    const float* message = part.filtering->read(
+                        tile, place, begin, end, desk.of_filters[f].data(), desk.message.data());
+                    const float* after = part.term.after.data() + begin;
+                    if (part.matrix)
+                        loops_.add_product(end - begin, after, part.gains.data(), message,
+                                           static_cast<std::int64_t>(kept_.size()), base, desk.scores.data(),
+                                           width_);
+                    else
+                        loops_.add(end - begin, after, part.gains.data(), message, base, desk.scores.data(),
+                                   width_);
+                    base = desk.scores.data();
+                }
+                if (parts_.empty()) std::copy_n(base, (end - begin) * width_, desk.scores.data());
+                body(begin, end, desk);
+            },
+            [&](std::int64_t tile, int) { close(tile); });
     }
 
-    void step(Team& team, float tolerance) {
-        summarised(team, static_cast<std::size_t>(width_), chunk(),
-                   [&](std::int64_t begin, std::int64_t end, Summary& summary) {
-                       Buffer<float> scores(static_cast<std::size_t>(chunk() * width_));
-                       Buffer<float> scratch(static_cast<std::size_t>(chunk() * width_));
-                       add_messages(begin, end, scores.data(), scratch.data());
-                       softmax(begin, end, scores.data(), summary, tolerance > 0);
-                   });
+    // Puts the new Q into the filters at once if it will be needed there: the cache still holds it.
+    void step(Team& team, float tolerance, bool put) {
+        if (parts_.empty()) return;
+        clear_summaries(team, static_cast<std::size_t>(width_));
+        const auto close = [&](std::int64_t tile) {
+            if (!put) return;
+            for (const Part& part : parts_)
+                if (part.term.before.empty()) part.filtering->put(tile, next_q_.data());
+        };
+        with_messages(
+            team,
+            [&](std::int64_t begin, std::int64_t end, Desk& desk) {
+                if (tolerance > 0)
+                    std::copy_n(q_.data() + begin * width_, (end - begin) * width_,
+                                next_q_.data() + begin * width_);
+                softmax(begin, end, desk, next_q_, tolerance > 0);
+            },
+            close);
+        std::swap(q_, next_q_);
+        join_summaries();
     }
 
-    void softmax(std::int64_t begin, std::int64_t end, float* scores, Summary& summary, bool compare) {
-        loops_.softmax(end - begin, scores, q_.data() + begin * width_, width_, summary.largest.data(),
-                       &summary.least_winner, compare ? &summary.change : nullptr);
+    void softmax(std::int64_t begin, std::int64_t end, Desk& desk, Buffer<float>& q, bool compare) {
+        Summary& summary = desk.summary;
+        loops_.softmax(end - begin, desk.scores.data(), q.data() + begin * width_, width_,
+                       summary.largest.data(), &summary.least_winner, compare ? &summary.change : nullptr);
     }
 
     // The expected energy, sum Q unary - 1/2 sum Q message, and the entropy of Q, whose messages are ready.
     void measure(Team& team, Report& report) {
-        const std::int64_t grain = chunk();
-        std::vector<double> energies(static_cast<std::size_t>((unary_.points + grain - 1) / grain));
-        std::vector<double> entropies(energies.size());
-        team.for_ranges(unary_.points, grain, [&](std::int64_t begin, std::int64_t end) {
-            Buffer<float> scores(static_cast<std::size_t>(grain * width_));
-            Buffer<float> scratch(static_cast<std::size_t>(grain * width_));
-            add_messages(begin, end, scores.data(), scratch.data());
-            double energy = 0, entropy = 0;
-            for (std::int64_t p = begin; p < end; ++p)
+        // Point by point: which thread had which points must not show in the sums.
+        Buffer<double> energies(static_cast<std::size_t>(unary_.points));
+        Buffer<double> entropies(static_cast<std::size_t>(unary_.points));
+        const auto add = [&](std::int64_t begin, std::int64_t end, const Desk& desk) {
+            for (std::int64_t p = begin; p < end; ++p) {
+                const float* own = scores_.data() + p * width_;
+                const float* all = desk.scores.data() + (p - begin) * width_;
+                const float* q = q_.data() + p * width_;
+                double energy = 0, entropy = 0;
                 for (std::size_t c = 0; c < kept_.size(); ++c) {
-                    const auto at = static_cast<std::size_t>(p * width_) + c;
-                    const double q = q_[at], own = scores_[at];
-                    const double message = scores[at - static_cast<std::size_t>(begin * width_)] - own;
-                    energy -= q * (own + 0.5 * message);
-                    if (q > 0) entropy -= q * std::log(q);
+                    energy -= 0.5 * q[c] * (double{own[c]} + all[c]);
+                    if (q[c] > 0) entropy -= q[c] * std::log(double{q[c]});
                 }
-            energies[static_cast<std::size_t>(begin / grain)] = energy;
-            entropies[static_cast<std::size_t>(begin / grain)] = entropy;
-        });
-        report.energy.push_back(std::accumulate(energies.begin(), energies.end(), 0.0));
-        report.entropy.push_back(std::accumulate(entropies.begin(), entropies.end(), 0.0));
+                energies[static_cast<std::size_t>(p)] = energy;
+                entropies[static_cast<std::size_t>(p)] = entropy;
+            }
+        };
+        with_messages(team, add, [](std::int64_t) {});
+        report.energy.push_back(std::accumulate(energies.data(), energies.data() + unary_.points, 0.0));
+        report.entropy.push_back(std::accumulate(entropies.data(), entropies.data() + unary_.points, 0.0));
     }
 
     const std::vector<Term>& terms_;
+    Tiles tiles_;
     Unary unary_;
     const InnerLoops& loops_ = inner_loops();
     std::vector<std::int32_t> kept_;     // labels, in the order of the columns
@@ -352,28 +392,49 @@ class MeanField {
     std::int64_t width_ = 0, old_width_ = 0;
     Summary summary_;
     std::vector<Part> parts_;
-    Buffer<float> scores_, q_, scaled_;  // scores_: minus the unary term
+    std::vector<Desk> desks_;
+    Buffer<float> scores_;      // minus the unary term
+    Buffer<float> q_, next_q_;  // each step reads one and writes the other
 };
 
-// K * rows for values given as `labels` planes: to find normalisers, and to test filters.
+// K * rows for values given as `labels` planes: to find normalisers, and to test filters. No planes stand for
+// one of ones.
 inline void apply(Team& team, const Filter& filter, const float* planes, std::int64_t labels, float* out) {
-    const std::int64_t points = filter.points(), width = padded_width(labels);
-    const std::int64_t chunk = chunk_of_pixels(width);
+    const std::int64_t points = filter.points(), width = labels == 1 ? 1 : padded_width(labels);
+    const std::int64_t chunk = chunk_of_pixels(width), group = 1 << 14;
     Buffer<float> rows(static_cast<std::size_t>(points * width));
-    team.for_ranges(points, chunk, [&](std::int64_t begin, std::int64_t end) {
-        for (std::int64_t p = begin; p < end; ++p)
-            for (std::int64_t c = 0; c < width; ++c)
-                rows[static_cast<std::size_t>(p * width + c)] = c < labels ? planes[c * points + p] : 0.0f;
+    team.for_ranges(points, group, [&](std::int64_t begin, std::int64_t end) {
+        if (planes == nullptr)
+            std::fill_n(rows.data() + begin, end - begin, 1.0f);
+        else
+            for (std::int64_t p = begin; p < end; ++p)
+                for (std::int64_t c = 0; c < width; ++c)
+                    rows[static_cast<std::size_t>(p * width + c)] =
+                        c < labels ? planes[c * points + p] : 0.0f;
     });
     const auto filtering = filter.start(width);
-    filtering->take(team, rows.data());
-    team.for_ranges(points, chunk, [&](std::int64_t begin, std::int64_t end) {
-        Buffer<float> scratch(static_cast<std::size_t>(chunk * width));
-        const float* filtered = filtering->read(begin, end, scratch.data());
-        for (std::int64_t p = begin; p < end; ++p)
+    team.for_ranges(filter.tiles().count(), 1,
+                    [&](std::int64_t tile, std::int64_t) { filtering->put(tile, rows.data()); });
+    filtering->spread(team, rows.data());
+    std::vector<Buffer<float>> scratch, message;
+    for (int worker = 0; worker < team.size(); ++worker) {
+        scratch.emplace_back(filtering->scratch());
+        message.emplace_back(static_cast<std::size_t>(chunk * width));
+    }
+    const auto open = [&](std::int64_t tile, int worker) {
+        filtering->visit(tile, scratch[static_cast<std::size_t>(worker)].data());
+    };
+    for_chunks(
+        team, filter.tiles(), chunk, open,
+        [&](std::int64_t tile, std::int64_t place, std::int64_t begin, std::int64_t end, int worker) {
+            const auto w = static_cast<std::size_t>(worker);
+            const float* filtered =
+                filtering->read(tile, place, begin, end, scratch[w].data(), message[w].data());
             for (std::int64_t c = 0; c < labels; ++c)
-                out[c * points + p] = filtered[static_cast<std::size_t>((p - begin) * width + c)];
-    });
+                for (std::int64_t p = begin; p < end; ++p)
+                    out[c * points + p] = filtered[(p - begin) * width + c];
+        },
+        [](std::int64_t, int) {});
 }
 
 }  // namespace atrous

@@ -9,6 +9,7 @@
 #include <exception>
 #include <mutex>
 #include <thread>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -30,7 +31,7 @@ class Team {
     explicit Team(int threads, Asked stop = nullptr) : stop_(stop) {
         try {
             workers_.reserve(static_cast<std::size_t>(std::max(threads, 1)));
-            for (int i = 1; i < threads; ++i) workers_.emplace_back([this] { work(); });
+            for (int i = 1; i < threads; ++i) workers_.emplace_back([this, i] { work(i); });
         } catch (const std::exception&) {
             // The system refuses more threads: results do not depend on their number.
         }
@@ -47,20 +48,31 @@ class Team {
         for (auto& worker : workers_) worker.join();
     }
 
-    // Calls body(begin, end) for consecutive ranges of `grain` indices below `count`. Which thread runs
-    // which range is left to chance, so a body may write only what belongs to its own range.
+    // Threads, the caller's included.
+    int size() const { return static_cast<int>(workers_.size()) + 1; }
+
+    // Calls body(begin, end) or body(begin, end, worker) for consecutive ranges of `grain` indices below
+    // `count`. Which worker, below size(), runs which range is left to chance, so a body may write only what
+    // belongs to its own range, or for its worker's later use.
     template <class Body>
     void for_ranges(std::int64_t count, std::int64_t grain, const Body& body) {
         const std::int64_t ranges = (count + grain - 1) / grain;
+        const auto call = [&](std::int64_t r, int worker) {
+            if constexpr (std::is_invocable_v<Body, std::int64_t, std::int64_t, int>)
+                body(r * grain, std::min(count, (r + 1) * grain), worker);
+            else
+                body(r * grain, std::min(count, (r + 1) * grain));
+        };
         if (workers_.empty() || ranges <= 1) {
             for (std::int64_t r = 0; r < ranges; ++r) {
                 ask();
-                body(r * grain, std::min(count, (r + 1) * grain));
+                call(r, 0);
             }
             return;
         }
-        const auto call = [&](std::int64_t r) { body(r * grain, std::min(count, (r + 1) * grain)); };
-        job_ = [](const void* target, std::int64_t r) { (*static_cast<decltype(&call)>(target))(r); };
+        job_ = [](const void* target, std::int64_t r, int worker) {
+            (*static_cast<decltype(&call)>(target))(r, worker);
+        };
         target_ = &call;
         ranges_ = ranges;
         next_.store(0, std::memory_order_relaxed);
@@ -70,7 +82,7 @@ class Team {
             round_.fetch_add(1, std::memory_order_release);
         }
         start_.notify_all();
-        take_ranges(true);
+        take_ranges(0);
         wait_until([this] { return busy_.load(std::memory_order_acquire) == 0; }, done_);
         if (failure_) std::rethrow_exception(std::exchange(failure_, nullptr));
     }
@@ -103,11 +115,11 @@ class Team {
         if (stop_()) throw Interrupted();
     }
 
-    void take_ranges(bool may_ask = false) {
+    void take_ranges(int worker) {
         try {
             for (std::int64_t r; (r = next_.fetch_add(1, std::memory_order_relaxed)) < ranges_;) {
-                if (may_ask) ask();
-                job_(target_, r);
+                if (worker == 0) ask();
+                job_(target_, r, worker);
             }
         } catch (...) {
             next_.store(ranges_, std::memory_order_relaxed);
@@ -116,12 +128,12 @@ class Team {
         }
     }
 
-    void work() {
+    void work(int worker) {
         for (std::uint64_t seen = 0;;) {
             wait_until([&] { return round_.load(std::memory_order_acquire) != seen; }, start_);
             ++seen;
             if (closing_) return;
-            take_ranges();
+            take_ranges(worker);
             if (busy_.fetch_sub(1, std::memory_order_acq_rel) == 1) {
                 const std::lock_guard lock(mutex_);
                 done_.notify_one();
@@ -138,7 +150,7 @@ class Team {
     std::atomic<std::uint64_t> round_{0};
     std::atomic<std::int64_t> next_{0};
     std::atomic<int> busy_{0};
-    void (*job_)(const void*, std::int64_t) = nullptr;
+    void (*job_)(const void*, std::int64_t, int) = nullptr;
     const void* target_ = nullptr;
     std::int64_t ranges_ = 0;
     std::exception_ptr failure_;

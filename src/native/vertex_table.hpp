@@ -19,8 +19,6 @@ class VertexTable {
         reset(bits);
     }
 
-    std::uint32_t size() const { return size_; }
-
     // Asks for the memory where a key will be looked up soon: it is scattered, and waiting costs most.
     void prefetch([[maybe_unused]] std::uint64_t key) const {
 #if defined(__GNUC__) || defined(__clang__)

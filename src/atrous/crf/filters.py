@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from atrous import _native
-from atrous.crf.kernels import Kernel, Normalization, Spatial
+from atrous.crf.kernels import Bilateral, Kernel, Normalization, Spatial
 from atrous.crf.variables import MOST_FEATURES
 from atrous.errors import InputError
 
@@ -18,6 +18,11 @@ Filtering = Literal["lattice", "exact"]
 # lattice stands in for it, where the grid is so wide that this saves time.
 WIDEST_EXACT = 10.0
 _REACH = 6  # standard deviations that the exact kernel reads to each side
+
+# Weights of the spatial kernel under these, of 1 at its centre, are left out: what float32 cannot tell from 0 in a sum,
+# and, beside a lattice, which is a thousandth off, what makes 1e-5 of the sum.
+_LEAST_FLOAT = 2.0**-25
+_LEAST_WEIGHT = 2.0**-13
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,10 +70,12 @@ def build_term(
     sigmas = kernel.sigmas(len(shape)) if isinstance(kernel, Spatial) else None
     on_grid = sigmas is not None and not (filtering == "lattice" and _worth_a_lattice(shape, sigmas))
     if on_grid and sigmas is not None:
-        built = _native.grid_gaussian(shape, sigmas)
+        least = _LEAST_WEIGHT if filtering == "lattice" else _LEAST_FLOAT
+        built = _native.grid_gaussian(shape, sigmas, least)
+    elif filtering == "exact":
+        built = _native.brute_force(kernel.features(image, shape, np.float32), shape[-1])
     else:
-        features = kernel.features(image, shape, np.float32)
-        built = _native.brute_force(features) if filtering == "exact" else _lattice(features, image, threads)
+        built = _lattice(kernel, image, shape, threads)
     mass = _grid_mass(shape, sigmas) if on_grid and sigmas is not None and normalization != "none" else None
     before, after = normalizers(built, normalization, threads, mass)
     after *= np.float32(kernel.weight)
@@ -84,8 +91,11 @@ def _worth_a_lattice(shape: tuple[int, ...], sigmas: tuple[float, ...]) -> bool:
     return wide and all(length / sigma < 1e4 for sigma, length in zip(sigmas, shape, strict=True))
 
 
-def _lattice(features: NDArray[np.float32], image: NDArray[Any] | None, threads: int) -> _native.Filter:
-    dimensions, points = features.shape
+def _lattice(kernel: Kernel, image: NDArray[Any] | None, shape: tuple[int, ...], threads: int) -> _native.Filter:
+    points = math.prod(shape)
+    colours = isinstance(kernel, Bilateral) and image is not None and image.dtype == np.uint8 and image.shape[2:] == (3,)
+    features = None if colours else kernel.features(image, shape, np.float32)
+    dimensions = 5 if features is None else features.shape[0]
     sigmas = "features" if image is None else "sxy, srgb"
     if dimensions > MOST_FEATURES:
         raise InputError(
@@ -99,8 +109,14 @@ def _lattice(features: NDArray[np.float32], image: NDArray[Any] | None, threads:
             f" lattice of {dimensions} features, got {points}; cut it into parts"
         )
     try:
-        return _native.lattice(features, threads)
+        if features is not None:
+            return _native.lattice(features, threads, shape[-1])
+        assert isinstance(kernel, Bilateral)
+        assert image is not None
+        (sx, sy), srgb = kernel.sigmas(2, 3)
+        return _native.image_lattice(np.ascontiguousarray(image), sx, sy, srgb, threads)
     except OverflowError as error:
+        features = kernel.features(image, shape, np.float32) if features is None else features
         reach = np.ptp(features, axis=1).max()
         raise InputError(
             f"{sigmas}: {error} (they span {reach:.3g} standard deviations); divide by larger standard deviations"
@@ -118,7 +134,7 @@ def normalizers(
         return None, np.ones(built.points, np.float32)
     if mass is None:
         mass = np.empty(built.points, np.float32)
-        built.apply(np.ones((1, built.points), np.float32), mass[None], threads)
+        built.mass(mass, threads)
     if normalization == "before":
         return np.reciprocal(mass, out=mass), np.ones(built.points, np.float32)
     if normalization == "after":

@@ -162,6 +162,10 @@ class Bilateral:
         if self.normalization is not None:
             check_normalization(self.normalization)
 
+    def sigmas(self, axes: int, bands: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """Return the standard deviations along the axes, x first, and of the bands."""
+        return _spread("sxy", self.sxy, axes, "x first"), _spread("srgb", self.srgb, bands, "one a band")
+
     def features(
         self, image: NDArray[Any] | None, shape: tuple[int, ...], dtype: type[np.floating[Any]]
     ) -> NDArray[Any]:
@@ -170,8 +174,9 @@ class Bilateral:
             raise InputError("image: expected (H, W, 3) for the Bilateral kernel, got None")
         axes, bands = len(shape), image.shape[-1]
         features = np.empty((axes + bands, math.prod(shape)), dtype)
-        _place(features, shape, _spread("sxy", self.sxy, axes, "x first")[::-1])
-        for band, sigma in enumerate(_spread("srgb", self.srgb, bands, "one a band")):
+        sxy, srgb = self.sigmas(axes, bands)
+        _place(features, shape, sxy[::-1])
+        for band, sigma in enumerate(srgb):
             _scale("image", image[..., band], sigma, features[axes + band].reshape(shape))
         return features
 

@@ -1,0 +1,339 @@
+// From unary terms and messages to probabilities; part of inner_loops.cpp.
+#pragma once
+
+#include <limits>
+
+#include "elementary.hpp"
+#include "pack.hpp"
+
+namespace {
+
+using std::int32_t;
+using std::int64_t;
+
+constexpr int64_t kRun = 256;  // points whose values of one label are treated together
+
+ATROUS_INLINE void read_plane(const float* plane, int64_t stride, int64_t count, float fill, float* values) {
+    if (stride == 1)
+        for (int64_t p = 0; p < count; ++p) values[p] = plane[p];
+    else
+        for (int64_t p = 0; p < count; ++p) values[p] = plane[p * stride];
+    for (int64_t p = count; p < kRun; ++p) values[p] = fill;
+}
+
+// Where a run of a plane's values lies one beside the other: in the plane, or copied and filled up.
+ATROUS_INLINE const float* run_of_plane(const float* plane, int64_t stride, int64_t count, float fill,
+                                        float* values) {
+    if (stride == 1 && count == kRun) return plane;
+    read_plane(plane, stride, count, fill, values);
+    return values;
+}
+
+bool survey(bool energies, const float* const* planes, int64_t labels, int64_t stride, int64_t begin,
+            int64_t count, float lowest, float highest, float* largest, float* least_winner) {
+    using P = Pack<16>;
+    float copied[kRun], top[kRun], inverse[kRun];
+    int32_t unusable = 0;
+    float least = *least_winner;
+    for (int64_t b = begin; b < begin + count; b += kRun) {
+        const int64_t run = begin + count - b < kRun ? begin + count - b : kRun;
+        for (int64_t p = 0; p < kRun; ++p) top[p] = energies ? highest : 0.0f;
+        for (int64_t p = 0; p < kRun; ++p) inverse[p] = 0.0f;
+        for (int64_t c = 0; c < labels; ++c) {
+            const float* values = run_of_plane(planes[c] + b * stride, stride, run, highest, copied);
+            for (int64_t p = 0; p < kRun; ++p) {
+                unusable |= (values[p] >= lowest ? 0 : 1) | (values[p] <= highest ? 0 : 1);
+                inverse[p] += values[p];
+            }
+            if (energies)
+                for (int64_t p = 0; p < kRun; ++p) top[p] = values[p] < top[p] ? values[p] : top[p];
+            else
+                for (int64_t p = 0; p < kRun; ++p) top[p] = values[p] > top[p] ? values[p] : top[p];
+        }
+        if (unusable != 0) return false;
+        if (!energies) {
+            for (int64_t p = 0; p < kRun; ++p) inverse[p] = inverse[p] > 0.0f ? 1.0f / inverse[p] : 0.0f;
+            for (int64_t p = 0; p < run; ++p)
+                least = top[p] * inverse[p] < least ? top[p] * inverse[p] : least;
+        } else {
+            least = least < 1.0f ? least : 1.0f;
+        }
+        for (int64_t c = 0; c < labels; ++c) {
+            const float* values =
+                run_of_plane(planes[c] + b * stride, stride, run, energies ? highest : 0.0f, copied);
+            P most = P{} - 2.0f * highest;
+            for (int64_t p = 0; p < kRun; p += 16) {
+                const P value = load<P>(values + p);
+                most = larger(most, energies ? load<P>(top + p) - value : value * load<P>(inverse + p));
+            }
+            float lanes[16];
+            store(lanes, most);
+            float best = lanes[0];
+            for (int l = 1; l < 16; ++l) best = lanes[l] > best ? lanes[l] : best;
+            if (energies) best = exp_of_negative(best < 0.0f ? best : 0.0f);
+            largest[c] = best > largest[c] ? best : largest[c];
+        }
+    }
+    *least_winner = least;
+    return true;
+}
+
+void scores(bool energies, const float* const* planes, int64_t labels, int64_t stride, int64_t begin,
+            int64_t count, float* rows, int64_t width) {
+    constexpr float kSmallestNormal = 1.17549435e-38f;
+    constexpr float kInfinity = std::numeric_limits<float>::infinity();
+    float values[kRun];
+    for (int64_t b = 0; b < count; b += kRun) {
+        const int64_t run = count - b < kRun ? count - b : kRun;
+        for (int64_t c = 0; c < width; ++c) {
+            if (c < labels) {
+                read_plane(planes[c] + (begin + b) * stride, stride, run, 1.0f, values);
+                if (energies)
+                    for (int64_t p = 0; p < kRun; ++p) values[p] = -values[p];
+                else
+                    for (int64_t p = 0; p < kRun; ++p)
+                        values[p] = log_of_normal(values[p] < kSmallestNormal ? kSmallestNormal : values[p]);
+            } else {
+                for (int64_t p = 0; p < kRun; ++p) values[p] = -kInfinity;
+            }
+            for (int64_t p = 0; p < run; ++p) rows[(b + p) * width + c] = values[p];
+        }
+    }
+}
+
+void scale(int64_t count, const float* factors, const float* input, float* rows, int64_t width) {
+    for_columns(width, [&](auto columns, int64_t first, auto stride) {
+        using R = Row<decltype(columns)::count>;
+        for (int64_t p = 0; p < count; ++p) {
+            R row = R::load(input + p * stride + first);
+            row *= factors[p];
+            row.store(rows + p * stride + first);
+        }
+    });
+}
+
+// 16 narrow rows at a time; returns how many rows are done.
+template <int Width>
+ATROUS_INLINE int64_t add_narrow(int64_t count, const float* factors, const float* gains,
+                                 const float* message, const float* base, float* rows) {
+    float repeated[16];
+    for (int l = 0; l < 16; ++l) repeated[l] = gains[l % Width];
+    const Pack<16> gain = load<Pack<16>>(repeated);
+    const auto add_pack = [&](int64_t at, const Pack<16>& factor) {
+        const Pack<16> sum = load<Pack<16>>(message + at) * factor * gain;
+        store(rows + at, load<Pack<16>>(base + at) + sum);
+    };
+    int64_t p = 0;
+    for (; p + 16 <= count; p += 16) {
+        const Pack<16> factor = load<Pack<16>>(factors + p);
+        add_pack(p * Width, spread<Width, 0>(factor));
+        add_pack(p * Width + 16, spread<Width, 1>(factor));
+        add_pack(p * Width + 32, spread<Width, 2>(factor));
+        add_pack(p * Width + 48, spread<Width, 3>(factor));
+        if constexpr (Width == 8) {
+            add_pack(p * Width + 64, spread<Width, 4>(factor));
+            add_pack(p * Width + 80, spread<Width, 5>(factor));
+            add_pack(p * Width + 96, spread<Width, 6>(factor));
+            add_pack(p * Width + 112, spread<Width, 7>(factor));
+        }
+    }
+    return p;
+}
+
+void add(int64_t count, const float* factors, const float* gains, const float* message, const float* base,
+         float* rows, int64_t width) {
+    int64_t done = 0;
+    if (width == 4) done = add_narrow<4>(count, factors, gains, message, base, rows);
+    if (width == 8) done = add_narrow<8>(count, factors, gains, message, base, rows);
+    for_columns(width, [&](auto columns, int64_t first, auto stride) {
+        using R = Row<decltype(columns)::count>;
+        const R gain = R::load(gains + first);
+        for (int64_t p = done; p < count; ++p) {
+            R sum = R::load(message + p * stride + first);
+            sum *= factors[p];
+            sum *= gain;
+            sum += R::load(base + p * stride + first);
+            sum.store(rows + p * stride + first);
+        }
+    });
+}
+
+void add_product(int64_t count, const float* factors, const float* gains, const float* message,
+                 int64_t labels, const float* base, float* rows, int64_t width) {
+    for_columns(width, [&](auto columns, int64_t first, auto stride) {
+        using R = Row<decltype(columns)::count>;
+        for (int64_t p = 0; p < count; ++p) {
+            R sum = R::zero();
+            for (int64_t b = 0; b < labels; ++b)
+                sum.add_scaled(R::load(gains + b * stride + first), message[p * width + b]);
+            sum *= factors[p];
+            sum += R::load(base + p * stride + first);
+            sum.store(rows + p * stride + first);
+        }
+    });
+}
+
+struct Larger {
+    template <class P>
+    ATROUS_INLINE P operator()(const P& a, const P& b) const {
+        return larger(a, b);
+    }
+};
+struct Plus {
+    template <class P>
+    ATROUS_INLINE P operator()(const P& a, const P& b) const {
+        return a + b;
+    }
+};
+
+// All lanes of a group of neighbouring ones get what their group folds to.
+template <int Group, class P, class Fold>
+ATROUS_INLINE P folded(P v, const Fold& fold) {
+    if constexpr (Group >= 8) v = fold(v, swapped<4>(v));
+    v = fold(v, swapped<2>(v));
+    return fold(v, swapped<1>(v));
+}
+
+// What softmax tells of all rows besides.
+template <int Lanes>
+struct Extremes {
+    Pack<Lanes> largest{}, sum{};
+
+    ATROUS_INLINE void fold_into(float* of_columns, int64_t columns, float* least_winner) const {
+        float lanes[Lanes];
+        store(lanes, largest);
+        for (int64_t l = 0; l < Lanes; ++l)
+            of_columns[l % columns] = lanes[l] > of_columns[l % columns] ? lanes[l] : of_columns[l % columns];
+        store(lanes, sum);
+        float most = 1.0f;
+        for (int64_t l = 0; l < Lanes; ++l) most = lanes[l] > most ? lanes[l] : most;
+        // The likeliest label's exponential is 1.
+        *least_winner = 1.0f / most < *least_winner ? 1.0f / most : *least_winner;
+    }
+};
+
+// Lanes / Width rows at a time.
+template <int Width, int Lanes>
+ATROUS_INLINE int64_t softmax_narrow(int64_t from, int64_t count, const float* scores, float* out,
+                                     float* largest, float* least_winner) {
+    using P = Pack<Lanes>;
+    Extremes<Lanes> extremes;
+    int64_t p = from;
+    for (; p + Lanes / Width <= count; p += Lanes / Width) {
+        const P row = load<P>(scores + p * Width);
+        const P exponentials = exp_of_negative_lanes(row - folded<Width>(row, Larger{}));
+        const P sum = folded<Width>(exponentials, Plus{});
+        const P probabilities = exponentials * (1.0f / sum);
+        extremes.largest = larger(extremes.largest, probabilities);
+        extremes.sum = larger(extremes.sum, sum);
+        store(out + p * Width, probabilities);
+    }
+    extremes.fold_into(largest, Width, least_winner);
+    return p;
+}
+
+// Rows of 16 floats, and 8 more where Rest says so.
+template <bool Rest>
+ATROUS_INLINE void softmax_row(int64_t count, float* scores, float* out, float* largest,
+                               float* least_winner) {
+    using P = Pack<16>;
+    using Half = Pack<8>;
+    constexpr int64_t kWidth = Rest ? 24 : 16;
+    Extremes<16> extremes;
+    Extremes<8> of_rest;
+    for (int64_t p = 0; p < count; ++p) {
+        const P row = load<P>(scores + p * kWidth);
+        const Half rest = load<Half>(scores + p * kWidth + kWidth - 8);
+        const Half top = folded<8>(larger(larger(lower_half(row), upper_half(row)), rest), Larger{});
+        const P e = exp_of_negative_lanes(row - twice(top));
+        Half sum = lower_half(e) + upper_half(e);
+        Half e_rest{};
+        if constexpr (Rest) {
+            e_rest = exp_of_negative_lanes(rest - top);
+            sum += e_rest;
+        }
+        sum = folded<8>(sum, Plus{});
+        of_rest.sum = larger(of_rest.sum, sum);
+        const Half inverse = 1.0f / sum;
+        const P probabilities = e * twice(inverse);
+        extremes.largest = larger(extremes.largest, probabilities);
+        store(out + p * kWidth, probabilities);
+        if constexpr (Rest) {
+            e_rest *= inverse;
+            of_rest.largest = larger(of_rest.largest, e_rest);
+            store(out + p * kWidth + 16, e_rest);
+        }
+    }
+    extremes.fold_into(largest, 16, least_winner);
+    of_rest.fold_into(largest + kWidth - 8, 8, least_winner);
+}
+
+// Rows of any multiple of 8 floats.
+ATROUS_INLINE void softmax_wide(int64_t count, float* scores, float* out, int64_t width, float* largest,
+                                float* least_winner) {
+    using P = Pack<8>;
+    Extremes<8> extremes;
+    for (int64_t p = 0; p < count; ++p) {
+        float* row = scores + p * width;
+        P top = load<P>(row);
+        for (int64_t c = 8; c < width; c += 8) top = larger(top, load<P>(row + c));
+        top = folded<8>(top, Larger{});
+        P sum{};
+        for (int64_t c = 0; c < width; c += 8) {
+            const P e = exp_of_negative_lanes(load<P>(row + c) - top);
+            sum += e;
+            store(row + c, e);
+        }
+        sum = folded<8>(sum, Plus{});
+        extremes.sum = larger(extremes.sum, sum);
+        const P inverse = 1.0f / sum;
+        for (int64_t c = 0; c < width; c += 8) store(out + p * width + c, load<P>(row + c) * inverse);
+    }
+    for (int64_t c = 0; c < width; c += 8) {
+        extremes.largest = load<P>(largest + c);
+        for (int64_t p = 0; p < count; ++p)
+            extremes.largest = larger(extremes.largest, load<P>(out + p * width + c));
+        extremes.fold_into(largest + c, 8, least_winner);
+    }
+}
+
+void softmax(int64_t count, float* scores, float* probabilities, int64_t width, float* largest,
+             float* least_winner, float* change) {
+    float* out = change == nullptr ? probabilities : scores;
+    if (width == 4) {
+        const int64_t done = softmax_narrow<4, 16>(0, count, scores, out, largest, least_winner);
+        softmax_narrow<4, 4>(done, count, scores, out, largest, least_winner);
+    } else if (width == 8) {
+        const int64_t done = softmax_narrow<8, 16>(0, count, scores, out, largest, least_winner);
+        softmax_narrow<8, 8>(done, count, scores, out, largest, least_winner);
+    } else if (width == 16) {
+        softmax_row<false>(count, scores, out, largest, least_winner);
+    } else if (width == 24) {
+        softmax_row<true>(count, scores, out, largest, least_winner);
+    } else {
+        softmax_wide(count, scores, out, width, largest, least_winner);
+    }
+    if (change == nullptr) return;
+    float most = *change;
+    for (int64_t e = 0; e < count * width; ++e) {
+        const float difference = scores[e] - probabilities[e];
+        const float distance = difference < 0.0f ? -difference : difference;
+        most = distance > most ? distance : most;
+    }
+    *change = most;
+    for (int64_t e = 0; e < count * width; ++e) probabilities[e] = scores[e];
+}
+
+void planes(const float* rows, int64_t count, int64_t width, float* const* planes, int64_t labels,
+            int64_t stride, int64_t begin) {
+    for (int64_t c = 0; c < labels; ++c) {
+        if (planes[c] == nullptr) continue;
+        float* to = planes[c] + begin * stride;
+        if (stride == 1)
+            for (int64_t p = 0; p < count; ++p) to[p] = rows[p * width + c];
+        else
+            for (int64_t p = 0; p < count; ++p) to[p * stride] = rows[p * width + c];
+    }
+}
+
+}  // namespace
