@@ -74,7 +74,7 @@ class GridGaussian::Line {
     void convolve(const float* rows, std::int64_t length, std::int64_t begin, std::int64_t end,
                   float* out) const {
         const float* taps = filter_.middle(filter_.shape_.size() - 1);
-        if (width_ >= kPack) {
+        if (width_ > kFlat) {
             filter_.loops_.convolve(rows, length, width_, width_, begin, end, taps, reach_, out, width_);
             return;
         }
@@ -101,6 +101,7 @@ class GridGaussian::Line {
     }
 
     static constexpr std::int64_t kPack = 16;  // floats that convolve_line reads at a time
+    static constexpr std::int64_t kFlat = 24;  // the widest rows for which that is faster
 
     const GridGaussian& filter_;
     std::int64_t width_, reach_;
