@@ -21,6 +21,7 @@ using atrous::Report;
 using atrous::Settings;
 using atrous::Team;
 using atrous::Term;
+using atrous::Tiles;
 using atrous::Unary;
 
 namespace {
@@ -48,13 +49,11 @@ Unary probabilities_of(const std::vector<float>& values, std::size_t points) {
 Result infer(const std::vector<Term>& terms, const Unary& unary, const Settings& settings, int threads = 2,
              Team::Asked stop = nullptr) {
     Team team(threads, stop);
-    MeanField field(terms, unary);
+    MeanField field(terms, terms.empty() ? Tiles(unary.points) : terms[0].filter->tiles(), unary);
     Result result;
     result.report = field.infer(team, settings);
     result.q.assign(static_cast<std::size_t>(unary.labels * unary.points), -1.0f);
-    field.probabilities(team, [&](std::int64_t label, std::int64_t begin, std::int64_t end, const float* q) {
-        std::copy(q, q + (end - begin), result.q.data() + label * unary.points + begin);
-    });
+    field.probabilities(team, result.q.data(), unary.points, 1);
     result.labels.assign(static_cast<std::size_t>(unary.points), -1);
     field.labels(team, result.labels.data());
     return result;
@@ -84,11 +83,12 @@ struct Scene {
         Random random(seed);
         const auto features = random.normals(2 * kPoints, 1.0);
         Team team(2);
+        const Tiles tiles(kPoints, 11);
         const std::vector<std::shared_ptr<const Filter>> filters = {
-            std::make_shared<atrous::BruteForce>(features.data(), 2, kPoints),
+            std::make_shared<atrous::BruteForce>(features.data(), 2, tiles),
             std::make_shared<atrous::GridGaussian>(std::vector<std::int64_t>{6, 11},
-                                                   std::vector<double>{1.0, 2.0}),
-            std::make_shared<atrous::Lattice>(team, features.data(), 2, kPoints)};
+                                                   std::vector<double>{1.0, 2.0}, 1e-7),
+            std::make_shared<atrous::Lattice>(team, atrous::ArrayFeatures(features.data(), 2, tiles))};
         const std::vector<std::vector<float>> gains = {
             {}, random.uniforms(labels), random.normals(labels * labels, 0.5)};
         for (std::size_t i = 0; i < 3; ++i) {
@@ -279,7 +279,7 @@ TEST_CASE("labels that die leave the inference, at its start and on the way") {
         for (std::size_t c = 3; c < labels; ++c)
             for (std::size_t i = 0; i < Scene::kPoints; ++i)
                 energies[c * Scene::kPoints + i] += late ? 1.5f : 20.0f;
-        Term term{std::make_shared<atrous::BruteForce>(features.data(), 2, Scene::kPoints),
+        Term term{std::make_shared<atrous::BruteForce>(features.data(), 2, Tiles(Scene::kPoints)),
                   {},
                   std::vector<float>(Scene::kPoints, 0.3f),
                   late ? std::vector<float>{} : random.uniforms(labels * labels)};
@@ -314,11 +314,12 @@ TEST_CASE("labels that die leave the inference, at its start and on the way") {
 TEST_CASE("more points than a group: the same bits for any number of threads, labels pruned or not") {
     constexpr std::size_t points = 200 * 180;
     Random random(3);
-    const std::vector<Term> terms{{std::make_shared<atrous::GridGaussian>(std::vector<std::int64_t>{200, 180},
-                                                                          std::vector<double>{3.0, 3.0}),
-                                   {},
-                                   std::vector<float>(points, 0.05f),
-                                   {}}};
+    const std::vector<Term> terms{
+        {std::make_shared<atrous::GridGaussian>(std::vector<std::int64_t>{200, 180},
+                                                std::vector<double>{3.0, 3.0}, 1e-7),
+         {},
+         std::vector<float>(points, 0.05f),
+         {}}};
     const auto energies = random.normals(6 * points, 2.0);
     for (const float prune : {0.0f, 0.3f}) {
         Settings settings = steps(2);

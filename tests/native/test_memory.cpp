@@ -6,12 +6,17 @@
 #include <new>
 #include <unordered_map>
 #include <utility>
+#include <vector>
 
 #include "buffer.hpp"
 #include "random.hpp"
+#include "tile_table.hpp"
+#include "tiles.hpp"
 #include "vertex_table.hpp"
 
 using atrous::Buffer;
+using atrous::Tiles;
+using atrous::TileTable;
 using atrous::VertexTable;
 
 TEST_CASE("buffers of nothing, of a little, of a huge page") {
@@ -55,7 +60,7 @@ TEST_CASE("numbers count up in the order of insertion, however often the table g
             const bool known = truth.contains(key);
             bool right = table.find(key) == (known ? truth[key] : VertexTable::kAbsent);
             const auto number = truth.emplace(key, static_cast<std::uint32_t>(truth.size())).first->second;
-            right = right && table.insert(key) == number && table.size() == truth.size();
+            right = right && table.insert(key) == number;
             if (!right) FAIL("at key ", key);
             table.prefetch(bits);
         }
@@ -63,4 +68,44 @@ TEST_CASE("numbers count up in the order of insertion, however often the table g
         for (const auto& [key, number] : truth) all_found &= table.find(key) == number;
         CHECK(all_found);
     }
+}
+
+TEST_CASE("a tile's table holds as many keys as a tile can touch, and forgets them") {
+    testing::Random random(1);
+    TileTable table;
+    for (const std::size_t keys : {std::size_t{1}, std::size_t{5000}, std::size_t{65280}, std::size_t{3}}) {
+        CAPTURE(keys);
+        std::vector<std::uint64_t> names(keys);
+        for (std::uint64_t& name : names) name = random.bits();
+        bool right = true;
+        for (int twice = 0; twice < 2; ++twice)
+            for (std::size_t k = 0; k < keys; ++k) right &= table.insert(names[k]) == k;
+        CHECK(right);
+        CHECK(table.take() == names);
+    }
+}
+
+TEST_CASE("tiles hold each point once, in any shape of image") {
+    for (const std::int64_t points : {1, 2, 15, 16, 17, 64, 100, 3839, 3840, 3841, 10007, 36000})
+        for (const std::int64_t line : {0, 1, 15, 16, 17, 63, 64, 65, 100, 180, 333, 5000, 40000}) {
+            CAPTURE(points);
+            CAPTURE(line);
+            const Tiles tiles(points, line);
+            std::vector<int> visits(static_cast<std::size_t>(points), 0);
+            bool right = tiles.points() == points;
+            std::int64_t before = 0;
+            for (std::int64_t tile = 0; tile < tiles.count(); ++tile) {
+                right &= tiles.offset(tile) == before;
+                std::int64_t size = 0;
+                tiles.segments(tile, [&](std::int64_t begin, std::int64_t end) {
+                    right &= begin < end && end - begin <= tiles.width() && 0 <= begin && end <= points;
+                    for (std::int64_t p = begin; right && p < end; ++p) ++visits[static_cast<std::size_t>(p)];
+                    size += end - begin;
+                });
+                right &= size <= Tiles::kMost;
+                before += size;
+            }
+            CHECK(right);
+            CHECK(visits == std::vector<int>(visits.size(), 1));
+        }
 }

@@ -70,9 +70,12 @@ void run(int threads, const std::vector<float>& features, const std::vector<floa
     Team team(threads);
     const std::vector<float> factors(static_cast<std::size_t>(points), 0.2f);
     const std::vector<Term> terms = {
-        {std::make_shared<Lattice>(team, features.data(), 2, points), factors, factors, {}},
+        {std::make_shared<Lattice>(team, ArrayFeatures(features.data(), 2, Tiles(points, points / 30))),
+         factors,
+         factors,
+         {}},
         {std::make_shared<GridGaussian>(std::vector<std::int64_t>{2, 15, points / 30},
-                                        std::vector<double>{1.0, 2.0, 3.0}),
+                                        std::vector<double>{1.0, 2.0, 3.0}, 1e-7),
          {},
          factors,
          {}}};
@@ -80,12 +83,10 @@ void run(int threads, const std::vector<float>& features, const std::vector<floa
     settings.iterations = 3;
     settings.prune = 0.01f;
     settings.trace = true;
-    MeanField field(terms, {energies.data(), labels, points, points, 1, true, -1e30f, 1e30f});
+    MeanField field(terms, terms[0].filter->tiles(),
+                    {energies.data(), labels, points, points, 1, true, -1e30f, 1e30f});
     field.infer(team, settings);
-    field.probabilities(team,
-                        [&](std::int64_t label, std::int64_t begin, std::int64_t end, const float* values) {
-                            std::copy(values, values + (end - begin), q.data() + label * points + begin);
-                        });
+    field.probabilities(team, q.data(), points, 1);
 }
 
 }  // namespace
