@@ -93,7 +93,9 @@ def _worth_a_lattice(shape: tuple[int, ...], sigmas: tuple[float, ...]) -> bool:
 
 def _lattice(kernel: Kernel, image: NDArray[Any] | None, shape: tuple[int, ...], threads: int) -> _native.Filter:
     points = math.prod(shape)
-    colours = isinstance(kernel, Bilateral) and image is not None and image.dtype == np.uint8 and image.shape[2:] == (3,)
+    colours = (
+        isinstance(kernel, Bilateral) and image is not None and image.dtype == np.uint8 and image.shape[2:] == (3,)
+    )
     features = None if colours else kernel.features(image, shape, np.float32)
     dimensions = 5 if features is None else features.shape[0]
     sigmas = "features" if image is None else "sxy, srgb"
