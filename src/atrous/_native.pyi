@@ -54,8 +54,18 @@ class Report:
     @property
     def entropy(self) -> list[float]: ...
 
-def lattice(features: NDArray[np.float32], threads: int, line: int = 0) -> Filter:
-    """Features are (d, N); points lie in lines of `line`, as an image's pixels do, or all in one."""
+def lattice(
+    features: NDArray[np.float32],
+    threads: int,
+    line: int = 0,
+    offsets: NDArray[np.int32] | None = None,
+    weights: NDArray[np.float32] | None = None,
+) -> Filter:
+    """Features are (d, N); points lie in lines of `line`, as an image's pixels do, or all in one.
+
+    With offsets (K, d + 1) and weights (K,), a vertex takes from those at each offset and at its opposite, instead
+    of blurring; the offset 0 is the vertex itself.
+    """
 
 def image_lattice(image: NDArray[np.uint8], sx: float, sy: float, srgb: Sequence[float], threads: int) -> Filter:
     """The same for the features x, y, red, green and blue of an (H, W, 3) image."""

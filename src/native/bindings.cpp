@@ -5,8 +5,10 @@
 #include <nanobind/stl/shared_ptr.h>
 #include <nanobind/stl/vector.h>
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <cstdlib>
 #include <limits>
 #include <optional>
 #include <stdexcept>
@@ -34,6 +36,7 @@ using Strided = nb::ndarray<const float, nb::ndim<2>, nb::device::cpu>;
 using OutVector = nb::ndarray<float, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 using OutStrided = nb::ndarray<float, nb::ndim<2>, nb::device::cpu>;
 using OutLabels = nb::ndarray<std::int32_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+using Offsets = nb::ndarray<const std::int32_t, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
 using FilterPointer = std::shared_ptr<atrous::Filter>;
 
 void require(bool holds, const char* what) {
@@ -82,28 +85,66 @@ std::vector<float> copied(const Array& array) {
     return std::vector<float>(array.data(), array.data() + array.size());
 }
 
+template <class Array>
+bool finite(const Array& array) {
+    float odd = 0.0f;
+    for (std::size_t i = 0; i < array.size(); ++i) odd += array.data()[i] * 0.0f;
+    return odd == 0.0f;  // infinity and NaN times 0 are NaN
+}
+
 int checked_dimensions(const Planes& features) {
     require(rows(features) >= 1 && points(features) >= 1, "features must not be empty");
     return static_cast<int>(rows(features));
 }
 
-FilterPointer built_lattice(const atrous::Features& features, int threads) {
+FilterPointer built_lattice(const atrous::Features& features, int threads,
+                            const atrous::Stencil* stencil = nullptr) {
     FilterPointer built;
-    released(threads, [&](Team& team) { built = std::make_shared<atrous::Lattice>(team, features); });
+    released(threads,
+             [&](Team& team) { built = std::make_shared<atrous::Lattice>(team, features, stencil); });
     return built;
 }
 
-FilterPointer lattice(const Planes& features, int threads, std::int64_t line) {
+atrous::Stencil checked_stencil(const Offsets& offsets, const Vector& weights, std::size_t side) {
+    constexpr std::int64_t kLargestOffset = 1000;
+    require(offsets.shape(1) == side && weights.size() == offsets.shape(0), "d + 1 coordinates an offset");
+    atrous::Stencil stencil;
+    for (std::size_t k = 0; k < weights.size(); ++k) {
+        const std::int32_t* first = offsets.data() + k * side;
+        std::int64_t sum = 0;
+        for (std::size_t i = 0; i < side; ++i) {
+            sum += first[i];
+            require(std::abs(std::int64_t{first[i]}) <= kLargestOffset &&
+                        (std::int64_t{first[i]} - first[0]) % static_cast<std::int64_t>(side) == 0,
+                    "not an offset of the lattice");
+        }
+        require(sum == 0, "not an offset of the lattice");
+        if (std::any_of(first, first + side, [](std::int32_t x) { return x != 0; }))
+            stencil.pairs.push_back({{first, first + side}, weights.data()[k]});
+        else
+            stencil.own = weights.data()[k];
+    }
+    return stencil;
+}
+
+FilterPointer lattice(const Planes& features, int threads, std::int64_t line,
+                      const std::optional<Offsets>& offsets, const std::optional<Vector>& weights) {
     require(rows(features) <= atrous::kMaxDimensions, "features have too many dimensions for the lattice");
     const int dimensions = checked_dimensions(features);
+    require(offsets.has_value() == weights.has_value(), "offsets and weights go together");
+    atrous::Stencil stencil;
+    if (offsets) stencil = checked_stencil(*offsets, *weights, static_cast<std::size_t>(dimensions) + 1);
     return built_lattice(
-        atrous::ArrayFeatures(features.data(), dimensions, atrous::Tiles(points(features), line)), threads);
+        atrous::ArrayFeatures(features.data(), dimensions, atrous::Tiles(points(features), line)), threads,
+        offsets ? &stencil : nullptr);
 }
 
 FilterPointer image_lattice(const Image& image, double sx, double sy, const std::vector<double>& srgb,
                             int threads) {
     require(image.shape(2) == 3 && srgb.size() == 3, "three colours");
     require(image.size() > 0, "image must not be empty");
+    require(sx > 0 && sy > 0 && std::all_of(srgb.begin(), srgb.end(), [](double sigma) { return sigma > 0; }),
+            "sigmas must be positive");
     return built_lattice(atrous::ImageFeatures(image.data(), static_cast<std::int64_t>(image.shape(0)),
                                                static_cast<std::int64_t>(image.shape(1)), sx, sy, srgb),
                          threads);
@@ -145,6 +186,8 @@ class Model {
              const std::optional<Values>& gains) {
         const auto points = static_cast<std::size_t>(points_);
         require(filter->points() == points_, "the filter has another number of points");
+        require(finite(after) && (!before || finite(*before)) && (!gains || finite(*gains)),
+                "factors must be finite");
         require(terms_.empty() || filter->tiles() == terms_[0].filter->tiles(),
                 "filters differ in the length of lines");
         require(after.size() == points && (!before || before->size() == points), "one factor for each point");
@@ -212,7 +255,8 @@ NB_MODULE(_native, m) {
                      })
         .def("apply", &apply, "values"_a.noconvert(), "out"_a.noconvert(), "threads"_a)
         .def("mass", &mass, "out"_a.noconvert(), "threads"_a);
-    m.def("lattice", &lattice, "features"_a.noconvert(), "threads"_a, "line"_a = 0);
+    m.def("lattice", &lattice, "features"_a.noconvert(), "threads"_a, "line"_a = 0,
+          "offsets"_a.noconvert().none() = nb::none(), "weights"_a.noconvert().none() = nb::none());
     m.def("image_lattice", &image_lattice, "image"_a.noconvert(), "sx"_a, "sy"_a, "srgb"_a, "threads"_a);
     m.def("brute_force", &brute_force, "features"_a.noconvert(), "line"_a = 0);
     m.def("grid_gaussian", &grid_gaussian, "shape"_a, "sigmas"_a, "least"_a = 1.0 / (1 << 25));

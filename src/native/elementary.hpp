@@ -41,8 +41,8 @@ ATROUS_INLINE float exp_of_negative(float x) {
 }
 
 #if defined(__GNUC__) || defined(__clang__)
-// exp(x) for x <= 0 in each lane, 0 under -50: 2^n times a polynomial for 2^f. The error is about 1e-7 beside 1, which
-// is what counts where results are sums to 1.
+// exp(x) for x <= 0 in each lane, 0 under -50: 2^n times a polynomial for 2^f. The error is about 1e-7 beside
+// 1, which is what counts where results are sums to 1.
 template <class P>
 ATROUS_INLINE P exp_of_negative_lanes(const P& x) {
     typedef int32_t Bits __attribute__((vector_size(sizeof(P))));

@@ -182,7 +182,9 @@ class GridGaussian::PlaneRun final : public Filtering {
     PlaneRun(const GridGaussian& filter, std::int64_t width) : filter_(filter), width_(width) {}
 
     static bool suits(const GridGaussian& filter, std::int64_t width) {
-        return filter.shape_.size() == 2 && filter.tiles_.line() == filter.shape_[1] && width <= kWidest &&
+        const Tiles& tiles = filter.tiles_;
+        return filter.shape_.size() == 2 && tiles.line() == filter.shape_[1] && width <= kWidest &&
+               tiles.width() <= chunk_of_pixels(width) &&  // a tile's line is read at once
                std::max(filter.radius(0), filter.radius(1)) <= Tiles::kTallest / 2;
     }
 
@@ -239,7 +241,7 @@ class GridGaussian::PlaneRun final : public Filtering {
         return std::min(filter_.shape_[0], top + filter_.tiles_.height() + reach);
     }
 
-    static constexpr std::int64_t kWidest = 64;  // a line of a tile is then read at once
+    static constexpr std::int64_t kWidest = 64;  // beyond, a tile does not fit the cache
 
     const GridGaussian& filter_;
     std::int64_t width_;

@@ -19,6 +19,7 @@ const InnerLoops& loops() {
         simplex,
         splat,
         sum,
+        weighted_sum,
         blur,
         copy,
         slice,

@@ -42,6 +42,12 @@ struct InnerLoops {
     void (*sum)(std::int64_t begin, std::int64_t end, const std::uint32_t* starts,
                 const std::uint32_t* indices, const float* rows, float* out, std::int64_t width);
 
+    // out[v] = sum over e in [starts[v], starts[v + 1]) of weights[e] * rows[indices[e]] for v in [begin,
+    // end)
+    void (*weighted_sum)(std::int64_t begin, std::int64_t end, const std::uint32_t* starts,
+                         const std::uint32_t* indices, const float* weights, const float* rows, float* out,
+                         std::int64_t width);
+
     // out[v] = rows[v] + (rows[neighbours[2 v]] + rows[neighbours[2 v + 1]]) / 2 for v in [begin, end)
     void (*blur)(std::int64_t begin, std::int64_t end, const std::uint32_t* neighbours, const float* rows,
                  float* out, std::int64_t width);

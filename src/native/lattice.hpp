@@ -16,6 +16,7 @@
 #include "buffer.hpp"
 #include "features.hpp"
 #include "filter.hpp"
+#include "stencil.hpp"
 #include "tile_table.hpp"
 #include "vertex_table.hpp"
 
@@ -34,7 +35,8 @@ namespace atrous {
 // which stay in the cache; what the tiles hold of a vertex is summed.
 class Lattice final : public Filter {
   public:
-    Lattice(Team& team, const Features& features)
+    // With a stencil, its weights stand for the blurs and for their factor.
+    Lattice(Team& team, const Features& features, const Stencil* stencil = nullptr)
         : corners_(features.dimensions() + 1), tiles_(features.tiles()), loops_(inner_loops()) {
         const double d = features.dimensions();
         geometry_.dimensions = features.dimensions();
@@ -50,8 +52,9 @@ class Lattice final : public Filter {
         scale_ =
             static_cast<float>(std::pow(2.0 * pi / 1.5, d / 2) * std::sqrt(d + 1) / std::pow(2.0, d + 1));
 
-        name_cells(team, features);
-        build(team, features);
+        if (stencil != nullptr) scale_ = 1.0f;
+        name_cells(team, features, stencil == nullptr ? 1 : stencil->reach());
+        build(team, features, stencil);
     }
 
     const Tiles& tiles() const override { return tiles_; }
@@ -68,8 +71,8 @@ class Lattice final : public Filter {
         bool ready = false;
     };
 
-    void name_cells(Team& team, const Features& features);
-    void build(Team& team, const Features& features);
+    void name_cells(Team& team, const Features& features, std::int32_t reach);
+    void build(Team& team, const Features& features, const Stencil* stencil);
     void touch(std::int64_t tile, const Features& features, TileTable& table);
     void gather_tiles(Team& team, const std::vector<Touched>& touched);
     void list_rows();
@@ -106,11 +109,12 @@ class Lattice final : public Filter {
     Buffer<std::uint32_t> vertex_start_;   // of each vertex's list of rows, in the tiles' order
     Buffer<std::uint32_t> vertex_row_;
     Buffer<std::uint32_t> neighbours_;  // [axis][vertex][2]
+    StencilLinks around_;               // instead of the neighbours
     std::size_t most_rows_ = 0;         // of a tile
 };
 
 // Bounds the cell numbers along each coordinate and lays out the 64 bits of a name.
-inline void Lattice::name_cells(Team& team, const Features& features) {
+inline void Lattice::name_cells(Team& team, const Features& features, std::int32_t reach) {
     const int d = geometry_.dimensions;
     float low[kMaxDimensions], high[kMaxDimensions];
     features.range(team, low, high);
@@ -131,11 +135,11 @@ inline void Lattice::name_cells(Team& team, const Features& features) {
         // Beyond, float32 coordinates cannot tell the corners of a simplex apart.
         if (!(std::max(-lowest, highest) < 100000.0))
             throw std::overflow_error("features too large for the lattice");
-        // The rounding may be corrected by one cell, a simplex reaches another one back, a neighbour of
-        // its corners another one; one more for rounding.
-        geometry_.origin[i] = static_cast<std::int32_t>(std::floor(lowest)) - 4;
+        // The rounding may be corrected by one cell, a simplex reaches another one back, neighbours of its
+        // corners `reach` more; one more for rounding.
+        geometry_.origin[i] = static_cast<std::int32_t>(std::floor(lowest)) - 3 - reach;
         geometry_.stride[i] = static_cast<std::uint64_t>(names);
-        names = std::min(names * (std::ceil(highest) - std::floor(lowest) + 8), 4e18);
+        names = std::min(names * (std::ceil(highest) - std::floor(lowest) + 6 + 2 * reach), 4e18);
     }
     if (names == 4e18) {
         std::mt19937_64 random;
@@ -166,7 +170,7 @@ inline void Lattice::touch(std::int64_t tile, const Features& features, TileTabl
 }
 
 // Tiles are touched in any order, but their vertices are numbered in the tiles' order, as soon as can be.
-inline void Lattice::build(Team& team, const Features& features) {
+inline void Lattice::build(Team& team, const Features& features, const Stencil* stencil) {
     const auto entries = static_cast<std::size_t>(points() * corners_);
     if (entries >= VertexTable::kAbsent) throw std::overflow_error("too many points for one lattice");
     corner_row_ = Buffer<std::uint16_t>(entries);
@@ -209,6 +213,11 @@ inline void Lattice::build(Team& team, const Features& features) {
     vertices_ = static_cast<std::uint32_t>(names.size());
     gather_tiles(team, touched);
 
+    if (stencil != nullptr) {
+        list_rows();
+        around_ = StencilLinks(team, *stencil, geometry_, kRemainders, table, names);
+        return;
+    }
     neighbours_ =
         Buffer<std::uint32_t>(static_cast<std::size_t>(corners_) * 2 * (std::size_t{vertices_} + 1));
     neighbours_.zero();
@@ -301,6 +310,15 @@ class Lattice::Run final : public Filtering {
             loops.sum(begin + 1, end + 1, lattice_.vertex_start_.data(), lattice_.vertex_row_.data(),
                       tile_values_.data(), values_.data(), width_);
         });
+        const StencilLinks& around = lattice_.around_;
+        if (!around.empty()) {
+            team.for_ranges(vertices, grain, [&](std::int64_t begin, std::int64_t end) {
+                loops.weighted_sum(begin + 1, end + 1, around.start(), around.vertex(), around.weight(),
+                                   values_.data(), other_.data(), width_);
+            });
+            std::swap(values_, other_);
+            return;
+        }
         for (int axis = 0; axis < lattice_.corners_; ++axis) {
             const std::uint32_t* links = lattice_.neighbours_.data() + 2 * axis * (vertices + 1);
             team.for_ranges(vertices, grain, [&](std::int64_t begin, std::int64_t end) {

@@ -46,6 +46,22 @@ void sum(int64_t begin, int64_t end, const uint32_t* starts, const uint32_t* ind
     });
 }
 
+void weighted_sum(int64_t begin, int64_t end, const uint32_t* starts, const uint32_t* indices,
+                  const float* weights, const float* rows, float* out, int64_t width) {
+    for_columns(width, [&](auto columns, int64_t first, auto stride) {
+        using R = Row<decltype(columns)::count>;
+        const uint32_t last = starts[end];
+        for (int64_t v = begin; v < end; ++v) {
+            R total = R::zero();
+            for (uint32_t e = starts[v]; e < starts[v + 1]; ++e) {
+                if (e + kAhead < last) prefetch(rows + indices[e + kAhead] * stride + first, columns.count);
+                total.add_scaled(R::load(rows + indices[e] * stride + first), weights[e]);
+            }
+            total.store(out + v * stride + first);
+        }
+    });
+}
+
 void blur(int64_t begin, int64_t end, const uint32_t* neighbours, const float* rows, float* out,
           int64_t width) {
     for_columns(width, [&](auto columns, int64_t first, auto stride) {

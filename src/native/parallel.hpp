@@ -6,6 +6,7 @@
 #include <chrono>
 #include <condition_variable>
 #include <cstdint>
+#include <cstdlib>
 #include <exception>
 #include <mutex>
 #include <thread>
@@ -128,12 +129,22 @@ class Team {
         }
     }
 
+    // A thread's first exception takes memory for data of the thread's own, and where there is none glibc
+    // ends the process: so that is done before there is work, and a thread that cannot does none.
+    static bool can_throw() {
+        void* volatile probe = std::malloc(1 << 12);
+        if (probe == nullptr) return false;
+        std::free(probe);
+        return std::uncaught_exceptions() == 0;
+    }
+
     void work(int worker) {
+        const bool able = can_throw();
         for (std::uint64_t seen = 0;;) {
             wait_until([&] { return round_.load(std::memory_order_acquire) != seen; }, start_);
             ++seen;
             if (closing_) return;
-            take_ranges(worker);
+            if (able) take_ranges(worker);
             if (busy_.fetch_sub(1, std::memory_order_acq_rel) == 1) {
                 const std::lock_guard lock(mutex_);
                 done_.notify_one();
