@@ -152,6 +152,13 @@ class TestPruning:
         with pytest.raises(InputError, match="^prune: expected 0 .*, got 0.05; .* may rise"):
             DenseCRF(self.IMAGE, kernels, compatibility=compatibility, prune=0.05)
 
+    @pytest.mark.parametrize("prune", [None, 0.05])
+    def test_without_kernels_there_is_nothing_to_gain(self, rng, prune):
+        p = random_probabilities(rng, 40, (5, 1))
+        found = DenseCRF(np.zeros((5, 1, 3), np.uint8), [], prune=prune).infer(p)
+        assert found.kept.tolist() == list(range(40))
+        np.testing.assert_allclose(found.probabilities, p, atol=1e-6)
+
     def test_two_negatives_attract(self):
         crf = DenseCRF(self.IMAGE, [Spatial(weight=-1, sxy=1, compatibility=[-1, -1, 0])])
         assert crf.prune == 0.05

@@ -67,7 +67,9 @@ def spoiled(draw, values):
     with np.errstate(all="ignore"):
         for _ in range(draw.whole(1, 3)):
             if values.size:
-                values.flat[draw.whole(0, values.size - 1)] = draw.pick(*SPECIALS)
+                values.flat[draw.whole(0, values.size - 1)] = draw.pick(
+                    *SPECIALS if values.dtype.kind == "f" else (0, 255)
+                )
     return values
 
 

@@ -267,28 +267,37 @@ def odd(draw, array):
         return array
     other = draw.pick("strided", "double", "turned", "shorter", "scalar", "none", "spoiled", "empty")
     return {
-        "strided": array[..., ::2],
-        "double": array.astype(np.float64),
-        "turned": array.T,
-        "shorter": array[..., :-1],
-        "scalar": np.float32(3),
-        "none": None,
-        "spoiled": spoiled(draw, array),
-        "empty": array[..., :0],
-    }[other]
+        "strided": lambda: array[..., ::2],
+        "double": lambda: array.astype(np.float64),
+        "turned": lambda: array.T,
+        "shorter": lambda: array[..., :-1],
+        "scalar": lambda: np.float32(3),
+        "none": lambda: None,
+        "spoiled": lambda: spoiled(draw, array),
+        "empty": lambda: array[..., :0],
+    }[other]()
 
 
 def native_filter(draw):
     dimensions = draw.whole(1, 16 if draw.tame else 18)
-    kind = draw.pick("lattice", "lattice", "brute_force", "grid_gaussian")
+    kind = draw.pick("lattice", "lattice", "image_lattice", "brute_force", "grid_gaussian")
+    threads = draw.pick(-1, 0, 1, 2, 7)
     if kind == "grid_gaussian":
         shape = [draw.size(1, 12) for _ in range(draw.whole(1, 4))]
+        if len(shape) == 2:
+            shape = [draw.size(1, 70), draw.size(1, 200)]
         sigmas = [draw.nonsense() if draw.rarely() else draw.number() for _ in shape]
-        return _native.grid_gaussian([0, *shape] if draw.rarely() else shape, sigmas)
-    features = numbers(draw, (dimensions, draw.size(1, 3000 if kind == "lattice" else 400))).astype(np.float32)
+        least = draw.pick(-1.0, 0.0, 1.0, np.nan) if draw.rarely() else draw.pick(1e-7, 1e-3, 0.5)
+        return _native.grid_gaussian([0, *shape] if draw.rarely() else shape, sigmas, least)
+    if kind == "image_lattice":
+        photo = draw.rng.integers(0, 256, size=(draw.size(1, 80), draw.size(1, 80), 3)).astype(np.uint8)
+        sigmas = [draw.pick(0.0, -1.0, -1e-30, np.nan, np.inf) if draw.rarely() else draw.number() for _ in range(5)]
+        return _native.image_lattice(odd(draw, photo), sigmas[0], sigmas[1], sigmas[2:], threads)
+    features = numbers(draw, (dimensions, draw.size(1, 5000 if kind == "lattice" else 400))).astype(np.float32)
+    line = draw.pick(-1, 2**62) if draw.rarely() else draw.pick(0, 1, draw.whole(1, 100), features.shape[1])
     if kind == "lattice":
-        return _native.lattice(odd(draw, features), draw.pick(-1, 0, 1, 2, 7))
-    return _native.brute_force(odd(draw, features))
+        return _native.lattice(odd(draw, features), threads, line)
+    return _native.brute_force(odd(draw, features), line)
 
 
 def native_filter_and_model(draw):
@@ -297,6 +306,8 @@ def native_filter_and_model(draw):
     values = probabilities(draw, (labels, built.points)).astype(np.float32)
     out = np.full_like(values, -1)
     built.apply(odd(draw, values), odd(draw, out), threads)
+    mass = np.zeros(built.points, np.float32)
+    built.mass(odd(draw, mass), threads)
 
     model = _native.Model(built.points)
     factors = np.full(built.points, 1 / built.points, np.float32)

@@ -311,6 +311,22 @@ TEST_CASE("labels that die leave the inference, at its start and on the way") {
     }
 }
 
+TEST_CASE("labels that die without any kernel leave probabilities that sum to 1") {
+    Random random(4);
+    std::vector<float> energies = random.normals(30 * Scene::kPoints, 0.1);
+    for (std::size_t at = 6 * Scene::kPoints; at < energies.size(); ++at) energies[at] += 1.0f;
+    Settings settings = steps(3);
+    settings.prune = 0.1f;
+    const auto result = infer({}, energies_of(energies, Scene::kPoints), settings);
+    CHECK(result.report.kept.size() < 30);
+    const auto& q = result.q;
+    for (std::size_t i = 0; i < Scene::kPoints; ++i) {
+        double sum = 0;
+        for (std::size_t c = 0; c < 30; ++c) sum += q[c * Scene::kPoints + i];
+        REQUIRE(sum == doctest::Approx(1.0).epsilon(1e-5));
+    }
+}
+
 TEST_CASE("more points than a group: the same bits for any number of threads, labels pruned or not") {
     constexpr std::size_t points = 200 * 180;
     Random random(3);

@@ -267,8 +267,10 @@ def _check_prune(
         for kernel, mu in zip(kernels, compatibilities, strict=True)
     )
     if prune is None:
-        return NEGLIGIBLE if attractive else 0.0
+        prune = NEGLIGIBLE if attractive else 0.0
     share = check_fraction("prune", prune)
+    if not kernels:
+        return 0.0  # no step changes anything, so there is no time to save
     if share > 0 and not attractive:
         raise InputError(
             f"prune: expected 0 with a negative weight, negative gains or a compatibility matrix, got {prune!r};"
