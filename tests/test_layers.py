@@ -16,7 +16,7 @@ LAYERS = [
     {"errors", "atomic", "_native"},
     {"palette"},
     {"data", "crf"},
-    {"network", "engine"},
+    {"network", "engine", "pydensecrf"},
     {"segmenter"},
     {"training", "evaluation"},
     {"cli"},

@@ -14,6 +14,7 @@
 #include <stdexcept>
 #include <thread>
 
+#include "apply.hpp"
 #include "exact.hpp"
 #include "gaussian.hpp"
 #include "inner_loops.hpp"

@@ -68,6 +68,7 @@ void for_chunks(Team& team, const Tiles& tiles, std::int64_t chunk, const Open& 
         tiles.segments(tile, [&](std::int64_t first, std::int64_t last) {
             for (std::int64_t begin = first; begin < last; begin += chunk) {
                 const std::int64_t end = std::min(last, begin + chunk);
+                if (worker == 0) team.ask();  // a tile may take long: the exact kernel looks at all points
                 body(tile, place, begin, end, worker);
                 place += end - begin;
             }

@@ -66,6 +66,7 @@ class MeanField {
         survey(team);
         keep_probable(settings.prune);
         begin(team);
+        if (terms_.empty()) report.steps = settings.iterations;  // that change nothing
         bool put = false;  // whether Q went into the filters as it arose
         while (report.steps < settings.iterations) {
             filter(team, put);
@@ -295,8 +296,8 @@ class MeanField {
         }
     }
 
-    // Calls body(begin, end, desk) where desk.scores holds the scores of these points plus all messages to
-    // them, and close(tile) after all points of a tile.
+    // Calls body(begin, end, desk), desk.scores holding these points' scores plus all messages to them, and
+    // close(tile) after a tile's points.
     template <class Body, class Close>
     void with_messages(Team& team, const Body& body, const Close& close) {
         const auto open = [&](std::int64_t tile, int worker) {
@@ -326,6 +327,7 @@ class MeanField {
                     base = desk.scores.data();
                 }
                 if (parts_.empty()) std::copy_n(base, (end - begin) * width_, desk.scores.data());
+                if (parts_.empty()) std::copy_n(base, (end - begin) * width_, desk.scores.data());
                 body(begin, end, desk);
             },
             [&](std::int64_t tile, int) { close(tile); });
@@ -333,7 +335,6 @@ class MeanField {
 
     // Puts the new Q into the filters at once if it will be needed there: the cache still holds it.
     void step(Team& team, float tolerance, bool put) {
-        if (parts_.empty()) return;
         clear_summaries(team, static_cast<std::size_t>(width_));
         const auto close = [&](std::int64_t tile) {
             if (!put) return;
@@ -396,45 +397,5 @@ class MeanField {
     Buffer<float> scores_;      // minus the unary term
     Buffer<float> q_, next_q_;  // each step reads one and writes the other
 };
-
-// K * rows for values given as `labels` planes: to find normalisers, and to test filters. No planes stand for
-// one of ones.
-inline void apply(Team& team, const Filter& filter, const float* planes, std::int64_t labels, float* out) {
-    const std::int64_t points = filter.points(), width = labels == 1 ? 1 : padded_width(labels);
-    const std::int64_t chunk = chunk_of_pixels(width), group = 1 << 14;
-    Buffer<float> rows(static_cast<std::size_t>(points * width));
-    team.for_ranges(points, group, [&](std::int64_t begin, std::int64_t end) {
-        if (planes == nullptr)
-            std::fill_n(rows.data() + begin, end - begin, 1.0f);
-        else
-            for (std::int64_t p = begin; p < end; ++p)
-                for (std::int64_t c = 0; c < width; ++c)
-                    rows[static_cast<std::size_t>(p * width + c)] =
-                        c < labels ? planes[c * points + p] : 0.0f;
-    });
-    const auto filtering = filter.start(width);
-    team.for_ranges(filter.tiles().count(), 1,
-                    [&](std::int64_t tile, std::int64_t) { filtering->put(tile, rows.data()); });
-    filtering->spread(team, rows.data());
-    std::vector<Buffer<float>> scratch, message;
-    for (int worker = 0; worker < team.size(); ++worker) {
-        scratch.emplace_back(filtering->scratch());
-        message.emplace_back(static_cast<std::size_t>(chunk * width));
-    }
-    const auto open = [&](std::int64_t tile, int worker) {
-        filtering->visit(tile, scratch[static_cast<std::size_t>(worker)].data());
-    };
-    for_chunks(
-        team, filter.tiles(), chunk, open,
-        [&](std::int64_t tile, std::int64_t place, std::int64_t begin, std::int64_t end, int worker) {
-            const auto w = static_cast<std::size_t>(worker);
-            const float* filtered =
-                filtering->read(tile, place, begin, end, scratch[w].data(), message[w].data());
-            for (std::int64_t c = 0; c < labels; ++c)
-                for (std::int64_t p = begin; p < end; ++p)
-                    out[c * points + p] = filtered[(p - begin) * width + c];
-        },
-        [](std::int64_t, int) {});
-}
 
 }  // namespace atrous

@@ -88,6 +88,15 @@ class Team {
         if (failure_) std::rethrow_exception(std::exchange(failure_, nullptr));
     }
 
+    // For worker 0 within long ranges: throws Interrupted if the loop shall stop.
+    void ask() {
+        if (stop_ == nullptr) return;
+        const auto now = std::chrono::steady_clock::now();
+        if (now < next_question_) return;
+        next_question_ = now + std::chrono::milliseconds(50);
+        if (stop_()) throw Interrupted();
+    }
+
   private:
     static void pause() {
 #if defined(__x86_64__) || defined(_M_X64)
@@ -106,14 +115,6 @@ class Team {
         }
         std::unique_lock lock(mutex_);
         signal.wait(lock, ready);
-    }
-
-    void ask() {
-        if (stop_ == nullptr) return;
-        const auto now = std::chrono::steady_clock::now();
-        if (now < next_question_) return;
-        next_question_ = now + std::chrono::milliseconds(50);
-        if (stop_()) throw Interrupted();
     }
 
     void take_ranges(int worker) {

@@ -11,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include "apply.hpp"
 #include "mean_field.hpp"
 
 namespace testing {

@@ -1,0 +1,54 @@
+// One filtering alone.
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "buffer.hpp"
+#include "filter.hpp"
+
+namespace atrous {
+
+// K * rows for values given as `labels` planes: to find normalisers, and to test filters. No planes stand for
+// one of ones.
+inline void apply(Team& team, const Filter& filter, const float* planes, std::int64_t labels, float* out) {
+    const std::int64_t points = filter.points(), width = labels == 1 ? 1 : padded_width(labels);
+    const std::int64_t chunk = chunk_of_pixels(width), group = 1 << 14;
+    Buffer<float> rows(static_cast<std::size_t>(points * width));
+    team.for_ranges(points, group, [&](std::int64_t begin, std::int64_t end) {
+        if (planes == nullptr)
+            std::fill_n(rows.data() + begin, end - begin, 1.0f);
+        else
+            for (std::int64_t p = begin; p < end; ++p)
+                for (std::int64_t c = 0; c < width; ++c)
+                    rows[static_cast<std::size_t>(p * width + c)] =
+                        c < labels ? planes[c * points + p] : 0.0f;
+    });
+    const auto filtering = filter.start(width);
+    team.for_ranges(filter.tiles().count(), 1,
+                    [&](std::int64_t tile, std::int64_t) { filtering->put(tile, rows.data()); });
+    filtering->spread(team, rows.data());
+    std::vector<Buffer<float>> scratch, message;
+    for (int worker = 0; worker < team.size(); ++worker) {
+        scratch.emplace_back(filtering->scratch());
+        message.emplace_back(static_cast<std::size_t>(chunk * width));
+    }
+    const auto open = [&](std::int64_t tile, int worker) {
+        filtering->visit(tile, scratch[static_cast<std::size_t>(worker)].data());
+    };
+    for_chunks(
+        team, filter.tiles(), chunk, open,
+        [&](std::int64_t tile, std::int64_t place, std::int64_t begin, std::int64_t end, int worker) {
+            const auto w = static_cast<std::size_t>(worker);
+            const float* filtered =
+                filtering->read(tile, place, begin, end, scratch[w].data(), message[w].data());
+            for (std::int64_t c = 0; c < labels; ++c)
+                for (std::int64_t p = begin; p < end; ++p)
+                    out[c * points + p] = filtered[(p - begin) * width + c];
+        },
+        [](std::int64_t, int) {});
+}
+
+}  // namespace atrous
