@@ -43,26 +43,28 @@ void convolve(const float* rows, int64_t length, int64_t pitch, int64_t columns,
 
 template <int Packs>
 ATROUS_INLINE void convolve_floats(const float* line, int64_t width, const float* taps, int64_t radius,
-                                   Pack<16>* sums) {
-    ATROUS_UNROLL for (int g = 0; g < Packs; ++g) sums[g] = Pack<16>{};
+                                   Lanes<16>* sums) {
+    ATROUS_UNROLL for (int g = 0; g < Packs; ++g) sums[g] = Lanes<16>::all(0.0f);
     for (int64_t t = -radius; t <= radius; ++t) {
         const float* from = line + t * width;
-        ATROUS_UNROLL for (int g = 0; g < Packs; ++g) sums[g] += load<Pack<16>>(from + 16 * g) * taps[t];
+        ATROUS_UNROLL for (int g = 0; g < Packs; ++g) sums[g].add_scaled(Lanes<16>::load(from + 16 * g),
+                                                                         taps[t]);
     }
 }
 
 void convolve_line(const float* line, int64_t count, int64_t width, const float* taps, int64_t radius,
                    float* out) {
-    Pack<16> sums[4];
+    constexpr int kPacks = kNative >= 8 ? 4 : 2;  // what the registers hold
+    Lanes<16> sums[kPacks];
     int64_t i = 0;
-    for (; i + 64 <= count; i += 64) {
-        convolve_floats<4>(line + i, width, taps, radius, sums);
-        ATROUS_UNROLL for (int g = 0; g < 4; ++g) store(out + i + 16 * g, sums[g]);
+    for (; i + 16 * kPacks <= count; i += 16 * kPacks) {
+        convolve_floats<kPacks>(line + i, width, taps, radius, sums);
+        ATROUS_UNROLL for (int g = 0; g < kPacks; ++g) sums[g].store(out + i + 16 * g);
     }
     for (; i < count; i += 16) {
         convolve_floats<1>(line + i, width, taps, radius, sums);
         float values[16];
-        store(values, sums[0]);
+        sums[0].store(values);
         for (int64_t l = 0; l < 16 && i + l < count; ++l) out[i + l] = values[l];
     }
 }

@@ -2,6 +2,7 @@
 // its compilations needs a copy of its own.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <cstring>
 
@@ -40,14 +41,14 @@ ATROUS_INLINE float exp_of_negative(float x) {
     return x < -50.0f ? 0.0f : e;
 }
 
-#if defined(__GNUC__) || defined(__clang__)
 // exp(x) for x <= 0 in each lane, 0 under -50: 2^n times a polynomial for 2^f. The error is about 1e-7 beside
 // 1, which is what counts where results are sums to 1.
 template <class P>
-ATROUS_INLINE P exp_of_negative_lanes(const P& x) {
+ATROUS_INLINE P exp_of_negative_pack(const P& x) {
+#if defined(ATROUS_VECTORS)
     typedef int32_t Bits __attribute__((vector_size(sizeof(P))));
     const P lowest = P{} - 50.0f;
-    const P clamped = larger(x, lowest);
+    const P clamped = larger_pack(x, lowest);
     const P shifted = clamped * 1.44269504f + 12582912.0f;
     const P f = clamped * 1.44269504f - (shifted - 12582912.0f);
     P e = f * 1.53458124e-4f + 1.33999309e-3f;
@@ -62,14 +63,17 @@ ATROUS_INLINE P exp_of_negative_lanes(const P& x) {
     bits += n << 23;  // the last bits of the sum hold n, and it goes to the exponent
     std::memcpy(&e, &bits, sizeof e);
     return x < lowest ? P{} : e;
-}
 #else
-template <int N>
-Pack<N> exp_of_negative_lanes(Pack<N> x) {
-    for (int i = 0; i < N; ++i) x.lane[i] = exp_of_negative(x.lane[i]);
-    return x;
-}
+    P e;
+    for (std::size_t i = 0; i < sizeof x.lane / sizeof x.lane[0]; ++i) e.lane[i] = exp_of_negative(x.lane[i]);
+    return e;
 #endif
+}
+
+template <int N>
+ATROUS_INLINE Lanes<N> exp_of_negative_lanes(const Lanes<N>& x) {
+    return Lanes<N>::of_parts([&](int i) { return exp_of_negative_pack(x.part[i]); });
+}
 
 // log(x) for x that is normal and positive; relative error about 1e-7.
 ATROUS_INLINE float log_of_normal(float x) {

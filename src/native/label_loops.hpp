@@ -31,7 +31,7 @@ ATROUS_INLINE const float* run_of_plane(const float* plane, int64_t stride, int6
 
 bool survey(bool energies, const float* const* planes, int64_t labels, int64_t stride, int64_t begin,
             int64_t count, float lowest, float highest, float* largest, float* least_winner) {
-    using P = Pack<16>;
+    using P = Lanes<16>;
     float copied[kRun], top[kRun], inverse[kRun];
     int32_t unusable = 0;
     float least = *least_winner;
@@ -61,13 +61,13 @@ bool survey(bool energies, const float* const* planes, int64_t labels, int64_t s
         for (int64_t c = 0; c < labels; ++c) {
             const float* values =
                 run_of_plane(planes[c] + b * stride, stride, run, energies ? highest : 0.0f, copied);
-            P most = P{} - 2.0f * highest;
+            P most = P::all(-2.0f * highest);
             for (int64_t p = 0; p < kRun; p += 16) {
-                const P value = load<P>(values + p);
-                most = larger(most, energies ? load<P>(top + p) - value : value * load<P>(inverse + p));
+                const P value = P::load(values + p);
+                most = larger(most, energies ? P::load(top + p) - value : value * P::load(inverse + p));
             }
             float lanes[16];
-            store(lanes, most);
+            most.store(lanes);
             float best = lanes[0];
             for (int l = 1; l < 16; ++l) best = lanes[l] > best ? lanes[l] : best;
             if (energies) best = exp_of_negative(best < 0.0f ? best : 0.0f);
@@ -118,23 +118,22 @@ ATROUS_INLINE int64_t add_narrow(int64_t count, const float* factors, const floa
                                  const float* message, const float* base, float* rows) {
     float repeated[16];
     for (int l = 0; l < 16; ++l) repeated[l] = gains[l % Width];
-    const Pack<16> gain = load<Pack<16>>(repeated);
-    const auto add_pack = [&](int64_t at, const Pack<16>& factor) {
-        const Pack<16> sum = load<Pack<16>>(message + at) * factor * gain;
-        store(rows + at, load<Pack<16>>(base + at) + sum);
+    const Lanes<16> gain = Lanes<16>::load(repeated);
+    const auto add_pack = [&](int64_t at, const Lanes<16>& factor) {
+        const Lanes<16> sum = Lanes<16>::load(message + at) * factor * gain;
+        (Lanes<16>::load(base + at) + sum).store(rows + at);
     };
     int64_t p = 0;
     for (; p + 16 <= count; p += 16) {
-        const Pack<16> factor = load<Pack<16>>(factors + p);
-        add_pack(p * Width, spread<Width, 0>(factor));
-        add_pack(p * Width + 16, spread<Width, 1>(factor));
-        add_pack(p * Width + 32, spread<Width, 2>(factor));
-        add_pack(p * Width + 48, spread<Width, 3>(factor));
+        add_pack(p * Width, spread<Width, 0>(factors + p));
+        add_pack(p * Width + 16, spread<Width, 1>(factors + p));
+        add_pack(p * Width + 32, spread<Width, 2>(factors + p));
+        add_pack(p * Width + 48, spread<Width, 3>(factors + p));
         if constexpr (Width == 8) {
-            add_pack(p * Width + 64, spread<Width, 4>(factor));
-            add_pack(p * Width + 80, spread<Width, 5>(factor));
-            add_pack(p * Width + 96, spread<Width, 6>(factor));
-            add_pack(p * Width + 112, spread<Width, 7>(factor));
+            add_pack(p * Width + 64, spread<Width, 4>(factors + p));
+            add_pack(p * Width + 80, spread<Width, 5>(factors + p));
+            add_pack(p * Width + 96, spread<Width, 6>(factors + p));
+            add_pack(p * Width + 112, spread<Width, 7>(factors + p));
         }
     }
     return p;
@@ -189,44 +188,44 @@ struct Plus {
 // All lanes of a group of neighbouring ones get what their group folds to.
 template <int Group, class P, class Fold>
 ATROUS_INLINE P folded(P v, const Fold& fold) {
-    if constexpr (Group >= 8) v = fold(v, swapped<4>(v));
-    v = fold(v, swapped<2>(v));
-    return fold(v, swapped<1>(v));
+    if constexpr (Group >= 8) v = fold(v, v.template swapped<4>());
+    v = fold(v, v.template swapped<2>());
+    return fold(v, v.template swapped<1>());
 }
 
 // What softmax tells of all rows besides.
-template <int Lanes>
+template <int N>
 struct Extremes {
-    Pack<Lanes> largest{}, sum{};
+    Lanes<N> largest = Lanes<N>::all(0.0f), sum = Lanes<N>::all(0.0f);
 
     ATROUS_INLINE void fold_into(float* of_columns, int64_t columns, float* least_winner) const {
-        float lanes[Lanes];
-        store(lanes, largest);
-        for (int64_t l = 0; l < Lanes; ++l)
+        float lanes[N];
+        largest.store(lanes);
+        for (int64_t l = 0; l < N; ++l)
             of_columns[l % columns] = lanes[l] > of_columns[l % columns] ? lanes[l] : of_columns[l % columns];
-        store(lanes, sum);
+        sum.store(lanes);
         float most = 1.0f;
-        for (int64_t l = 0; l < Lanes; ++l) most = lanes[l] > most ? lanes[l] : most;
+        for (int64_t l = 0; l < N; ++l) most = lanes[l] > most ? lanes[l] : most;
         // The likeliest label's exponential is 1.
         *least_winner = 1.0f / most < *least_winner ? 1.0f / most : *least_winner;
     }
 };
 
-// Lanes / Width rows at a time.
-template <int Width, int Lanes>
+// Floats / Width rows at a time.
+template <int Width, int Floats>
 ATROUS_INLINE int64_t softmax_narrow(int64_t from, int64_t count, const float* scores, float* out,
                                      float* largest, float* least_winner) {
-    using P = Pack<Lanes>;
-    Extremes<Lanes> extremes;
+    using P = Lanes<Floats>;
+    Extremes<Floats> extremes;
     int64_t p = from;
-    for (; p + Lanes / Width <= count; p += Lanes / Width) {
-        const P row = load<P>(scores + p * Width);
+    for (; p + Floats / Width <= count; p += Floats / Width) {
+        const P row = P::load(scores + p * Width);
         const P exponentials = exp_of_negative_lanes(row - folded<Width>(row, Larger{}));
         const P sum = folded<Width>(exponentials, Plus{});
-        const P probabilities = exponentials * (1.0f / sum);
+        const P probabilities = exponentials * inverse(sum);
         extremes.largest = larger(extremes.largest, probabilities);
         extremes.sum = larger(extremes.sum, sum);
-        store(out + p * Width, probabilities);
+        probabilities.store(out + p * Width);
     }
     extremes.fold_into(largest, Width, least_winner);
     return p;
@@ -236,32 +235,32 @@ ATROUS_INLINE int64_t softmax_narrow(int64_t from, int64_t count, const float* s
 template <bool Rest>
 ATROUS_INLINE void softmax_row(int64_t count, float* scores, float* out, float* largest,
                                float* least_winner) {
-    using P = Pack<16>;
-    using Half = Pack<8>;
+    using P = Lanes<16>;
+    using Half = Lanes<8>;
     constexpr int64_t kWidth = Rest ? 24 : 16;
     Extremes<16> extremes;
     Extremes<8> of_rest;
     for (int64_t p = 0; p < count; ++p) {
-        const P row = load<P>(scores + p * kWidth);
-        const Half rest = load<Half>(scores + p * kWidth + kWidth - 8);
-        const Half top = folded<8>(larger(larger(lower_half(row), upper_half(row)), rest), Larger{});
+        const P row = P::load(scores + p * kWidth);
+        const Half rest = Half::load(scores + p * kWidth + kWidth - 8);
+        const Half top = folded<8>(larger(larger(half<0>(row), half<1>(row)), rest), Larger{});
         const P e = exp_of_negative_lanes(row - twice(top));
-        Half sum = lower_half(e) + upper_half(e);
-        Half e_rest{};
+        Half sum = half<0>(e) + half<1>(e);
+        Half e_rest = Half::all(0.0f);
         if constexpr (Rest) {
             e_rest = exp_of_negative_lanes(rest - top);
-            sum += e_rest;
+            sum = sum + e_rest;
         }
         sum = folded<8>(sum, Plus{});
         of_rest.sum = larger(of_rest.sum, sum);
-        const Half inverse = 1.0f / sum;
-        const P probabilities = e * twice(inverse);
+        const Half share = inverse(sum);
+        const P probabilities = e * twice(share);
         extremes.largest = larger(extremes.largest, probabilities);
-        store(out + p * kWidth, probabilities);
+        probabilities.store(out + p * kWidth);
         if constexpr (Rest) {
-            e_rest *= inverse;
+            e_rest = e_rest * share;
             of_rest.largest = larger(of_rest.largest, e_rest);
-            store(out + p * kWidth + 16, e_rest);
+            e_rest.store(out + p * kWidth + 16);
         }
     }
     extremes.fold_into(largest, 16, least_winner);
@@ -271,28 +270,28 @@ ATROUS_INLINE void softmax_row(int64_t count, float* scores, float* out, float* 
 // Rows of any multiple of 8 floats.
 ATROUS_INLINE void softmax_wide(int64_t count, float* scores, float* out, int64_t width, float* largest,
                                 float* least_winner) {
-    using P = Pack<8>;
+    using P = Lanes<8>;
     Extremes<8> extremes;
     for (int64_t p = 0; p < count; ++p) {
         float* row = scores + p * width;
-        P top = load<P>(row);
-        for (int64_t c = 8; c < width; c += 8) top = larger(top, load<P>(row + c));
+        P top = P::load(row);
+        for (int64_t c = 8; c < width; c += 8) top = larger(top, P::load(row + c));
         top = folded<8>(top, Larger{});
-        P sum{};
+        P sum = P::all(0.0f);
         for (int64_t c = 0; c < width; c += 8) {
-            const P e = exp_of_negative_lanes(load<P>(row + c) - top);
-            sum += e;
-            store(row + c, e);
+            const P e = exp_of_negative_lanes(P::load(row + c) - top);
+            sum = sum + e;
+            e.store(row + c);
         }
         sum = folded<8>(sum, Plus{});
         extremes.sum = larger(extremes.sum, sum);
-        const P inverse = 1.0f / sum;
-        for (int64_t c = 0; c < width; c += 8) store(out + p * width + c, load<P>(row + c) * inverse);
+        const P share = inverse(sum);
+        for (int64_t c = 0; c < width; c += 8) (P::load(row + c) * share).store(out + p * width + c);
     }
     for (int64_t c = 0; c < width; c += 8) {
-        extremes.largest = load<P>(largest + c);
+        extremes.largest = P::load(largest + c);
         for (int64_t p = 0; p < count; ++p)
-            extremes.largest = larger(extremes.largest, load<P>(out + p * width + c));
+            extremes.largest = larger(extremes.largest, P::load(out + p * width + c));
         extremes.fold_into(largest + c, 8, least_winner);
     }
 }
