@@ -66,7 +66,6 @@ class MeanField {
         survey(team);
         keep_probable(settings.prune);
         begin(team);
-        if (terms_.empty()) report.steps = settings.iterations;  // that change nothing
         bool put = false;  // whether Q went into the filters as it arose
         while (report.steps < settings.iterations) {
             filter(team, put);

@@ -34,7 +34,7 @@ def check_compatibility(compatibility: ArrayLike | None, labels: int | None = No
         return None
     try:
         array = np.asarray(compatibility, np.float64)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise InputError(
             f"compatibility: expected numbers, got {type(compatibility).__name__};"
             " give None for Potts, a vector (C,) or a matrix (C, C)"
@@ -42,7 +42,8 @@ def check_compatibility(compatibility: ArrayLike | None, labels: int | None = No
     if array.ndim not in (1, 2) or array.size == 0 or array.shape[0] != array.shape[-1]:
         raise InputError(f"compatibility: expected shape (C,) or (C, C), got {array.shape}; give one entry a label")
     if not np.all(np.abs(array) <= LARGEST_WEIGHT):
-        raise InputError(f"compatibility: expected finite costs up to {LARGEST_WEIGHT:g}, got {array.tolist()}")
+        odd = array[~(np.abs(array) <= LARGEST_WEIGHT)][0]
+        raise InputError(f"compatibility: expected finite costs up to {LARGEST_WEIGHT:g}, got {odd:g}")
     if labels is not None and array.shape[0] != labels:
         raise InputError(f"compatibility: expected one entry for each of the {labels} labels, got shape {array.shape}")
     return array
@@ -277,5 +278,5 @@ def _scale(name: str, values: NDArray[Any], sigma: float, out: NDArray[Any]) -> 
                 f" got {low:g} to {high:g}"
             )
         if max(abs(low), abs(high)) > 2 * (high - low):
-            values = values - np.asarray(low, values.dtype)
+            values = values - values.min()  # in their own type, which may be finer than a float
     np.divide(values, sigma, out=out, dtype=out.dtype, casting="same_kind")

@@ -76,7 +76,7 @@ def standard_deviations(name: str, value: object, count: int) -> NDArray[np.floa
     try:
         # pydensecrf reads the first ones and no more.
         array = np.array([float(given[i]) for i in range(count)], np.float64)  # type: ignore[index]
-    except (TypeError, ValueError, IndexError, KeyError):
+    except (TypeError, ValueError, OverflowError, IndexError, KeyError):
         raise InputError(f"{name}: expected a number or {count} of them, got {value!r}") from None
     with np.errstate(over="ignore"):
         single = array.astype(np.float32)
