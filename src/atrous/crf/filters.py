@@ -8,11 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from atrous import _native
+from atrous.crf.fine import fine_lattice
 from atrous.crf.kernels import Bilateral, Kernel, Normalization, Spatial
 from atrous.crf.variables import MOST_FEATURES
 from atrous.errors import InputError
 
-Filtering = Literal["lattice", "exact"]
+Filtering = Literal["lattice", "fine", "exact"]
 
 # The time of the exact spatial kernel grows with its width. From this standard deviation on, in pixels, the
 # lattice stands in for it, where the grid is so wide that this saves time.
@@ -75,7 +76,7 @@ def build_term(
     elif filtering == "exact":
         built = _native.brute_force(kernel.features(image, shape, np.float32), shape[-1])
     else:
-        built = _lattice(kernel, image, shape, threads)
+        built = _lattice(kernel, image, shape, filtering, threads)
     mass = _grid_mass(shape, sigmas) if on_grid and sigmas is not None and normalization != "none" else None
     before, after = normalizers(built, normalization, threads, mass)
     after *= np.float32(kernel.weight)
@@ -91,12 +92,14 @@ def _worth_a_lattice(shape: tuple[int, ...], sigmas: tuple[float, ...]) -> bool:
     return wide and all(length / sigma < 1e4 for sigma, length in zip(sigmas, shape, strict=True))
 
 
-def _lattice(kernel: Kernel, image: NDArray[Any] | None, shape: tuple[int, ...], threads: int) -> _native.Filter:
+def _lattice(
+    kernel: Kernel, image: NDArray[Any] | None, shape: tuple[int, ...], filtering: Filtering, threads: int
+) -> _native.Filter:
     points = math.prod(shape)
     colours = (
         isinstance(kernel, Bilateral) and image is not None and image.dtype == np.uint8 and image.shape[2:] == (3,)
     )
-    features = None if colours else kernel.features(image, shape, np.float32)
+    features = None if colours and filtering == "lattice" else kernel.features(image, shape, np.float32)
     dimensions = 5 if features is None else features.shape[0]
     sigmas = "features" if image is None else "sxy, srgb"
     if dimensions > MOST_FEATURES:
@@ -111,6 +114,8 @@ def _lattice(kernel: Kernel, image: NDArray[Any] | None, shape: tuple[int, ...],
             f" lattice of {dimensions} features, got {points}; cut it into parts"
         )
     try:
+        if features is not None and filtering == "fine":
+            return fine_lattice(features, shape[-1], threads)
         if features is not None:
             return _native.lattice(features, threads, shape[-1])
         assert isinstance(kernel, Bilateral)
