@@ -21,6 +21,7 @@
 #include "lattice.hpp"
 #include "mean_field.hpp"
 #include "parallel.hpp"
+#include "sequential.hpp"
 
 namespace nb = nanobind;
 using namespace nb::literals;
@@ -242,6 +243,66 @@ class Model {
     std::vector<atrous::Term> terms_;
 };
 
+// The same, rounding as the reference implementation does. Labels are fixed, normalisers are its own.
+class SequentialModel {
+  public:
+    SequentialModel(std::int64_t points, std::int64_t labels) : points_(points), labels_(labels) {
+        require(points >= 1 && labels >= 1, "no points or labels");
+    }
+
+    // before, after: whether K is multiplied by its normaliser on that side; by its root if on both.
+    void add(const Planes& features, bool before, bool after, const Values& gains, int threads) {
+        require(rows(features) <= atrous::kMaxDimensions,
+                "features have too many dimensions for the lattice");
+        const int dimensions = checked_dimensions(features);
+        require(points(features) == points_, "features do not fit the points");
+        require(static_cast<std::int64_t>(gains.size()) == labels_ ||
+                    static_cast<std::int64_t>(gains.size()) == labels_ * labels_,
+                "gains do not fit the number of labels");
+        atrous::SequentialTerm term;
+        term.gains = copied(gains);
+        released(threads, [&](Team& team) {
+            term.lattice = std::make_shared<atrous::SequentialLattice>(
+                team, atrous::ArrayFeatures(features.data(), dimensions, atrous::Tiles(points_)));
+            if (!before && !after) return;
+            const std::vector<atrous::SequentialTerm> plain{{term.lattice, {}, {}, {1.0f}}};
+            std::vector<float> norm(static_cast<std::size_t>(points_), 1.0f);
+            atrous::SequentialField(plain, 1, points_).messages(team, norm.data(), norm.data());
+            for (float& of_point : norm) {
+                const double mass = of_point + 1e-20;
+                of_point = static_cast<float>(1.0 / (before && after ? std::sqrt(mass) : mass));
+            }
+            if (before) term.before = norm;
+            if (after) term.after = norm;
+        });
+        terms_.push_back(std::move(term));
+    }
+
+    void infer(const Planes& energies, int iterations, int threads, const OutPlanes& probabilities) const {
+        check(energies, probabilities);
+        released(threads, [&](Team& team) {
+            atrous::SequentialField(terms_, labels_, points_)
+                .infer(team, energies.data(), iterations, probabilities.data());
+        });
+    }
+
+    void messages(const Planes& marginals, int threads, const OutPlanes& out) const {
+        check(marginals, out);
+        released(threads, [&](Team& team) {
+            atrous::SequentialField(terms_, labels_, points_).messages(team, marginals.data(), out.data());
+        });
+    }
+
+  private:
+    void check(const Planes& in, const OutPlanes& out) const {
+        require(rows(in) == labels_ && points(in) == points_, "values do not fit the labels and points");
+        require(out.shape(0) == in.shape(0) && out.shape(1) == in.shape(1), "out must be like the values");
+    }
+
+    std::int64_t points_, labels_;
+    std::vector<atrous::SequentialTerm> terms_;
+};
+
 }  // namespace
 
 NB_MODULE(_native, m) {
@@ -269,6 +330,16 @@ NB_MODULE(_native, m) {
         .def("infer", &Model::infer, "unary"_a.noconvert(), nb::kw_only(), "energies"_a, "iterations"_a,
              "tolerance"_a = 0.0, "prune"_a = 0.0, "trace"_a = false, "threads"_a,
              "probabilities"_a.noconvert().none() = nb::none(), "labels"_a.noconvert().none() = nb::none());
+
+    nb::class_<SequentialModel>(m, "SequentialModel",
+                                "A CRF that rounds as the reference implementation does.")
+        .def(nb::init<std::int64_t, std::int64_t>(), "points"_a, "labels"_a)
+        .def("add", &SequentialModel::add, "features"_a.noconvert(), "before"_a, "after"_a,
+             "gains"_a.noconvert(), "threads"_a)
+        .def("infer", &SequentialModel::infer, "energies"_a.noconvert(), "iterations"_a, "threads"_a,
+             "probabilities"_a.noconvert())
+        .def("messages", &SequentialModel::messages, "marginals"_a.noconvert(), "threads"_a,
+             "out"_a.noconvert());
 
     nb::class_<atrous::Report>(m, "Report", "What happened in an inference.")
         .def_ro("steps", &atrous::Report::steps)

@@ -18,7 +18,7 @@ from atrous.pydensecrf.arguments import (
     whole_number,
 )
 from atrous.pydensecrf.constants import KernelType, NormalizationType
-from atrous.pydensecrf.pairwise import Pairwise, padded_points
+from atrous.pydensecrf.pairwise import add_kernel
 from atrous.pydensecrf.unary import ConstUnary, LogisticUnary, Unary, check_energies, logistic_energies
 
 __all__ = [
@@ -68,9 +68,8 @@ class DenseCRF:
         self._nvar = whole_number("nvar", nvar, 1)
         self._nlabel = whole_number("nlabels", nlabels, 1)
         self._threads = check_threads(None)
-        self._terms: list[Pairwise] = []
-        self._model = _native.Model(padded_points(self._nvar))
-        self._unary: NDArray[np.float32] | None = None  # (labels, padded points)
+        self._model = _native.SequentialModel(self._nvar, self._nlabel)
+        self._unary: NDArray[np.float32] | None = None  # (labels, points)
 
     def setUnaryEnergy(self, u: ArrayLike, f: ArrayLike | None = None) -> None:
         """Set the energies of each label at each point; they are copied.
@@ -142,12 +141,12 @@ class DenseCRF:
         unary = self._energies()
         q = np.empty_like(unary)
         iterations = whole_number("niter", niter, 0)
-        self._model.infer(unary, energies=True, iterations=iterations, threads=self._threads, probabilities=q)
-        return q[:, : self._nvar]
+        self._model.infer(unary, iterations, self._threads, q)
+        return q
 
     def startInference(self) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
         """Return the marginals Q before the first step, and two buffers, which `stepInference` does not need."""
-        return np.ascontiguousarray(self.inference(0)), eigen.MatrixXf(), eigen.MatrixXf()
+        return self.inference(0), eigen.MatrixXf(), eigen.MatrixXf()
 
     def stepInference(self, Q: NDArray[np.float32], tmp1: object, tmp2: object) -> None:
         """Take one mean field step, in place.
@@ -164,12 +163,10 @@ class DenseCRF:
         InputError
             If Q has another shape or type, or no unary energy is set.
         """
-        unary = self._energies()[:, : self._nvar]
+        unary = self._energies()
         if not isinstance(Q, np.ndarray) or Q.dtype != np.float32 or Q.shape != unary.shape or not Q.flags.writeable:
             raise InputError(f"Q: expected what startInference returned, {unary.shape} float32, got {_described(Q)}")
-        scores = -unary
-        for term in self._terms:
-            scores += term.message(Q)
+        scores = self._messages(np.ascontiguousarray(Q)) - unary
         scores -= scores.max(axis=0)
         np.exp(scores, out=scores)
         np.divide(scores, scores.sum(axis=0), out=Q)
@@ -188,14 +185,18 @@ class DenseCRF:
         InputError
             If the shape does not fit, a value is not finite, or no unary energy is set.
         """
-        unary = self._energies()[:, : self._nvar]
+        unary = self._energies()
         q = as_float32("Q", Q, unary.shape)
         check_finite("Q", q)
         total = np.vdot(q, np.log(np.maximum(q, np.float32(1e-20))).astype(np.float64))
         total += np.sum(q * unary, dtype=np.float64)
-        for term in self._terms:
-            total -= np.sum(q * term.message(q), dtype=np.float64)
+        total -= np.sum(q * self._messages(q), dtype=np.float64)
         return float(total)
+
+    def _messages(self, q: NDArray[np.float32]) -> NDArray[np.float32]:
+        messages = np.empty_like(q)
+        self._model.messages(q, self._threads, messages)
+        return messages
 
     def _set_energies(self, name: str, energies: NDArray[np.float32]) -> None:
         if energies.shape != (self._nlabel, self._nvar):
@@ -203,9 +204,7 @@ class DenseCRF:
                 f"{name}: expected shape {(self._nlabel, self._nvar)}, labels and points, got {energies.shape};"
                 " give labels first and flatten the rest, U.reshape(nlabels, -1)"
             )
-        check_energies(name, energies)
-        padded = padded_points(self._nvar)
-        self._unary = energies if padded == self._nvar else np.pad(energies, ((0, 0), (0, padded - self._nvar)))
+        self._unary = check_energies(name, energies)
 
     def _energies(self) -> NDArray[np.float32]:
         if self._unary is None:
@@ -217,9 +216,7 @@ class DenseCRF:
         gains = compatibility_gains(compat, self._nlabel)
         choice("kernel", kernel, KernelType)
         normalized = choice("normalization", normalization, NormalizationType)
-        term = Pairwise(features, gains, normalized, self._threads)
-        self._model.add(term.filter, term.before, term.after, term.gains)
-        self._terms.append(term)
+        add_kernel(self._model, features, gains, normalized, self._threads)
 
 
 class DenseCRF2D(DenseCRF):
