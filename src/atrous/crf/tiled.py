@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import mmap
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
@@ -109,6 +110,9 @@ class Tiling:
                 if labels is not None:
                     labels[one][tile.core] = found.argmax(axis=-1 if unary.last else 0)
 
+            for array in (self._image, unary.array, q, labels):
+                _unload(array)
+
     def _part(self, seen: Region) -> tuple[NDArray[Any] | None, list[Kernel]]:
         image = None if self._image is None else self._image[seen]
         return image, [_part_of(kernel, image, seen) for kernel in self._kernels]
@@ -168,6 +172,17 @@ def _part_of(kernel: Kernel, image: NDArray[Any] | None, seen: Region) -> Kernel
         places = (np.arange(along.start, along.stop) / sigma).astype(np.float32)
         features[row] = places.reshape(-1, *(1,) * row)
     return Gaussian(np.moveaxis(features, 0, -1), kernel.weight, **options)
+
+
+def _unload(array: NDArray[Any] | None) -> None:
+    """Give back the memory that the pages of a mapped file take up; what was written stays with the file."""
+    while isinstance(array, np.ndarray):
+        # A private copy's pages are nowhere else.
+        if isinstance(array, np.memmap) and array.mode == "c":
+            return
+        array = array.base
+    if isinstance(array, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+        array.madvise(mmap.MADV_DONTNEED)
 
 
 def _with_labels(region: Region, last: bool) -> Region:
