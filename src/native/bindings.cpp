@@ -89,9 +89,14 @@ std::vector<float> copied(const Array& array) {
 
 template <class Array>
 bool finite(const Array& array) {
-    float odd = 0.0f;
-    for (std::size_t i = 0; i < array.size(); ++i) odd += array.data()[i] * 0.0f;
-    return odd == 0.0f;  // infinity and NaN times 0 are NaN
+    // Infinity and NaN times 0 are NaN; several sums, none of which waits for the others.
+    constexpr std::size_t kSums = 16;
+    float odd[kSums] = {};
+    std::size_t i = 0;
+    for (; i + kSums <= array.size(); i += kSums)
+        for (std::size_t k = 0; k < kSums; ++k) odd[k] += array.data()[i + k] * 0.0f;
+    for (; i < array.size(); ++i) odd[0] += array.data()[i] * 0.0f;
+    return std::all_of(odd, odd + kSums, [](float sum) { return sum == 0.0f; });
 }
 
 int checked_dimensions(const Planes& features) {

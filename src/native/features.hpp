@@ -85,13 +85,16 @@ class ArrayFeatures final : public Features {
 // Position and colour of an image's pixels: x, y, red, green, blue.
 class ImageFeatures final : public Features {
   public:
-    static constexpr int kColours = 3;
+    static constexpr int kColours = 3, kValues = 256;
 
     // image: `height` lines of `width` pixels.
     ImageFeatures(const std::uint8_t* image, std::int64_t height, std::int64_t width, double sx, double sy,
                   const std::vector<double>& srgb)
         : image_(image), tiles_(height * width, width), height_(height), sy_(sy) {
-        for (int c = 0; c < kColours; ++c) srgb_[c] = static_cast<float>(srgb[static_cast<std::size_t>(c)]);
+        for (int c = 0; c < kColours; ++c) {
+            const auto sigma = static_cast<float>(srgb[static_cast<std::size_t>(c)]);
+            for (int v = 0; v < kValues; ++v) colour_[c][v] = static_cast<float>(v) / sigma;
+        }
         for (std::int64_t x = 0; x < width; ++x)
             across_.push_back(static_cast<float>(static_cast<double>(x) / sx));
     }
@@ -110,15 +113,14 @@ class ImageFeatures final : public Features {
             p += run;
         }
         for (int c = 0; c < kColours; ++c)
-            for (int p = 0; p < count; ++p)
-                block.at[2 + c][p] = static_cast<float>(pixels[kColours * p + c]) / srgb_[c];
+            for (int p = 0; p < count; ++p) block.at[2 + c][p] = colour_[c][pixels[kColours * p + c]];
     }
 
     void range(Team&, float* low, float* high) const override {
         std::fill_n(low, dimensions(), 0.0f);
         high[0] = across_.back();
         high[1] = down(height_ - 1);
-        for (int c = 0; c < kColours; ++c) high[2 + c] = 255.0f / srgb_[c];
+        for (int c = 0; c < kColours; ++c) high[2 + c] = colour_[c][kValues - 1];
     }
 
   private:
@@ -128,7 +130,7 @@ class ImageFeatures final : public Features {
     Tiles tiles_;
     std::int64_t height_;
     double sy_;
-    float srgb_[kColours];
+    float colour_[kColours][kValues];
     std::vector<float> across_;
 };
 
