@@ -61,8 +61,9 @@ class DenseCRF:
         Leave out labels whose probability is below it at every point, and which are the likeliest of none:
         before the first step and after each. They get probability 0. What this saves is time in proportion
         to the labels; what it can change is a label that starts out so improbable everywhere and would rise
-        later, and the others' probabilities, which then sum to 1 without it. On photographs with a network's
-        21 classes half of them leave at the start and more later, for 0.005 % of the final labels. Default:
+        later, and the others' probabilities, which then sum to 1 without it. On 38 photographs
+        with a network's 21 classes 4.1 were left at the end, for 0.013 % of the final labels, 0.18 % on the
+        worst photo (benchmarks/pruning.py). Default:
         0.05, and 0 where a weight is negative or a compatibility has negative entries or is a matrix: there
         a label may well rise from nothing. 0 keeps all.
     threads : int, optional
