@@ -1,0 +1,45 @@
+"""Measure what leaving out improbable labels changes: the share of final labels that differ from those with all kept.
+
+    python benchmarks/pruning.py PHOTO...
+
+Photos are segmented by the bundled network; the CRF has the kernels w1=4 sxy=49 srgb=5 and w2=3 sxy=3.
+"""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+
+from atrous import Segmenter
+from atrous.crf import Bilateral, DenseCRF, Spatial
+from atrous.data.images import read_image
+
+KERNELS = (Spatial(weight=3, sxy=3), Bilateral(weight=4, sxy=49, srgb=5))
+BOUNDS = (0.02, 0.05, 0.1, 0.2)
+
+
+def main():
+    """Print the mean and the worst photo for each bound."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("photos", type=Path, nargs="+")
+    photos = parser.parse_args().photos
+    segmenter = Segmenter(crf=None)
+    changed = {bound: [] for bound in BOUNDS}
+    left = {bound: [] for bound in BOUNDS}
+    for photo in photos:
+        image = read_image(photo)
+        probabilities = segmenter.probabilities(image)
+        labels = DenseCRF(image, KERNELS, prune=0).labels(probabilities)
+        for bound in BOUNDS:
+            found = DenseCRF(image, KERNELS, prune=bound).infer(probabilities)
+            changed[bound].append(np.mean(found.labels != labels))
+            left[bound].append(len(found.kept))
+    print(f"{len(photos)} photos\n bound   labels left   changed %: mean   median    worst")
+    for bound in BOUNDS:
+        shares = 100 * np.array(changed[bound])
+        row = f"{shares.mean():.4f}   {np.median(shares):.4f}   {shares.max():.4f}"
+        print(f"{bound:6g}{np.mean(left[bound]):14.1f}{row:>33}")
+
+
+if __name__ == "__main__":
+    main()
