@@ -212,8 +212,10 @@ class TestProcess:
     @pytest.mark.parametrize(("filtering", "height"), [("lattice", 150), ("exact", 20)])
     def test_ctrl_c_stops_a_long_inference(self, filtering, height):
         code = f"""
+            import signal
             import numpy as np
             from atrous.crf import Bilateral, DenseCRF
+            signal.signal(signal.SIGINT, signal.default_int_handler)  # which jobs in the background have switched off
             image = np.random.default_rng(0).integers(0, 256, ({height}, 200, 3), dtype=np.uint8)
             p = np.full((21, {height}, 200), 1 / 21, np.float32)
             kernels = [Bilateral(weight=4, sxy=49, srgb=5, normalization="none")]
