@@ -5,6 +5,7 @@ import os
 import tempfile
 import zipfile
 import zlib
+from abc import abstractmethod
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -29,8 +30,9 @@ MOST_IN_MEMORY = 2 * 2**30
 class _LabelledImages(Sequence[LabelledImage]):
     """A sequence that reads its items when asked for them."""
 
+    @abstractmethod
     def _read(self, index: int) -> LabelledImage:
-        raise NotImplementedError
+        """Return the item at a place from 0 on."""
 
     @overload
     def __getitem__(self, index: SupportsIndex) -> LabelledImage: ...
