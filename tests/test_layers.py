@@ -18,7 +18,8 @@ LAYERS = [
     {"data", "crf"},
     {"network", "engine", "pydensecrf"},
     {"segmenter"},
-    {"training", "evaluation"},
+    {"evaluation"},
+    {"training"},
     {"cli"},
 ]
 LEVEL = {part: level for level, parts in enumerate(LAYERS) for part in parts}

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from atrous.data.voc import read_list, read_pair
+from atrous.data.samples import read_pair
+from atrous.data.voc import read_list
 from atrous.errors import InputError
 
 

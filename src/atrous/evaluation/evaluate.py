@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..data.voc import Sample, read_pair
+from ..data.samples import Sample, read_pair
 from ..segmenter import Segmenter
 from .confusion import ConfusionMatrix
 

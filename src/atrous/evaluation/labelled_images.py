@@ -17,7 +17,7 @@ from PIL import Image
 
 from ..crf.scoring import LabelledImage
 from ..data.images import IMAGE_SUFFIXES, read_image
-from ..data.voc import Sample, read_pair
+from ..data.samples import Sample, read_pair
 from ..engine import bundled_model_path
 from ..errors import InputError
 from ..palette import read_labels

@@ -9,7 +9,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from ..data.crops import random_crop, shrink_labels
 from ..data.order import TrainingOrder, rarest_class_weights
-from ..data.voc import Sample, VocList, read_pair
+from ..data.samples import ImageList, Sample, read_pair
 from ..errors import InputError
 from ..palette.colours import VOID
 from .recipe import Recipe
@@ -20,7 +20,7 @@ SampleBatch = tuple[Tensor, Tensor]
 class CropsByPosition(Dataset[SampleBatch]):
     """The crop at each position of a training run: a function of recipe and position alone."""
 
-    def __init__(self, samples: VocList, recipe: Recipe) -> None:
+    def __init__(self, samples: ImageList, recipe: Recipe) -> None:
         self.samples = samples.samples
         self.recipe = recipe
         weights = rarest_class_weights([_present(s) for s in self.samples]) if recipe.balanced else None
@@ -38,7 +38,7 @@ def _present(sample: Sample) -> frozenset[int]:
     return frozenset(np.unique(labels).tolist()) - {0, VOID}
 
 
-def batches(samples: VocList, recipe: Recipe, first_step: int, workers: int) -> Iterator[SampleBatch]:
+def batches(samples: ImageList, recipe: Recipe, first_step: int, workers: int) -> Iterator[SampleBatch]:
     """Yield the batches of steps `first_step` .. `recipe.iterations` - 1.
 
     Yields

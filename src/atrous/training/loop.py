@@ -12,7 +12,7 @@ from rich.console import Console
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..data.voc import VocList
+from ..data.samples import ImageList
 from ..errors import InputError
 from ..network.deeplab import DeepLab, initialise_head
 from ..network.engine import MODEL
@@ -44,7 +44,7 @@ def segmentation_loss(scores: Tensor, labels: Tensor) -> Tensor:
 
 def train(
     out: Path,
-    samples: VocList,
+    samples: ImageList,
     recipe: Recipe,
     classes: tuple[str, ...],
     *,
@@ -62,7 +62,7 @@ def train(
     ----------
     out : path
         The run's folder: checkpoints and `log.csv`.
-    samples : VocList
+    samples : ImageList
     recipe : Recipe
     classes : tuple of str
         Names by id, background first.
@@ -147,7 +147,7 @@ def train(
     return newest
 
 
-def _check_same_run(out: Path, state: TrainingState, recipe: Recipe, samples: VocList) -> None:
+def _check_same_run(out: Path, state: TrainingState, recipe: Recipe, samples: ImageList) -> None:
     before, now = state.recipe.as_dict(), recipe.as_dict()
     changed = [k for k in now if before[k] != now[k]]
     if changed:
