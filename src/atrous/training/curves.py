@@ -1,0 +1,153 @@
+"""A run's curves in one picture: loss, mean IoU, learning rate."""
+
+import csv
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..atomic import replacing
+from ..errors import InputError, MissingExtra
+
+LOG = "log.csv"
+EVALUATIONS = "evaluations.csv"
+CURVES = "curves.png"
+
+Curve = NDArray[np.float64]
+
+_BLUE, _GREEN, _GREY = "#1f5fa8", "#1c7c54", "#666666"
+_MOST_MEDIANS = 400  # more could not be told apart in the picture
+
+
+def draw_curves(run: str | os.PathLike[str]) -> Path:
+    """Draw the loss, mean IoU and learning rate of a run into its `curves.png`.
+
+    The loss of each step is faint, and a running median of it, over a twentieth of the run, is drawn on it.
+
+    Parameters
+    ----------
+    run : path
+        A run's folder with `log.csv` and, after evaluations, `evaluations.csv`.
+
+    Returns
+    -------
+    Path
+        The picture.
+
+    Raises
+    ------
+    MissingExtra
+        Without matplotlib.
+    InputError
+        If there is no table to draw, or the picture cannot be written.
+    """
+    run = Path(run)
+    path = run / CURVES
+    log = read_columns(run / LOG, ("step", "loss", "rate"))
+    evaluated = (run / EVALUATIONS).exists()
+    scores = read_columns(run / EVALUATIONS, ("step", "mean_iou")) if evaluated else np.empty((2, 0))
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise MissingExtra(f"{path}: drawing needs matplotlib; pip install 'atrous[plot]'") from None
+
+    heights = [5, 3, 2] if scores.size else [5, 2]
+    figure = Figure(figsize=(7.2, 0.72 * sum(heights)), dpi=150, layout="constrained")
+    panels = figure.subplots(len(heights), 1, sharex=True, height_ratios=heights, squeeze=False)[:, 0]
+    figure.suptitle(_title(run, log, scores), fontsize="large")
+    _draw_loss(panels[0], log[0], log[1])
+    if scores.size:
+        _draw_scores(panels[1], scores[0], scores[1])
+    panels[-1].plot(log[0], log[2], color=_GREY)
+    panels[-1].set_ylabel("learning rate")
+    panels[-1].set_ylim(bottom=0)
+    panels[-1].ticklabel_format(axis="y", style="sci", scilimits=(0, 0), useMathText=True)
+    panels[-1].set_xlabel("step")
+    for panel in panels:
+        panel.grid(color="0.9", linewidth=0.8)
+        panel.set_axisbelow(True)
+        panel.spines[["top", "right"]].set_visible(False)
+    figure.align_ylabels(panels)
+    try:
+        with replacing(path) as temporary:
+            figure.savefig(temporary, format="png")
+    except OSError as error:
+        reason = error.strerror or error
+        raise InputError(f"{path}: cannot be written ({reason}); make room, or see to its folder") from None
+    return path
+
+
+def _draw_loss(panel: Any, steps: Curve, losses: Curve) -> None:
+    # Circles too: a line of one step would not be seen.
+    panel.plot(steps, losses, color=_BLUE, alpha=0.25, linewidth=0.8, marker="o" if len(steps) < 3 else None)
+    window = max(len(losses) // 20, min(len(losses), 5)) | 1
+    places, medians = running_median(losses, window)
+    panel.plot(steps[places], medians, color=_BLUE, linewidth=2, label=f"median of {window} steps")
+    panel.set_ylabel("loss (cross-entropy)")
+    finite = losses[np.isfinite(losses)]
+    if finite.size:
+        # The first few losses of a fresh network would take all the height.
+        panel.set_ylim(0, 1.05 * max(np.percentile(finite, 99), np.nanmax(medians)))
+        panel.legend(frameon=False, loc="upper right")
+
+
+def _draw_scores(panel: Any, steps: Curve, scores: Curve) -> None:
+    percent = 100 * scores
+    panel.plot(steps, percent, color=_GREEN, linewidth=1.5, marker="o", markersize=4)
+    panel.set_ylabel("mean IoU, %")
+    panel.margins(y=0.2)
+
+
+def _title(run: Path, log: Curve, scores: Curve) -> str:
+    steps = int(log[0, -1]) if log.size else 0
+    title = f"{run.resolve().name}: {steps} steps"
+    if scores.size:
+        best = int(np.argmax(scores[1]))
+        title += f", best mean IoU {100 * scores[1, best]:.2f} % after {int(scores[0, best])}"
+    return title
+
+
+def running_median(values: Curve, window: int) -> tuple[NDArray[np.int64], Curve]:
+    """Median of the `window` values around each of at most 400 places, of fewer at the ends.
+
+    Parameters
+    ----------
+    values : (N,) float64
+        NaNs are left out.
+    window : int
+        Odd.
+
+    Returns
+    -------
+    places : (M,) int64
+        Evenly spaced indices of `values`, both ends included.
+    medians : (M,) float64
+    """
+    count = len(values)
+    places = np.unique(np.linspace(0, count - 1, min(count, _MOST_MEDIANS)).round().astype(np.int64))
+    half = window // 2
+    medians = [np.nanmedian(values[max(place - half, 0) : place + half + 1]) for place in places]
+    return places, np.asarray(medians, np.float64)
+
+
+def read_columns(path: Path, names: tuple[str, ...]) -> Curve:
+    """Read columns of a table, (len(names), N) float64, ordered by the first one; unfinished lines are left out."""
+    try:
+        with path.open(newline="", encoding="utf-8", errors="replace") as file:
+            table = csv.DictReader(file)
+            if missing := [name for name in names if name not in (table.fieldnames or ())]:
+                raise InputError(f"{path}: expected a run's table, found no column {missing[0]!r}; name a run's folder")
+            lines = [_numbers([line[name] for name in names]) for line in table]
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror or error}); name a run's folder") from None
+    rows = sorted(line for line in lines if line is not None)
+    return np.asarray(rows, np.float64).reshape(-1, len(names)).T
+
+
+def _numbers(fields: list[str | None]) -> list[float] | None:
+    try:
+        return [float(field or "") for field in fields]
+    except ValueError:
+        return None
