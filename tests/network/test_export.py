@@ -42,7 +42,7 @@ def photo():
 
 
 def test_a_checkpoint_becomes_an_engine(checkpoint, photo):
-    engine = TorchEngine(checkpoint)
+    engine = TorchEngine.read(checkpoint)
     assert engine.metadata.variant == "deeplab-largefov"
     assert engine.metadata.classes == ("background", "cat", "dog")
     assert engine.metadata.palette[2] == (0, 128, 0)
@@ -50,7 +50,7 @@ def test_a_checkpoint_becomes_an_engine(checkpoint, photo):
 
 
 def test_the_float_export_agrees_with_pytorch_at_any_size(checkpoint, photo, tmp_path):
-    ours = TorchEngine(checkpoint)
+    ours = TorchEngine.read(checkpoint)
     path = tmp_path / "float.onnx"
     export_float(ours.net, path, ours.metadata)
     theirs = OnnxEngine(path, threads=1)
@@ -65,7 +65,7 @@ def test_the_float_export_agrees_with_pytorch_at_any_size(checkpoint, photo, tmp
 
 @pytest.mark.slow
 def test_the_int8_export_is_a_quarter_and_close(checkpoint, photo, tmp_path):
-    ours = TorchEngine(checkpoint)
+    ours = TorchEngine.read(checkpoint)
     metadata = dataclasses.replace(ours.metadata, precision="int8")
     export_int8(ours.net, tmp_path / "int8.onnx", metadata, [photo, photo[::-1], photo[:, ::-1]])
     engine = OnnxEngine(tmp_path / "int8.onnx")
@@ -77,12 +77,12 @@ def test_the_int8_export_is_a_quarter_and_close(checkpoint, photo, tmp_path):
 
 def test_mistakes_name_the_file(checkpoint, tmp_path):
     with pytest.raises(InputError, match=r"expected a checkpoint folder with state\.json"):
-        TorchEngine(tmp_path)
+        TorchEngine.read(tmp_path)
     (tmp_path / "state.json").write_text("{}")
     with pytest.raises(InputError, match=r"state\.json: not the state of a checkpoint"):
-        TorchEngine(tmp_path)
+        TorchEngine.read(tmp_path)
     text = (checkpoint / "state.json").read_text().replace("deeplab-largefov", "deeplab-4x4")
     (tmp_path / "state.json").write_text(text)
     (tmp_path / "model.safetensors").symlink_to(checkpoint / "model.safetensors")
     with pytest.raises(InputError, match=r"model\.safetensors: is not of deeplab-4x4"):
-        TorchEngine(tmp_path)
+        TorchEngine.read(tmp_path)

@@ -29,7 +29,7 @@ def export(
     from ..network.engine import TorchEngine
     from ..network.export import export_float, export_int8
 
-    engine = TorchEngine(checkpoint)
+    engine = TorchEngine.read(checkpoint)
     metadata = dataclasses.replace(engine.metadata, notes=notes)
     if crf is not None:
         try:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from .multiscale import MultiScale, initialise_branches
 from .variants import variant
 
 
@@ -32,7 +33,7 @@ OUTPUT_STRIDE = 8
 
 
 class DeepLab(nn.Module):
-    """Class scores on a grid of stride 8.
+    """Class scores on a grid of stride 8, or with multi-scale prediction at the image's size.
 
     Parameters
     ----------
@@ -41,16 +42,21 @@ class DeepLab(nn.Module):
     classes : int
         Number of classes, background included.
     dropout : float
-        Rate of the element-wise dropout after fc6 and fc7 while training.
+        Rate of the element-wise dropout after fc6 and fc7, and in the branches, while training.
+    multiscale : bool
+        With multi-scale prediction (MSc): five branches read the image and pool1 to pool4.
 
     Notes
     -----
     The forward pass takes ``(N, 3, H, W)`` float32, blue-green-red, 0 to 255 minus the mean pixel,
     and returns ``(N, classes, ceil((H - 1) / 8) + 1, ...)`` unnormalised scores: for H = 32 k - 31 the
-    grid's corners lie exactly on the image's corner pixels.
+    grid's corners lie exactly on the image's corner pixels. With multi-scale prediction it does so while
+    training only; in evaluation mode it returns ``(N, classes, H, W)``.
     """
 
-    def __init__(self, name: str = "deeplab-largefov", classes: int = 21, dropout: float = 0.5) -> None:
+    def __init__(
+        self, name: str = "deeplab-largefov", classes: int = 21, dropout: float = 0.5, multiscale: bool = False
+    ) -> None:
         super().__init__()
         row = variant(name)
         if classes < 2:
@@ -67,15 +73,35 @@ class DeepLab(nn.Module):
         self.fc6 = nn.Conv2d(channels, row.channels, row.kernel, padding=row.padding, dilation=row.dilation)
         self.fc7 = nn.Conv2d(row.channels, row.channels, 1)
         self.fc8 = nn.Conv2d(row.channels, classes, 1)
+        self.branches = MultiScale(classes, dropout) if multiscale else None
 
-    def trunk(self, x: Tensor) -> Tensor:
-        """conv1_1 to pool5a: (N, 3, H, W) to (N, 512, H / 8, W / 8) features."""
+    @property
+    def name(self) -> str:
+        """The paper's name: the variant's, with "-msc" if predicting at multiple scales."""
+        return self.variant.name if self.branches is None else self.variant.multiscale_name
+
+    @property
+    def output_stride(self) -> int:
+        """Pixels from one cell of the scores to the next, in evaluation mode."""
+        return OUTPUT_STRIDE if self.branches is None else 1
+
+    def pools(self, x: Tensor) -> list[Tensor]:
+        """Return the image itself and pool1 to pool5, the last three at stride 8."""
+        levels = [x]
         for stage, spec in TRUNK.items():
             for i in range(1, spec.convolutions + 1):
                 x = F.relu(self.get_submodule(f"{stage}_{i}")(x), inplace=True)
             # Caffe's geometry: ceil mode, and -inf (not 0) beyond the border.
             x = F.max_pool2d(x, 3, stride=spec.pool_stride, padding=1, ceil_mode=True)
-        # pool5a, which divides by nine at the borders too.
+            levels.append(x)
+        return levels
+
+    def trunk(self, x: Tensor) -> Tensor:
+        """conv1_1 to pool5a: (N, 3, H, W) to (N, 512, H / 8, W / 8) features."""
+        return self._pool5a(self.pools(x)[-1])
+
+    def _pool5a(self, x: Tensor) -> Tensor:
+        # Divides by nine at the borders too.
         return F.avg_pool2d(x, 3, stride=1, padding=1, count_include_pad=True)
 
     def head(self, x: Tensor) -> Tensor:
@@ -87,21 +113,35 @@ class DeepLab(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """See the class notes."""
-        return self.head(self.trunk(image))
+        *levels, last = self.pools(image)
+        scores = self.head(self._pool5a(last))
+        return scores if self.branches is None else self.branches(levels, scores)
 
     def freeze_through(self, stage: str | None) -> None:
-        """Keep the trunk from conv1 up to and including `stage` as it is while training.
+        """Keep the layers from conv1 up to and including `stage` as they are while training.
+
+        Their dropout goes on dropping.
 
         Parameters
         ----------
         stage : str or None
-            "conv1" to "conv5"; None trains everything.
+            "conv1" to "conv5"; "fc8", the whole plain network, so that the branches of multi-scale prediction
+            train alone; None trains everything.
+
+        Raises
+        ------
+        ValueError
+            If the stage is unknown, or nothing would be left to train.
         """
-        if stage is not None and stage not in TRUNK:
-            raise ValueError(f"stage {stage!r} is unknown; expected one of {', '.join(TRUNK)} or None")
-        frozen = () if stage is None else tuple(TRUNK)[: list(TRUNK).index(stage) + 1]
+        stages = (*TRUNK, "fc6", "fc7", "fc8")
+        known = (*TRUNK, "fc8")
+        if stage is not None and stage not in known:
+            raise ValueError(f"stage {stage!r} is unknown; expected one of {', '.join(known)} or None")
+        if stage == "fc8" and self.branches is None:
+            raise ValueError(f"stage 'fc8' is the last of {self.name}: nothing would train; use multiscale=True")
+        frozen = () if stage is None else stages[: stages.index(stage) + 1]
         for key, parameter in self.named_parameters():
-            parameter.requires_grad_(not key.startswith(frozen) if frozen else True)
+            parameter.requires_grad_(not key.startswith(frozen))
 
 
 def output_size(side: int) -> int:
@@ -113,7 +153,7 @@ def output_size(side: int) -> int:
 
 @torch.no_grad()
 def initialise_head(net: DeepLab, generator: torch.Generator | None = None) -> None:
-    """Draw fc6, fc7 and fc8 at random, biases 0.
+    """Draw fc6, fc7 and fc8 at random, biases 0, and the branches of multi-scale prediction if there are any.
 
     The paper starts from ImageNet's fc6 and fc7. Where only the convolutions are at hand, these
     gaussians train: He initialisation of both diverged at the paper's rate of 1e-3.
@@ -122,3 +162,5 @@ def initialise_head(net: DeepLab, generator: torch.Generator | None = None) -> N
         layer.weight.normal_(0.0, std, generator=generator)
         assert layer.bias is not None
         layer.bias.zero_()
+    if net.branches is not None:
+        initialise_branches(net.branches, generator)

@@ -1,4 +1,4 @@
-"""A training checkpoint as an engine of the segmenter."""
+"""A network or a training checkpoint as an engine of the segmenter."""
 
 import json
 import os
@@ -24,49 +24,86 @@ RELEASED_LARGEFOV = CrfParameters(weight=4, sxy=121, srgb=5)
 
 
 class TorchEngine:
-    """Runs the network of a checkpoint folder in PyTorch.
+    """Runs a network in PyTorch.
 
     Parameters
     ----------
-    folder : path
-        As written by training: `model.safetensors` and `state.json`.
+    net : DeepLab
+        Put into evaluation mode and moved to the device.
+    metadata : ModelMetadata
+        Of this network: the same classes and output stride.
     device : str
         "cpu" or "cuda".
-    crf : CrfParameters, optional
-        Stored in the metadata; those of the released LargeFOV model if left out.
 
     Attributes
     ----------
-    metadata : ModelMetadata
     net : DeepLab
+    metadata : ModelMetadata
+    device : str
+
+    Raises
+    ------
+    InputError
+        If the metadata is not of such a network.
     """
 
-    def __init__(
-        self, folder: str | os.PathLike[str], *, device: str = "cpu", crf: CrfParameters = RELEASED_LARGEFOV
-    ) -> None:
+    def __init__(self, net: DeepLab, metadata: ModelMetadata, *, device: str = "cpu") -> None:
+        if (len(metadata.classes), metadata.output_stride) != (net.classes, net.output_stride):
+            raise InputError(
+                f"metadata of {len(metadata.classes)} classes at stride {metadata.output_stride} for a network of"
+                f" {net.classes} at stride {net.output_stride}: expected the same"
+            )
+        self.net = net.eval().to(device)
+        self.metadata = metadata
+        self.device = device
+
+    @classmethod
+    def read(
+        cls, folder: str | os.PathLike[str], *, device: str = "cpu", crf: CrfParameters = RELEASED_LARGEFOV
+    ) -> "TorchEngine":
+        """Read a checkpoint folder.
+
+        Parameters
+        ----------
+        folder : path
+            As written by training: `model.safetensors` and `state.json`.
+        device : str
+        crf : CrfParameters
+            Stored in the metadata.
+
+        Raises
+        ------
+        InputError
+            If the folder is no checkpoint, or its two files do not fit each other.
+        """
         folder = Path(folder)
         state = read_state(folder)
-        self.net = DeepLab(state["recipe"]["variant"], classes=len(state["classes"]))
-        load_weights(self.net, folder / MODEL)
-        self.device = device
-        self.net.eval().to(device)
-        self.metadata = ModelMetadata(
-            variant=self.net.variant.name,
-            classes=tuple(state["classes"]),
-            palette=tuple((int(r), int(g), int(b)) for r, g, b in voc_palette(len(state["classes"]))),
-            mean=MEAN_BGR,
-            crf=crf,
-            training_list=state["training_list"],
-            training_list_sha256=state["training_list_sha256"],
-            precision="float32",
-        )
+        classes, recipe = tuple(state["classes"]), state["recipe"]
+        palette = state.get("palette") or voc_palette(len(classes))
+        try:
+            net = DeepLab(recipe["variant"], classes=len(classes), multiscale=recipe.get("multiscale", False))
+            metadata = ModelMetadata(
+                variant=net.name,
+                classes=classes,
+                palette=tuple((int(r), int(g), int(b)) for r, g, b in palette),
+                mean=MEAN_BGR,
+                crf=crf,
+                training_list=state["training_list"],
+                training_list_sha256=state["training_list_sha256"],
+                precision="float32",
+                output_stride=net.output_stride,
+            )
+        except (TypeError, ValueError) as error:
+            raise InputError(f"{folder / STATE}: not the state of a checkpoint ({error})") from None
+        load_weights(net, folder / MODEL)
+        return cls(net, metadata, device=device)
 
     def scores(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """(H, W, 3) uint8 RGB to (C, h, w) float32 scores on the stride-8 grid of the padded image."""
-        blob = torch.from_numpy(network_input(image))[None].to(self.device)
+        """(H, W, 3) uint8 RGB to (C, h, w) float32 scores of the padded image, on the network's output stride."""
+        blob = network_input(image, self.metadata.mean, self.metadata.colour_order)
         with torch.inference_mode():
-            scores: NDArray[np.float32] = self.net(blob)[0].float().cpu().numpy()
-        return scores
+            (scores,) = self.net(torch.from_numpy(blob)[None].to(self.device))
+        return scores.float().cpu().numpy()
 
 
 def read_state(folder: Path) -> dict[str, Any]:

@@ -26,6 +26,11 @@ class Variant:
     channels: int
 
     @property
+    def multiscale_name(self) -> str:
+        """The paper's name of the network with multi-scale prediction: "deeplab-msc-largefov" and the like."""
+        return "deeplab-msc" + self.name.removeprefix("deeplab")
+
+    @property
     def padding(self) -> int:
         """Zero padding of fc6, in cells, that keeps the size of the feature map."""
         return (self.kernel - 1) * self.dilation // 2

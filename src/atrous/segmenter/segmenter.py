@@ -165,7 +165,7 @@ def _engine(model: str | os.PathLike[str] | Engine | None, threads: int | None) 
     if Path(model).is_dir():
         from ..network.engine import TorchEngine  # without PyTorch: MissingExtra
 
-        return TorchEngine(model)
+        return TorchEngine.read(model)
     return OnnxEngine(model, threads=threads)
 
 
