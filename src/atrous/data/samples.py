@@ -10,16 +10,32 @@ from numpy.typing import NDArray
 
 from ..errors import InputError
 from ..palette import read_labels
+from ..palette.colour_table import ColourTable
+from ..palette.colours import VOID
 from .images import read_image
 
 
 @dataclass(frozen=True)
 class Sample:
-    """A photo and its label file (None where only the photo is needed)."""
+    """A photo and its label file (None where only the photo is needed).
+
+    Attributes
+    ----------
+    name : str
+    image : Path
+    label : Path or None
+        A PNG file of label ids.
+    colours : ColourTable, optional
+        Given if the label file is drawn in colours instead.
+    classes : int, optional
+        How many there are; larger ids are an error. Any are taken if left out.
+    """
 
     name: str
     image: Path
     label: Path | None
+    colours: ColourTable | None = None
+    classes: int | None = None
 
 
 @dataclass(frozen=True)
@@ -82,14 +98,37 @@ def read_pair(sample: Sample) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     Raises
     ------
     InputError
-        If there is no label file, one of the two cannot be read, or they differ in size.
+        If there is no label file, one of the two cannot be read, they differ in size, or a label is no class.
     """
-    if sample.label is None:
-        raise InputError(f"{sample.image}: has no label map")
-    image, labels = read_image(sample.image), read_labels(sample.label)
+    labels = read_label_map(sample)
+    image = read_image(sample.image)
     if image.shape[:2] != labels.shape:
         raise InputError(
             f"{sample.label}: {labels.shape[1]}x{labels.shape[0]} pixels, but {sample.image} has"
             f" {image.shape[1]}x{image.shape[0]}; they have to be of one size"
         )
     return image, labels
+
+
+def read_label_map(sample: Sample) -> NDArray[np.uint8]:
+    """Read a sample's labels alone, (H, W) uint8; for errors see `read_pair`."""
+    if sample.label is None:
+        raise InputError(f"{sample.image}: has no label map")
+    labels = read_labels(sample.label) if sample.colours is None else sample.colours.read_labels(sample.label)
+    if sample.classes is not None and (place := first_beyond(labels, sample.classes)) is not None:
+        y, x = place
+        raise InputError(
+            f"{sample.label}: the pixel at x={x}, y={y} has id {labels[y, x]}; expected 0 to {sample.classes - 1},"
+            f" or {VOID} for void, as there are {sample.classes} classes"
+        )
+    return labels
+
+
+def first_beyond(labels: NDArray[np.uint8], classes: int) -> tuple[int, int] | None:
+    """Return (row, column) of the first pixel that is neither one of `classes` ids nor void, or None."""
+    # Void, one more, is 0 in 8 bits: one comparison finds what lies between the classes and it.
+    beyond = labels + np.uint8(1) > classes
+    if not beyond.any():
+        return None
+    y, x = divmod(int(beyond.argmax()), labels.shape[1])
+    return y, x

@@ -4,10 +4,33 @@ import os
 from pathlib import Path
 
 from ..errors import InputError
+from ..palette.colour_table import ColourTable
+from .folders import read_names
 from .samples import ImageList, Sample, image_list
 
 
-def read_list(root: str | os.PathLike[str], name: str) -> ImageList:
+def label_folder(root: str | os.PathLike[str]) -> Path:
+    """Return `SegmentationClassAug`, or `SegmentationClass` where that is not there."""
+    root = Path(root)
+    for folder in (root / "SegmentationClassAug", root / "SegmentationClass"):
+        if folder.is_dir():
+            return folder
+    raise InputError(f"{root}: expected a folder SegmentationClassAug or SegmentationClass in it, got none")
+
+
+def list_names(root: str | os.PathLike[str]) -> tuple[str, ...]:
+    """Return the names of the lists in `ImageSets/Segmentation`."""
+    return tuple(sorted(p.stem for p in (Path(root) / "ImageSets" / "Segmentation").glob("*.txt")))
+
+
+def default_lists(root: str | os.PathLike[str]) -> tuple[str, str]:
+    """Return the names of the list to train on, train_aug if it is there, and of the list to score on."""
+    return "train_aug" if "train_aug" in list_names(root) else "train", "val"
+
+
+def read_list(
+    root: str | os.PathLike[str], name: str, *, colours: ColourTable | None = None, classes: int | None = None
+) -> ImageList:
     """Read a list of a VOC 2012 folder.
 
     Parameters
@@ -17,32 +40,29 @@ def read_list(root: str | os.PathLike[str], name: str) -> ImageList:
         `ImageSets/Segmentation`.
     name : str
         List name without ".txt", or the path of a text file with one image name per line.
+    colours : ColourTable, optional
+        Given if the label maps are drawn in colours.
+    classes : int, optional
+        How many there are.
 
     Raises
     ------
     InputError
-        If the folder is not laid out as VOC's, or the list names files that are not there.
+        If the folder is not laid out as VOC's, or the list is empty, names an image twice, or one that is not there.
     """
     root = Path(root)
     listing = Path(name) if name.endswith(".txt") else root / "ImageSets" / "Segmentation" / f"{name}.txt"
     if not listing.is_file():
         raise InputError(
             f"{listing}: expected a text file with one image name per line; "
-            f"lists of {root}: {', '.join(_list_names(root)) or 'none found, is it a VOC 2012 folder?'}"
+            f"lists of {root}: {', '.join(list_names(root)) or 'none found, is it a VOC 2012 folder?'}"
         )
-    labels = next((d for d in (root / "SegmentationClassAug", root / "SegmentationClass") if d.is_dir()), None)
-    if labels is None:
-        raise InputError(f"{root}: expected a folder SegmentationClassAug or SegmentationClass in it, got none")
-    names = listing.read_text().split()
-    if not names:
-        raise InputError(f"{listing}: expected one image name per line, got an empty file")
-    samples = tuple(Sample(n, root / "JPEGImages" / f"{n}.jpg", labels / f"{n}.png") for n in names)
+    labels = label_folder(root)
+    samples = tuple(
+        Sample(n, root / "JPEGImages" / f"{n}.jpg", labels / f"{n}.png", colours, classes) for n in read_names(listing)
+    )
     for sample in samples:
         for path in (sample.image, sample.label):
             if path is not None and not path.is_file():
                 raise InputError(f"{path}: named by {listing}, but no such file; take it off the list or add it")
     return image_list(listing.stem, samples)
-
-
-def _list_names(root: Path) -> list[str]:
-    return sorted(p.stem for p in (root / "ImageSets" / "Segmentation").glob("*.txt"))
