@@ -3,7 +3,6 @@ import pytest
 torch = pytest.importorskip("torch", reason="needs the extra 'train'")
 
 from atrous.network.deeplab import TRUNK, DeepLab, initialise_head, output_size
-from atrous.network.variants import VARIANTS
 
 
 def on_meta(name, **kwargs):
@@ -11,7 +10,12 @@ def on_meta(name, **kwargs):
         return DeepLab(name, **kwargs)
 
 
-# Table 3 of the paper by arithmetic on the layers.
+def count(module):
+    return sum(p.numel() for p in module.parameters())
+
+
+# Table 3 of the paper by arithmetic on the layers, at 21 classes.
+@pytest.mark.parametrize("multiscale", [False, True], ids=["plain", "msc"])
 @pytest.mark.parametrize(
     ("name", "parameters"),
     [
@@ -21,17 +25,22 @@ def on_meta(name, **kwargs):
         ("deeplab-largefov", 20_505_429),
     ],
 )
-def test_parameter_counts(name, parameters):
-    assert sum(p.numel() for p in on_meta(name).parameters()) == parameters
+def test_every_variant(name, parameters, multiscale):
+    """Parameters, and shapes of the scores in both modes, sizes of 32 k - 31 and others."""
+    net = on_meta(name, multiscale=multiscale)
+    assert net.name == (name.replace("deeplab", "deeplab-msc", 1) if multiscale else name)
+    assert count(net) == parameters + (1_206_121 if multiscale else 0)
+    sizes = [((321, 321), (41, 41)), ((513, 513), (65, 65)), ((375, 500), (48, 64)), ((193, 2), (25, 2))]
+    for size, cells in sizes:
+        image = torch.empty(2, 3, *size, device="meta")
+        assert net.train()(image).shape == (2, 21, *cells)
+        assert net.eval()(image).shape == (2, 21, *(size if multiscale else cells))
+        assert tuple(map(output_size, size)) == cells
+    assert net.output_stride == (1 if multiscale else 8)
 
 
-@pytest.mark.parametrize("name", VARIANTS)
-@pytest.mark.parametrize(("side", "cells"), [(193, 25), (321, 41), (513, 65)])
-def test_grid_of_stride_8(name, side, cells):
-    net = on_meta(name, classes=5)
-    image = torch.empty(1, 3, side, side, device="meta")
-    assert net(image).shape == (1, 5, cells, cells)
-    assert output_size(side) == cells
+def test_multiscale_largefov_has_the_papers_size():
+    assert count(on_meta("deeplab-largefov", multiscale=True)) == 21_711_550
 
 
 @pytest.mark.parametrize(("side", "cells"), [(1, 1), (2, 2), (161, 21), (375, 48), (500, 64)])
@@ -94,8 +103,27 @@ def test_freezing_leaves_the_rest_to_train():
     assert trained == {f"conv{i}_{j}" for i in (4, 5) for j in (1, 2, 3)} | {"fc6", "fc7", "fc8"}
     net.freeze_through(None)
     assert all(p.requires_grad for p in net.parameters())
+    with pytest.raises(ValueError, match="nothing would train"):
+        net.freeze_through("fc8")
     with pytest.raises(ValueError, match="'pool3'.*conv1"):
         net.freeze_through("pool3")
+
+
+def test_freezing_the_plain_network_trains_the_branches_alone(narrow):
+    """Dropout goes on in the frozen layers; no gradient is kept for them."""
+    net = DeepLab(classes=3, multiscale=True)
+    initialise_head(net)
+    net.freeze_through("fc8")
+    trained = {n for n, p in net.named_parameters() if p.requires_grad}
+    assert trained == {n for n, _ in net.named_parameters() if n.startswith("branches.")}
+    assert len(trained) == 5 * 3 * 2
+    image = torch.rand(1, 3, 65, 65) * 100
+    net.train()
+    torch.nn.init.normal_(net.fc8.weight)
+    assert not net.head(net.trunk(image)).requires_grad
+    assert not torch.equal(net.head(net.trunk(image)), net.head(net.trunk(image)))
+    net(image).sum().backward()
+    assert all((p.grad is not None) == (n in trained) for n, p in net.named_parameters())
 
 
 def test_unknown_variant_lists_the_known():
