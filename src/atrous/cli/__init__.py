@@ -22,6 +22,7 @@ def _atrous() -> None:
 
 
 def _register() -> None:
+    from .data import data
     from .evaluate import evaluate
     from .export import export
     from .refine import refine
@@ -31,6 +32,7 @@ def _register() -> None:
 
     for command in (segment, refine, train, evaluate, tune, export):
         app.command()(command)
+    app.add_typer(data)
 
 
 _register()

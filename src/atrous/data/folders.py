@@ -8,6 +8,7 @@ split by a hash of each photo's name, so that photos that are added later move n
 import hashlib
 import os
 import unicodedata
+from collections.abc import Collection, Iterable
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 
@@ -71,18 +72,24 @@ def find_photos(root: str | os.PathLike[str]) -> dict[str, Path]:
     InputError
         If there are none, or two of one name.
     """
-    folder = Path(root) / "images"
     photos: dict[str, Path] = {}
-    for path in entries(folder):
-        if path.suffix.lower() not in IMAGE_SUFFIXES or path.name.startswith("."):
-            continue
+    for path in photo_files(root):
         name = composed(path.stem)
         if name in photos:
             raise InputError(f"{path}: {photos[name].name} beside it has the same name; expected one photo, rename one")
         photos[name] = path
     if not photos:
-        raise InputError(f"{folder}: expected photos in it (.jpg, .png, ...), got none")
+        raise InputError(f"{Path(root) / 'images'}: expected photos in it (.jpg, .png, ...), got none")
     return photos
+
+
+def photo_files(root: str | os.PathLike[str]) -> list[Path]:
+    """Return the files in `images/` that are named like pictures, sorted; hidden ones left out."""
+    return [
+        path
+        for path in entries(Path(root) / "images")
+        if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")
+    ]
 
 
 def entries(folder: Path) -> list[Path]:
@@ -102,20 +109,20 @@ def list_files(root: str | os.PathLike[str]) -> dict[str, Path]:
     """Return the files that hold lists, by name: all of `lists/`, and those beside `images/` that name a photo."""
     root = Path(root)
     found = {path.stem: path for path in sorted((root / "lists").glob("*.txt"))}
-    photos = {composed(p.stem) for p in entries(root / "images")}
+    photos = {composed(p.stem) for p in photo_files(root)}
     for path in sorted(root.glob("*.txt")):
         try:
             lines = read_lines(path, "")
         except InputError:
             continue
-        if any(_named(line, photos) for line in lines):
+        if any(named(line, photos) for line in lines):
             if path.stem in found:
                 raise InputError(f"{path}: {found[path.stem]} is a list of the same name; take one away")
             found[path.stem] = path
     return found
 
 
-def _named(line: str, photos: "set[str] | dict[str, Path]") -> str | None:
+def named(line: str, photos: Collection[str]) -> str | None:
     """Return which photo a line of a list names, with or without its suffix, or None."""
     line = composed(line)
     if line in photos:
@@ -192,17 +199,22 @@ def _names(root: Path, name: str, photos: dict[str, Path]) -> tuple[list[str], s
         known_share = False
     if not known_share:
         raise InputError(f"--list {name}: expected the part of the photos after @, above 0 and under 1, as in val@0.2")
-    bound = int((share if part == "val" else 1 - share) * 2**64)
-    names = [n for n in photos if (_hash(n) < bound) == (part == "val")]
+    names = part_of(photos, part, share)
     if not names:
         raise InputError(f"--list {name}: none of the {len(photos)} photos of {root} falls to it; write lists instead")
     return names, f"{root / 'images'}, or name the labelled ones in a list"
 
 
+def part_of(names: Iterable[str], part: str, share: Decimal) -> list[str]:
+    """Return the names that fall to a share of "train" or "val", by a hash of each."""
+    bound = int((share if part == "val" else 1 - share) * 2**64)
+    return [name for name in names if (_hash(name) < bound) == (part == "val")]
+
+
 def _names_of_file(path: Path, photos: dict[str, Path]) -> list[str]:
     names = []
     for line in read_names(path):
-        name = _named(line, photos)
+        name = named(line, photos)
         if name is None:
             raise InputError(
                 f"{path}: names {line!r:.80}, but there is no such photo in images/; take it off or add it"
@@ -213,4 +225,4 @@ def _names_of_file(path: Path, photos: dict[str, Path]) -> list[str]:
 
 def _hash(name: str) -> int:
     """Return a number from 0 to 2^64 - 1 that depends on the name alone."""
-    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big")
+    return int.from_bytes(hashlib.sha256(name.encode(errors="surrogateescape")).digest()[:8], "big")

@@ -81,7 +81,7 @@ class ImageList:
 def image_list(name: str, samples: Iterable[Sample]) -> ImageList:
     """Make a list of samples, and the hash of their names."""
     samples = tuple(samples)
-    digest = hashlib.sha256("\n".join(sorted(s.name for s in samples)).encode()).hexdigest()
+    digest = hashlib.sha256("\n".join(sorted(s.name for s in samples)).encode(errors="surrogateescape")).hexdigest()
     return ImageList(name, digest, samples)
 
 

@@ -1,0 +1,144 @@
+"""`atrous data check` and `atrous data sbd`."""
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ..errors import InputError
+
+if TYPE_CHECKING:
+    from ..data.check import Findings
+
+data = typer.Typer(
+    name="data", help="Look after labelled photos.", no_args_is_help=True, context_settings={"max_content_width": 120}
+)
+
+# Of one kind; the rest is in the JSON.
+_MOST_LINES = 20
+
+
+@data.command()
+def check(
+    folder: Annotated[
+        Path, typer.Argument(metavar="DATA", help="A PASCAL VOC folder, or one with images/, labels/ and classes.txt.")
+    ],
+    classes: Annotated[Path | None, typer.Option(help="Class list instead of the folder's classes.txt.")] = None,
+    colours: Annotated[
+        Path | None, typer.Option(help="Colour table of masks drawn in colours, instead of the folder's colours.txt.")
+    ] = None,
+    report: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write everything found here.")] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="Default: all cores.")] = None,
+) -> None:
+    """Decode every photo and mask, say what is wrong, and count what is there.
+
+    Exit status: 0 if all is well, 1 if something is to be put right, 2 if the folder is no data set.
+    """
+    from ..data.check import check as run
+
+    with _bar("checking") as done:
+        found = run(folder, classes=classes, colours=colours, threads=threads, done=done)
+    if report is not None:
+        from ..atomic import replacing
+
+        try:
+            with replacing(report) as temporary:
+                temporary.write_text(json.dumps(found.as_dict(), indent=1) + "\n", encoding="utf-8")
+        except OSError as error:
+            raise InputError(f"--json {report}: cannot be written ({error.strerror or error})") from None
+    typer.echo(_printable(text(found)))
+    if found.problems:
+        raise typer.Exit(1)
+
+
+@data.command()
+def sbd(
+    release: Annotated[
+        Path, typer.Argument(metavar="SBD", help="SBD's unpacked release, benchmark_RELEASE, or its dataset/.")
+    ],
+    voc: Annotated[Path, typer.Option(help="The folder VOC2012 of PASCAL VOC 2012.")],
+    out: Annotated[Path, typer.Option(help="The VOC folder to make; may be the same as --voc. What is there is kept.")],
+    threads: Annotated[int | None, typer.Option(min=1, help="Default: all cores.")] = None,
+) -> None:
+    """Make the paper's train_aug: SBD's masks as PNG files beside VOC's, and the lists.
+
+    Stopped, the same command goes on.
+    """
+    from ..data.sbd import OFFICIAL, merge
+
+    with _bar("masks") as done:
+        merged = merge(release, voc, out, threads=threads, done=done)
+    for name, count in merged.lists.items():
+        of = "as published" if count == OFFICIAL[name] else f"of the {OFFICIAL[name]:,} published"
+        typer.echo(f"{name:<13}{count:>7,} images, {of}")
+    typer.echo(f"{merged.written:,} masks written, {merged.kept:,} were there: {out}")
+    if merged.left_out:
+        typer.echo(
+            _printable(
+                f"note: {len(merged.left_out):,} listed images lack their photo or mask, such as {merged.left_out[0]};"
+                " lists are without them"
+            ),
+            err=True,
+        )
+    elif merged.lists != OFFICIAL:
+        typer.echo("note: these are not the whole of SBD and VOC 2012; figures do not compare with published", err=True)
+
+
+def text(found: "Findings") -> str:
+    """Return the problems, the notes, the classes' shares and the lists as text."""
+    lines: list[str] = []
+    shown: Counter[str] = Counter()
+    for problem in sorted(found.problems, key=lambda p: (p.file, p.kind)):
+        shown[problem.kind] += 1
+        if shown[problem.kind] <= _MOST_LINES:
+            lines.append(f"{problem.file}: {problem.says}")
+    for kind, count in shown.items():
+        if count > _MOST_LINES:
+            lines.append(f"... and {count - _MOST_LINES:,} more of the kind '{kind}' (--json FILE holds all)")
+    lines += [f"note: {note}" for note in found.notes[:_MOST_LINES]]
+    if len(found.notes) > _MOST_LINES:
+        lines.append(f"note: ... and {len(found.notes) - _MOST_LINES:,} more (--json FILE holds all)")
+    if lines:
+        lines.append("")
+    lines += _classes(found)
+    if found.lists:
+        lines += ["", "list" + " " * 16 + "images"]
+        lines += [f"{name:<16}{count:>10,}" for name, count in found.lists.items()]
+        lines += [f"{a} and {b} share {count:,} images" for a, b, count in found.overlaps]
+    count = len(found.problems)
+    lines += ["", f"{found.pairs:,} photos with masks; " + (f"{count:,} problem(s)" if count else "all is well")]
+    return "\n".join(lines)
+
+
+def _classes(found: "Findings") -> list[str]:
+    total = max(int(found.pixels.sum()), 1)
+    names = [*enumerate(found.classes), (255, "void")]
+    width = max(len(name) for _, name in names)
+    lines = [f"{'id':>3}  {'class':<{width}}  pixels %    images"]
+    for c, name in names:
+        lines.append(f"{c:>3}  {name:<{width}}{100 * int(found.pixels[c]) / total:>10.2f}{int(found.images[c]):>10,}")
+    return lines
+
+
+def _printable(text: str) -> str:
+    """Return text for a terminal: file names may hold what cannot be shown, or would steer it."""
+    return "".join(
+        c if c.isprintable() or c == "\n" else c.encode("unicode_escape", "surrogatepass").decode() for c in text
+    )
+
+
+@contextmanager
+def _bar(what: str) -> Iterator[Callable[[int, int], None]]:
+    """Yield what is to be told of progress: a bar, on a terminal."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        bar = progress.add_task(what, total=None)
+        yield lambda done, total: progress.update(bar, completed=done, total=total)
