@@ -22,6 +22,7 @@ def _atrous() -> None:
 
 
 def _register() -> None:
+    from .convert import convert
     from .data import data
     from .evaluate import evaluate
     from .export import export
@@ -30,7 +31,7 @@ def _register() -> None:
     from .train import train
     from .tune import tune
 
-    for command in (segment, refine, train, evaluate, tune, export):
+    for command in (segment, refine, train, evaluate, tune, convert, export):
         app.command()(command)
     app.add_typer(data)
 

@@ -1,7 +1,7 @@
 """Where a training run starts from: any file of VGG-16 or of DeepLab, fitted to one of our networks."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -12,10 +12,14 @@ from torch import Tensor
 from ..errors import InputError
 from .decimation import channel_subset, decimate
 from .deeplab import DeepLab, initialise_head
+from .multiscale import BRANCHES
 from .weight_files import CONVOLUTIONS, WeightFile, read_weight_file
 
 # Of fc8 where fc6 and fc7 come from a file (the authors' train.prototxt).
 FC8_STD = 0.01
+
+# Of a detector's or a bigger network's layers that are left aside.
+_MOST_LINES = 12
 
 Subset = Literal["random", "fourth"]
 
@@ -33,7 +37,7 @@ class Start:
     unused : tuple of str
         What of the file was left aside, each with the reason.
     notes : tuple of str
-        What was changed on the way: channels, taps, colours.
+        What happened on the way: channels, taps, colours.
     """
 
     format: str
@@ -43,10 +47,12 @@ class Start:
     notes: tuple[str, ...] = ()
 
     def report(self) -> str:
-        """Return lines to print: the format, what was filled, drawn, changed and left aside."""
+        """Return lines to print: the format, what was filled, drawn, changed on the way and left aside."""
         lines = [f"format: {self.format}", f"filled: {_listed(self.filled)}", f"drawn at random: {_listed(self.drawn)}"]
-        lines += [f"changed: {note}" for note in self.notes]
-        lines += [f"not used: {thing}" for thing in self.unused]
+        lines += [f"note: {note}" for note in self.notes]
+        lines += [f"not used: {thing}" for thing in self.unused[:_MOST_LINES]]
+        if len(self.unused) > _MOST_LINES:
+            lines.append(f"not used: {len(self.unused) - _MOST_LINES} more")
         return "\n".join(lines)
 
 
@@ -116,55 +122,57 @@ class _Plan:
         for layer in CONVOLUTIONS:
             if layer not in self.source.layers:
                 raise InputError(
-                    f"{self.path}: expected VGG-16's 13 convolutions, but there is no {self.source.called(layer)} "
-                    f"in this {self.source.format}; give a file of VGG-16 or of DeepLab"
+                    f"{self.path}: expected VGG-16's 13 convolutions, but {self.source.called(layer)} is missing "
+                    f"({self.source.format}); give a file of VGG-16 or of DeepLab"
                 )
             weight, bias = self.source.layers[layer]
             expected = self.net.get_parameter(f"{layer}.weight").shape
-            if weight.shape != expected or bias.numel() != expected[0]:
+            if weight.shape != expected or len(bias) != expected[0]:
                 raise InputError(
                     f"{self.path}: {self.source.called(layer)} has shape {tuple(weight.shape)}, expected "
                     f"{tuple(expected)}; give a file of VGG-16 or of DeepLab"
                 )
             if not (weight.isfinite().all() and bias.isfinite().all()):
                 raise InputError(f"{self.path}: {self.source.called(layer)} holds NaN or infinity; give a whole file")
-            self.values[layer] = (weight, bias.reshape(-1))
+            self.values[layer] = (weight, bias)
 
     def fully_connected(self, generator: torch.Generator, subset: Subset) -> None:
         """fc6, then fc7, which means something only with the fc6 that it was trained on."""
-        if "fc6" not in self.source.layers:
-            if "fc7" in self.source.layers:
-                self.unused.append(f"{self.source.called('fc7')}: worth nothing without its fc6")
+        kept = self._fc6(generator, subset) if "fc6" in self.source.layers else None
+        if "fc7" not in self.source.layers:
             return
+        if kept is None:
+            self.unused.append(f"{self.source.called('fc7')}: worth nothing without its fc6")
+            return
+        weight, bias = self.source.layers["fc7"]
+        inputs = len(self.source.layers["fc6"][1])
+        weight = _as_convolution(weight, inputs)
+        if weight.shape != (inputs, inputs, 1, 1) or len(bias) != inputs:
+            self._misfit("fc7", torch.Size((inputs, inputs, 1, 1)))
+        elif self._finite("fc7", weight, bias):
+            # fc7's inputs are fc6's outputs: one index set for both. Its own outputs feed a new fc8.
+            self.values["fc7"] = (weight[kept][:, kept], bias[kept])
+
+    def _fc6(self, generator: torch.Generator, subset: Subset) -> Tensor | None:
+        """Decimate fc6; return the indices of the channels that it keeps, None if it does not fit."""
         target = self.net.fc6.weight.shape
         weight, bias = self.source.layers["fc6"]
-        weight, bias = _as_convolution(weight, target[1]), bias.reshape(-1)
+        weight = _as_convolution(weight, target[1])
         taps = decimate(weight, target[-1])
         if taps is None or weight.shape[0] < target[0] or weight.shape[1] != target[1] or len(bias) != len(weight):
             self._misfit("fc6", target)
-            if "fc7" in self.source.layers:
-                self.unused.append(f"{self.source.called('fc7')}: worth nothing without its fc6")
-            return
+            return None
         if not self._finite("fc6", weight, bias):
-            return
+            return None
+        kept = torch.arange(len(weight))
         if taps.shape != weight.shape:
-            self.notes.append(f"fc6: {_side(weight)} taps decimated to {_side(taps)}")
-        kept = None
-        if weight.shape[0] > target[0]:
-            kept = channel_subset(weight.shape[0], target[0], subset, generator)
+            self.notes.append(f"fc6 decimated from {_side(weight)} to {_side(taps)} taps")
+        if len(weight) > target[0]:
+            kept = channel_subset(len(weight), target[0], subset, generator)
             how = "every fourth" if subset == "fourth" else "drawn at random"
-            self.notes.append(f"fc6, fc7: {target[0]} of {weight.shape[0]} channels kept, {how}")
-            taps, bias = taps[kept], bias[kept]
-        self.values["fc6"] = (taps, bias)
-        if "fc7" not in self.source.layers:
-            return
-        fc7, fc7_bias = self.source.layers["fc7"]
-        fc7, fc7_bias = _as_convolution(fc7, weight.shape[0]), fc7_bias.reshape(-1)
-        if fc7.shape != (weight.shape[0], weight.shape[0], 1, 1) or len(fc7_bias) != len(fc7):
-            self._misfit("fc7", torch.Size((weight.shape[0], weight.shape[0], 1, 1)))
-        elif self._finite("fc7", fc7, fc7_bias):
-            # fc7's inputs are fc6's outputs: one index set for both. Its own outputs feed a new fc8.
-            self.values["fc7"] = (fc7, fc7_bias) if kept is None else (fc7[kept][:, kept], fc7_bias[kept])
+            self.notes.append(f"fc6 and fc7 keep {target[0]} of {len(weight)} channels, {how}")
+        self.values["fc6"] = (taps[kept], bias[kept])
+        return kept
 
     def others(self) -> None:
         """fc8 and the branches, where they fit."""
@@ -175,16 +183,13 @@ class _Plan:
                 self.unused.append(f"{self.source.called(layer)}: the network has no such layer")
                 continue
             target = self.net.get_parameter(f"{layer}.weight").shape
+            matrix = _as_convolution(weight, target[1])
             if layer == "fc8" and "fc7" not in self.values:
                 self.unused.append(f"{self.source.called(layer)}: worth nothing without its fc7")
-            elif (
-                weight.shape != target
-                or bias.numel() != target[0]
-                or (layer == "fc8" and self.source.layers["fc7"][0].shape[0] != self.net.fc7.weight.shape[0])
-            ):
+            elif matrix.shape != target or len(bias) != target[0]:
                 self._misfit(layer, target)
             elif self._finite(layer, weight, bias):
-                self.values[layer] = (weight, bias.reshape(-1))
+                self.values[layer] = (matrix, bias)
 
     def _misfit(self, layer: str, target: torch.Size) -> None:
         got = tuple(self.source.layers[layer][0].shape)
@@ -212,5 +217,15 @@ def _side(weight: Tensor) -> str:
     return f"{weight.shape[-2]}x{weight.shape[-1]}"
 
 
-def _listed(names: Iterable[str]) -> str:
-    return ", ".join(names) or "nothing"
+def _listed(layers: Sequence[str]) -> str:
+    """Name layers, the convolutions and the branches in short where they are all there."""
+    rest = list(layers)
+    said = []
+    if set(CONVOLUTIONS) <= set(rest):
+        said.append(f"{CONVOLUTIONS[0]} to {CONVOLUTIONS[-1]}")
+        rest = [layer for layer in rest if layer not in CONVOLUTIONS]
+    branches = [layer for layer in rest if layer.startswith("branches.")]
+    if len(branches) == 3 * len(BRANCHES):
+        rest = [layer for layer in rest if layer not in branches]
+        rest.append("the branches")
+    return ", ".join(said + rest) or "nothing"

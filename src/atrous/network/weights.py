@@ -4,11 +4,14 @@ import os
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 
 from ..errors import InputError
 from .deeplab import DeepLab
+
+# In the header of a converted file: its layers that are random numbers.
+DRAWN_KEY = "drawn"
 
 
 def load_vgg_convolutions(net: DeepLab, path: str | os.PathLike[str]) -> None:
@@ -58,3 +61,9 @@ def read_tensors(path: str | os.PathLike[str]) -> dict[str, torch.Tensor]:
         return load_file(path)
     except (SafetensorError, OSError) as error:
         raise InputError(f"{path}: not a readable safetensors file ({error})") from None
+
+
+def drawn_by_conversion(path: str | os.PathLike[str]) -> str:
+    """Return the names of the layers that `atrous convert` drew at random, from a safetensors header; mostly ""."""
+    with safe_open(path, framework="pt") as file:
+        return (file.metadata() or {}).get(DRAWN_KEY, "")

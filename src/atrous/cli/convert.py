@@ -1,0 +1,45 @@
+"""`atrous convert`."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+
+def convert(
+    source: Annotated[
+        Path, typer.Argument(metavar="IN", help="VGG-16 or DeepLab: .safetensors, .pth, .caffemodel, a checkpoint.")
+    ],
+    out: Annotated[
+        Path | None,
+        typer.Argument(metavar="OUT.safetensors", help="The file to write; without it, only tell what is in IN."),
+    ] = None,
+    variant: Annotated[
+        str | None, typer.Option(help="deeplab-largefov (default), deeplab, deeplab-4x4 or deeplab-7x7.")
+    ] = None,
+    classes: Annotated[int | None, typer.Option(min=2, help="Background included; default 21.")] = None,
+    multiscale: Annotated[
+        bool | None, typer.Option("--multiscale/--one-scale", help="With the branches of multi-scale prediction.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of what is drawn at random.")] = 0,
+    subset: Annotated[
+        Literal["random", "fourth"], typer.Option(help="Channels that a narrower fc6 and fc7 keep.")
+    ] = "random",
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace OUT if it is there.")] = False,
+) -> None:
+    """Turn any file that training can start from into safetensors with our names."""
+    from ..network.convert import convert as run
+
+    done = run(
+        source,
+        out,
+        variant=variant,
+        classes=classes,
+        multiscale=multiscale,
+        seed=seed,
+        subset=subset,
+        overwrite=overwrite,
+    )
+    typer.echo(done.report())
+    if out is not None:
+        typer.echo(f"wrote {out}: {out.stat().st_size / 1e6:.1f} MB")

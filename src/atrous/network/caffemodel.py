@@ -1,0 +1,177 @@
+"""Caffe's binary model files, read without Caffe."""
+
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ..errors import InputError, MissingExtra
+
+try:
+    from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+    from google.protobuf.message import DecodeError
+except ImportError as error:
+    raise MissingExtra(
+        f"{error.name} is not installed: reading Caffe's models needs the extra, pip install 'atrous[train]'"
+    ) from None
+
+_Kind = descriptor_pb2.FieldDescriptorProto
+_ONE, _MANY = _Kind.LABEL_OPTIONAL, _Kind.LABEL_REPEATED
+
+# (name, number, type, label) of the fields that matter, by message; the others are skipped. Packed numbers are
+# bytes on the wire and declared as such: half a gigabyte of them need not become Python floats.
+_FIELDS: dict[str, list[tuple[str, int, Any, Any]]] = {
+    "Shape": [("dim", 1, _Kind.TYPE_INT64, _MANY)],
+    "Blob": [
+        ("num", 1, _Kind.TYPE_INT64, _ONE),
+        ("channels", 2, _Kind.TYPE_INT64, _ONE),
+        ("height", 3, _Kind.TYPE_INT64, _ONE),
+        ("width", 4, _Kind.TYPE_INT64, _ONE),
+        ("data", 5, _Kind.TYPE_BYTES, _MANY),
+        ("shape", 7, "Shape", _ONE),
+        ("double_data", 8, _Kind.TYPE_BYTES, _MANY),
+        # Of NVIDIA's Caffe, which can keep half precision.
+        ("raw_data_type", 10, _Kind.TYPE_INT32, _ONE),
+        ("raw_data", 12, _Kind.TYPE_BYTES, _ONE),
+    ],
+    # The same blob where its numbers are not packed.
+    "LooseBlob": [("data", 5, _Kind.TYPE_FLOAT, _MANY), ("double_data", 8, _Kind.TYPE_DOUBLE, _MANY)],
+    "OldLayer": [
+        ("bottom", 2, _Kind.TYPE_BYTES, _MANY),
+        ("top", 3, _Kind.TYPE_BYTES, _MANY),
+        ("name", 4, _Kind.TYPE_BYTES, _ONE),
+        ("blobs", 6, "Blob", _MANY),
+    ],
+    "Layer": [
+        ("name", 1, _Kind.TYPE_BYTES, _ONE),
+        ("bottom", 3, _Kind.TYPE_BYTES, _MANY),
+        ("top", 4, _Kind.TYPE_BYTES, _MANY),
+        ("blobs", 7, "Blob", _MANY),
+    ],
+    "Net": [("layers", 2, "OldLayer", _MANY), ("layer", 100, "Layer", _MANY)],
+}
+
+_RAW_TYPES = {0: "<f8", 1: "<f4", 2: "<f2"}
+
+# protobuf's own limit.
+_LARGEST_FILE = 2**31 - 1
+
+
+@dataclass(frozen=True)
+class CaffeLayer:
+    """One layer of a Caffe model.
+
+    Attributes
+    ----------
+    name : str
+    bottoms, tops : tuple of str
+        The blobs that it reads and writes.
+    blobs : tuple of Tensor
+        Weight and bias, or nothing.
+    """
+
+    name: str
+    bottoms: tuple[str, ...]
+    tops: tuple[str, ...]
+    blobs: tuple[Tensor, ...]
+
+
+def read_caffemodel(path: Path) -> list[CaffeLayer]:
+    """Read the layers of a `.caffemodel`, of the old kind (`layers`) or the new (`layer`), in file order.
+
+    Raises
+    ------
+    InputError
+        If the file is not a Caffe model, is truncated, or a layer's shape and numbers disagree.
+    """
+    if path.stat().st_size > _LARGEST_FILE:
+        raise InputError(f"{path}: {path.stat().st_size / 1e9:.1f} GB, expected a Caffe model of at most 2.1 GB")
+    net = _messages()["Net"]()
+    try:
+        net.ParseFromString(path.read_bytes())
+    except DecodeError:
+        raise InputError(
+            f"{path}: is neither a Caffe model nor another known file of weights, or it is cut short; fetch it again"
+        ) from None
+    layers = [
+        CaffeLayer(_text(layer.name), _texts(layer.bottom), _texts(layer.top), _tensors(layer, path))
+        for layer in (*net.layers, *net.layer)
+    ]
+    if not any(layer.blobs for layer in layers):
+        raise InputError(
+            f"{path}: no layer with weights in it; expected VGG-16 or DeepLab as safetensors, .pth or .caffemodel"
+        )
+    return layers
+
+
+def _text(name: bytes) -> str:
+    return name.decode("utf-8", errors="replace")
+
+
+def _texts(names: Any) -> tuple[str, ...]:
+    return tuple(_text(name) for name in names)
+
+
+def _tensors(layer: Any, path: Path) -> tuple[Tensor, ...]:
+    tensors = []
+    for blob in layer.blobs:
+        shape = tuple(blob.shape.dim) if blob.HasField("shape") else (blob.num, blob.channels, blob.height, blob.width)
+        numbers = _numbers(blob)
+        count = 1
+        for side in shape:
+            count *= max(side, 0)
+        if numbers is None or len(numbers) != count or not count:
+            got = "unreadable numbers" if numbers is None else f"{len(numbers)} numbers"
+            raise InputError(f"{path}: layer {_text(layer.name)!r} has {got} for shape {shape}; fetch the file again")
+        tensors.append(torch.from_numpy(numbers.reshape(shape)))
+    return tuple(tensors)
+
+
+def _numbers(blob: Any) -> NDArray[Any] | None:
+    """Return a blob's numbers, (n,) of any float type; None where they are of an unknown kind or cut short."""
+    if blob.HasField("raw_data"):
+        kind = _RAW_TYPES.get(blob.raw_data_type)
+        return None if kind is None else _from_bytes([blob.raw_data], kind)
+    if blob.data:
+        return _from_bytes(blob.data, "<f4")
+    if blob.double_data:
+        return _from_bytes(blob.double_data, "<f8")
+    # What is left are numbers one by one, which the parser kept aside as fields of another type.
+    loose = _messages()["LooseBlob"]()
+    loose.ParseFromString(blob.SerializeToString())
+    return np.array(loose.data or loose.double_data, np.float32)
+
+
+def _from_bytes(chunks: Any, kind: str) -> NDArray[Any] | None:
+    chunks = list(chunks)
+    if any(len(chunk) % np.dtype(kind).itemsize for chunk in chunks):
+        return None
+    arrays = [np.frombuffer(chunk, kind) for chunk in chunks]
+    joined = np.concatenate(arrays) if len(arrays) > 1 else arrays[0]
+    return joined.astype(np.float16 if kind == "<f2" else np.float32)  # a copy: the bytes are read-only
+
+
+@cache
+def _messages() -> dict[str, Any]:
+    """Build the message classes from the list of fields."""
+    package = "atrous.caffemodel"
+    file = descriptor_pb2.FileDescriptorProto(name="atrous/caffemodel.proto", package=package, syntax="proto2")
+    for message, fields in _FIELDS.items():
+        described = file.message_type.add(name=message)
+        for name, number, kind, label in fields:
+            field = described.field.add(name=name, number=number, label=label)
+            if isinstance(kind, str):
+                field.type, field.type_name = _Kind.TYPE_MESSAGE, f".{package}.{kind}"
+            else:
+                field.type = kind
+    pool = descriptor_pool.DescriptorPool()
+    pool.Add(file)
+    return {
+        message: message_factory.GetMessageClass(pool.FindMessageTypeByName(f"{package}.{message}"))
+        for message in _FIELDS
+    }

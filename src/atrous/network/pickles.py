@@ -1,0 +1,69 @@
+"""State dicts that PyTorch pickled, read without running anything that is in them."""
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..errors import InputError
+
+# Names under which training scripts keep the weights beside other things, likeliest first.
+_WRAPPERS = ("state_dict", "model_state_dict", "model_state", "model", "net", "network", "weights", "params")
+
+
+def read_pickle(path: Path) -> dict[str, Tensor]:
+    """Read the tensors of a `.pth`, in PyTorch's zip format or the one before.
+
+    Raises
+    ------
+    InputError
+        If it is cut short, is no state dict, or is a pickle that would have to be executed.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # a foreign or broken file may fail anywhere in the unpickler
+        raise InputError(f"{path}: {_reason(error)}") from None
+    tensors = _tensors(content)
+    if not tensors:
+        got = f"a {type(content).__name__}" if not isinstance(content, dict) else _keys(content)
+        raise InputError(f"{path}: expected a state dict of tensors, got {got}; save model.state_dict()")
+    return tensors
+
+
+def _reason(error: Exception) -> str:
+    text = str(error)
+    if "Unsupported global" in text or "weights_only" in text.lower():
+        return (
+            "holds more than tensors, which could run code when read; expected a state dict: where the file comes "
+            "from, save model.state_dict() alone, or as safetensors"
+        )
+    if "TorchScript" in text or "torch.jit" in text:
+        return "is a TorchScript program; expected a state dict: save its state_dict() instead"
+    return "is no file of PyTorch's that can be read, or is cut short; fetch it again"
+
+
+def _tensors(content: Any, depth: int = 0) -> dict[str, Tensor]:
+    """Return the first dict of tensors in a nest of dicts."""
+    if not isinstance(content, dict):
+        return {}
+    found = {
+        key: value.detach()
+        for key, value in content.items()
+        if isinstance(key, str) and isinstance(value, Tensor) and value.layout == torch.strided
+    }
+    if found or depth == 3:
+        return found
+    for key in (*_WRAPPERS, *(key for key in content if key not in _WRAPPERS)):
+        found = _tensors(content.get(key), depth + 1)
+        if found:
+            return found
+    return {}
+
+
+def _keys(content: dict[Any, Any]) -> str:
+    names = [str(key)[:40] for key in list(content)[:4]]
+    return f"a dict of {', '.join(names)}" if names else "an empty dict"
