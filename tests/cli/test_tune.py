@@ -1,5 +1,6 @@
 import importlib.util
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -99,17 +100,36 @@ def test_without_matplotlib_all_but_the_picture_is_made(folder, tmp_path, monkey
     assert not (tmp_path / "crf.png").exists()
 
 
-def test_a_voc_folder_and_a_model(tiny_voc, tiny_model, tmp_path):
+@pytest.fixture
+def labelled(tiny_voc, tiny_metadata, tmp_path):
+    """`tiny_voc` with the classes of the tiny model."""
+    shutil.copytree(tiny_voc, tmp_path / "voc")
+    (tmp_path / "voc" / "classes.txt").write_text("\n".join(tiny_metadata.classes))
+    return tmp_path / "voc"
+
+
+def test_labelled_photos_and_a_model(labelled, tiny_model, tmp_path):
     options = ["--model", tiny_model, "--list", "train", "--hold-out", "4", "--limit", "3", *SMALL]
-    tune(tiny_voc, "--out", tmp_path / "crf.json", *options)
+    tune(labelled, "--out", tmp_path / "crf.json", *options)
     described = json.loads((tmp_path / "crf.csv").read_text().splitlines()[0].removeprefix("# "))
     assert described["list"] == "train-held-out-4-held-out-3"
     assert described["images"] == 3
 
     with pytest.raises(InputError, match=r"crf.csv: of another search \(list: .*; choose another file or remove it"):
-        tune(tiny_voc, "--out", tmp_path / "crf.json", *options[:2], *options[2:5], "4", *SMALL)
+        tune(labelled, "--out", tmp_path / "crf.json", *options[:2], *options[2:5], "4", *SMALL)
     everything = ["--model", tiny_model, "--list", "train", "--hold-out", "0", *SMALL]
-    assert f"6 images of {tiny_voc}" in tune(tiny_voc, "--out", tmp_path / "all.json", *everything).stdout
+    assert f"6 images of {labelled}" in tune(labelled, "--out", tmp_path / "all.json", *everything).stdout
+
+
+def test_own_data_and_its_lists(labelled, tiny_model, tmp_path):
+    own = tmp_path / "own"
+    shutil.copytree(labelled / "JPEGImages", own / "images")
+    shutil.copytree(labelled / "SegmentationClassAug", own / "labels")
+    shutil.copy(labelled / "classes.txt", own)
+    (own / "train.txt").write_text("photo1\nphoto3\n")
+    told = tune(own, "--out", tmp_path / "own.json", "--model", tiny_model, "--hold-out", "0", *SMALL)
+    assert f"2 images of {own}" in told.stdout
+    assert json.loads((tmp_path / "own.csv").read_text().splitlines()[0].removeprefix("# "))["list"] == "train"
 
 
 @pytest.mark.parametrize(
@@ -137,7 +157,8 @@ def test_numbers_that_cannot_be_used(text):
 def test_mistakes(folder, tiny_voc, tiny_model, tmp_path):
     for arguments, message in (
         ([tmp_path / "none"], "none: no such folder"),
-        ([tmp_path], "expected a PASCAL VOC folder .* there is no images"),
+        ([tmp_path], "expected the folders images and labels, or JPEGImages"),
+        ([tiny_voc, "--list", "train", "--hold-out", "0", "--model", tiny_model], "has 21 classes, but .*tiny.onnx 3"),
         ([folder, "--model", tiny_model], "--model .*: .* holds scores already"),
         ([folder, "--out", tmp_path / "crf.csv"], "--out .*crf.csv: expected a name for JSON"),
         ([folder, "--out", tmp_path / "no" / "crf.json"], "--out .*: there is no folder"),

@@ -13,19 +13,22 @@ def export(
     checkpoint: Annotated[Path, typer.Argument(help="A training checkpoint's folder.")],
     out: Annotated[Path, typer.Argument(metavar="MODEL.onnx", help="The file to write.")],
     calibrate: Annotated[
-        Path | None, typer.Option(help="VOC folder whose training images fix int8's ranges; without it, float32.")
+        Path | None,
+        typer.Option(metavar="DATA", help="Labelled photos, which fix int8's ranges; without them, float32."),
     ] = None,
-    calibrate_list: Annotated[str, typer.Option("--list", help="List of images to calibrate on.")] = "train_aug",
-    images: Annotated[int, typer.Option(help="How many of them, evenly spaced.")] = 48,
+    calibrate_list: Annotated[
+        str | None, typer.Option("--list", help="List of images to calibrate on; default: the data's training list.")
+    ] = None,
+    images: Annotated[int, typer.Option(min=1, help="How many of them, evenly spaced.")] = 48,
     crf: Annotated[Path | None, typer.Option(help="CRF parameters as written by atrous tune.")] = None,
     notes: Annotated[str, typer.Option(help="Where the weights come from, under which terms.")] = "",
 ) -> None:
     """Write a checkpoint as one ONNX file that runs without PyTorch."""
     import dataclasses
 
+    from ..data.dataset import open_dataset
     from ..data.images import read_image
     from ..data.metadata import CrfParameters
-    from ..data.voc import read_list
     from ..network.engine import TorchEngine
     from ..network.export import export_float, export_int8
 
@@ -39,7 +42,10 @@ def export(
     if calibrate is None:
         export_float(engine.net, out, metadata)
     else:
-        _, samples = read_list(calibrate, calibrate_list).hold_out(images)
+        dataset = open_dataset(calibrate)
+        samples = dataset.read(calibrate_list or dataset.default_training_list)
+        if images < len(samples):
+            _, samples = samples.hold_out(images)
         photos = [read_image(sample.image) for sample in samples.samples]
         export_int8(engine.net, out, dataclasses.replace(metadata, precision="int8"), photos)
     typer.echo(f"{out}: {out.stat().st_size / 1e6:.1f} MB")

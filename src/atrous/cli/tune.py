@@ -26,18 +26,23 @@ _MOST_VALUES = 1000
 def tune(
     data: Annotated[
         Path,
-        typer.Argument(help="A PASCAL VOC folder, or one with images/, scores/ (.npy, .npz) and masks/."),
+        typer.Argument(
+            help="Labelled photos: a PASCAL VOC folder, or images/, labels/ and classes.txt. Or any network's output:"
+            " images/, scores/ (.npy, .npz) and masks/."
+        ),
     ],
     out: Annotated[
         Path,
         typer.Option(help="Best parameters, as JSON for atrous export --crf; all trials beside it: .csv, .png."),
     ] = Path("crf.json"),
     model: Annotated[
-        Path | None, typer.Option(help="VOC: exported .onnx or checkpoint folder instead of the bundled model.")
+        Path | None, typer.Option(help="Exported .onnx or checkpoint folder instead of the bundled model.")
     ] = None,
-    tune_list: Annotated[str, typer.Option("--list", help="VOC: list of images.")] = "train_aug",
+    tune_list: Annotated[
+        str | None, typer.Option("--list", help="List of images; default: the data's training list.")
+    ] = None,
     hold_out: Annotated[
-        int, typer.Option(min=0, help="VOC: the images that training left out by the same option; 0 is all.")
+        int, typer.Option(min=0, help="Of the list, the images that training left out by the same option; 0 is all.")
     ] = 100,
     limit: Annotated[int | None, typer.Option(min=1, help="Only that many of the images, evenly spaced.")] = None,
     weight: Annotated[str, typer.Option(help="Bilateral weights to begin with.")] = "5,10",
@@ -99,25 +104,31 @@ def tune(
 
 
 def _samples(
-    data: Path, model: Path | None, listed: str, hold_out: int, limit: int | None, threads: int | None
+    data: Path, model: Path | None, listed: str | None, hold_out: int, limit: int | None, threads: int | None
 ) -> "tuple[Sequence[LabelledImage], dict[str, str] | None]":
-    """Return the labelled images of either kind of folder, and what they are if that is not told by their contents."""
-    from ..data.voc import read_list
+    """Return the labelled images of any kind of folder, and what they are if that is not told by their contents."""
+    from ..data.dataset import open_dataset
     from ..evaluation.labelled_images import FolderSamples, NetworkSamples, model_sha256
     from ..segmenter import Segmenter
 
     if not data.is_dir():
         raise InputError(f"{data}: no such folder")
-    if not (data / "ImageSets").is_dir():
+    if any((data / name).is_dir() for name in ("scores", "masks")):
         if model is not None:
-            raise InputError(f"--model {model}: {data} holds scores already (it has no ImageSets/); leave it out")
+            raise InputError(f"--model {model}: {data} holds scores already; leave the option out")
         return FolderSamples(data, limit), None
-    names = read_list(data, listed)
+    dataset = open_dataset(data)
+    names = dataset.read(listed or dataset.default_training_list)
     if hold_out:
         _, names = names.hold_out(hold_out)
     if limit is not None and limit < len(names):
         _, names = names.hold_out(limit)
     segmenter = Segmenter(model, crf=None, threads=threads)
+    if len(segmenter.classes) != len(dataset.classes):
+        of = "the bundled model" if model is None else model
+        raise InputError(
+            f"{data}: has {len(dataset.classes)} classes, but {of} {len(segmenter.classes)}; give a --model of its classes"
+        )
     # A network may answer with other last bits on another machine; the trials compare all the same.
     identity = {"list": names.name, "sha256": names.sha256, "model": model_sha256(model)}
     return NetworkSamples(segmenter, names.samples), identity

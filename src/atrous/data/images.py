@@ -7,7 +7,7 @@ from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, ImageOps
 
 from ..errors import InputError
 from ..palette.decoding import decoded
@@ -57,10 +57,11 @@ def read_image(photo: Photo) -> NDArray[np.uint8]:
 
 
 def _rgb(image: Image.Image, source: str) -> NDArray[np.uint8]:
-    # A damaged note of the orientation does not spoil the picture.
+    # A damaged note of the orientation does not spoil the picture. Without a note nothing is turned nor copied.
     with suppress(Exception), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        image = ImageOps.exif_transpose(image)
+        if image.getexif().get(ExifTags.Base.Orientation, 1) != 1:
+            image = ImageOps.exif_transpose(image)
     if image.mode.startswith("I"):
         # 16-bit grey; Pillow's own conversion to 8 bits would clip at 255, not scale.
         grey = np.asarray(image).astype(np.int64)
@@ -73,4 +74,4 @@ def _rgb(image: Image.Image, source: str) -> NDArray[np.uint8]:
         rgba = image.convert("RGBA")
         white = Image.new("RGBA", rgba.size, "white")
         return np.asarray(Image.alpha_composite(white, rgba).convert("RGB"))
-    return np.asarray(image.convert("RGB"))
+    return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
