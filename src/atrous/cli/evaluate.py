@@ -1,58 +1,313 @@
 """`atrous evaluate`."""
 
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ..errors import InputError
+
 if TYPE_CHECKING:
-    from ..evaluation.evaluate import Evaluation
+    from collections.abc import Callable, Iterator
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from ..data.dataset import Dataset
+    from ..data.samples import ImageList
+    from ..evaluation.about import Run
+    from ..evaluation.labellings import Labeller
+    from ..evaluation.result import Evaluation
+    from ..evaluation.shards import Shard
+    from ..segmenter import Segmenter
+
+# Beyond, images in work would take much memory; each gets more threads instead.
+_MOST_WORKERS = 8
+
+_MOST_STEPS = 1000
+
+
+@dataclass(frozen=True)
+class _Subject:
+    """What is to be scored: where the label maps come from, of which samples, and what is to be said of it."""
+
+    labeller: "Labeller"
+    samples: "ImageList"
+    palette: "NDArray[np.uint8]"
+    facts: dict[str, str]
+    warnings: tuple[str, ...] = ()
 
 
 def evaluate(
-    data: Annotated[Path, typer.Argument(help="A PASCAL VOC 2012 folder.")],
+    data: Annotated[Path, typer.Argument(help="A PASCAL VOC folder, or one with images/, labels/ and classes.txt.")],
     model: Annotated[
         Path | None, typer.Option(help="Exported .onnx or checkpoint folder instead of the bundled model.")
     ] = None,
-    eval_list: Annotated[str, typer.Option("--list", help="List of images to score.")] = "val",
+    masks: Annotated[
+        list[Path] | None,
+        typer.Option(help="Score the label maps NAME.png of this folder instead of a model's; may be repeated."),
+    ] = None,
+    eval_list: Annotated[str | None, typer.Option("--list", help="List of images to score. Default: val.")] = None,
     crf: Annotated[bool, typer.Option("--crf/--no-crf", help="Score the CRF's result too.")] = True,
     preset: Annotated[str | None, typer.Option(help="A released model's CRF instead of the model's own.")] = None,
+    trimap: Annotated[bool, typer.Option("--trimap/--no-trimap", help="Score the band along the outlines too.")] = True,
+    steps: Annotated[
+        str | None, typer.Option(help="Score the CRF after these numbers of steps, such as 0,1,2,5,10,20.")
+    ] = None,
     limit: Annotated[
         int | None, typer.Option(min=1, help="Only that many images, evenly spaced along the list.")
     ] = None,
-    threads: Annotated[int | None, typer.Option(help="Default: all cores.")] = None,
+    report: Annotated[Path | None, typer.Option(help="Write a page with tables, curves and examples (.html).")] = None,
+    json: Annotated[Path | None, typer.Option(help="Write all numbers.")] = None,
+    csv: Annotated[Path | None, typer.Option(help="Write a line an image.")] = None,
+    submit: Annotated[
+        Path | None, typer.Option(help="Write label maps into this folder as VOC's server takes them; needs no labels.")
+    ] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Images at once. Default: one a core, 8 at most.")] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="Of each image. Default: what is left.")] = None,
+    device: Annotated[str, typer.Option(help="Of a checkpoint: cpu or cuda.")] = "cpu",
 ) -> None:
-    """Score a model on labelled images: IoU per class without and with the CRF."""
-    from rich.console import Console
-    from rich.progress import Progress
+    """Score a model, or label maps, on labelled images: IoU per class without and with the CRF.
 
-    from ..data.voc import read_list
-    from ..evaluation.evaluate import evaluate as run
+    Several processes, on one machine or many: torchrun --nproc-per-node N -m atrous evaluate ...
+    """
+    from ..data.dataset import open_dataset
+    from ..evaluation.about import Run, official_size
+    from ..evaluation.evaluate import score
+    from ..evaluation.shards import Shard
+    from ..evaluation.submission import Submission
+    from ..evaluation.trimap import WIDTHS
+
+    if masks and (model is not None or preset or steps or submit is not None):
+        raise InputError("--masks: scores label maps that are there; leave --model, --preset, --steps and --submit out")
+    files = {"report": report, "json": json, "csv": csv}
+    _check_files(files)
+    counts = _step_counts(steps)
+    shard = Shard.from_environment()
+    dataset = open_dataset(data)
+    listed = _listed(dataset, eval_list or dataset.default_evaluation_list, unlabelled=submit is not None)
+    samples = listed if limit is None or limit >= len(listed) else listed.hold_out(limit)[1]
+    workers, threads = _shared_out(workers, threads, shard.local)
+    if masks:
+        subject = _of_masks(masks, dataset, samples)
+    else:
+        segmenter = _segmenter(model, (preset or "model") if crf else None, threads, device, shard)
+        subject = _of_model(segmenter, model, dataset, listed, samples, counts)
+    if shard.rank == 0:
+        for warning in subject.warnings:
+            typer.echo(f"warning: {warning}", err=True)
+    samples = subject.samples
+    submission = Submission(submit, listed.name, subject.palette) if submit is not None else None
+    begun, start, finished = datetime.now().astimezone(), time.perf_counter(), 0
+    try:
+        with shard.group(), _progress_bar(len(shard.places(len(samples))), shown=shard.rank == 0) as tell:
+
+            def done(n: int) -> None:
+                nonlocal finished
+                finished = n
+                tell(n)
+
+            part = score(
+                subject.labeller,
+                samples.samples,
+                workers=workers,
+                trimap=WIDTHS if trimap else (),
+                shard=shard,
+                save=submission.saver(subject.labeller.labellings[-1]) if submission else None,
+                done=done,
+            )
+            result = shard.gather(part)
+    except KeyboardInterrupt:
+        if shard.rank == 0:
+            typer.echo(f"error: interrupted after {finished} of {len(samples)} images; no scores are written", err=True)
+        raise typer.Exit(130) from None
+    if result is None:
+        return
+    run = Run(
+        data=str(data),
+        listed=listed.name,
+        sha256=samples.sha256,
+        listed_images=len(listed),
+        official=official_size(listed.name, dataset.classes),
+        subject=subject.facts,
+        warnings=subject.warnings,
+        begun=begun.isoformat(timespec="seconds"),
+        seconds=time.perf_counter() - start,
+        workers=workers,
+        threads=threads,
+        processes=shard.world,
+    )
+    written: list[Path] = []
+    if result.images:
+        _print(result, run)
+        written += _write(files, result, run, subject)
+    else:
+        typer.echo("note: no image of this list has labels, so there are no scores", err=True)
+    if submission is not None:
+        written.append(submission.pack(samples.samples))
+    if written:
+        typer.echo("wrote " + ", ".join(map(str, written)))
+
+
+def _of_masks(masks: list[Path], dataset: "Dataset", samples: "ImageList") -> _Subject:
+    from ..evaluation.labellings import FolderLabeller, with_maps
+
+    found = with_maps(samples, masks)
+    warnings = []
+    if len(found) < len(samples):
+        where = " and ".join(map(str, masks))
+        warnings.append(f"{len(found)} of {len(samples)} images of {samples.name} have a label map in {where}")
+    facts = {"label maps": ", ".join(map(str, masks))}
+    return _Subject(FolderLabeller(masks, dataset.classes), found, dataset.palette, facts, tuple(warnings))
+
+
+def _of_model(
+    segmenter: "Segmenter",
+    model: Path | None,
+    dataset: "Dataset",
+    listed: "ImageList",
+    samples: "ImageList",
+    steps: list[int],
+) -> _Subject:
+    import numpy as np
+
+    from ..evaluation.about import subject_of
+    from ..evaluation.labellings import SegmenterLabeller
+    from ..evaluation.overlap import overlap_warning
+
+    metadata = segmenter.engine.metadata
+    if len(metadata.classes) != len(dataset.classes):
+        raise InputError(
+            f"{dataset.root}: has {len(dataset.classes)} classes ({_some(dataset.classes)}), but the model"
+            f" {len(metadata.classes)} ({_some(metadata.classes)}); score it on data of its own classes"
+        )
+    warnings = []
+    for c, (ours, theirs) in enumerate(zip(dataset.classes, metadata.classes, strict=True)):
+        if ours.lower() != theirs.lower():
+            warnings.append(f"class {c} is {ours} in {dataset.root}, but {theirs} in the model")
+            break
+    if (overlap := overlap_warning(metadata, model, listed)) is not None:
+        warnings.append(overlap)
+    palette = np.array(metadata.palette, np.uint8)
+    facts = subject_of(segmenter, model)
+    return _Subject(SegmenterLabeller(segmenter, steps), samples, palette, facts, tuple(warnings))
+
+
+def _some(names: tuple[str, ...]) -> str:
+    return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
+
+
+def _segmenter(model: Path | None, crf: str | None, threads: int, device: str, shard: "Shard") -> "Segmenter":
     from ..segmenter import Segmenter
 
-    samples = read_list(data, eval_list)
-    if limit is not None:
-        _, samples = samples.hold_out(limit) if limit < len(samples) else (samples, samples)
-    segmenter = Segmenter(model, crf=(preset or "model") if crf else None, threads=threads)
-    console = Console()
-    with Progress(console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("scoring", total=len(samples))
-        result = run(segmenter, samples.samples, done=lambda n: progress.update(task, completed=n))
-    console.print(table(result, segmenter.classes), highlight=False, markup=False)
+    if model is None or not model.is_dir():
+        if device != "cpu":
+            raise InputError(f"--device {device}: expected cpu, unless --model is a checkpoint's folder")
+        return Segmenter(model, crf=crf, threads=threads)
+    from ..network.engine import TorchEngine  # without PyTorch: MissingExtra
+
+    engine = TorchEngine.read(model, device=_torch_device(device, threads, shard))
+    return Segmenter(engine, crf=crf, threads=threads)
 
 
-def table(result: "Evaluation", classes: tuple[str, ...]) -> str:
-    """Return IoU per class, their mean and the pixel accuracy, in per cent, as aligned text."""
-    columns = {"DCNN": result.dcnn} | ({"with CRF": result.crf} if result.crf is not None else {})
-    width = max(map(len, (*classes, "pixel accuracy")))
-    lines = [f"{'IoU in %':<{width}}" + "".join(f"{name:>10}" for name in columns)]
-    scores = [matrix.iou() for matrix in columns.values()]
-    for c, name in enumerate(classes):
-        lines.append(f"{name:<{width}}" + "".join(f"{100 * iou[c]:>10.2f}" for iou in scores))
-    for name, values in (
-        ("mean", [matrix.mean_iou() for matrix in columns.values()]),
-        ("pixel accuracy", [matrix.pixel_accuracy() for matrix in columns.values()]),
-    ):
-        lines.append(f"{name:<{width}}" + "".join(f"{100 * value:>10.2f}" for value in values))
-    lines.append(f"over {result.images} images")
-    return "\n".join(lines)
+def _torch_device(device: str, threads: int, shard: "Shard") -> str:
+    import torch
+
+    torch.set_num_threads(threads)
+    if device == "cpu":
+        return device
+    if device.partition(":")[0] != "cuda" or not torch.cuda.is_available():
+        found = torch.cuda.device_count()
+        raise InputError(f"--device {device}: expected cpu, or cuda where PyTorch finds a GPU; it finds {found}")
+    # Each process of a machine takes the next GPU.
+    return f"cuda:{shard.local_rank % torch.cuda.device_count()}" if device == "cuda" else device
+
+
+def _listed(dataset: "Dataset", name: str, *, unlabelled: bool) -> "ImageList":
+    if unlabelled and dataset.layout == "voc":
+        from ..evaluation.submission import read_unlabelled
+
+        return read_unlabelled(dataset.root, name)
+    return dataset.read(name)
+
+
+def _check_files(files: dict[str, Path | None]) -> None:
+    """Say what could not be written before the work is done."""
+    for name, path in files.items():
+        if path is not None and (path.is_dir() or not path.parent.is_dir()):
+            raise InputError(f"--{name} {path}: expected a file's name in a folder that is there")
+    if files["report"] is not None:
+        from ..evaluation.report import check_report
+
+        check_report()
+
+
+def _shared_out(workers: int | None, threads: int | None, processes: int) -> tuple[int, int]:
+    """Return workers, and threads of each, that fill the cores which are this process'."""
+    from ..crf.inference import check_threads
+
+    cores = max(1, check_threads(None) // processes)
+    if workers is None:
+        workers = min(cores // min(threads or 1, cores), _MOST_WORKERS)
+    return workers, threads or max(1, cores // workers)
+
+
+def _step_counts(text: str | None) -> list[int]:
+    """Read `0,1,2,5` or `0:20` (first:last)."""
+    if text is None:
+        return []
+    counts: set[int] = set()
+    try:
+        for part in text.split(","):
+            first, _, last = part.partition(":")
+            counts.update(range(int(first), int(last or first) + 1)[: _MOST_STEPS + 1])
+    except ValueError:
+        counts = set()
+    if not counts or not 0 <= min(counts) <= max(counts) <= _MOST_STEPS:
+        raise InputError(f"--steps {text}: expected numbers with commas between, such as 0,1,2,5,10, or 0:20")
+    return sorted(counts)
+
+
+@contextmanager
+def _progress_bar(count: int, *, shown: bool) -> "Iterator[Callable[[int], None]]":
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    columns = (TextColumn("scoring"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True, disable=not (shown and console.is_terminal)) as progress:
+        task = progress.add_task("scoring", total=count)
+        yield lambda n: progress.update(task, completed=n)
+
+
+def _print(result: "Evaluation", run: "Run") -> None:
+    from ..evaluation.tables import score_table, steps_table, trimap_table
+
+    typer.echo(score_table(result))
+    if result.widths:
+        typer.echo("\n" + trimap_table(result))
+    if result.steps:
+        typer.echo("\n" + steps_table(result))
+    rate = result.images / run.seconds
+    typer.echo(f"\nover {run.scope(result.images)}, {rate:.2f} images a second")
+
+
+def _write(files: dict[str, Path | None], result: "Evaluation", run: "Run", subject: _Subject) -> list[Path]:
+    from ..evaluation.files import as_csv, as_json, write_text
+    from ..evaluation.report import report_html
+
+    makers: dict[str, Callable[[], str]] = {
+        "json": lambda: as_json(result, run),
+        "csv": lambda: as_csv(result),
+        "report": lambda: report_html(result, run, subject.labeller, subject.samples.samples, subject.palette),
+    }
+    written = []
+    for name, make in makers.items():
+        if (path := files[name]) is not None:
+            write_text(path, make())
+            written.append(path)
+    return written

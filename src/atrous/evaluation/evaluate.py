@@ -1,35 +1,34 @@
-"""Score a segmenter on a list of images, with and without the CRF in one pass."""
+"""Score a segmenter, or label maps, on a list of images."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
+from ..data.images import read_image
 from ..data.samples import Sample, read_pair
+from ..errors import InputError
 from ..segmenter import Segmenter
-from .confusion import ConfusionMatrix
+from .confusion import ConfusionMatrix, count_pixels
+from .labellings import Labeller, LabelMaps, SegmenterLabeller
+from .result import Evaluation, ImageScores, empty, total
+from .shards import WHOLE, Shard
+from .trimap import rings
 
-
-@dataclass(frozen=True)
-class Evaluation:
-    """Scores over one list of images.
-
-    Attributes
-    ----------
-    dcnn : ConfusionMatrix
-        Of the network alone.
-    crf : ConfusionMatrix or None
-        After the CRF, if the segmenter has one.
-    images : int
-    """
-
-    dcnn: ConfusionMatrix
-    crf: ConfusionMatrix | None
-    images: int
+T = TypeVar("T")
 
 
 def evaluate(
-    segmenter: Segmenter, samples: Sequence[Sample], *, done: Callable[[int], None] = lambda n: None
+    segmenter: Segmenter,
+    samples: Sequence[Sample],
+    *,
+    workers: int = 1,
+    trimap: Sequence[int] = (),
+    mean_field_steps: Sequence[int] = (),
+    done: Callable[[int], None] = lambda n: None,
 ) -> Evaluation:
     """Segment each image and count its pixels into one confusion matrix (Chen et al. 2015, section 5).
 
@@ -38,17 +37,112 @@ def evaluate(
     segmenter : Segmenter
     samples : sequence of Sample
         With label maps.
+    workers : int
+        Images in work at once; the result is the same for any number. Each uses as many threads as the segmenter
+        was given.
+    trimap : sequence of int
+        Half-widths in pixels of bands along the outlines to be scored too; `trimap.WIDTHS` are the authors'.
+    mean_field_steps : sequence of int
+        Also score the CRF after these numbers of steps.
     done : callable
         Told the number of images that are done, after each.
+
+    Raises
+    ------
+    InputError
+        If an image or its labels cannot be read or do not fit the segmenter's classes.
     """
-    dcnn = ConfusionMatrix(len(segmenter.classes))
-    crf = ConfusionMatrix(len(segmenter.classes)) if segmenter.crf is not None else None
-    for n, sample in enumerate(samples, start=1):
+    labeller = SegmenterLabeller(segmenter, mean_field_steps)
+    return score(labeller, samples, workers=workers, trimap=trimap, done=done)
+
+
+def score(
+    labeller: Labeller,
+    samples: Sequence[Sample],
+    *,
+    workers: int = 1,
+    trimap: Sequence[int] = (),
+    shard: Shard = WHOLE,
+    save: Callable[[Sample, LabelMaps], None] | None = None,
+    done: Callable[[int], None] = lambda n: None,
+) -> Evaluation:
+    """Count the pixels of each image's label maps; as `evaluate`, for any labeller.
+
+    Parameters
+    ----------
+    labeller : Labeller
+    samples : sequence of Sample
+    workers, trimap, done
+        As for `evaluate`.
+    shard : Shard
+        Only this process' share of the samples.
+    save : callable, optional
+        Is given each sample's maps, from several threads. With it, samples without labels are not scored; else they
+        are an error.
+    """
+    if workers < 1:
+        raise InputError(f"workers: expected 1 or more, got {workers}")
+    widths = tuple(sorted(set(trimap)))
+    if widths and not 1 <= widths[0] <= widths[-1] < 2**15:
+        raise InputError(f"trimap: expected half-widths from 1 pixel on, got {list(trimap)}")
+    nothing = empty(labeller.classes, labeller.labellings, widths, labeller.steps)
+
+    def one(place: int) -> Evaluation | None:
+        sample = samples[place]
+        if sample.label is None and save is not None:
+            save(sample, labeller(sample, read_image(sample.image)))
+            return None
         image, truth = read_pair(sample)
-        probabilities = segmenter.probabilities(image)
-        dcnn.add(truth, probabilities.argmax(axis=0).astype(np.uint8))
-        if crf is not None:
-            refined = segmenter.refine(image, probabilities)
-            crf.add(truth, refined.argmax(axis=0).astype(np.uint8))
-        done(n)
-    return Evaluation(dcnn, crf, len(samples))
+        maps = labeller(sample, image)
+        if save is not None:
+            save(sample, maps)
+        try:
+            return _scored(place, sample.name, truth, maps, nothing)
+        except InputError as error:
+            raise InputError(f"{sample.label}: {error}") from None
+
+    def each() -> Iterator[Evaluation]:
+        for n, part in enumerate(_in_order(one, shard.places(len(samples)), workers), start=1):
+            if part is not None:
+                yield part
+            done(n)
+
+    return total(each(), nothing)
+
+
+def _scored(place: int, name: str, truth: NDArray[np.uint8], maps: LabelMaps, like: Evaluation) -> Evaluation:
+    """Return the evaluation of one image."""
+    n = len(like.classes)
+    ring = rings(truth, like.widths) if like.widths else None
+    counts = {key: count_pixels(truth, labels, n, ring, len(like.widths) + 1) for key, labels in maps.maps.items()}
+    steps = {key: count_pixels(truth, labels, n)[0] for key, labels in maps.steps.items()}
+    own = {key: ConfusionMatrix(of_rings.sum(axis=0)) for key, of_rings in counts.items()}
+    labelled = int(next(iter(own.values())).counts.sum())
+    row = ImageScores(
+        place,
+        name,
+        labelled,
+        truth.size - labelled,
+        {key: matrix.mean_iou() for key, matrix in own.items()},
+        {key: matrix.pixel_accuracy() for key, matrix in own.items()},
+    )
+    return Evaluation(like.classes, counts, like.widths, steps, (row,))
+
+
+def _in_order(function: Callable[[int], T], items: Iterable[int], workers: int) -> Iterator[T]:
+    """Yield function(item) in the order of the items, a few more than `workers` of them in memory at once."""
+    if workers == 1:
+        yield from map(function, items)
+        return
+    pool = ThreadPoolExecutor(workers)
+    waiting: deque[Future[T]] = deque()
+    try:
+        for item in items:
+            waiting.append(pool.submit(function, item))
+            if len(waiting) > 2 * workers:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        # After Ctrl-C or a mistake only what has begun is waited for.
+        pool.shutdown(cancel_futures=True)

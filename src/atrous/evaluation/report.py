@@ -1,0 +1,151 @@
+"""The evaluation as one HTML file that needs nothing else."""
+
+import base64
+import io
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import resources
+from importlib.util import find_spec
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from ..data.samples import Sample, read_pair
+from ..errors import MissingExtra
+from ..palette import overlay
+from ..palette.colours import full_palette
+from .about import Run
+from .figures import colours, comparable, confusion_picture, step_curve, trimap_curves
+from .labellings import Labeller
+from .result import Evaluation, ImageScores
+
+# Pixels along the longer side of an example's pictures.
+_SIDE = 480
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture within the page."""
+
+    caption: str
+    uri: str
+    width: int
+    height: int
+
+
+@dataclass(frozen=True)
+class Example:
+    """An image with its truth and what was made of it."""
+
+    title: str
+    name: str
+    scores: str
+    pictures: tuple[Picture, ...]
+
+
+def check_report() -> None:
+    """Raise MissingExtra unless a report can be made."""
+    if missing := [package for package in ("jinja2", "matplotlib") if find_spec(package) is None]:
+        raise MissingExtra(f"a report needs {' and '.join(missing)}; pip install 'atrous[plot]'")
+
+
+def report_html(
+    result: Evaluation, run: Run, labeller: Labeller, samples: Sequence[Sample], palette: NDArray[np.uint8]
+) -> str:
+    """Return the page.
+
+    Parameters
+    ----------
+    result : Evaluation
+    run : Run
+    labeller : Labeller
+        Asked once more for the images that are shown.
+    samples : sequence of Sample
+        That were scored.
+    palette : (C, 3) uint8
+
+    Raises
+    ------
+    MissingExtra
+        Without jinja2 or matplotlib.
+    """
+    check_report()
+    from jinja2 import Environment, StrictUndefined
+
+    matrices = {name: result.confusion(name) for name in result.labellings}
+    last = result.labellings[-1]
+    bands = bool(result.trimap(last))
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.filters.update(percent=_percent, svg=_svg_uri, colour=_hex)
+    template = environment.from_string((resources.files(__package__) / "report.html.jinja").read_text("utf-8"))
+    return template.render(
+        run=run,
+        result=result,
+        scope=run.scope(result.images),
+        colours=colours(result),
+        authors=comparable(result),
+        last=last,
+        summaries={name: matrix.summary() for name, matrix in matrices.items()},
+        ious={name: matrix.iou().tolist() for name, matrix in matrices.items()},
+        recall=matrices[last].recall().tolist(),
+        precision=matrices[last].precision().tolist(),
+        palette=full_palette(palette).tolist(),
+        confusion=confusion_picture(matrices[last], result.classes),
+        trimaps=[trimap_curves(result, accuracy=accuracy) for accuracy in (False, True)] if bands else [],
+        steps=[step_curve(result, accuracy=accuracy) for accuracy in (False, True)] if result.steps else [],
+        examples=[
+            _example(title, row, samples[row.place], labeller, result, palette)
+            for title, row in chosen(result.rows, last).items()
+        ],
+    )
+
+
+def chosen(rows: Sequence[ImageScores], labelling: str) -> dict[str, ImageScores]:
+    """Return the best, the median and the worst image by their own mean IoU; fewer if there are fewer."""
+    ranked = [row for row in rows if math.isfinite(row.mean_iou[labelling])]
+    ranked.sort(key=lambda row: -row.mean_iou[labelling])
+    if not ranked:
+        return {}
+    picked: dict[str, ImageScores] = {"best": ranked[0]}
+    if len(ranked) > 2:
+        picked["median"] = ranked[len(ranked) // 2]
+    if len(ranked) > 1:
+        picked["worst"] = ranked[-1]
+    return picked
+
+
+def _example(
+    title: str, row: ImageScores, sample: Sample, labeller: Labeller, result: Evaluation, palette: NDArray[np.uint8]
+) -> Example:
+    image, truth = read_pair(sample)
+    maps = {"photo": None, "truth": truth, **labeller(sample, image).maps}
+    pictures = []
+    for caption, labels in maps.items():
+        drawn = Image.fromarray(image) if labels is None else overlay(image, labels, result.classes, palette)
+        pictures.append(_picture(caption, drawn))
+    scores = ", ".join(f"{_percent(row.mean_iou[name])} % {name}" for name in result.labellings)
+    return Example(title, row.name, scores, tuple(pictures))
+
+
+def _picture(caption: str, image: Image.Image) -> Picture:
+    image.thumbnail((_SIDE, _SIDE), Image.Resampling.LANCZOS)
+    data = io.BytesIO()
+    image.save(data, format="JPEG", quality=85)
+    uri = "data:image/jpeg;base64," + base64.b64encode(data.getvalue()).decode()
+    return Picture(caption, uri, *image.size)
+
+
+def _svg_uri(svg: str) -> str:
+    return "data:image/svg+xml;base64," + base64.b64encode(svg.encode()).decode()
+
+
+def _percent(value: float, digits: int = 1) -> str:
+    return f"{100 * value:.{digits}f}" if math.isfinite(value) else "–"  # noqa: RUF001
+
+
+def _hex(colour: Sequence[Any]) -> str:
+    red, green, blue = colour
+    return f"#{red:02x}{green:02x}{blue:02x}"

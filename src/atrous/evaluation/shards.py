@@ -1,0 +1,120 @@
+"""One evaluation by several processes, on one machine or many, started by torchrun."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+
+from ..errors import InputError, MissingExtra
+from .result import Evaluation, empty, total
+
+# A process may wait for a slower one; one that died is noticed at once.
+_PATIENCE = timedelta(days=1)
+
+_VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
+
+
+@dataclass(frozen=True)
+class Shard:
+    """A process' share of the work: every `world`-th sample from `rank` on.
+
+    Attributes
+    ----------
+    rank, world : int
+        Which process this is, from 0, and how many there are.
+    local_rank, local : int
+        The same among those on this machine.
+    """
+
+    rank: int = 0
+    world: int = 1
+    local_rank: int = 0
+    local: int = 1
+
+    @classmethod
+    def from_environment(cls) -> "Shard":
+        """Read what torchrun sets; the whole work where there is no WORLD_SIZE.
+
+        Raises
+        ------
+        InputError
+            If they are no numbers that fit together.
+        """
+        if "WORLD_SIZE" not in os.environ:
+            return cls()
+        try:
+            world = int(os.environ["WORLD_SIZE"])
+            rank = int(os.environ["RANK"])
+            local_rank = int(os.environ.get("LOCAL_RANK", rank))
+            local = int(os.environ.get("LOCAL_WORLD_SIZE", world))
+            if not (0 <= rank < world and 0 <= local_rank < local <= world):
+                raise ValueError
+        except (KeyError, ValueError):
+            found = {name: os.environ.get(name) for name in _VARIABLES}
+            raise InputError(f"the environment: expected numbers as torchrun sets them, got {found}") from None
+        return cls(rank, world, local_rank, local)
+
+    def places(self, count: int) -> range:
+        """Return the places of this share's samples among `count`."""
+        return range(self.rank, count, self.world)
+
+    @contextmanager
+    def group(self) -> Iterator[None]:
+        """Connect the processes while the block runs; nothing to do for one alone.
+
+        Raises
+        ------
+        MissingExtra
+            If there are several processes and no PyTorch.
+        InputError
+            If they cannot find each other.
+        """
+        if self.world == 1:
+            yield
+            return
+        try:
+            import torch.distributed as dist
+        except ImportError:
+            raise MissingExtra("evaluating with several processes needs torch; pip install 'atrous[train]'") from None
+        try:
+            dist.init_process_group("gloo", rank=self.rank, world_size=self.world, timeout=_PATIENCE)
+        except (RuntimeError, ValueError) as error:
+            raise InputError(
+                f"process {self.rank} of {self.world} cannot reach the others ({str(error).splitlines()[0]});"
+                " start them with torchrun"
+            ) from None
+        try:
+            yield
+        finally:
+            dist.destroy_process_group()
+
+    def gather(self, part: Evaluation) -> Evaluation | None:
+        """Sum all processes' evaluations, within `group`.
+
+        Returns
+        -------
+        Evaluation or None
+            The whole on rank 0, None elsewhere.
+
+        Raises
+        ------
+        InputError
+            If another process has failed.
+        """
+        if self.world == 1:
+            return part
+        import torch.distributed as dist
+
+        parts: list[Evaluation | None] | None = [None] * self.world if self.rank == 0 else None
+        try:
+            dist.gather_object(part, parts)
+        except RuntimeError:
+            raise InputError(f"process {self.rank} lost another one, whose message says why") from None
+        if parts is None:
+            return None
+        nothing = empty(part.classes, part.labellings, part.widths, part.steps)
+        return total([each for each in parts if each is not None], nothing)
+
+
+WHOLE = Shard()

@@ -1,0 +1,51 @@
+"""Scores as aligned text."""
+
+from collections.abc import Iterable, Sequence
+
+from .confusion import ConfusionMatrix
+from .result import Evaluation
+
+
+def score_table(result: Evaluation) -> str:
+    """Return IoU per class and the measures that are one number, in per cent, a column a labelling."""
+    matrices = [result.confusion(name) for name in result.labellings]
+    scores = [matrix.iou() for matrix in matrices]
+    rows = [(name, [iou[c] for iou in scores]) for c, name in enumerate(result.classes)]
+    summaries = [matrix.summary() for matrix in matrices]
+    rows += [(name, [summary[name] for summary in summaries]) for name in summaries[0]]
+    return _table("IoU in %", result.labellings, rows)
+
+
+def trimap_table(result: Evaluation) -> str:
+    """Return mean IoU and pixel accuracy in each band, in per cent; one line if there is none."""
+    if result.without_void == result.images:
+        return "no trimap: no label map has void pixels, which mark the outlines (masks of SBD have none)"
+    left_out = f"; {result.without_void} images without void left out" if result.without_void else ""
+    rows = []
+    for name, measure in _MEASURES:
+        rows += [(f"{label}, {name}", list(map(measure, result.trimap(label).values()))) for label in result.labellings]
+    return _table(f"trimap half-width, pixels{left_out}", list(map(str, result.widths)), rows)
+
+
+def steps_table(result: Evaluation) -> str:
+    """Return mean IoU and pixel accuracy after each number of mean-field steps, in per cent."""
+    matrices = result.by_steps()
+    rows = [(name, list(map(measure, matrices.values()))) for name, measure in _MEASURES]
+    return _table("mean-field steps", list(map(str, matrices)), rows)
+
+
+_MEASURES = (("mean IoU", ConfusionMatrix.mean_iou), ("pixel accuracy", ConfusionMatrix.pixel_accuracy))
+
+
+def _table(corner: str, columns: Sequence[str], rows: Iterable[tuple[str, Sequence[float]]]) -> str:
+    rows = list(rows)
+    first = max(len(corner), *(len(name) for name, _ in rows))
+    width = max(8, *map(len, columns)) + 2
+    lines = [f"{corner:<{first}}" + "".join(f"{name:>{width}}" for name in columns)]
+    for name, values in rows:
+        lines.append(f"{name:<{first}}" + "".join(f"{_percent(value):>{width}}" for value in values))
+    return "\n".join(lines)
+
+
+def _percent(value: float) -> str:
+    return f"{100 * value:.2f}" if value == value else "-"
