@@ -127,7 +127,7 @@ def _samples(
     if len(segmenter.classes) != len(dataset.classes):
         of = "the bundled model" if model is None else model
         raise InputError(
-            f"{data}: has {len(dataset.classes)} classes, but {of} {len(segmenter.classes)}; give a --model of its classes"
+            f"{data}: has {len(dataset.classes)} classes, but {of} {len(segmenter.classes)}; give another --model"
         )
     # A network may answer with other last bits on another machine; the trials compare all the same.
     identity = {"list": names.name, "sha256": names.sha256, "model": model_sha256(model)}

@@ -74,7 +74,8 @@ def read_mat(path: str | os.PathLike[str]) -> NDArray[np.uint8]:
     except ImportError:
         raise MissingExtra("scipy is not installed: pip install 'atrous[sbd]'") from None
     try:
-        struct: NDArray[Any] = loadmat(path, variable_names=["GTcls"])["GTcls"]
+        with Path(path).open("rb") as file:
+            struct: NDArray[Any] = loadmat(file, variable_names=["GTcls"])["GTcls"]
         found: NDArray[Any] = struct["Segmentation"].item()
         labels = np.asarray(found).astype(np.uint8)
         exact = labels.ndim == 2 and labels.size > 0 and np.array_equal(labels, found)

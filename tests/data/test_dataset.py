@@ -1,0 +1,86 @@
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from atrous.data.dataset import open_dataset
+from atrous.data.metadata import VOC_CLASSES
+from atrous.data.samples import read_pair
+from atrous.errors import InputError
+from atrous.palette import voc_palette
+
+TABLE = "road 9 9 9\nsky 0 0 255\nvoid 0 0 0\n"
+
+
+@pytest.fixture
+def own(tmp_path):
+    for folder in ("images", "labels"):
+        (tmp_path / folder).mkdir()
+    for name in "ab":
+        Image.fromarray(np.full((2, 3, 3), 50, np.uint8)).save(tmp_path / "images" / f"{name}.png")
+        Image.fromarray(np.array([[0, 1, 1], [0, 255, 1]], np.uint8)).save(tmp_path / "labels" / f"{name}.png")
+    (tmp_path / "classes.txt").write_text("sky\nroad\n")
+    return tmp_path
+
+
+def test_voc(tiny_voc):
+    data = open_dataset(tiny_voc)
+    assert (data.layout, data.classes) == ("voc", VOC_CLASSES)
+    assert np.array_equal(data.palette, voc_palette(21))
+    assert data.lists() == ("train",)
+    assert (data.default_training_list, data.default_evaluation_list) == ("train", "val")
+    image, labels = read_pair(data.read("train").samples[0])
+    assert image.shape == (*labels.shape, 3)
+
+
+def test_voc_with_the_extra_masks_and_other_classes(tiny_voc, tmp_path):
+    root = tmp_path / "voc"
+    shutil.copytree(tiny_voc, root)
+    shutil.copy(root / "ImageSets/Segmentation/train.txt", root / "ImageSets/Segmentation/train_aug.txt")
+    (root / "classes.txt").write_text("nothing\nred\nblue")
+    data = open_dataset(root)
+    assert data.default_training_list == "train_aug"
+    assert data.classes == ("nothing", "red", "blue")
+    (root / "other.txt").write_text("nothing\nred")
+    data = open_dataset(root, classes=root / "other.txt")
+    with pytest.raises(InputError, match=r"photo1\.png: the pixel at x=10, y=5 has id 2; expected 0 to 1, or 255"):
+        read_pair(data.read("train_aug").samples[1])
+
+
+def test_own_data(own):
+    data = open_dataset(own)
+    assert (data.layout, data.classes, data.colours) == ("folders", ("sky", "road"), None)
+    assert data.palette.tolist() == voc_palette(2).tolist()
+    assert data.lists() == ("all", "train", "val")
+    assert (data.default_training_list, data.default_evaluation_list) == ("train", "val")
+    _, labels = read_pair(data.read("all").samples[0])
+    assert labels.tolist() == [[0, 1, 1], [0, 255, 1]]
+
+
+@pytest.mark.parametrize("given", [False, True])
+@pytest.mark.parametrize("listed", [False, True])
+def test_masks_in_colours(own, given, listed):
+    pixels = np.array([[[9, 9, 9], [0, 0, 255], [0, 0, 0]]] * 2, np.uint8)
+    for name in "ab":
+        Image.fromarray(pixels).save(own / "labels" / f"{name}.png")
+    (own / ("table.csv" if given else "colours.txt")).write_text(TABLE)
+    if not listed:
+        (own / "classes.txt").unlink()
+    data = open_dataset(own, colours=own / "table.csv" if given else None)
+    assert data.classes == (("sky", "road") if listed else ("road", "sky"))
+    assert data.palette[data.classes.index("sky")].tolist() == [0, 0, 255]
+    _, labels = read_pair(data.read("all").samples[1])
+    assert labels[0].tolist() == [data.classes.index("road"), data.classes.index("sky"), 255]
+
+
+def test_what_is_no_data_set(own, tmp_path):
+    with pytest.raises(InputError, match="no such folder"):
+        open_dataset(tmp_path / "none")
+    with pytest.raises(InputError, match="expected the folders images and labels, .*; got no folder"):
+        open_dataset(own / "images")
+    (own / "classes.txt").unlink()
+    with pytest.raises(InputError, match=r"classes\.txt: no such file; expected the class names"):
+        open_dataset(own)
+    with pytest.raises(InputError, match=r"mine\.txt: cannot be read"):
+        open_dataset(own, classes=own / "mine.txt")
