@@ -39,6 +39,17 @@ def test_a_ramp_is_not_shifted_on_a_larger_photo():
     np.testing.assert_allclose(logits(zoomed)[inside], ((y + x / 2) / 100)[inside], atol=1e-5)
 
 
+@pytest.mark.parametrize(("inner", "outer"), [((60, 97), (60, 97)), ((60, 90), (240, 360)), ((60, 90), (61, 90))])
+def test_scores_at_the_images_size_zoom_as_those_of_the_grid_do(inner, outer):
+    """A network of multi-scale prediction zooms its scores itself, to stride 1."""
+    full = np.stack([np.zeros((65, 97)), (np.mgrid[:65, :97] * [[[1]], [[0.5]]]).sum(0) / 100]).astype(np.float32)
+    by_grid = zoomed_probabilities(ramp(9, 13), inner, outer)
+    before = full.copy()
+    np.testing.assert_allclose(zoomed_probabilities(full, inner, outer, stride=1), by_grid, atol=1e-5)
+    np.testing.assert_array_equal(full, before)
+    assert zoomed_probabilities(full, inner, outer, stride=1, kept=np.array([1])).shape == (1, *outer)
+
+
 def test_some_classes_only():
     scores = np.random.default_rng(0).normal(size=(5, 9, 9)).astype(np.float32)
     every = zoomed_probabilities(scores, (65, 60), (130, 120))

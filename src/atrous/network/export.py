@@ -74,8 +74,9 @@ def export_int8(
     """Write an int8 ONNX file: weights per output channel, activations per tensor, both static.
 
     Weights take 7 of the 8 bits, so that processors without VNNI instructions, which add two products in
-    16 bits, cannot overflow: the same file gives the same masks everywhere. The last layer stays in
-    float32, as its scores are what the CRF reads.
+    16 bits, cannot overflow: the same file gives the same masks everywhere. The last layer, fc8, stays in
+    float32, as its scores are what the CRF reads; those of the branches of multi-scale prediction, which only
+    add to them, do not: at the image's size that would double the time and the memory.
 
     Parameters
     ----------
@@ -88,7 +89,7 @@ def export_int8(
         plain, ready, quantised = (Path(folder) / f"{n}.onnx" for n in ("float", "ready", "int8"))
         export_float(net, plain, metadata)
         quant_pre_process(plain, ready, skip_symbolic_shape=True)
-        last = [node.name for node in onnx.load(ready).graph.node if node.op_type == "Conv"][-1]
+        (last,) = [node.name for node in onnx.load(ready).graph.node if "fc8.weight" in node.input]
         quantize_static(
             ready,
             quantised,

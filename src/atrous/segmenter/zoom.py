@@ -1,4 +1,6 @@
-"""From scores on the stride-8 grid to probabilities at the photo's size (Chen et al. 2015, section 3.2)."""
+"""From scores on a coarser grid to probabilities at the photo's size (Chen et al. 2015, section 3.2)."""
+
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,26 +63,42 @@ def zoomed_probabilities(
     (C, H, W) float32, or (K, H, W)
         Probabilities; over all classes they sum to 1.
     """
-    classes, h, w = scores.shape
     height, width = outer
-    out = np.empty((classes if kept is None else len(kept), height, width), np.float32)
-    # Columns first, on the few rows of the grid.
-    column, share = places(w, inner[1], width, stride)
-    wide = scores[..., column]
-    wide += _steps(scores, axis=2)[..., column] * share
-    steps = _steps(wide, axis=1)
-    row, share = places(h, inner[0], height, stride)
+    out = np.empty((len(scores) if kept is None else len(kept), height, width), np.float32)
+    zoomed = _zoomed_rows(scores, inner, outer, stride)
     rows = max(1, BAND_PIXELS // width)
     for top in range(0, height, rows):
         here = slice(top, top + rows)
-        band = steps[:, row[here]]
-        band *= share[here, None]
-        band += wide[:, row[here]]
+        band = zoomed(here)
         band -= band.max(axis=0)
         np.exp(band, out=band)
         total = band.sum(axis=0)
         np.divide(band if kept is None else band[kept], total, out=out[:, here])
     return out
+
+
+def _zoomed_rows(
+    scores: NDArray[np.float32], inner: tuple[int, int], outer: tuple[int, int], stride: int
+) -> Callable[[slice], NDArray[np.float32]]:
+    """Return a function from rows of the photo to their scores, (C, rows, W), which the caller may overwrite."""
+    _, h, w = scores.shape
+    height, width = outer
+    if stride == 1 and inner == outer:  # multi-scale prediction of a small photo: every pixel has its score
+        return lambda here: scores[:, :height, :width][:, here].copy()
+    # Columns first, on the few rows of the grid.
+    column, column_share = places(w, inner[1], width, stride)
+    wide = scores[..., column]
+    wide += _steps(scores, axis=2)[..., column] * column_share
+    steps = _steps(wide, axis=1)
+    row, share = places(h, inner[0], height, stride)
+
+    def rows(here: slice) -> NDArray[np.float32]:
+        band = steps[:, row[here]]
+        band *= share[here, None]
+        band += wide[:, row[here]]
+        return band
+
+    return rows
 
 
 def _steps(values: NDArray[np.float32], axis: int) -> NDArray[np.float32]:
