@@ -74,3 +74,27 @@ def test_half_of_the_crops_are_mirrored():
     rng = np.random.default_rng(0)
     left = sum(int(random_crop(image, labels, 33, rng)[1][0, 0]) for _ in range(400))
     assert 150 < left < 250
+
+
+def test_zoomed_crops_keep_photo_and_labels_together():
+    labels = np.zeros((60, 80), np.uint8)
+    labels[20:40, 30:60] = 7
+    image = np.repeat(np.where(labels == 7, 250, 10).astype(np.uint8)[..., None], 3, axis=2)
+    shares = []
+    for seed in range(20):
+        blob, crop = random_crop(image, labels, 97, np.random.default_rng(seed), scales=(0.5, 1.0))
+        bright = blob[0] + MEAN_BGR[0] > 130
+        inside = crop != 255
+        # Blended pixels at the border may fall to either side.
+        assert (bright[inside] == (crop[inside] == 7)).mean() > 0.97
+        shares.append(inside.mean())
+    assert min(shares) < 0.25 * 60 * 80 / 97**2 * 1.3  # zoomed by little more than a half
+    assert max(shares) > 0.8 * 60 * 80 / 97**2
+
+
+def test_without_mirror_nothing_is_mirrored():
+    image = np.arange(33 * 33 * 3, dtype=np.uint16).reshape(33, 33, 3).astype(np.uint8)
+    labels = np.zeros((33, 33), np.uint8)
+    for seed in range(8):
+        blob, _ = random_crop(image, labels, 33, np.random.default_rng(seed), mirror=False)
+        np.testing.assert_array_equal(blob, to_network(image))

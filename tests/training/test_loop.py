@@ -1,5 +1,6 @@
 import csv
 import dataclasses
+import json
 import re
 import shutil
 
@@ -8,60 +9,60 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="needs the extra 'train'")
 
-from safetensors.torch import save_file
+from rich.console import Console
 
-from atrous.data.voc import read_list
+from atrous.data.dataset import open_dataset
 from atrous.errors import InputError
-from atrous.network.deeplab import DeepLab
 from atrous.network.weights import read_tensors
 from atrous.training import checkpoint
 from atrous.training.batches import CropsByPosition
-from atrous.training.loop import segmentation_loss, train
+from atrous.training.loop import Run, loss_divisor, segmentation_loss, train
 from atrous.training.recipe import RECIPES
 
-CLASSES = ("background", "red", "blue")
 RECIPE = dataclasses.replace(RECIPES["cpu"], crop=33, batch=2, iterations=4, frozen="conv4", learning_rate=2e-4)
+RUN = Run(workers=0, save_every=2, threads=1)
 
 
-@pytest.fixture(scope="module")
-def vgg(tmp_path_factory):
-    """Convolutions at random, in the file format of the ImageNet ones."""
-    generator = torch.Generator().manual_seed(0)
-    tensors = {}
-    for name, parameter in DeepLab().named_parameters():
-        if name.startswith("conv"):
-            fan_in = parameter[0].numel()
-            std = (2 / fan_in) ** 0.5 if name.endswith("weight") else 0.0
-            tensors[name] = (torch.randn(parameter.shape, generator=generator) * std).half()
-    path = tmp_path_factory.mktemp("vgg") / "vgg.safetensors"
-    save_file(tensors, path)
-    return path
+def begin(out, dataset, start, recipe=RECIPE, run=RUN, samples=None, console=None):
+    samples = dataset.read("train") if samples is None else samples
+    return train(out, samples, recipe, dataset, start=start, run=run, console=console)
 
 
-def run(out, voc, vgg, recipe=RECIPE, **kwargs):
-    samples = read_list(voc, "train")
-    return train(out, samples, recipe, CLASSES, vgg=vgg, workers=0, save_every=2, **kwargs)
+def losses(out):
+    with (out / "log.csv").open() as file:
+        return [float(row["loss"]) for row in csv.DictReader(file)]
+
+
+def same_tensors(one, two):
+    a, b = read_tensors(one), read_tensors(two)
+    return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
 
 
 def test_loss_is_the_mean_over_labelled_cells():
     scores = torch.tensor([[[[2.0, 0.0, 5.0]], [[0.0, 1.0, 5.0]]]])  # two classes, three cells
     labels = torch.tensor([[[0, 1, 255]]])
-    by_hand = np.mean([np.log1p(np.exp(-2.0)), np.log1p(np.exp(-1.0))])
-    assert segmentation_loss(scores, labels).item() == pytest.approx(by_hand)
+    one, two = np.log1p(np.exp(-2.0)), np.log1p(np.exp(-1.0))
+    assert segmentation_loss(scores, labels).item() == pytest.approx(one + two)
+    assert loss_divisor(labels) == 2
+    weights = torch.tensor([3.0, 0.5])
+    assert segmentation_loss(scores, labels, weights).item() == pytest.approx(3 * one + 0.5 * two)
+    assert loss_divisor(labels, weights) == 3.5
     assert segmentation_loss(scores, torch.full((1, 1, 3), 255)).item() == 0
 
 
-def test_crops_are_a_function_of_the_position(tiny_voc):
-    samples = read_list(tiny_voc, "train")
-    one, two = (CropsByPosition(samples, RECIPE)[5] for _ in range(2))
+def test_crops_are_a_function_of_the_position(dataset):
+    samples = dataset.read("train")
+    recipe = dataclasses.replace(RECIPE, scales=(0.5, 1.5))
+    one, two = (CropsByPosition(samples, recipe)[5] for _ in range(2))
     assert torch.equal(one[0], two[0])
     assert torch.equal(one[1], two[1])
     assert one[0].shape == (3, 33, 33)
     assert one[1].shape == (5, 5)
 
 
-def test_an_interrupted_run_ends_like_an_uninterrupted_one(tmp_path, tiny_voc, vgg, monkeypatch):
-    whole = run(tmp_path / "whole", tiny_voc, vgg)
+@pytest.mark.parametrize("recipe", [RECIPE, dataclasses.replace(RECIPE, optimizer="sgd", scales=(0.5, 2.0))])
+def test_an_interrupted_run_ends_like_an_uninterrupted_one(tmp_path, dataset, vgg, monkeypatch, recipe):
+    whole = begin(tmp_path / "whole", dataset, vgg, recipe)
     real, calls = checkpoint.save, []
 
     def save_then_die(*args, **kwargs):
@@ -70,62 +71,118 @@ def test_an_interrupted_run_ends_like_an_uninterrupted_one(tmp_path, tiny_voc, v
 
     monkeypatch.setattr(checkpoint, "save", save_then_die)
     with pytest.raises(KeyboardInterrupt):
-        run(tmp_path / "halves", tiny_voc, vgg)
+        begin(tmp_path / "halves", dataset, vgg, recipe)
     assert calls[0].name == "checkpoint-000002"
     monkeypatch.setattr(checkpoint, "save", real)
-    resumed = run(tmp_path / "halves", tiny_voc, vgg)
+    resumed = begin(tmp_path / "halves", dataset, vgg, recipe)
 
     assert resumed.name == whole.name == "checkpoint-000004"
-    for file in (checkpoint.MODEL, checkpoint.OPTIMIZER):
-        a, b = read_tensors(whole / file), read_tensors(resumed / file)
-        assert a.keys() == b.keys()
-        assert all(torch.equal(a[k], b[k]) for k in a)
-    logs = [list(csv.DictReader((tmp_path / r / "log.csv").open())) for r in ("whole", "halves")]
-    assert [row["loss"] for row in logs[0]] == [row["loss"] for row in logs[1]]
-    assert [row["step"] for row in logs[1]] == ["1", "2", "3", "4"]
+    assert same_tensors(whole / checkpoint.MODEL, resumed / checkpoint.MODEL)
+    assert same_tensors(whole / checkpoint.OPTIMIZER, resumed / checkpoint.OPTIMIZER)
+    assert losses(tmp_path / "whole") == losses(tmp_path / "halves")
+    assert len(losses(tmp_path / "whole")) == 4
 
 
-def test_frozen_layers_stay_and_the_others_move(tmp_path, tiny_voc, vgg):
-    trained = read_tensors(run(tmp_path, tiny_voc, vgg) / checkpoint.MODEL)
-    start = read_tensors(vgg)
-    assert torch.equal(trained["conv4_3.weight"], start["conv4_3.weight"].float())
-    assert not torch.equal(trained["conv5_1.weight"], start["conv5_1.weight"].float())
+def test_frozen_layers_stay_and_the_others_move(tmp_path, dataset, vgg):
+    trained = read_tensors(begin(tmp_path / "run", dataset, vgg) / checkpoint.MODEL)
+    first = read_tensors(vgg)
+    assert torch.equal(trained["conv4_3.weight"], first["conv4_3.weight"].float())
+    assert not torch.equal(trained["conv5_1.weight"], first["conv5_1.weight"].float())
 
 
-def test_another_recipe_or_list_is_refused_in_the_same_folder(tmp_path, tiny_voc, vgg):
-    run(tmp_path, tiny_voc, vgg, dataclasses.replace(RECIPE, iterations=2))
+def test_the_branches_train_on_a_frozen_network(tmp_path, dataset, vgg):
+    plain = begin(tmp_path / "plain", dataset, vgg)
+    recipe = RECIPES["msc"].changed({"crop": 33, "batch": 2, "iterations": 2, "learning_rate": 0.1})
+    both = begin(tmp_path / "both", dataset, plain, recipe)
+    before, after = read_tensors(plain / checkpoint.MODEL), read_tensors(both / checkpoint.MODEL)
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    optimizer = read_tensors(both / checkpoint.OPTIMIZER)
+    assert {name.split(".")[0] for name in optimizer} == {"branches"}
+    assert any(momentum.abs().max() > 0 for momentum in optimizer.values())
+
+
+def test_parts_of_a_step_add_up_to_the_step(tmp_path, dataset, vgg):
+    recipe = dataclasses.replace(RECIPE, batch=4, dropout=0.0, class_weights="median-frequency")
+    begin(tmp_path / "one", dataset, vgg, recipe)
+    begin(tmp_path / "four", dataset, vgg, dataclasses.replace(recipe, accumulate=4))
+    assert losses(tmp_path / "one") == pytest.approx(losses(tmp_path / "four"), abs=2e-5)
+
+
+def test_half_precision_keeps_weights_in_single(tmp_path, dataset, vgg):
+    recipe = dataclasses.replace(RECIPE, dropout=0.0)
+    begin(tmp_path / "single", dataset, vgg, recipe)
+    half = begin(tmp_path / "half", dataset, vgg, dataclasses.replace(recipe, precision="bf16"))
+    assert losses(tmp_path / "single") != losses(tmp_path / "half")
+    assert losses(tmp_path / "single") == pytest.approx(losses(tmp_path / "half"), rel=0.05)
+    assert {t.dtype for t in read_tensors(half / checkpoint.MODEL).values()} == {torch.float32}
+
+
+def test_another_recipe_list_or_class_list_is_refused_in_the_same_folder(tmp_path, dataset, vgg, tiny_voc):
+    short = dataclasses.replace(RECIPE, iterations=2)
+    out = tmp_path / "run"
+    begin(out, dataset, vgg, short)
     with pytest.raises(InputError, match="begun with seed=0, not 1"):
-        run(tmp_path, tiny_voc, vgg, dataclasses.replace(RECIPE, iterations=2, seed=1))
-    samples, _ = read_list(tiny_voc, "train").hold_out(2)
+        begin(out, dataset, vgg, dataclasses.replace(short, seed=1))
+    rest, _ = dataset.read("train").hold_out(2)
     with pytest.raises(InputError, match="begun on other images"):
-        train(tmp_path, samples, dataclasses.replace(RECIPE, iterations=2), CLASSES, vgg=vgg, workers=0)
+        begin(out, dataset, vgg, short, samples=rest)
+    with pytest.raises(InputError, match=r"begun with other classes \(background, red, blue"):
+        begin(out, open_dataset(tiny_voc), vgg, short)
 
 
-def test_a_run_needs_a_start(tmp_path, tiny_voc):
-    with pytest.raises(InputError, match="--vgg"):
-        train(tmp_path, read_list(tiny_voc, "train"), RECIPE, CLASSES, workers=0)
+def test_a_run_needs_a_start(tmp_path, dataset, narrow_network):
+    with pytest.raises(InputError, match="--weights"):
+        begin(tmp_path / "run", dataset, None)
 
 
-def test_only_the_newest_checkpoints_are_kept(tmp_path, tiny_voc, vgg):
-    run(tmp_path, tiny_voc, vgg, dataclasses.replace(RECIPE, iterations=8))
-    assert [p.name[-1] for p in checkpoint.checkpoints(tmp_path)] == ["4", "6", "8"]
-    assert not list(tmp_path.glob(".*"))
+def test_a_rate_that_diverges_is_one_line(tmp_path, dataset, vgg):
+    recipe = dataclasses.replace(RECIPE, optimizer="sgd", learning_rate=1e30, clip_norm=None)
+    with pytest.raises(InputError, match=r"loss is nan at step \d: lower the learning rate"):
+        begin(tmp_path / "run", dataset, vgg, recipe)
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_a_damaged_photo_is_one_line_from_a_worker_too(tmp_path, tiny_voc, vgg, workers):
+def test_a_damaged_photo_is_one_line_from_a_worker_too(tmp_path, tiny_voc, class_list, vgg, workers):
     root = tmp_path / "voc"
     shutil.copytree(tiny_voc, root)
     for photo in (root / "JPEGImages").iterdir():
         photo.write_bytes(photo.read_bytes()[:300])
-    samples = read_list(root, "train")
+    recipe = dataclasses.replace(RECIPE, balanced=False)
     with pytest.raises(InputError) as caught:
-        train(tmp_path / "run", samples, RECIPE, CLASSES, vgg=vgg, workers=workers)
+        begin(tmp_path / "run", open_dataset(root, classes=class_list), vgg, recipe, Run(workers=workers))
     assert re.fullmatch(r".*photo\d\.jpg: .*damaged or cut short.*", str(caught.value))
 
 
-def test_weights_of_another_network_are_refused(tmp_path, tiny_voc, vgg):
-    start = run(tmp_path / "three", tiny_voc, vgg, dataclasses.replace(RECIPE, iterations=2))
-    samples = read_list(tiny_voc, "train")
-    with pytest.raises(InputError, match=r"model\.safetensors: is not of deeplab-largefov with 4 classes"):
-        train(tmp_path / "four", samples, RECIPE, (*CLASSES, "green"), weights=start, workers=0)
+def test_another_number_of_classes_keeps_all_but_fc8(tmp_path, dataset, tiny_voc, vgg):
+    first = begin(tmp_path / "three", dataset, vgg, dataclasses.replace(RECIPE, iterations=2))
+    lines = []
+    console = Console(quiet=True)
+    console.print = lambda line, **_: lines.append(str(line))
+    recipe = dataclasses.replace(RECIPE, iterations=1)
+    begin(tmp_path / "more", open_dataset(tiny_voc), first, recipe, console=console)
+    assert any("drawn at random: fc8" in line for line in lines)
+    state = json.loads((tmp_path / "more/checkpoint-000001/state.json").read_text())
+    assert len(state["classes"]) == 21
+    assert state["start"].startswith("checkpoint-000002, ")
+
+
+def test_scores_on_the_way_are_written_down(tmp_path, dataset, vgg):
+    run = dataclasses.replace(RUN, validation=dataset.read("train"), evaluate_every=3)
+    begin(tmp_path / "run", dataset, vgg, run=run)
+    with (tmp_path / "run/evaluations.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["step"] for row in rows] == ["3", "4"]
+    assert all(0 <= float(row["mean_iou"]) <= 1 for row in rows)
+    # Scoring leaves the training as it is.
+    begin(tmp_path / "unscored", dataset, vgg)
+    assert losses(tmp_path / "run") == losses(tmp_path / "unscored")
+
+
+def test_a_checkpoint_says_how_it_came_about(tmp_path, dataset, vgg):
+    newest = begin(tmp_path / "run", dataset, vgg)
+    state = json.loads((newest / "state.json").read_text())
+    assert state["recipe"] == json.loads(json.dumps(RECIPE.as_dict()))
+    assert (state["training_list"], state["training_list_sha256"]) == ("train", dataset.read("train").sha256)
+    assert {"atrous", "python", "torch"} <= state["versions"].keys()
+    assert (newest / "training-list.txt").read_text().split() == [f"photo{i}" for i in range(6)]
+    assert sorted(state["sha256"]) == ["model.safetensors", "optimizer.safetensors", "training-list.txt"]

@@ -3,17 +3,32 @@ import pytest
 torch = pytest.importorskip("torch", reason="needs the extra 'train'")
 
 from atrous.network.deeplab import DeepLab
-from atrous.training.optimiser import make_optimizer, parameter_groups, poly_rate, set_rate
+from atrous.training.optimiser import learning_rate, make_optimizer, parameter_groups, set_rate
 from atrous.training.recipe import RECIPES, Recipe
 
 
 def test_poly_rate():
-    recipe = Recipe(learning_rate=1e-3, power=0.9, iterations=10)
-    rates = [poly_rate(step, recipe) for step in range(10)]
+    recipe = Recipe(learning_rate=1e-3, policy="poly", power=0.9, iterations=10)
+    rates = [learning_rate(step, recipe) for step in range(10)]
     assert rates[0] == 1e-3
     assert rates[5] == pytest.approx(1e-3 * 0.5**0.9)
     assert rates == sorted(rates, reverse=True)
     assert rates[-1] > 0
+
+
+def test_the_papers_steps():
+    paper = RECIPES["paper"]
+    rates = [learning_rate(step, paper) for step in (0, 1999, 2000, 3999, 4000, 5999)]
+    assert rates == pytest.approx([1e-3, 1e-3, 1e-4, 1e-4, 1e-5, 1e-5])
+
+
+def test_the_branches_classifiers_learn_as_fc8():
+    with torch.device("meta"):
+        net = DeepLab(multiscale=True)
+    groups = {g["name"]: g["multiplier"] for g in parameter_groups(net, RECIPES["msc"])}
+    assert groups["branches.pool4.layer1.weight"] == 1
+    assert groups["branches.image.classifier.weight"] == 10
+    assert groups["branches.image.classifier.bias"] == 20
 
 
 def test_the_papers_multipliers():

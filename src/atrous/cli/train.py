@@ -1,61 +1,121 @@
 """`atrous train`."""
 
-import dataclasses
+import os
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ..errors import InputError
+
+if TYPE_CHECKING:
+    from ..data.dataset import Dataset
+    from ..data.samples import ImageList
+
 
 def train(
-    data: Annotated[Path, typer.Argument(help="A PASCAL VOC 2012 folder.")],
+    data: Annotated[Path, typer.Argument(help="A PASCAL VOC folder, or one with images, labels and classes.txt.")],
     out: Annotated[Path, typer.Option(help="The run's folder; an unfinished run in it is resumed.")],
-    train_list: Annotated[str, typer.Option("--list", help="List of training images.")] = "train_aug",
-    hold_out: Annotated[
-        int, typer.Option(help="Images, evenly spaced along the list, left out for tuning the CRF.")
-    ] = 0,
-    vgg: Annotated[Path | None, typer.Option(help="VGG-16's ImageNet convolutions, safetensors.")] = None,
-    weights: Annotated[Path | None, typer.Option(help="Checkpoint to start from instead.")] = None,
-    recipe: Annotated[str, typer.Option(help="'paper' or 'cpu'.")] = "paper",
+    # Not --start: torchrun would take that for an option of its own.
+    weights: Annotated[
+        Path | None, typer.Option(help="First weights: a file of VGG-16 or of DeepLab, or a checkpoint folder.")
+    ] = None,
+    recipe: Annotated[str, typer.Option(help="paper, poly, msc, cpu, or a .toml file.")] = "paper",
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change any of the recipe's settings.")
+    ] = None,
+    variant: Annotated[str | None, typer.Option(help="Which network of the paper.")] = None,
+    multiscale: Annotated[
+        bool | None, typer.Option("--multiscale/--no-multiscale", help="Multi-scale prediction.")
+    ] = None,
     crop: Annotated[int | None, typer.Option(help="Side of the crops, 32 k - 31.")] = None,
-    batch: Annotated[int | None, typer.Option(help="Crops in a step.")] = None,
+    batch: Annotated[int | None, typer.Option(help="Crops in a step, over all processes.")] = None,
     iterations: Annotated[int | None, typer.Option(help="Steps.")] = None,
     learning_rate: Annotated[float | None, typer.Option(help="Base learning rate.")] = None,
     seed: Annotated[int | None, typer.Option(help="Of everything random.")] = None,
+    train_list: Annotated[
+        str | None, typer.Option("--list", help="List of training images; default: train_aug, or train.")
+    ] = None,
+    hold_out: Annotated[
+        int, typer.Option(min=0, help="Images, evenly spaced along the list, left out for tuning the CRF.")
+    ] = 0,
+    evaluate_list: Annotated[str | None, typer.Option(help="List that is scored on the way; default: val.")] = None,
+    evaluate_every: Annotated[
+        int, typer.Option(min=0, help="Steps between scorings; the end is one. 0: none at all.")
+    ] = 0,
+    evaluate_images: Annotated[
+        int | None, typer.Option(min=1, help="Score only that many, evenly spaced along the list.")
+    ] = None,
+    allow_overlap: Annotated[bool, typer.Option(help="Train on images of the evaluation list too.")] = False,
+    classes: Annotated[Path | None, typer.Option(help="Class list instead of the folder's own.")] = None,
+    colours: Annotated[Path | None, typer.Option(help="Colour table of masks that are drawn in colours.")] = None,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
-    threads: Annotated[int | None, typer.Option(help="Threads of a CPU run.")] = None,
-    workers: Annotated[int, typer.Option(help="Processes that cut crops.")] = 1,
-    save_every: Annotated[int, typer.Option(help="Steps between checkpoints.")] = 100,
+    threads: Annotated[int | None, typer.Option(min=1, help="Threads of a CPU run.")] = None,
+    workers: Annotated[int, typer.Option(min=0, help="Processes that cut crops.")] = 1,
+    save_every: Annotated[int, typer.Option(min=1, help="Steps between checkpoints.")] = 100,
 ) -> None:
-    """Train a network on a VOC folder. Run again to resume."""
-    from ..data.metadata import VOC_CLASSES
-    from ..data.voc import read_list
-    from ..errors import InputError
+    """Train a network. Run again to resume. Under torchrun, the processes divide each step's crops."""
+    from ..data.dataset import open_dataset
+    from ..training.checkpoint import place
+    from ..training.loop import Run
     from ..training.loop import train as run
-    from ..training.recipe import RECIPES
+    from ..training.recipe import read_recipe
+    from ..training.settings import parsed_setting
 
-    if recipe not in RECIPES:
-        raise InputError(f"--recipe {recipe}: unknown; expected one of {', '.join(RECIPES)}")
-    overrides: dict[str, Any] = {
+    given: dict[str, Any] = dict(map(parsed_setting, settings or ()))
+    options = {
+        "variant": variant,
+        "multiscale": multiscale,
         "crop": crop,
         "batch": batch,
         "iterations": iterations,
         "learning_rate": learning_rate,
         "seed": seed,
     }
-    settings = dataclasses.replace(RECIPES[recipe], **{k: v for k, v in overrides.items() if v is not None})
-    samples = read_list(data, train_list)
+    plan = read_recipe(recipe).changed(given | {k: v for k, v in options.items() if v is not None})
+    dataset = open_dataset(data, classes=classes, colours=colours)
+    samples = dataset.read(train_list or dataset.default_training_list)
     if hold_out:
         samples, _ = samples.hold_out(hold_out)
-    run(
+    validation = _validation(dataset, evaluate_list, needed=bool(evaluate_every))
+    if validation is not None:
+        if not allow_overlap:
+            _check_apart(samples, validation)
+        if evaluate_images is not None and evaluate_images < len(validation):
+            _, validation = validation.hold_out(evaluate_images)
+    newest = run(
         out,
         samples,
-        settings,
-        VOC_CLASSES,
-        vgg=vgg,
-        weights=weights,
-        device=device,
-        threads=threads,
-        workers=workers,
-        save_every=save_every,
+        plan,
+        dataset,
+        start=weights,
+        run=Run(
+            device=device,
+            threads=threads,
+            workers=workers,
+            save_every=save_every,
+            validation=validation if evaluate_every else None,
+            evaluate_every=evaluate_every or 1,
+        ),
     )
+    if newest.name != place(out, plan.iterations).name:
+        raise typer.Exit(130)
+    # Of the processes of a distributed run, one speaks.
+    if os.environ.get("RANK", "0") == "0":
+        typer.echo(newest)
+
+
+def _check_apart(samples: "ImageList", validation: "ImageList") -> None:
+    shared = sorted({s.name for s in samples.samples} & {s.name for s in validation.samples})
+    if shared:
+        raise InputError(
+            f"list {samples.name}: {len(shared)} of its images are in list {validation.name} too ({shared[0]}, ...), so"
+            " scores on that would say nothing; take them off, or give --allow-overlap"
+        )
+
+
+def _validation(dataset: "Dataset", name: str | None, *, needed: bool) -> "ImageList | None":
+    """Return the evaluation list, or None if it is not asked for and the folder has none."""
+    if name is None and not needed and dataset.default_evaluation_list not in dataset.lists():
+        return None
+    return dataset.read(name or dataset.default_evaluation_list)

@@ -4,6 +4,7 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image as PillowImage
 
 from ..palette.colours import VOID
 
@@ -43,9 +44,15 @@ def network_input(
 
 
 def random_crop(
-    image: Image, labels: Labels, size: int, rng: np.random.Generator
+    image: Image,
+    labels: Labels,
+    size: int,
+    rng: np.random.Generator,
+    *,
+    scales: tuple[float, float] = (1.0, 1.0),
+    mirror: bool = True,
 ) -> tuple[NDArray[np.float32], Labels]:
-    """Cut a random square, padded at the bottom and right where the photo is smaller; mirror half of them.
+    """Cut a random square, padded at the bottom and right where the photo is smaller.
 
     Parameters
     ----------
@@ -56,7 +63,11 @@ def random_crop(
     size : int
         Side of the crop in pixels, 32 k - 31.
     rng : numpy.random.Generator
-        Draws the position and the mirroring.
+        Draws the zoom, the position and the mirroring.
+    scales : (float, float)
+        Photo and labels are first zoomed by a factor drawn from between these two.
+    mirror : bool
+        Mirror half of the crops.
 
     Returns
     -------
@@ -65,17 +76,27 @@ def random_crop(
     crop : (size, size) uint8
         Labels; void outside the photo.
     """
+    if scales != (1.0, 1.0):
+        image, labels = _zoomed(image, labels, float(rng.uniform(*scales)))
     h, w = labels.shape
     top = int(rng.integers(max(h - size, 0) + 1))
     left = int(rng.integers(max(w - size, 0) + 1))
     image = image[top : top + size, left : left + size]
     labels = labels[top : top + size, left : left + size]
-    if rng.random() < 0.5:
+    if mirror and rng.random() < 0.5:
         image, labels = image[:, ::-1], labels[:, ::-1]
     blob = pad_bottom_right(to_network(image), size, size)
     crop = np.full((size, size), VOID, np.uint8)
     crop[: labels.shape[0], : labels.shape[1]] = labels
     return blob, crop
+
+
+def _zoomed(image: Image, labels: Labels, scale: float) -> tuple[Image, Labels]:
+    """Photo blended, ids picked."""
+    size = max(1, round(labels.shape[1] * scale)), max(1, round(labels.shape[0] * scale))
+    photo = PillowImage.fromarray(image).resize(size, PillowImage.Resampling.BILINEAR)
+    ids = PillowImage.fromarray(labels).resize(size, PillowImage.Resampling.NEAREST)
+    return np.asarray(photo), np.asarray(ids)
 
 
 def shrink_labels(labels: Labels, stride: int = 8) -> Labels:

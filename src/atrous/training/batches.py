@@ -1,9 +1,12 @@
 """Crops in the order of training, made ahead by worker processes."""
 
+import signal
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
@@ -18,41 +21,103 @@ SampleBatch = tuple[Tensor, Tensor]
 
 
 class CropsByPosition(Dataset[SampleBatch]):
-    """The crop at each position of a training run: a function of recipe and position alone."""
+    """The crop at each position of a training run: a function of recipe and position alone.
 
-    def __init__(self, samples: ImageList, recipe: Recipe) -> None:
+    Parameters
+    ----------
+    samples : ImageList
+    recipe : Recipe
+    pixels : (N, 256) int, optional
+        Pixels of each id in each image, as of `pixel_counts`; needed for a balanced recipe.
+    """
+
+    def __init__(self, samples: ImageList, recipe: Recipe, pixels: NDArray[np.int64] | None = None) -> None:
         self.samples = samples.samples
         self.recipe = recipe
-        weights = rarest_class_weights([_present(s) for s in self.samples]) if recipe.balanced else None
+        weights = None
+        if recipe.balanced:
+            pixels = pixel_counts(samples) if pixels is None else pixels
+            present = [frozenset(np.flatnonzero(row[1:VOID]).tolist()) for row in pixels]
+            weights = rarest_class_weights(present)
         self.order = TrainingOrder(len(self.samples), recipe.seed, weights)
 
     def __getitem__(self, position: int) -> SampleBatch:
         image, labels = read_pair(self.samples[self.order[position]])
-        rng = np.random.default_rng((self.recipe.seed, 1, position))
-        blob, crop = random_crop(image, labels, self.recipe.crop, rng)
+        recipe = self.recipe
+        rng = np.random.default_rng((recipe.seed, 1, position))
+        blob, crop = random_crop(image, labels, recipe.crop, rng, scales=recipe.scales, mirror=recipe.mirror)
         return torch.from_numpy(blob), torch.from_numpy(shrink_labels(crop).astype(np.int64))
 
 
-def _present(sample: Sample) -> frozenset[int]:
-    _, labels = read_pair(sample)
-    return frozenset(np.unique(labels).tolist()) - {0, VOID}
+def pixel_counts(samples: ImageList) -> NDArray[np.int64]:
+    """Count the pixels of each id in each image, (N, 256)."""
+
+    def count(sample: Sample) -> NDArray[np.int64]:
+        _, labels = read_pair(sample)
+        return np.bincount(labels.ravel(), minlength=256)
+
+    with ThreadPoolExecutor() as pool:
+        return np.stack(list(pool.map(count, samples.samples)))
 
 
-def batches(samples: ImageList, recipe: Recipe, first_step: int, workers: int) -> Iterator[SampleBatch]:
-    """Yield the batches of steps `first_step` .. `recipe.iterations` - 1.
+def class_weights(recipe: Recipe, classes: int, pixels: NDArray[np.int64] | None) -> Tensor | None:
+    """Return what a cell of each class counts in the loss, (classes,) float32; None where all count the same.
+
+    Parameters
+    ----------
+    recipe : Recipe
+    classes : int
+    pixels : (N, 256) int
+        As of `pixel_counts`; needed for "median-frequency" (Eigen and Fergus 2015).
+    """
+    if recipe.class_weights == "equal":
+        return None
+    if isinstance(recipe.class_weights, tuple):
+        if len(recipe.class_weights) != classes:
+            raise InputError(f"class_weights: expected {classes} numbers, one a class; got {len(recipe.class_weights)}")
+        return torch.tensor(recipe.class_weights, dtype=torch.float32)
+    assert pixels is not None
+    counts = pixels[:, :classes]
+    there = (counts > 0) * pixels[:, :VOID].sum(axis=1, keepdims=True)
+    # A class's share of the pixels of those images that it is in.
+    share = counts.sum(axis=0) / there.sum(axis=0).clip(min=1)
+    median = np.median(share[share > 0]) if share.any() else 1.0
+    weights = np.divide(median, share, out=np.zeros(classes), where=share > 0)
+    return torch.from_numpy(weights.astype(np.float32))
+
+
+def batches(
+    crops: CropsByPosition, first_step: int, *, rank: int = 0, processes: int = 1, workers: int = 1
+) -> Iterator[SampleBatch]:
+    """Yield one process's share of each step's crops, from `first_step` to the recipe's last.
+
+    Parameters
+    ----------
+    crops : CropsByPosition
+    first_step : int
+    rank, processes : int
+        Which share: the crops of a step do not depend on how many processes divide them.
+    workers : int
+        Processes that read and cut ahead; 0 does it in this one.
 
     Yields
     ------
     images, labels
-        (batch, 3, crop, crop) float32 network input and (batch, cells, cells) int64 ids, 255 void.
+        (share, 3, crop, crop) float32 network input and (share, cells, cells) int64 ids, 255 void.
     """
-    positions = range(first_step * recipe.batch, recipe.iterations * recipe.batch)
+    recipe = crops.recipe
+    share = recipe.batch // processes
+    positions = [
+        step * recipe.batch + rank * share + i for step in range(first_step, recipe.iterations) for i in range(share)
+    ]
     loader = DataLoader(
-        CropsByPosition(samples, recipe),
-        batch_size=recipe.batch,
+        crops,
+        batch_size=share,
         sampler=positions,
         num_workers=workers,
-        persistent_workers=False,
+        prefetch_factor=4 if workers else None,
+        worker_init_fn=_leave_interrupts_to_the_parent,
+        pin_memory=torch.cuda.is_available(),
     )
     try:
         yield from loader
@@ -60,3 +125,7 @@ def batches(samples: ImageList, recipe: Recipe, first_step: int, workers: int) -
         # A worker's error comes with the worker's traceback before it.
         *traceback, line = str(error).splitlines()
         raise InputError(line.split("InputError: ", 1)[-1] if traceback else line) from None
+
+
+def _leave_interrupts_to_the_parent(_worker: int) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -1,12 +1,15 @@
 """Checkpoints: safetensors and JSON in a folder, whole or not there, enough to go on to the bit."""
 
+import hashlib
 import json
 import os
 import shutil
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
@@ -16,6 +19,7 @@ from ..network.weights import read_tensors
 from .recipe import Recipe
 
 OPTIMIZER = "optimizer.safetensors"
+TRAINING_LIST = "training-list.txt"
 
 
 @dataclass(frozen=True)
@@ -29,17 +33,26 @@ class TrainingState:
         the random state there is.
     recipe : Recipe
     classes : tuple of str
+    palette : tuple of (red, green, blue)
+        A colour for each class.
     training_list, training_list_sha256 : str
+    start : str
+        What the first weights were.
     versions : dict of str to str
-        Of atrous and torch.
+        Of atrous (and its git revision, where it runs from a clone), Python and torch.
+    sha256 : dict of str to str
+        Of the checkpoint's other files, by name.
     """
 
     step: int
     recipe: Recipe
     classes: tuple[str, ...]
+    palette: tuple[tuple[int, int, int], ...]
     training_list: str
     training_list_sha256: str
+    start: str
     versions: dict[str, str]
+    sha256: dict[str, str] = field(default_factory=dict)
 
     def to_json(self) -> str:
         """Return the text of `state.json`."""
@@ -50,12 +63,121 @@ class TrainingState:
     def read(cls, folder: Path) -> "TrainingState":
         """Read a checkpoint folder's state; InputError where there is none."""
         values = read_state(folder)
-        values["recipe"] = Recipe.from_dict(values["recipe"])
-        values["classes"] = tuple(values["classes"])
         try:
+            values["recipe"] = Recipe.from_dict(values["recipe"])
+            values["classes"] = tuple(map(str, values["classes"]))
+            values["palette"] = tuple((int(r), int(g), int(b)) for r, g, b in values["palette"])
             return cls(**values)
-        except TypeError as error:
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise InputError(f"{folder / STATE}: not the state of a checkpoint ({error})") from None
+
+
+def save(
+    folder: Path,
+    net: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    state: TrainingState,
+    names: tuple[str, ...],
+    keep: int = 3,
+) -> Path:
+    """Write `folder/checkpoint-<step>` and drop all but the newest `keep` of its kind.
+
+    The folder is written under a temporary name, synced and renamed.
+
+    Parameters
+    ----------
+    folder : path
+        The run's.
+    net, optimizer, state
+    names : tuple of str
+        Of the training images: an evaluation can tell whether it scores what was trained on.
+    keep : int
+
+    Raises
+    ------
+    InputError
+        If it cannot be written, as when the disk is full; earlier checkpoints stay.
+    """
+    target = place(folder, state.step)
+    temporary = folder / f".{target.name}.tmp"
+    try:
+        _clear_away(folder)
+        temporary.mkdir(parents=True)
+        save_file({k: v.contiguous() for k, v in net.state_dict().items()}, temporary / MODEL)
+        save_file({k: v.contiguous() for k, v in _optimizer_tensors(optimizer).items()}, temporary / OPTIMIZER)
+        (temporary / TRAINING_LIST).write_text("".join(f"{name}\n" for name in names), encoding="utf-8")
+        hashes = {path.name: _sha256(path) for path in temporary.iterdir()}
+        (temporary / STATE).write_text(replace(state, sha256=hashes).to_json(), encoding="utf-8")
+        for path in (*temporary.iterdir(), temporary):
+            _sync(path)
+        if target.exists():
+            _remove(target)
+        temporary.rename(target)
+        _sync(folder)
+        for old in checkpoints(folder)[:-keep]:
+            _remove(old)
+    except (OSError, SafetensorError) as error:
+        shutil.rmtree(temporary, ignore_errors=True)
+        kept = checkpoints(folder)
+        where = f"; {kept[-1].name} stays" if kept else ""
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else error
+        raise InputError(
+            f"{target}: cannot be written ({reason}){where}; make room and run the same command again"
+        ) from None
+    return target
+
+
+def place(folder: Path, step: int) -> Path:
+    """Return where the checkpoint of a step goes."""
+    return folder / f"checkpoint-{step:06d}"
+
+
+def checkpoints(folder: Path) -> list[Path]:
+    """Return the checkpoints in a run's folder, oldest first."""
+    found = [p for p in folder.glob("checkpoint-*") if p.name.split("-")[1].isdecimal() and (p / STATE).is_file()]
+    return sorted(found, key=lambda path: int(path.name.split("-")[1]))
+
+
+def newest_intact(folder: Path, warn: Callable[[str], None]) -> tuple[Path, TrainingState] | None:
+    """Return the newest checkpoint whose files are as they were written, and its state; None if there is none at all.
+
+    Parameters
+    ----------
+    folder : path
+        The run's.
+    warn : callable
+        Told, in a line each, of damaged ones that are passed over.
+
+    Raises
+    ------
+    InputError
+        If there are checkpoints and all are damaged.
+    """
+    found = checkpoints(folder)
+    for path in reversed(found):
+        try:
+            state = TrainingState.read(path)
+            for name, expected in state.sha256.items():
+                if not (path / name).is_file() or _sha256(path / name) != expected:
+                    raise InputError(f"{path / name}: damaged, not the bytes that were written")
+            return path, state
+        except InputError as error:
+            warn(f"{path.name} is passed over: {error}")
+    if found:
+        raise InputError(f"{folder}: all {len(found)} checkpoints in it are damaged; begin anew in another folder")
+    return None
+
+
+def load_optimizer(path: Path, optimizer: torch.optim.Optimizer, device: torch.device) -> None:
+    """Fill an optimiser's state from a checkpoint's folder, in place."""
+    tensors = read_tensors(path / OPTIMIZER)
+    for group in optimizer.param_groups:
+        (parameter,) = group["params"]
+        prefix = f"{group['name']}/"
+        found = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+        if found:
+            # AdamW's count of steps stays on the CPU.
+            optimizer.state[parameter] = {k: v if k == "step" else v.to(device) for k, v in found.items()}
 
 
 def _optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
@@ -69,39 +191,30 @@ def _optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
     return tensors
 
 
-def save(folder: Path, net: nn.Module, optimizer: torch.optim.Optimizer, state: TrainingState, keep: int = 3) -> Path:
-    """Write `folder/checkpoint-<step>` and drop all but the newest `keep` of its kind.
-
-    The folder is written under a temporary name, synced and renamed.
-    """
-    target = folder / f"checkpoint-{state.step:06d}"
-    temporary = folder / f".{target.name}.tmp"
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
-    save_file({k: v.contiguous() for k, v in net.state_dict().items()}, temporary / MODEL)
-    save_file({k: v.contiguous() for k, v in _optimizer_tensors(optimizer).items()}, temporary / OPTIMIZER)
-    (temporary / STATE).write_text(state.to_json())
-    for path in temporary.iterdir():
-        with path.open("rb+") as file:
-            os.fsync(file.fileno())
-    shutil.rmtree(target, ignore_errors=True)
-    temporary.rename(target)
-    for old in checkpoints(folder)[:-keep]:
-        shutil.rmtree(old)
-    return target
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def checkpoints(folder: Path) -> list[Path]:
-    """Return the checkpoints in a run's folder, oldest first."""
-    return sorted(p for p in folder.glob("checkpoint-*") if (p / STATE).is_file())
+def _sync(path: Path) -> None:
+    if path.is_dir() and os.name == "nt":  # Windows cannot open folders
+        return
+    descriptor = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
-def load_optimizer(path: Path, optimizer: torch.optim.Optimizer) -> None:
-    """Inverse of `_optimizer_tensors`, in place."""
-    tensors = read_tensors(path / OPTIMIZER)
-    for group in optimizer.param_groups:
-        (parameter,) = group["params"]
-        prefix = f"{group['name']}/"
-        found = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
-        if found:
-            optimizer.state[parameter] = found
+def _remove(path: Path) -> None:
+    """Delete a checkpoint so that, cut off half-way, nothing is left that looks like one."""
+    away = path.with_name(f".{path.name}.old")
+    shutil.rmtree(away, ignore_errors=True)
+    path.rename(away)
+    shutil.rmtree(away)
+
+
+def _clear_away(folder: Path) -> None:
+    """Delete what a run that was cut off while it wrote or deleted has left."""
+    for path in folder.glob(".checkpoint-*"):
+        shutil.rmtree(path, ignore_errors=True)

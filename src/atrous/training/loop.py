@@ -1,219 +1,254 @@
 """The training loop, top to bottom."""
 
-import csv
-import time
-from collections import deque
-from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
+from itertools import count
 from pathlib import Path
 
+import numpy as np
 import torch
 from rich.console import Console
 from torch import Tensor
 from torch.nn import functional as F
 
+from ..data.dataset import Dataset
 from ..data.samples import ImageList
 from ..errors import InputError
-from ..network.deeplab import DeepLab, initialise_head
+from ..network.deeplab import DeepLab
 from ..network.engine import MODEL
-from ..network.weights import load_vgg_convolutions, load_weights
+from ..network.starting_points import start as fill
+from ..network.weights import load_weights
 from ..palette.colours import VOID
 from . import checkpoint
-from .batches import batches
+from .batches import CropsByPosition, batches, class_weights, pixel_counts
 from .checkpoint import TrainingState
-from .optimiser import make_optimizer, poly_rate, set_rate
+from .distributed import Processes, processes
+from .interrupts import stop_requests
+from .journal import Journal
+from .optimiser import learning_rate, make_optimizer, set_rate
+from .progress import Clock
 from .recipe import Recipe
+from .validation import validate
+from .versions import versions
 
 
 @dataclass(frozen=True)
-class Progress:
-    """What one step reports."""
+class Run:
+    """Where and how a run is carried out: what leaves its result as it is, but for the last bits.
 
-    step: int
-    loss: float
-    rate: float
-    crops_per_second: float
-    seconds_left: float
+    Attributes
+    ----------
+    device : str
+        "cpu" or "cuda".
+    threads : int or None
+        Of a CPU run; PyTorch's choice if None. Another number changes last bits.
+    workers : int
+        Processes that cut crops ahead, for each process that trains.
+    save_every : int
+        Steps between checkpoints.
+    validation : ImageList or None
+        Scored with the network alone, without the CRF.
+    evaluate_every : int
+        Steps between scorings; the end is always scored.
+    """
+
+    device: str = "cpu"
+    threads: int | None = None
+    workers: int = 1
+    save_every: int = 100
+    validation: ImageList | None = None
+    evaluate_every: int = 1000
 
 
-def segmentation_loss(scores: Tensor, labels: Tensor) -> Tensor:
-    """Cross-entropy over all cells and images, divided by the number of non-void cells (section 4)."""
-    losses = F.cross_entropy(scores, labels, ignore_index=VOID, reduction="sum")
-    return losses / (labels != VOID).sum().clamp(min=1)
+def segmentation_loss(scores: Tensor, labels: Tensor, weights: Tensor | None = None) -> Tensor:
+    """Cross-entropy summed over the cells of all images (Chen et al. 2015, section 4), void left out.
+
+    Parameters
+    ----------
+    scores : (N, C, h, w)
+    labels : (N, h, w) int64
+        255 is void.
+    weights : (C,) float32, optional
+        What a cell counts, by its class.
+    """
+    return F.cross_entropy(scores.float(), labels, weights, ignore_index=VOID, reduction="sum")
+
+
+def loss_divisor(labels: Tensor, weights: Tensor | None = None) -> float:
+    """Return what the summed loss is divided by: the cells that are not void, or the sum of their weights."""
+    labelled = labels[labels != VOID]
+    return float(labelled.numel() if weights is None else weights[labelled].sum())
 
 
 def train(
     out: Path,
     samples: ImageList,
     recipe: Recipe,
-    classes: tuple[str, ...],
+    dataset: Dataset,
     *,
-    vgg: Path | None = None,
-    weights: Path | None = None,
-    device: str = "cpu",
-    threads: int | None = None,
-    workers: int = 1,
-    save_every: int = 100,
+    start: Path | None = None,
+    run: Run = Run(),
     console: Console | None = None,
 ) -> Path:
     """Train, from the newest checkpoint in `out` if there is one.
 
+    Started by torchrun, each process computes its share of every step's crops; the result is that of one
+    process, but for what the dropout drops and last bits.
+
     Parameters
     ----------
     out : path
-        The run's folder: checkpoints and `log.csv`.
+        The run's folder: checkpoints and the journal.
     samples : ImageList
     recipe : Recipe
-    classes : tuple of str
-        Names by id, background first.
-    vgg : path, optional
-        ImageNet convolutions in safetensors; fc6 to fc8 are then drawn at random.
-    weights : path, optional
-        A checkpoint folder whose model this run starts from instead (its optimiser state is not used).
-    device, threads, workers, save_every
-        Where to compute, threads of a CPU run, loader processes, steps between checkpoints.
+    dataset : Dataset
+        Where the samples are from: its classes and colours.
+    start : path, optional
+        First weights, any file that `atrous.network.starting_points.start` knows.
+    run : Run
+    console : rich.console.Console, optional
 
     Returns
     -------
     Path
-        The last checkpoint.
+        The last checkpoint. It is not of the recipe's last step if the process was asked to stop (Ctrl-C).
 
     Raises
     ------
     InputError
-        If the run in `out` was begun with another recipe or another list, or there is nothing to
-        start from.
+        If the run in `out` was begun with another recipe or another list, there is nothing to start from, the
+        loss is not finite, or something cannot be read or written.
     """
-    console = console or Console()
-    if threads is not None:
-        torch.set_num_threads(threads)
-    torch.manual_seed(recipe.seed)
-    net = DeepLab(recipe.variant, classes=len(classes), dropout=recipe.dropout)
+    if run.threads is not None:
+        torch.set_num_threads(run.threads)
+    with processes(run.device) as group:
+        if recipe.batch % (group.count * recipe.accumulate):
+            raise InputError(
+                f"batch={recipe.batch}: expected a multiple of {group.count} processes x accumulate={recipe.accumulate}"
+            )
+        # One process speaks and writes for all.
+        console = (console or Console()) if group.first else Console(quiet=True)
+        return _train(out, samples, recipe, dataset, start, run, group, console)
+
+
+def _train(
+    out: Path,
+    samples: ImageList,
+    recipe: Recipe,
+    dataset: Dataset,
+    start: Path | None,
+    run: Run,
+    group: Processes,
+    console: Console,
+) -> Path:
+    def say(line: str) -> None:
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+    net = DeepLab(recipe.variant, len(dataset.classes), recipe.dropout, recipe.multiscale)
     net.freeze_through(recipe.frozen)
     optimizer = make_optimizer(net, recipe)
-    earlier = checkpoint.checkpoints(out)
-    if earlier:
-        state = TrainingState.read(earlier[-1])
-        _check_same_run(out, state, recipe, samples)
-        load_weights(net, earlier[-1] / MODEL)
-        checkpoint.load_optimizer(earlier[-1], optimizer)
-        first = state.step
+    newest, state = _begun(out, samples, recipe, dataset, say)
+    if newest is not None:
+        load_weights(net, newest / MODEL)
+        checkpoint.load_optimizer(newest, optimizer, group.device)
+    elif start is not None:
+        filled = fill(net, start, seed=recipe.seed)
+        state = replace(state, start=f"{start.name}, {filled.format}")
+        say(f"from {start}\n{filled.report()}\n")
     else:
-        first = 0
-        if weights is not None:
-            load_weights(net, weights / MODEL)
-        elif vgg is not None:
-            load_vgg_convolutions(net, vgg)
-            initialise_head(net)
-        else:
-            raise InputError("nothing to start from: give ImageNet's convolutions (--vgg) or --weights")
-    net.to(device)
-    net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    for optimizer_state in optimizer.state.values():
-        for key, value in optimizer_state.items():
-            if key != "step":
-                optimizer_state[key] = value.to(device)
-    net.train()
-    console.print(f"{recipe}", highlight=False, soft_wrap=True)
-    console.print(f"{len(samples)} images of {samples.name}, from step {first}", highlight=False)
+        raise InputError("nothing to start from: give weights of VGG-16 or of a network of this package (--weights)")
+    net.to(group.device)
+    layout = torch.channels_last if recipe.channels_last else torch.contiguous_format
+    net.to(memory_format=layout)  # type: ignore[call-overload]
+    model = group.wrapped(net.train())
 
-    newest = earlier[-1] if earlier else out
-    out.mkdir(parents=True, exist_ok=True)
-    clock = _Clock(recipe)
-    with _CsvLog(out / "log.csv", first) as log:
-        source = batches(samples, recipe, first, workers)
-        for step, (images, labels) in enumerate(source, start=first):
-            # A step's dropout depends on the seed and the step alone, so a resumed run repeats it.
-            torch.manual_seed(recipe.seed * 1_000_003 + step)
-            rate = poly_rate(step, recipe)
+    pixels = pixel_counts(samples) if recipe.balanced or recipe.class_weights == "median-frequency" else None
+    weights = class_weights(recipe, len(dataset.classes), pixels)
+    on_device = None if weights is None else weights.to(group.device)
+    crops = CropsByPosition(samples, recipe, pixels)
+    source = batches(crops, state.step, rank=group.rank, processes=group.count, workers=run.workers)
+    say(f"{recipe.to_toml()}\n{len(samples)} images of {samples.name}, from step {state.step}")
+
+    def save(step: int) -> Path:
+        if not group.first:
+            return checkpoint.place(out, step)
+        names = tuple(sample.name for sample in samples.samples)
+        return checkpoint.save(out, net, optimizer, replace(state, step=step), names)
+
+    clock = Clock(iterations=recipe.iterations, crops=recipe.batch, device=str(group.device))
+    journal = Journal(out, iterations=recipe.iterations, first_step=state.step, console=console)
+    with journal if group.first else nullcontext(), stop_requests() as stop_requested:
+        for step, (images, labels) in zip(count(state.step), clock.loading(source), strict=False):
+            divisor, stop = group.sums(loss_divisor(labels, weights), stop_requested())
+            if stop:
+                say(f"stopped after {step} of {recipe.iterations} steps; the same command goes on from there")
+                return save(step)
+            # A step's dropout depends on the seed, the step and the process alone, so a resumed run repeats it.
+            torch.manual_seed(_dropout_seed(recipe.seed, step, group.rank))
+            rate = learning_rate(step, recipe)
             set_rate(optimizer, rate)
-            images = images.to(device, memory_format=torch.channels_last, non_blocking=True)
-            loss = segmentation_loss(net(images), labels.to(device, non_blocking=True))
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss = torch.zeros((), device=group.device)
+            parts = list(zip(images.chunk(recipe.accumulate), labels.chunk(recipe.accumulate), strict=True))
+            for n, (x, y) in enumerate(parts, start=1):
+                x = x.to(group.device, memory_format=layout, non_blocking=True)
+                y = y.to(group.device, non_blocking=True)
+                with nullcontext() if n == len(parts) else group.silent(model):
+                    with torch.autocast(group.device.type, torch.bfloat16, enabled=recipe.precision == "bf16"):
+                        scores = model(x)
+                    part = segmentation_loss(scores, y, on_device) / max(divisor, 1e-6)
+                    # The processes' gradients are averaged, but their losses are to be summed.
+                    (part * group.count).backward()  # type: ignore[no-untyped-call]
+                    loss += part.detach()
             if recipe.clip_norm is not None:
                 torch.nn.utils.clip_grad_norm_(net.parameters(), recipe.clip_norm)
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
 
-            report = clock.tick(step + 1, loss.item(), rate)
-            if not report.loss < float("inf"):
-                raise InputError(f"loss is {report.loss} at step {step + 1}: lower the learning rate")
-            log.row(report)
-            if (step + 1) % 10 == 0:
-                console.print(progress_line(report, recipe), highlight=False)
-            if (step + 1) % save_every == 0 or step + 1 == recipe.iterations:
-                state = TrainingState(step + 1, recipe, classes, samples.name, samples.sha256, _versions())
-                newest = checkpoint.save(out, net, optimizer, state)
-    return newest
+            done = step + 1
+            (total,) = group.sums(loss.item())
+            if not total < float("inf"):
+                raise InputError(f"loss is {total} at step {done}: lower the learning rate (--learning-rate)")
+            if group.first:
+                journal.step(clock.tick(done, total, rate))
+            with clock.paused():
+                last = done == recipe.iterations
+                if done % run.save_every == 0 or last:
+                    save(done)
+                if run.validation is not None and (done % run.evaluate_every == 0 or last):
+                    scored = validate(net, dataset, run.validation, group)
+                    if group.first:
+                        journal.evaluation(done, scored.mean_iou(), scored.pixel_accuracy())
+    return checkpoint.place(out, recipe.iterations)
 
 
-def _check_same_run(out: Path, state: TrainingState, recipe: Recipe, samples: ImageList) -> None:
+def _begun(
+    out: Path, samples: ImageList, recipe: Recipe, dataset: Dataset, warn: Callable[[str], None]
+) -> tuple[Path | None, TrainingState]:
+    """Return the checkpoint to go on from and its state, or None and the state of a run that begins.
+
+    Raises
+    ------
+    InputError
+        If the run was begun with another recipe, other images or other classes.
+    """
+    palette = tuple((int(r), int(g), int(b)) for r, g, b in dataset.palette)
+    fresh = TrainingState(0, recipe, dataset.classes, palette, samples.name, samples.sha256, "", versions())
+    found = checkpoint.newest_intact(out, lambda line: warn(f"warning: {line}"))
+    if found is None:
+        return None, fresh
+    newest, state = found
+    anew = "use another folder to begin anew"
     before, now = state.recipe.as_dict(), recipe.as_dict()
-    changed = [k for k in now if before[k] != now[k]]
-    if changed:
-        k = changed[0]
-        raise InputError(f"{out}: was begun with {k}={before[k]!r}, not {now[k]!r}; use another folder to begin anew")
+    for key in now:
+        if before[key] != now[key]:
+            raise InputError(f"{out}: was begun with {key}={before[key]!r}, not {now[key]!r}; {anew}")
     if state.training_list_sha256 != samples.sha256:
-        raise InputError(
-            f"{out}: was begun on other images than list {samples.name} has; use another folder to begin anew"
-        )
+        raise InputError(f"{out}: was begun on other images than list {samples.name} has; {anew}")
+    if state.classes != dataset.classes:
+        raise InputError(f"{out}: was begun with other classes ({', '.join(state.classes[:4])}, ...); {anew}")
+    return newest, replace(fresh, step=state.step, start=state.start)
 
 
-def _versions() -> dict[str, str]:
-    try:
-        own = version("atrous")
-    except PackageNotFoundError:  # run from a source tree
-        own = "unknown"
-    return {"atrous": own, "torch": torch.__version__}
-
-
-class _Clock:
-    """Turns steps into speed and time left, over the last hundred steps."""
-
-    def __init__(self, recipe: Recipe) -> None:
-        self.recipe = recipe
-        self.ends: deque[tuple[int, float]] = deque(maxlen=101)
-
-    def tick(self, step: int, loss: float, rate: float) -> Progress:
-        self.ends.append((step, time.perf_counter()))
-        (s0, t0), (s1, t1) = self.ends[0], self.ends[-1]
-        per_step = (t1 - t0) / (s1 - s0) if s1 > s0 else float("nan")
-        left = per_step * (self.recipe.iterations - step)
-        return Progress(step, loss, rate, self.recipe.batch / per_step, left)
-
-
-def progress_line(report: Progress, recipe: Recipe) -> str:
-    """One line: step, loss, rate, crops a second, time left."""
-    minutes = report.seconds_left / 60
-    return (
-        f"step {report.step:>6}/{recipe.iterations}  loss {report.loss:.3f}  rate {report.rate:.2e}  "
-        f"{report.crops_per_second:.2f} crops/s  {minutes // 60:.0f}h{minutes % 60:02.0f} left"
-    )
-
-
-class _CsvLog:
-    """Appends one line a step; lines after the checkpoint that a run resumes from are dropped."""
-
-    HEADER = ("step", "loss", "rate", "crops_per_second")
-
-    def __init__(self, path: Path, first: int) -> None:
-        kept: list[list[str]] = []
-        if path.is_file() and first > 0:
-            with path.open(newline="") as file:
-                kept = [row for row in csv.reader(file) if row and row[0].isdigit() and int(row[0]) <= first]
-        self.file = path.open("w", newline="")
-        self.writer = csv.writer(self.file)
-        self.writer.writerow(self.HEADER)
-        self.writer.writerows(kept)
-
-    def row(self, report: Progress) -> None:
-        self.writer.writerow(
-            (report.step, f"{report.loss:.5f}", f"{report.rate:.4e}", f"{report.crops_per_second:.3f}")
-        )
-        self.file.flush()
-
-    def __enter__(self) -> "_CsvLog":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.file.close()
+def _dropout_seed(seed: int, step: int, rank: int) -> int:
+    return int(np.random.SeedSequence((seed, step, rank)).generate_state(1, np.uint64)[0])

@@ -8,8 +8,13 @@ from torch import nn
 from .recipe import Recipe
 
 
-def poly_rate(step: int, recipe: Recipe) -> float:
-    """Base learning rate of a step, counted from 0 (Chen et al. 2017, the "poly" policy)."""
+def learning_rate(step: int, recipe: Recipe) -> float:
+    """Base learning rate of a step, counted from 0.
+
+    Policy "step" is that of Chen et al. 2015, section 4, "poly" that of Chen et al. 2017, section 4.1.
+    """
+    if recipe.policy == "step":
+        return recipe.learning_rate * recipe.gamma ** (step // recipe.step_size)
     rate: float = recipe.learning_rate * (1 - step / recipe.iterations) ** recipe.power
     return rate
 
@@ -23,7 +28,8 @@ def parameter_groups(net: nn.Module, recipe: Recipe) -> list[dict[str, Any]]:
     for name, parameter in net.named_parameters():
         if not parameter.requires_grad:
             continue
-        fits = [m for prefix, m in recipe.multipliers.items() if name.startswith(prefix)]
+        parts = name.split(".")
+        fits = [m for beginning, m in recipe.multipliers.items() if any(p.startswith(beginning) for p in parts)]
         multiplier = fits[-1] if fits else 1.0
         is_bias = name.endswith(".bias")
         groups.append(

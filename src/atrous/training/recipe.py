@@ -1,13 +1,20 @@
 """How a network is trained: every number in one place."""
 
 import dataclasses
+import json
+import tomllib
+import typing
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 from ..errors import InputError
+from ..network.variants import VARIANTS
+from .settings import check_type, native
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Recipe:
     """Settings of a training run.
 
@@ -15,78 +22,148 @@ class Recipe:
     ----------
     variant : str
         Which network of the paper.
+    multiscale : bool
+        With the paper's multi-scale prediction (MSc).
     crop : int
         Side of the training crops in pixels, 32 k - 31.
-    batch, iterations : int
-        Crops in a step; steps.
+    scales : (float, float)
+        Photos are zoomed by a random factor between these two before the crop; the paper has none, (1, 1).
+    mirror : bool
+        Mirror half of the crops.
+    balanced : bool
+        Draw images with weight 1 / sqrt(count) of their rarest class.
+    batch : int
+        Crops in a step, over all processes.
+    accumulate : int
+        Parts of a step's crops that a process computes one after the other: a memory's worth each.
+    iterations : int
+        Steps.
     optimizer : "sgd" or "adamw"
     learning_rate : float
         Base rate; a layer's is this times its multiplier.
-    power : float
-        Of the poly policy: rate * (1 - step / iterations) ** power.
+    policy : "step" or "poly"
+        How the rate falls: times `gamma` every `step_size` steps (Chen et al. 2015), or as
+        (1 - step / iterations) ** `power` (Chen et al. 2017).
+    step_size, gamma, power
+        See `policy`.
     momentum, weight_decay : float
         Momentum is SGD's; biases are never decayed.
     multipliers : dict of str to float
-        Rate multipliers by the beginning of a layer's name; 1 where none fits.
+        Rate multipliers by the beginning of a layer's name or of a part of it ("branches.image.classifier" has
+        three); 1 where none fits, the last where several do.
     bias_multiplier : float
         Further factor of all biases' rates.
-    frozen : str or None
-        Last stage of the trunk that is not trained.
+    frozen : "conv1" to "conv5", "fc8" or None
+        Last layer that is not trained; "fc8" leaves MSc's branches alone to learn.
     dropout : float
         Rate after fc6 and fc7.
+    class_weights : "equal", "median-frequency" or a tuple of float
+        What a cell counts in the loss, by its class. "median-frequency" is the median of the classes' shares of
+        the pixels divided by the class's own share.
     clip_norm : float or None
         Largest norm of a step's gradient.
-    balanced : bool
-        Draw images with weight 1 / sqrt(count) of their rarest class.
+    precision : "float32" or "bf16"
+        Of the convolutions; weights and loss stay in float32.
+    channels_last : bool
+        Memory layout of the convolutions.
     seed : int
-        Of the order, the crops, the mirroring, fc6 to fc8 and the dropout.
+        Of the order, the crops, the mirroring, layers drawn at random and the dropout.
     """
 
     variant: str = "deeplab-largefov"
+    multiscale: bool = False
     crop: int = 321
+    scales: tuple[float, float] = (1.0, 1.0)
+    mirror: bool = True
+    balanced: bool = False
     batch: int = 20
+    accumulate: int = 1
     iterations: int = 6000
     optimizer: Literal["sgd", "adamw"] = "sgd"
     learning_rate: float = 1e-3
+    policy: Literal["step", "poly"] = "step"
+    step_size: int = 2000
+    gamma: float = 0.1
     power: float = 0.9
     momentum: float = 0.9
     weight_decay: float = 5e-4
     multipliers: dict[str, float] = field(default_factory=lambda: {"fc8": 10.0})
     bias_multiplier: float = 2.0
-    frozen: str | None = None
+    frozen: Literal["conv1", "conv2", "conv3", "conv4", "conv5", "fc8"] | None = None
     dropout: float = 0.5
+    class_weights: Literal["equal", "median-frequency"] | tuple[float, ...] = "equal"
     clip_norm: float | None = None
-    balanced: bool = False
+    precision: Literal["float32", "bf16"] = "float32"
+    channels_last: bool = True
     seed: int = 0
 
     def __post_init__(self) -> None:
+        for name, kind in typing.get_type_hints(type(self)).items():
+            check_type(name, getattr(self, name), kind)
+        if self.variant not in VARIANTS:
+            raise InputError(f"variant={self.variant!r}: expected one of {', '.join(VARIANTS)}")
         if self.crop < 1 or (self.crop + 31) % 32:
             nearest = max(self.crop + 31 + 16, 32) // 32 * 32 - 31
             raise InputError(f"crop={self.crop}: expected 32 k - 31 (161, 193, ... 321); {nearest} is nearest")
-        for name in ("batch", "iterations", "learning_rate"):
-            if not getattr(self, name) > 0:
+        for name in ("batch", "accumulate", "iterations", "learning_rate", "step_size", "gamma", "power"):
+            if not 0 < getattr(self, name) < float("inf"):
                 raise InputError(f"{name}={getattr(self, name)}: expected a number above 0")
-        if self.optimizer not in ("sgd", "adamw"):
-            raise InputError(f"optimizer={self.optimizer!r}: expected 'sgd' or 'adamw'")
+        for name in ("momentum", "weight_decay", "bias_multiplier", "seed"):
+            if not 0 <= getattr(self, name) < float("inf"):
+                raise InputError(f"{name}={getattr(self, name)}: expected 0 or more")
+        if self.batch % self.accumulate:
+            raise InputError(f"accumulate={self.accumulate}: expected a divisor of batch={self.batch}")
+        if self.frozen == "fc8" and not self.multiscale:
+            raise InputError("frozen='fc8': nothing would be left to train without multiscale=true")
         if not 0 <= self.dropout < 1:
             raise InputError(f"dropout={self.dropout}: expected at least 0 and under 1")
+        if not 0.1 <= self.scales[0] <= self.scales[1] <= 10:
+            raise InputError(f"scales={self.scales}: expected two factors in rising order, 0.1 to 10")
+        if self.clip_norm is not None and not self.clip_norm > 0:
+            raise InputError(f"clip_norm={self.clip_norm}: expected a number above 0, or none")
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for a checkpoint's JSON."""
         return dataclasses.asdict(self)
 
     @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> "Recipe":
+    def from_dict(cls, values: Mapping[str, Any]) -> "Recipe":
         """Inverse of `as_dict`; an unknown key is an error."""
-        known = {f.name for f in dataclasses.fields(cls)}
-        if unknown := sorted(set(values) - known):
-            raise InputError(f"recipe key {unknown[0]!r} is unknown; expected one of {', '.join(sorted(known))}")
-        return cls(**values)
+        return cls().changed(values)
 
+    def changed(self, values: Mapping[str, Any]) -> "Recipe":
+        """Return a copy with other values, which may be as JSON or TOML give them.
+
+        Raises
+        ------
+        InputError
+            If a key is unknown or a value cannot be right.
+        """
+        known = typing.get_type_hints(type(self))
+        if unknown := sorted(set(values) - set(known)):
+            raise InputError(f"recipe key {unknown[0]!r} is unknown; expected one of {', '.join(sorted(known))}")
+        return dataclasses.replace(self, **{key: native(value, known[key]) for key, value in values.items()})
+
+    def to_toml(self) -> str:
+        """Return the text of a file that `read_recipe` reads."""
+        lines, tables = [], []
+        for key, value in self.as_dict().items():
+            if isinstance(value, dict):
+                tables += ["", f"[{key}]", *(f"{json.dumps(k)} = {v!r}" for k, v in value.items())]
+            else:
+                lines.append(f"{key} = {json.dumps('none' if value is None else value)}")
+        return "\n".join(lines + tables) + "\n"
+
+
+# Chen et al. 2015, section 4.
+_PAPER = Recipe()
 
 RECIPES = {
-    # Chen et al. 2015, section 4, with the poly policy of the TPAMI follow-up.
-    "paper": Recipe(),
+    "paper": _PAPER,
+    # The best of the TPAMI follow-up's table of policies for LargeFOV.
+    "poly": dataclasses.replace(_PAPER, policy="poly", batch=10, iterations=20_000),
+    # The branches of MSc on a trained network, which stays as it is; their classifiers learn as fc8 did.
+    "msc": dataclasses.replace(_PAPER, multiscale=True, frozen="fc8", multipliers={"classifier": 10.0}),
     # What two CPU cores afford, starting without ImageNet's fc6 and fc7: SGD at the paper's rate stalls on
     # fresh ones for hundreds of steps, AdamW does not. Few epochs underfit, hence the lower dropout.
     "cpu": Recipe(
@@ -95,6 +172,7 @@ RECIPES = {
         iterations=1300,
         optimizer="adamw",
         learning_rate=4e-5,
+        policy="poly",
         weight_decay=1e-4,
         multipliers={"fc": 5.0},
         bias_multiplier=1.0,
@@ -104,3 +182,31 @@ RECIPES = {
         balanced=True,
     ),
 }
+
+
+def read_recipe(name: str) -> Recipe:
+    """Return a recipe by its name, or of a TOML file, whose key `recipe` names the one that it changes ("paper").
+
+    Raises
+    ------
+    InputError
+        If there is no such recipe or file, or the file is not TOML, has an unknown key or a wrong value.
+    """
+    if not name.endswith(".toml"):
+        if name not in RECIPES:
+            raise InputError(f"recipe {name!r} is unknown; expected one of {', '.join(RECIPES)}, or a .toml file")
+        return RECIPES[name]
+    path = Path(name)
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror or error})") from None
+    except ValueError as error:
+        raise InputError(f"{path}: not TOML ({error})") from None
+    base = values.pop("recipe", "paper")
+    if base not in RECIPES:
+        raise InputError(f"{path}: recipe = {base!r}; expected one of {', '.join(RECIPES)}")
+    try:
+        return RECIPES[base].changed(values)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None

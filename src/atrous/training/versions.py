@@ -1,0 +1,35 @@
+"""What a run was made with."""
+
+import platform
+import subprocess
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import torch
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of atrous, Python and torch, and atrous' git revision where it runs from a clone."""
+    try:
+        own = version("atrous")
+    except PackageNotFoundError:  # run from a source tree
+        own = "unknown"
+    found = {"atrous": own, "python": platform.python_version(), "torch": torch.__version__}
+    revision = _git_revision()
+    return found | ({"git": revision} if revision else {})
+
+
+def _git_revision() -> str | None:
+    """Hash of the commit, with "-dirty" after it if files differ; None for an installed package."""
+    folder = Path(__file__).parent
+
+    def git(*arguments: str) -> str:
+        command = ("git", "-C", str(folder), *arguments)
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+
+    try:
+        # In site-packages inside somebody's repository the revision would be of that.
+        git("ls-files", "--error-unmatch", Path(__file__).name)
+        return git("describe", "--always", "--dirty", "--abbrev=40", "--exclude=*")
+    except (OSError, subprocess.SubprocessError):
+        return None

@@ -1,0 +1,161 @@
+"""Runs in processes of their own: killed, stopped, divided."""
+
+import csv
+import os
+import random
+import shutil
+import signal
+import time
+
+import pytest
+
+torch = pytest.importorskip("torch", reason="needs the extra 'train'")
+
+from atrous.network.weights import read_tensors
+from atrous.training import checkpoint
+from atrous.training.checkpoint import checkpoints, newest_intact
+
+CPU = ("--recipe", "cpu", "--crop", "33", "--set", "frozen=none", "--threads", "1")
+
+
+@pytest.fixture
+def train(atrous_command, tiny_voc, class_list, vgg):
+    """Start a run of 20 steps in a folder."""
+
+    def start(out, *options, steps=20, save_every=4, data=tiny_voc, **kwargs):
+        return atrous_command(
+            *("train", data, "--list", "train", "--classes", class_list, "--weights", vgg, "--out", out),
+            *(*CPU, "--iterations", steps, "--save-every", save_every, *options),
+            **kwargs,
+        )
+
+    return start
+
+
+def finish(process, status=0):
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == status, output
+    return output
+
+
+def wait_for(condition, process):
+    for _ in range(1200):
+        if condition():
+            return
+        assert process.poll() is None, process.communicate()[0]
+        time.sleep(0.05)
+    pytest.fail("nothing happened for a minute")
+
+
+def losses(out):
+    with (out / "log.csv").open() as file:
+        return [float(row["loss"]) for row in csv.DictReader(file)]
+
+
+def files(out, step=20):
+    """What a run has learnt, byte for byte."""
+    return [(out / f"checkpoint-{step:06d}" / name).read_bytes() for name in (checkpoint.MODEL, checkpoint.OPTIMIZER)]
+
+
+SGD = ("--set", "optimizer=sgd", "--set", "scales=[0.5,1.5]", "--workers", "2")
+
+
+@pytest.mark.parametrize("options", [SGD, pytest.param((), marks=pytest.mark.slow)], ids=["sgd", "cpu"])
+def test_killed_and_resumed_is_the_same_to_the_bit(tmp_path, train, options):
+    whole = train(tmp_path / "whole", *options)
+    killed = train(tmp_path / "killed", *options)
+    wait_for(lambda: (tmp_path / "killed/checkpoint-000008").is_dir(), killed)
+    os.killpg(killed.pid, signal.SIGKILL)
+    killed.communicate()
+    again = train(tmp_path / "killed", *options)
+    assert "from step 0" in finish(whole)
+    output = finish(again)
+    assert any(f"from step {step}" in output for step in (8, 12, 16)), output
+    assert files(tmp_path / "whole") == files(tmp_path / "killed")
+    assert losses(tmp_path / "whole") == losses(tmp_path / "killed")
+
+
+def test_interrupted_runs_save_where_they_are(tmp_path, train):
+    process = train(tmp_path, steps=4000, save_every=4000)
+    wait_for(lambda: (tmp_path / "log.csv").is_file() and len(losses(tmp_path)) > 3, process)
+    os.killpg(process.pid, signal.SIGINT)
+    output = finish(process, status=130)
+    assert "steps; the same command goes on from there" in output
+    assert "Traceback" not in output
+    (saved,) = checkpoints(tmp_path)
+    steps = int(saved.name.split("-")[1])
+    assert 3 < steps < 4000
+    assert len(losses(tmp_path)) == steps
+
+
+def test_two_processes_do_what_one_does(tmp_path, train):
+    options = ("--batch", "4", "--set", "dropout=0", "--set", "optimizer=sgd", "--learning-rate", "1e-3")
+    one = train(tmp_path / "one", *options)
+    two = train(tmp_path / "two", *options, torchrun=("--nproc-per-node=2", "--standalone"))
+    finish(one)
+    output = finish(two)
+    assert output.count("from step 0") == 1
+    assert len(losses(tmp_path / "one")) == 20
+    assert losses(tmp_path / "two") == pytest.approx(losses(tmp_path / "one"), abs=1e-5)
+    first, second = (read_tensors(tmp_path / n / "checkpoint-000020" / checkpoint.MODEL) for n in ("one", "two"))
+    assert all(torch.allclose(first[k], second[k], atol=1e-5) for k in first)
+
+
+def test_an_error_in_one_process_ends_all_and_is_seen(tmp_path, train, tiny_voc, class_list):
+    root = tmp_path / "voc"
+    shutil.copytree(tiny_voc, root)
+    (root / "JPEGImages/photo3.jpg").write_bytes(b"no photo")
+    process = train(
+        *(tmp_path / "run", "--set", "balanced=false"), torchrun=("--nproc-per-node=2", "--standalone"), data=root
+    )
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode != 0
+    assert "error: " in output
+    assert "photo3.jpg: not a picture" in output
+
+
+def test_torchrun_restarts_what_was_killed(tmp_path, train):
+    options = ("--batch", "4", "--set", "dropout=0")
+    whole = train(tmp_path / "whole", *options, torchrun=("--nproc-per-node=2", "--standalone"))
+    finish(whole)
+    killed = train(
+        *(tmp_path / "killed", *options),
+        torchrun=("--nproc-per-node=2", "--standalone", "--max-restarts=1", "--monitor-interval=0.2"),
+        DIE_ONCE=f"{tmp_path / 'died'}:11:1",
+    )
+    output = finish(killed)
+    assert (tmp_path / "died").exists()
+    assert "from step 8" in output
+    assert files(tmp_path / "whole") == files(tmp_path / "killed")
+
+
+@pytest.mark.slow
+def test_fifty_kills_lose_no_more_than_the_steps_since_a_checkpoint(tmp_path, train):
+    steps, every = 3000, 5
+    whole = train(tmp_path / "whole", steps=steps, save_every=every)
+    rng = random.Random(0)
+    out, reached, kills = tmp_path / "killed", 0, 0
+    while kills < 50:
+        process = train(out, steps=steps, save_every=every)
+        before = reached
+        wait_for(lambda: (out / "log.csv").is_file() and _last_step(out) > before, process)  # noqa: B023
+        time.sleep(rng.random() * 0.5)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+        kills += 1
+        done = _last_step(out)
+        found = newest_intact(out, pytest.fail)
+        saved = 0 if found is None else found[1].step
+        assert saved >= reached
+        # The checkpoint of the very step that was done last may not have been finished.
+        assert done - saved < 2 * every if done % every == 0 else done - saved < every
+        reached = saved
+    finish(whole)
+    finish(train(out, steps=steps, save_every=every))
+    assert files(tmp_path / "whole", steps) == files(out, steps)
+
+
+def _last_step(out):
+    lines = (out / "log.csv").read_text().splitlines()
+    numbers = [line.split(",")[0] for line in lines[1:]]
+    return int(numbers[-1]) if numbers and numbers[-1].isdecimal() else 0
