@@ -9,8 +9,9 @@ from torch import Tensor
 
 from ..errors import InputError
 
-# Names under which training scripts keep the weights beside other things, likeliest first.
-_WRAPPERS = ("state_dict", "model_state_dict", "model_state", "model", "net", "network", "weights", "params")
+# Names under which training scripts keep the weights; of two dicts as large, an average of weights say, these win.
+_WRAPPERS = ("state_dict", "model_state_dict", "model", "net")
+_DEEPEST = 3
 
 
 def read_pickle(path: Path) -> dict[str, Tensor]:
@@ -47,21 +48,18 @@ def _reason(error: Exception) -> str:
 
 
 def _tensors(content: Any, depth: int = 0) -> dict[str, Tensor]:
-    """Return the first dict of tensors in a nest of dicts."""
+    """Return the dict with most tensors in a nest of dicts."""
     if not isinstance(content, dict):
         return {}
-    found = {
+    here = {
         key: value.detach()
         for key, value in content.items()
         if isinstance(key, str) and isinstance(value, Tensor) and value.layout == torch.strided
     }
-    if found or depth == 3:
-        return found
-    for key in (*_WRAPPERS, *(key for key in content if key not in _WRAPPERS)):
-        found = _tensors(content.get(key), depth + 1)
-        if found:
-            return found
-    return {}
+    if depth == _DEEPEST:
+        return here
+    keys = [*(key for key in _WRAPPERS if key in content), *(key for key in content if key not in _WRAPPERS)]
+    return max((here, *(_tensors(content[key], depth + 1) for key in keys)), key=len)
 
 
 def _keys(content: dict[Any, Any]) -> str:

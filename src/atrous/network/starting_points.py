@@ -176,8 +176,12 @@ class _Plan:
 
     def others(self) -> None:
         """fc8 and the branches, where they fit."""
+        if self.net.branches is None and any(layer.startswith("branches.") for layer in self.source.layers):
+            self.unused.append("the branches: the network predicts at one scale")
         for layer, (weight, bias) in self.source.layers.items():
             if layer in self.values or layer in ("fc6", "fc7"):
+                continue
+            if layer.startswith("branches.") and self.net.branches is None:
                 continue
             if layer not in self.layers:
                 self.unused.append(f"{self.source.called(layer)}: the network has no such layer")

@@ -22,6 +22,9 @@ CONVOLUTIONS = tuple(f"{stage}_{i}" for stage, spec in TRUNK.items() for i in ra
 _SEQUENCE = (0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28)
 _REDUCED = {**dict(zip(CONVOLUTIONS, _SEQUENCE, strict=True)), "fc6": 31, "fc7": 33}
 
+# Of a safetensors file, by its specification.
+_LONGEST_HEADER = 100_000_000
+
 Layers = dict[str, tuple[Tensor, Tensor]]
 
 
@@ -66,13 +69,14 @@ def read_weight_file(path: Path) -> WeightFile:
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror or error})") from None
     _refuse_foreign(path, head)
-    if head[:2] == b"PK" or head[:1] == b"\x80":
-        return _flat(read_pickle(path), path, "PyTorch state dict")
-    if head[8:9] == b"{":
+    # Its first eight bytes are the length of the JSON that follows: any of them may look like another format's.
+    if head[8:9] == b"{" and int.from_bytes(head[:8], "little") < _LONGEST_HEADER:
         file = _flat(read_tensors(path), path, "safetensors")
         if drawn := drawn_by_conversion(path):
             file.notes.append(f"{drawn} are in the file, but were drawn at random when it was converted")
         return file
+    if head[:2] == b"PK" or head[:1] == b"\x80":
+        return _flat(read_pickle(path), path, "PyTorch state dict")
     return _caffe(path)
 
 
@@ -162,16 +166,12 @@ def _in_our_colours(file: WeightFile, *, torchvision: bool) -> WeightFile:
     order = released_colours(weight)
     if order == "rgb":
         file.layers["conv1_1"] = (weight.flip(1), bias)
-        file.notes.append(
-            "conv1_1 turned from red-green-blue to blue-green-red (the released VGG-16's filters, 0 to 255)"
-        )
+        file.notes.append("conv1_1 turned from red-green-blue to blue-green-red (the released VGG-16's)")
     elif order == "bgr" and torchvision:
         file.notes.append("conv1_1 taken as it is: the released VGG-16's filters, blue-green-red, 0 to 255")
     elif order is None and torchvision:
         file.layers["conv1_1"] = from_torchvision(weight, bias)
-        file.notes.append(
-            "conv1_1 turned from red-green-blue, torchvision's mean and deviation, to blue-green-red, 0 to 255"
-        )
+        file.notes.append("conv1_1 turned from torchvision's red-green-blue, 0 to 1, to blue-green-red, 0 to 255")
     return file
 
 
