@@ -39,3 +39,10 @@ def test_the_released_colours_turn_round_whatever_the_names(tmp_path):
         assert torch.equal(file.layers["conv1_1"][1], bias)
         assert len(file.notes) == len(notes)
         assert all(part in note for part, note in zip(notes, file.notes, strict=True))
+
+
+@pytest.mark.parametrize("header", ["", "[]", "{", '{"drawn": 3}', '{"other": 1}'])
+def test_another_header_under_our_key_does_no_harm(tmp_path, header):
+    tensors = {"conv1_1.weight": torch.zeros(2, 3, 3, 3), "conv1_1.bias": torch.zeros(2)}
+    save_file(tensors, tmp_path / "a.safetensors", {"atrous": header})
+    assert read_weight_file(tmp_path / "a.safetensors").notes == []

@@ -1,5 +1,6 @@
 """Any known file of weights to one of ours."""
 
+import json
 import os
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from ..errors import InputError
 from .deeplab import DeepLab
 from .engine import STATE, read_state
 from .starting_points import Start, Subset, start
-from .weights import DRAWN_KEY
+from .weights import HEADER_KEY
 
 
 def convert(
@@ -64,9 +65,9 @@ def convert(
     )
     done = start(net, source, seed=seed, subset=subset)
     if target is not None:
-        header = {"format": "pt", "variant": net.variant.name, "source": done.format}
-        if done.drawn:
-            header[DRAWN_KEY] = ", ".join(done.drawn)
+        # One key alone: safetensors writes several in any order, and the same command should give the same file.
+        origin = {"variant": net.variant.name, "source": done.format, "drawn": done.drawn}
+        header = {HEADER_KEY: json.dumps(origin)}
         try:
             with replacing(target) as temporary:
                 save_file({key: value.contiguous() for key, value in net.state_dict().items()}, temporary, header)

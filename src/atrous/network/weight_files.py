@@ -73,7 +73,7 @@ def read_weight_file(path: Path) -> WeightFile:
     if head[8:9] == b"{" and int.from_bytes(head[:8], "little") < _LONGEST_HEADER:
         file = _flat(read_tensors(path), path, "safetensors")
         if drawn := drawn_by_conversion(path):
-            file.notes.append(f"{drawn} are in the file, but were drawn at random when it was converted")
+            file.notes.append(f"{', '.join(drawn)} are in the file, but were drawn at random when it was converted")
         return file
     if head[:2] == b"PK" or head[:1] == b"\x80":
         return _flat(read_pickle(path), path, "PyTorch state dict")

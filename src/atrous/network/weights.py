@@ -1,5 +1,6 @@
 """Where the numbers in the layers come from."""
 
+import json
 import os
 from pathlib import Path
 
@@ -10,8 +11,8 @@ from safetensors.torch import load_file
 from ..errors import InputError
 from .deeplab import DeepLab
 
-# In the header of a converted file: its layers that are random numbers.
-DRAWN_KEY = "drawn"
+# In the header of a converted file: JSON that says where it comes from and which of its layers are random numbers.
+HEADER_KEY = "atrous"
 
 
 def load_vgg_convolutions(net: DeepLab, path: str | os.PathLike[str]) -> None:
@@ -63,7 +64,11 @@ def read_tensors(path: str | os.PathLike[str]) -> dict[str, torch.Tensor]:
         raise InputError(f"{path}: not a readable safetensors file ({error})") from None
 
 
-def drawn_by_conversion(path: str | os.PathLike[str]) -> str:
-    """Return the names of the layers that `atrous convert` drew at random, from a safetensors header; mostly ""."""
+def drawn_by_conversion(path: str | os.PathLike[str]) -> list[str]:
+    """Return the layers that `atrous convert` drew at random, by a safetensors file's header; mostly none."""
     with safe_open(path, framework="pt") as file:
-        return (file.metadata() or {}).get(DRAWN_KEY, "")
+        header = (file.metadata() or {}).get(HEADER_KEY, "{}")
+    try:
+        return [str(layer) for layer in json.loads(header)["drawn"]]
+    except (ValueError, KeyError, TypeError):  # somebody else's header
+        return []
