@@ -264,7 +264,7 @@ def _step_counts(text: str | None) -> list[int]:
     try:
         for part in text.split(","):
             first, _, last = part.partition(":")
-            counts.update(range(int(first), int(last or first) + 1)[: _MOST_STEPS + 1])
+            counts.update(range(int(first), int(last or first) + 1)[: _MOST_STEPS + 2])
     except ValueError:
         counts = set()
     if not counts or not 0 <= min(counts) <= max(counts) <= _MOST_STEPS:

@@ -1,10 +1,10 @@
+import shutil
+
 import numpy as np
 import pytest
 
 from atrous.data.metadata import CrfParameters, ModelMetadata
 from atrous.data.voc import read_list
-from atrous.evaluation.evaluate import evaluate
-from atrous.segmenter import Segmenter
 
 
 class ColourEngine:
@@ -30,20 +30,18 @@ class ColourEngine:
 
 
 @pytest.fixture
+def engine():
+    return ColourEngine()
+
+
+@pytest.fixture
 def samples(tiny_voc):
     return read_list(tiny_voc, "train").samples
 
 
-def test_a_knowing_network_scores_high_and_the_crf_helps_at_the_edges(samples):
-    result = evaluate(Segmenter(ColourEngine()), samples)
-    assert result.images == 6
-    assert result.dcnn.counts.sum() == result.crf.counts.sum() == 6 * (40 * 50 - 2 * 20)
-    assert result.dcnn.mean_iou() > 0.7
-    assert result.crf.mean_iou() > result.dcnn.mean_iou()
-
-
-def test_without_a_crf_one_matrix_is_filled(samples):
-    told = []
-    result = evaluate(Segmenter(ColourEngine(), crf=None), samples[:2], done=told.append)
-    assert result.crf is None
-    assert told == [1, 2]
+@pytest.fixture
+def small_data(tiny_voc, tmp_path):
+    """The tiny VOC folder with the classes of the tiny model; may be changed."""
+    shutil.copytree(tiny_voc, tmp_path / "data")
+    (tmp_path / "data" / "classes.txt").write_text("background\nred\nblue\n")
+    return tmp_path / "data"

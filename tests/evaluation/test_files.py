@@ -1,0 +1,66 @@
+import csv
+import io
+import json
+
+import numpy as np
+import pytest
+
+from atrous.data.metadata import VOC_CLASSES
+from atrous.errors import InputError
+from atrous.evaluation.about import Run, machine, official_size
+from atrous.evaluation.evaluate import evaluate
+from atrous.evaluation.files import as_csv, as_json, write_text
+from atrous.segmenter import Segmenter
+
+
+@pytest.fixture
+def run():
+    return Run("data", "val", "0" * 64, 305, 1449, {"model": "mine"}, (), "2026-01-02T03:04:05+00:00", 2.0, 1, 1, 1)
+
+
+def test_json_holds_all_numbers(engine, samples, run):
+    result = evaluate(Segmenter(engine), samples[::2], trimap=(1, 2), mean_field_steps=(0, 1))
+    document = json.loads(as_json(result, run))
+    assert document["images"] == 3
+    assert document["run"]["listed"] == "val"
+    crf = document["labellings"]["with CRF"]
+    assert crf["mean IoU"] == result.crf.mean_iou()
+    assert crf["confusion"] == result.crf.counts.tolist()
+    # Every other image, so class 2 is nowhere: neither an IoU nor a number that JSON does not have.
+    iou = result.crf.iou()
+    assert crf["IoU"] == {"background": iou[0], "red": iou[1], "blue": None}
+    assert np.isnan(iou[2])
+    assert crf["recall"]["blue"] is None
+    band = result.trimap("with CRF")[2]
+    assert crf["trimap"]["2"]["pixels"] == band.counts.sum()
+    assert crf["trimap"]["2"]["pixel accuracy"] == band.pixel_accuracy()
+    assert document["mean_field_steps"]["0"].items() <= document["labellings"]["DCNN"].items()
+    assert document["mean_field_steps"].keys() == {"0", "1"}
+    assert [row["name"] for row in document["per_image"]] == ["photo0", "photo2", "photo4"]
+
+
+def test_csv_has_a_line_an_image(engine, samples):
+    result = evaluate(Segmenter(engine), samples)
+    rows = list(csv.DictReader(io.StringIO(as_csv(result))))
+    assert [row["name"] for row in rows] == [sample.name for sample in samples]
+    for row, scores in zip(rows, result.rows, strict=True):
+        assert float(row["with CRF mean IoU"]) == pytest.approx(scores.mean_iou["with CRF"], abs=1e-6)
+        assert (row["labelled pixels"], row["void pixels"]) == ("1960", "40")
+
+
+def test_a_part_is_not_called_the_whole(run):
+    assert run.scope(305) == "305 images of val, a part of VOC's 1,449"
+    assert run.scope(10) == "10 of the 305 images of val, a part of VOC's 1,449"
+
+    assert official_size("val", VOC_CLASSES) == 1449
+    assert official_size("val", ("background", "cat")) is None
+    assert official_size("mine", VOC_CLASSES) is None
+
+
+def test_the_machine_is_named():
+    assert "core" in machine()
+
+
+def test_what_cannot_be_written_is_said(tmp_path):
+    with pytest.raises(InputError, match="nowhere.*cannot be written"):
+        write_text(tmp_path / "nowhere" / "scores.json", "{}")

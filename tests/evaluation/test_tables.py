@@ -1,0 +1,36 @@
+import numpy as np
+
+from atrous.evaluation.result import Evaluation, ImageScores
+from atrous.evaluation.tables import score_table, steps_table, trimap_table
+
+NOT_A_SCORE = float("nan")
+
+
+def result(*, void):
+    counts = np.array([[[3, 1, 0], [0, 2, 0], [0, 0, 0]], [[4, 0, 0], [0, 0, 0], [0, 0, 0]]])
+    row = ImageScores(0, "a", 10, void, {"DCNN": 0.5}, {"DCNN": NOT_A_SCORE})
+    return Evaluation(("background", "cat", "dog"), {"DCNN": counts}, (2,), {1: counts[0]}, (row,))
+
+
+def test_scores_are_in_per_cent_and_what_has_none_is_a_dash():
+    lines = score_table(result(void=1)).splitlines()
+    assert [line.split() for line in lines] == [
+        ["IoU", "in", "%", "DCNN"],
+        ["background", "87.50"],
+        ["cat", "66.67"],
+        ["dog", "-"],
+        ["mean", "IoU", "77.08"],
+        ["pixel", "accuracy", "90.00"],
+        ["class", "accuracy", "93.75"],
+        ["frequency-weighted", "IoU", "83.33"],
+    ]
+    assert len({len(line) for line in lines}) == 1
+
+
+def test_bands_and_steps():
+    assert [line.split()[-1] for line in trimap_table(result(void=1)).splitlines()] == ["2", "70.83", "83.33"]
+    assert [line.split()[-1] for line in steps_table(result(void=1)).splitlines()] == ["1", "70.83", "83.33"]
+
+
+def test_no_void_at_all_is_said():
+    assert trimap_table(result(void=0)).startswith("no trimap: no label map has void pixels")
