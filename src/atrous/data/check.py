@@ -137,7 +137,8 @@ def check(
     except InputError as error:
         dataset, reason = None, str(error)
     is_voc = (root / "JPEGImages").is_dir()
-    if dataset is None and not is_voc and not ((root / "images").is_dir() and (root / "labels").is_dir()):
+    recognised = is_voc or ((root / "images").is_dir() and (root / "labels").is_dir())
+    if dataset is None and (not recognised or colours is not None or (root / "colours.txt").is_file()):
         raise InputError(reason)
     found = Findings("voc" if is_voc else "folders", dataset.classes if dataset else ())
     if dataset is None:
@@ -146,28 +147,46 @@ def check(
     samples = list((_voc_samples if is_voc else _own_samples)(root, lists, found))
     if dataset is not None:
         samples = [dataclasses.replace(s, colours=dataset.colours, classes=len(dataset.classes)) for s in samples]
+    if not is_voc:
+        lists = _split(samples, lists)
+    found.lists = {name: len(names) for name, names in lists.items()}
 
-    photos: dict[bytes, str] = {}
+    if not samples:
+        found.problems.append(_problem(root, "pair", "expected photos and their label maps, got none"))
+    found.notes += [
+        f"no photo falls to {n}; write lists/{n}.txt" for n, names in lists.items() if samples and not names
+    ]
+    twins = list(_decode(samples, found, threads, done))
+    found.notes += [f"class {name!r} is in no label map" for c, name in enumerate(found.classes) if not found.images[c]]
+    for (a, first), (b, second) in combinations(sorted(lists.items()), 2):
+        if folders.ALL not in (a, b) and (shared := len(first & second)):
+            found.overlaps.append((a, b, shared))
+    training, evaluation = (voc if is_voc else folders).default_lists(root)
+    train, val = lists.get(training, set()), lists.get(evaluation, set())
+    if leak := sorted(train & val):
+        says = f"the lists {training} and {evaluation} share {len(leak)} images, such as {leak[0]}; expected none"
+        found.problems.append(_problem(root, "list", says))
+    for one, other in twins:
+        apart = (one.name in train and other.name in val) or (one.name in val and other.name in train)
+        parts = f"; one is in {training}, one in {evaluation}" if apart else ""
+        found.notes.append(f"{other.image}: the same picture as {one.image.name}{parts}")
+    return found
+
+
+def _decode(
+    samples: list[Sample], found: Findings, threads: int | None, done: Callable[[int, int], None]
+) -> Iterator[tuple[Sample, Sample]]:
+    """Look at all pairs and count what they hold; yield those whose photos are the same file twice."""
+    photos: dict[bytes, Sample] = {}
     for number, (sample, seen) in enumerate(zip(samples, in_threads(_look, samples, threads), strict=True), 1):
         found.problems += seen.problems
         if seen.pixels is not None:
             found.pairs += 1
             found.pixels += seen.pixels
             found.images += seen.pixels > 0
-        if seen.photo is not None and (twin := photos.setdefault(seen.photo, sample.name)) != sample.name:
-            found.notes.append(f"{sample.image}: the same file as photo {twin}")
+        if seen.photo is not None and (one := photos.setdefault(seen.photo, sample)) is not sample:
+            yield one, sample
         done(number, len(samples))
-    found.notes += [f"class {name!r} is in no label map" for c, name in enumerate(found.classes) if not found.images[c]]
-    if not is_voc:
-        _split(samples, lists, found)
-    for (a, first), (b, second) in combinations(sorted(lists.items()), 2):
-        if shared := len(first & second):
-            found.overlaps.append((a, b, shared))
-    training, evaluation = (voc if is_voc else folders).default_lists(root)
-    if leak := sorted(lists.get(training, set()) & lists.get(evaluation, set())):
-        says = f"the lists {training} and {evaluation} share {len(leak)} images, such as {leak[0]}; expected none"
-        found.problems.append(_problem(root, "list", says))
-    return found
 
 
 def _problem(path: str | os.PathLike[str], kind: str, says: str) -> Problem:
@@ -322,13 +341,12 @@ def _read_lists(files: dict[str, Path], named: Callable[[str], str | None], foun
             _problem(path, "list", f"names {line!r:.80}, but there is no such photo") for line in unknown
         ]
         lists[list_name] = {name for name in names.values() if name is not None}
-        found.lists[list_name] = len(lists[list_name])
     return lists
 
 
-def _split(samples: list[Sample], lists: dict[str, set[str]], found: Findings) -> None:
-    """Count what falls to the lists of own data that need no file."""
+def _split(samples: list[Sample], lists: dict[str, set[str]]) -> dict[str, set[str]]:
+    """Add the lists of own data that need no file."""
     names = [s.name for s in samples if s.label is not None and s.image.is_file()]
-    found.lists.setdefault(folders.ALL, len(names))
-    if not lists.keys() & folders.SHARES.keys():
-        found.lists |= {part: len(folders.part_of(names, part, share)) for part, share in folders.SHARES.items()}
+    parts = {} if lists.keys() & folders.SHARES.keys() else folders.SHARES
+    split = {part: set(folders.part_of(names, part, share)) for part, share in parts.items()}
+    return {folders.ALL: set(names)} | split | lists

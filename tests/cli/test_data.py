@@ -1,0 +1,128 @@
+import importlib.util
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from atrous.cli import app
+from atrous.cli.data import text
+from atrous.data.check import Findings, Problem
+from atrous.errors import InputError
+
+runner = CliRunner()
+
+
+@pytest.fixture
+def own(tmp_path):
+    root = tmp_path / "own"
+    for folder in ("images", "labels"):
+        (root / folder).mkdir(parents=True)
+    for i in range(5, 10):
+        Image.fromarray(np.full((4, 4, 3), 9 * i, np.uint8)).save(root / f"images/photo {i}.png")
+        Image.fromarray(np.array([[0, 0, 0, 1]] * 3 + [[255] * 4], np.uint8)).save(root / f"labels/photo {i}.png")
+    (root / "classes.txt").write_text("sky\nnight road\n")
+    return root
+
+
+def data(*arguments):
+    return runner.invoke(app, ["data", *map(str, arguments)], catch_exceptions=False)
+
+
+def test_check_prints_the_classes_and_the_lists(own, tmp_path):
+    done = data("check", own, "--json", tmp_path / "report.json", "--threads", "2")
+    assert done.exit_code == 0
+    assert done.stdout == (
+        " id  class       pixels %    images\n"
+        "  0  sky            56.25         5\n"
+        "  1  night road     18.75         5\n"
+        "255  void           25.00         5\n"
+        "\n"
+        "list                images\n"
+        "all                      5\n"
+        "train                    4\n"
+        "val                      1\n"
+        "\n"
+        "5 photos with masks; all is well\n"
+    )
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert report["problems"] == []
+    assert report["classes"][1] == {
+        "id": 1,
+        "name": "night road",
+        "pixels": 15,
+        "pixels_percent": 18.75,
+        "images": 5,
+    }
+    assert report["void"] == {"pixels": 20, "pixels_percent": 25.0}
+    assert report["lists"] == {"all": 5, "train": 4, "val": 1}
+
+
+def test_check_names_each_problem_and_exits_with_1(own, tmp_path):
+    (own / "labels/photo 6.png").unlink()
+    (own / "labels/photo 7.png").write_text("no picture")
+    done = data("check", own, "--json", tmp_path / "report.json")
+    assert done.exit_code == 1
+    lines = done.stdout.splitlines()
+    assert lines[0] == f"{own}/images/photo 6.png: no label map {own}/labels/photo 6.png"
+    assert lines[1].startswith(f"{own}/labels/photo 7.png: not a picture")
+    assert lines[-1] == "3 photos with masks; 2 problem(s)"
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert [(p["kind"], p["file"][-5:]) for p in report["problems"]] == [("pair", "6.png"), ("label map", "7.png")]
+
+
+def test_check_of_what_is_no_data_set_is_one_line(own, tmp_path):
+    with pytest.raises(InputError, match="expected the folders images and labels"):
+        data("check", tmp_path)
+    with pytest.raises(InputError, match=r"--json .*report\.json: cannot be written"):
+        data("check", own, "--json", tmp_path / "none" / "report.json")
+
+
+def test_many_problems_of_a_kind_are_counted():
+    found = Findings("folders", ("a", "b"))
+    found.problems = [Problem(f"{i:03}.png", "id", "no") for i in range(50)] + [Problem("z.jpg", "photo", "damaged")]
+    lines = text(found).splitlines()
+    assert lines[:2] == ["000.png: no", "001.png: no"]
+    assert "z.jpg: damaged" in lines
+    assert "... and 30 more of the kind 'id' (--json FILE holds all)" in lines
+    assert lines[-1] == "0 photos with masks; 51 problem(s)"
+
+
+def test_a_file_name_cannot_break_the_report(own):
+    for name in ("two\nlines", "\x1b[31mred", "half \udcff"):
+        try:
+            (own / "images" / f"{name}.png").write_bytes((own / "images/photo 5.png").read_bytes())
+        except OSError:  # some systems have no such names
+            continue
+    done = data("check", own)
+    assert done.exit_code == 1
+    assert "\x1b" not in done.stdout
+    assert len([line for line in done.stdout.splitlines() if "no label map" in line]) == done.stdout.count("no label")
+
+
+@pytest.mark.skipif(importlib.util.find_spec("scipy") is None, reason="needs scipy, the extra 'sbd'")
+def test_sbd(tmp_path):
+    from scipy.io import savemat
+
+    release, voc, out = tmp_path / "benchmark_RELEASE", tmp_path / "VOC2012", tmp_path / "out"
+    for folder in (release / "dataset/cls", voc / "JPEGImages", voc / "SegmentationClass"):
+        folder.mkdir(parents=True)
+    (voc / "ImageSets/Segmentation").mkdir(parents=True)
+    for name in "abc":
+        Image.fromarray(np.zeros((4, 4, 3), np.uint8)).save(voc / f"JPEGImages/{name}.jpg")
+    savemat(release / "dataset/cls/a.mat", {"GTcls": {"Segmentation": np.full((4, 4), 3, np.uint8)}})
+    (release / "dataset/train.txt").write_text("a\n")
+    (release / "dataset/val.txt").write_text("missing\n")
+    for name, listed in (("b", "train"), ("c", "val")):
+        Image.fromarray(np.full((4, 4), 5, np.uint8)).save(voc / f"SegmentationClass/{name}.png")
+        (voc / f"ImageSets/Segmentation/{listed}.txt").write_text(f"{name}\n")
+    done = data("sbd", release, "--voc", voc, "--out", out)
+    assert done.exit_code == 0, done.output
+    assert "train_aug          2 images, of the 10,582 published" in done.stdout
+    assert f"3 masks written, 0 were there: {out}" in done.stdout
+    assert "note: 1 listed images lack their photo or mask, such as missing" in done.stderr
+    assert data("check", out).exit_code == 0
+    assert "0 masks written, 3 were there" in data("sbd", release, "--voc", voc, "--out", out).stdout
+    with pytest.raises(InputError, match="expected SBD's release"):
+        data("sbd", voc, "--voc", voc, "--out", out)
