@@ -51,7 +51,6 @@ def test_csv_has_a_line_an_image(engine, samples):
 def test_a_part_is_not_called_the_whole(run):
     assert run.scope(305) == "305 images of val, a part of VOC's 1,449"
     assert run.scope(10) == "10 of the 305 images of val, a part of VOC's 1,449"
-
     assert official_size("val", VOC_CLASSES) == 1449
     assert official_size("val", ("background", "cat")) is None
     assert official_size("mine", VOC_CLASSES) is None
