@@ -69,6 +69,7 @@ def draw_curves(run: str | os.PathLike[str]) -> Path:
         panel.grid(color="0.9", linewidth=0.8)
         panel.set_axisbelow(True)
         panel.spines[["top", "right"]].set_visible(False)
+        panel.margins(x=0.015)
     figure.align_ylabels(panels)
     try:
         with replacing(path) as temporary:
@@ -80,22 +81,24 @@ def draw_curves(run: str | os.PathLike[str]) -> Path:
 
 
 def _draw_loss(panel: Any, steps: Curve, losses: Curve) -> None:
-    # Circles too: a line of one step would not be seen.
-    panel.plot(steps, losses, color=_BLUE, alpha=0.25, linewidth=0.8, marker="o" if len(steps) < 3 else None)
+    # Circles where a line would not be seen.
+    marker = "o" if len(steps) < 3 else None
+    panel.plot(steps, losses, color=_BLUE, alpha=0.25, linewidth=0.8, marker=marker, label="each step")
     window = max(len(losses) // 20, min(len(losses), 5)) | 1
     places, medians = running_median(losses, window)
     panel.plot(steps[places], medians, color=_BLUE, linewidth=2, label=f"median of {window} steps")
     panel.set_ylabel("loss (cross-entropy)")
-    finite = losses[np.isfinite(losses)]
-    if finite.size:
+    if np.isfinite(losses).any():
         # The first few losses of a fresh network would take all the height.
-        panel.set_ylim(0, 1.05 * max(np.percentile(finite, 99), np.nanmax(medians)))
-        panel.legend(frameon=False, loc="upper right")
+        panel.set_ylim(0, 1.05 * max(np.nanpercentile(losses, 98), np.nanmax(medians)))
+    panel.legend(frameon=False, loc="lower right", bbox_to_anchor=(1, 1), borderaxespad=0, ncols=2, fontsize="small")
 
 
 def _draw_scores(panel: Any, steps: Curve, scores: Curve) -> None:
     percent = 100 * scores
     panel.plot(steps, percent, color=_GREEN, linewidth=1.5, marker="o", markersize=4)
+    best = int(np.argmax(percent))
+    panel.plot(steps[best], percent[best], marker="o", markersize=9, fillstyle="none", color=_GREEN)
     panel.set_ylabel("mean IoU, %")
     panel.margins(y=0.2)
 
@@ -105,7 +108,7 @@ def _title(run: Path, log: Curve, scores: Curve) -> str:
     title = f"{run.resolve().name}: {steps} steps"
     if scores.size:
         best = int(np.argmax(scores[1]))
-        title += f", best mean IoU {100 * scores[1, best]:.2f} % after {int(scores[0, best])}"
+        title += f", best mean IoU (circle) {100 * scores[1, best]:.2f} % after {int(scores[0, best])}"
     return title
 
 
