@@ -14,7 +14,7 @@ def count(module):
     return sum(p.numel() for p in module.parameters())
 
 
-# Table 3 of the paper by arithmetic on the layers, at 21 classes.
+# The paper's networks by arithmetic on the layers, at 21 classes.
 @pytest.mark.parametrize("multiscale", [False, True], ids=["plain", "msc"])
 @pytest.mark.parametrize(
     ("name", "parameters"),

@@ -17,7 +17,7 @@ from atrous.network.geometry import (
 from atrous.network.variants import VARIANTS
 
 
-# Fields of view: Table 3 of the paper. Receptive fields: by hand, 243 pixels before fc6.
+# Fields of view: as the paper gives them. Receptive fields: by hand, 243 pixels before fc6.
 @pytest.mark.parametrize(
     ("name", "view", "receptive"),
     [

@@ -121,7 +121,8 @@ def _tensors(layer: Any, path: Path) -> tuple[Tensor, ...]:
     tensors = []
     for blob in layer.blobs:
         shape = tuple(blob.shape.dim) if blob.HasField("shape") else (blob.num, blob.channels, blob.height, blob.width)
-        numbers = _numbers(blob)
+        with np.errstate(over="ignore"):  # a double beyond float32 becomes infinite, which is told later
+            numbers = _numbers(blob)
         count = 1
         for side in shape:
             count *= max(side, 0)
@@ -144,7 +145,8 @@ def _numbers(blob: Any) -> NDArray[Any] | None:
     # What is left are numbers one by one, which the parser kept aside as fields of another type.
     loose = _messages()["LooseBlob"]()
     loose.ParseFromString(blob.SerializeToString())
-    return np.array(loose.data or loose.double_data, np.float32)
+    found = loose.data or loose.double_data
+    return np.fromiter(found, np.float32, len(found))
 
 
 def _from_bytes(chunks: Any, kind: str) -> NDArray[Any] | None:
