@@ -23,7 +23,10 @@ class Engine(Protocol):
         """Classes, palette, CRF parameters."""
 
     def scores(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """(H, W, 3) uint8 RGB to (C, h, w) scores on the stride-8 grid of the image padded to 32 k - 31."""
+        """(H, W, 3) uint8 RGB to (C, h, w) scores of the image padded to 32 k - 31 a side.
+
+        Cell (i, j) lies on the pixel `metadata.output_stride` times (i, j).
+        """
 
 
 def bundled_model_path() -> Path:
@@ -101,7 +104,8 @@ class OnnxEngine:
         Returns
         -------
         (C, h, w) float32
-            On the stride-8 grid of the photo padded at the bottom and right to 32 k - 31 a side.
+            Of the photo padded at the bottom and right to 32 k - 31 a side, on the grid of
+            `metadata.output_stride`: 8 pixels, or 1 with multi-scale prediction.
         """
         blob = network_input(image, self.metadata.mean, self.metadata.colour_order)
         (scores,) = self._session.run(["scores"], {"image": blob[None]})

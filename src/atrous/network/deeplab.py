@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..errors import InputError
 from .multiscale import MultiScale, initialise_branches
 from .variants import variant
 
@@ -60,7 +61,7 @@ class DeepLab(nn.Module):
         super().__init__()
         row = variant(name)
         if classes < 2:
-            raise ValueError(f"classes={classes}: expected at least 2, background included")
+            raise InputError(f"classes={classes}: expected at least 2, background included")
         self.variant = row
         self.classes = classes
         self.dropout = dropout
@@ -130,15 +131,15 @@ class DeepLab(nn.Module):
 
         Raises
         ------
-        ValueError
+        InputError
             If the stage is unknown, or nothing would be left to train.
         """
         stages = (*TRUNK, "fc6", "fc7", "fc8")
         known = (*TRUNK, "fc8")
         if stage is not None and stage not in known:
-            raise ValueError(f"stage {stage!r} is unknown; expected one of {', '.join(known)} or None")
+            raise InputError(f"stage {stage!r} is unknown; expected one of {', '.join(known)} or None")
         if stage == "fc8" and self.branches is None:
-            raise ValueError(f"stage 'fc8' is the last of {self.name}: nothing would train; use multiscale=True")
+            raise InputError(f"stage 'fc8' is the last of {self.name}: nothing would train; use multiscale=True")
         frozen = () if stage is None else stages[: stages.index(stage) + 1]
         for key, parameter in self.named_parameters():
             parameter.requires_grad_(not key.startswith(frozen))

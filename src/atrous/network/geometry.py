@@ -94,7 +94,7 @@ def receptive_field(table: Sequence[Layer]) -> int:
 
 
 def field_of_view(row: Variant) -> int:
-    """Return what Table 3 of the paper calls field of view, in pixels.
+    """Return what the paper calls field of view, in pixels: 224 or 128.
 
     It is fc6's alone, each of its taps counted as a cell of VGG's last pool, which is 32 pixels wide: the
     7 x 7 taps of VGG-16 view its whole input, 224 x 224 pixels. From the first tap to the last there are

@@ -1,4 +1,4 @@
-"""Multi-scale prediction: the branches that read the image and the first four pools (Chen et al. 2015, section 4.1)."""
+"""Multi-scale prediction: the branches that read the image and the first four pools (Chen et al. 2015, section 4.3)."""
 
 from collections.abc import Sequence
 

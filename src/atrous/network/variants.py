@@ -2,10 +2,12 @@
 
 from dataclasses import dataclass
 
+from ..errors import InputError
+
 
 @dataclass(frozen=True)
 class Variant:
-    """One row of Table 3 of Chen et al. 2015 (numbers as in the authors' Caffe files).
+    """One row of the table of fields of view of Chen et al. 2015 (numbers as in the authors' Caffe files).
 
     Attributes
     ----------
@@ -52,10 +54,10 @@ def variant(name: str) -> Variant:
 
     Raises
     ------
-    ValueError
+    InputError
         If there is no such name; the message lists the names there are.
     """
     try:
         return VARIANTS[name]
     except KeyError:
-        raise ValueError(f"variant {name!r} is unknown; expected one of {', '.join(VARIANTS)}") from None
+        raise InputError(f"variant {name!r} is unknown; expected one of {', '.join(VARIANTS)}") from None
