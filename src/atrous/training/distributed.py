@@ -4,9 +4,11 @@ import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import distributed, nn
+from torch.distributed.rendezvous import rendezvous
 from torch.nn.parallel import DistributedDataParallel
 
 from ..errors import InputError
@@ -38,7 +40,7 @@ class Processes:
         if self.count == 1:
             return net
         places = [self.device.index] if self.device.type == "cuda" else None
-        return DistributedDataParallel(net, device_ids=places, broadcast_buffers=False)
+        return DistributedDataParallel(net, device_ids=places)
 
     def silent(self, model: nn.Module) -> AbstractContextManager[None]:
         """Return a context in which the backward pass of `wrapped` leaves the gradients to this process."""
@@ -70,7 +72,7 @@ def processes(device: str) -> Iterator[Processes]:
     Raises
     ------
     InputError
-        If there is no such device.
+        If there is no such device, or another process of the run has failed.
     """
     count, rank, local = (int(os.environ.get(key, default)) for key, default in _TORCHRUN)
     place = _device(device, local)
@@ -79,11 +81,33 @@ def processes(device: str) -> Iterator[Processes]:
         return
     if place.type == "cuda":
         torch.cuda.set_device(place)
-    distributed.init_process_group("nccl" if place.type == "cuda" else "gloo")
+    backend = "nccl" if place.type == "cuda" else "gloo"
+    distributed.init_process_group(backend, store=_store(), rank=rank, world_size=count)
     try:
         yield Processes(rank, count, place)
+    except (RuntimeError, distributed.DistError) as error:
+        lines = str(error).splitlines() or [type(error).__name__]
+        if any(word in lines[0].lower() for word in _LOST):
+            # The process that failed says why itself; here a traceback would bury it.
+            raise InputError(f"process {rank}: another process of the run is gone ({lines[0]:.100})") from None
+        raise
     finally:
         distributed.destroy_process_group()
+
+
+_LOST = ("gloo", "nccl", "connection", "killed by signal")
+
+
+def _store() -> Any:
+    """Where the processes of a run find each other.
+
+    torchrun's store outlives a restart on one machine, and with it the addresses of processes that are gone.
+    """
+    store, _, _ = next(rendezvous("env://"))
+    if os.environ.get("GROUP_WORLD_SIZE") != "1":
+        return store
+    attempt = os.environ["TORCHELASTIC_RESTART_COUNT"]
+    return distributed.PrefixStore(f"attempt-{attempt}", store)  # type: ignore[attr-defined]
 
 
 _TORCHRUN = (("WORLD_SIZE", "1"), ("RANK", "0"), ("LOCAL_RANK", "0"))

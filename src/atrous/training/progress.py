@@ -193,7 +193,7 @@ def _figures(report: Progress, mean_iou: float | None) -> list[str]:
 def _duration(seconds: float) -> str:
     if not seconds < float("inf"):
         return "?"
-    if seconds < 60:
+    if round(seconds) < 60:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)
     if minutes < 60:
