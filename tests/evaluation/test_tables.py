@@ -6,14 +6,14 @@ from atrous.evaluation.tables import score_table, steps_table, trimap_table
 NOT_A_SCORE = float("nan")
 
 
-def result(*, void):
+def result(*, void=(1,)):
     counts = np.array([[[3, 1, 0], [0, 2, 0], [0, 0, 0]], [[4, 0, 0], [0, 0, 0], [0, 0, 0]]])
-    row = ImageScores(0, "a", 10, void, {"DCNN": 0.5}, {"DCNN": NOT_A_SCORE})
-    return Evaluation(("background", "cat", "dog"), {"DCNN": counts}, (2,), {1: counts[0]}, (row,))
+    rows = tuple(ImageScores(n, f"{n}", 10, v, {"DCNN": 0.5}, {"DCNN": NOT_A_SCORE}) for n, v in enumerate(void))
+    return Evaluation(("background", "cat", "dog"), {"DCNN": counts}, (2,), {1: counts[0]}, rows)
 
 
 def test_scores_are_in_per_cent_and_what_has_none_is_a_dash():
-    lines = score_table(result(void=1)).splitlines()
+    lines = score_table(result()).splitlines()
     assert [line.split() for line in lines] == [
         ["IoU", "in", "%", "DCNN"],
         ["background", "87.50"],
@@ -28,9 +28,11 @@ def test_scores_are_in_per_cent_and_what_has_none_is_a_dash():
 
 
 def test_bands_and_steps():
-    assert [line.split()[-1] for line in trimap_table(result(void=1)).splitlines()] == ["2", "70.83", "83.33"]
-    assert [line.split()[-1] for line in steps_table(result(void=1)).splitlines()] == ["1", "70.83", "83.33"]
+    assert [line.split()[-1] for line in trimap_table(result()).splitlines()] == ["2", "70.83", "83.33"]
+    assert [line.split()[-1] for line in steps_table(result()).splitlines()] == ["1", "70.83", "83.33"]
 
 
-def test_no_void_at_all_is_said():
-    assert trimap_table(result(void=0)).startswith("no trimap: no label map has void pixels")
+def test_images_without_void_are_counted():
+    assert trimap_table(result(void=(0, 0))).startswith("no trimap: no label map has void pixels")
+    lines = trimap_table(result(void=(0, 7, 0))).splitlines()
+    assert lines[3:] == ["images without void pixels, and so without a band: 2 of 3"]

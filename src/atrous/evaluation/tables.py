@@ -17,14 +17,16 @@ def score_table(result: Evaluation) -> str:
 
 
 def trimap_table(result: Evaluation) -> str:
-    """Return mean IoU and pixel accuracy in each band, in per cent; one line if there is none."""
+    """Return mean IoU and pixel accuracy in each band, in per cent; one line if there is no band."""
     if result.without_void == result.images:
         return "no trimap: no label map has void pixels, which mark the outlines (masks of SBD have none)"
-    left_out = f"; {result.without_void} images without void left out" if result.without_void else ""
     rows = []
     for name, measure in _MEASURES:
         rows += [(f"{label}, {name}", list(map(measure, result.trimap(label).values()))) for label in result.labellings]
-    return _table(f"trimap half-width, pixels{left_out}", list(map(str, result.widths)), rows)
+    table = _table("trimap half-width, pixels", list(map(str, result.widths)), rows)
+    if not result.without_void:
+        return table
+    return f"{table}\nimages without void pixels, and so without a band: {result.without_void} of {result.images}"
 
 
 def steps_table(result: Evaluation) -> str:
