@@ -141,6 +141,18 @@ def test_photos_are_copied_where_they_cannot_be_linked(sources, tmp_path, monkey
 
 
 @needs_scipy
+def test_photos_that_are_links_already(sources, tmp_path):
+    photo = sources[1] / "JPEGImages/a.jpg"
+    photo.rename(photo.parent / "elsewhere")
+    try:
+        photo.symlink_to("elsewhere")
+    except OSError:
+        pytest.skip("needs symbolic links")
+    merge(*sources, tmp_path / "out")
+    assert (tmp_path / "out/JPEGImages/a.jpg").stat().st_size > 100
+
+
+@needs_scipy
 def test_photos_that_only_sbd_has(sources, tmp_path):
     (sources[1] / "JPEGImages/d.jpg").unlink()
     assert merge(*sources, tmp_path / "out").left_out == ()

@@ -19,6 +19,7 @@ def export(
     calibrate_list: Annotated[
         str | None, typer.Option("--list", help="List of images to calibrate on; default: the data's training list.")
     ] = None,
+    classes: Annotated[Path | None, typer.Option(help="Class list instead of the folder's own.")] = None,
     images: Annotated[int, typer.Option(min=1, help="How many of them, evenly spaced.")] = 48,
     crf: Annotated[Path | None, typer.Option(help="CRF parameters as written by atrous tune.")] = None,
     notes: Annotated[str, typer.Option(help="Where the weights come from, under which terms.")] = "",
@@ -42,7 +43,7 @@ def export(
     if calibrate is None:
         export_float(engine.net, out, metadata)
     else:
-        dataset = open_dataset(calibrate)
+        dataset = open_dataset(calibrate, classes=classes)
         samples = dataset.read(calibrate_list or dataset.default_training_list)
         if images < len(samples):
             _, samples = samples.hold_out(images)

@@ -45,6 +45,8 @@ def tune(
         int, typer.Option(min=0, help="Of the list, the images that training left out by the same option; 0 is all.")
     ] = 100,
     limit: Annotated[int | None, typer.Option(min=1, help="Only that many of the images, evenly spaced.")] = None,
+    classes: Annotated[Path | None, typer.Option(help="Class list instead of the folder's own.")] = None,
+    colours: Annotated[Path | None, typer.Option(help="Colour table of masks that are drawn in colours.")] = None,
     weight: Annotated[str, typer.Option(help="Bilateral weights to begin with.")] = "5,10",
     sxy: Annotated[str, typer.Option(help="Bilateral sxy to begin with, pixels; start:step:stop.")] = "50:10:100",
     srgb: Annotated[str, typer.Option(help="Bilateral srgb to begin with, grey values.")] = "3:1:10",
@@ -66,7 +68,9 @@ def tune(
     if not out.parent.is_dir():
         raise InputError(f"--out {out}: there is no folder {out.parent}; make it first")
     weights, sxys, srgbs = _numbers("weight", weight), _numbers("sxy", sxy), _numbers("srgb", srgb)
-    samples, identity = _samples(data, model, tune_list, hold_out, limit, threads)
+    samples, identity = _samples(
+        data, model, tune_list, hold_out=hold_out, limit=limit, threads=threads, classes=classes, colours=colours
+    )
     drawn = importlib.util.find_spec("matplotlib") is not None
     if not drawn:
         typer.echo(f"note: {picture} needs matplotlib: pip install 'atrous[plot]' and run this once more", err=True)
@@ -104,7 +108,15 @@ def tune(
 
 
 def _samples(
-    data: Path, model: Path | None, listed: str | None, hold_out: int, limit: int | None, threads: int | None
+    data: Path,
+    model: Path | None,
+    listed: str | None,
+    *,
+    hold_out: int,
+    limit: int | None,
+    threads: int | None,
+    classes: Path | None,
+    colours: Path | None,
 ) -> "tuple[Sequence[LabelledImage], dict[str, str] | None]":
     """Return the labelled images of any kind of folder, and what they are if that is not told by their contents."""
     from ..data.dataset import open_dataset
@@ -117,7 +129,7 @@ def _samples(
         if model is not None:
             raise InputError(f"--model {model}: {data} holds scores already; leave the option out")
         return FolderSamples(data, limit), None
-    dataset = open_dataset(data)
+    dataset = open_dataset(data, classes=classes, colours=colours)
     names = dataset.read(listed or dataset.default_training_list)
     if hold_out:
         _, names = names.hold_out(hold_out)

@@ -208,7 +208,7 @@ def _make(source: _Source, out: Path) -> bool:
     photo, mask = out / "JPEGImages" / f"{source.name}.jpg", out / _MASKS / f"{source.name}.png"
     if not photo.exists():
         try:
-            os.link(source.photo, photo)
+            os.link(source.photo.resolve(), photo)
         except OSError:  # another disk, or one without hard links
             _copy(source.photo, photo)
     if mask.exists():
