@@ -1,4 +1,5 @@
 import json
+import shutil
 
 import pytest
 from typer.testing import CliRunner
@@ -22,39 +23,70 @@ def vgg(tmp_path_factory):
     return path
 
 
+def invoke(*arguments):
+    return runner.invoke(app, [str(a) for a in arguments], catch_exceptions=False)
+
+
 def test_train_evaluate_tune_and_export(tiny_voc, vgg, tmp_path):
     run = tmp_path / "run"
-    small = ["--recipe", "cpu", "--crop", "33", "--batch", "1", "--iterations", "1", "--workers", "0"]
-    trained = runner.invoke(
-        app,
-        ["train", str(tiny_voc), "--out", str(run), "--list", "train", "--vgg", str(vgg), "--hold-out", "2", *small],
-    )
+    small = ["--recipe", "cpu", "--crop", 33, "--batch", 1, "--iterations", 1, "--workers", 0]
+    trained = invoke("train", tiny_voc, "--out", run, "--list", "train", "--weights", vgg, "--hold-out", 2, *small)
     assert trained.exit_code == 0, trained.output
     assert "4 images of train, from step 0" in trained.output
     checkpoint = run / "checkpoint-000001"
+    assert trained.output.strip().endswith("checkpoint-000001")
     assert json.loads((checkpoint / "state.json").read_text())["recipe"]["crop"] == 33
 
-    scored = runner.invoke(
-        app, ["evaluate", str(tiny_voc), "--model", str(checkpoint), "--list", "train", "--limit", "2"]
-    )
+    scored = invoke("evaluate", tiny_voc, "--model", checkpoint, "--list", "train", "--limit", 2)
     assert scored.exit_code == 0, scored.output
     assert "with CRF" in scored.output
-    assert "over 2 images" in scored.output
+    assert "over 2 of the 6 images of train" in scored.output
 
     best = tmp_path / "crf.json"
-    options = ["--model", str(checkpoint), "--list", "train", "--hold-out", "2", "--out", str(best)]
-    tuned = runner.invoke(app, ["tune", str(tiny_voc), *options, "--weight", "2", "--sxy", "9,30", "--srgb", "5"])
+    options = ["--model", checkpoint, "--list", "train", "--hold-out", 2, "--out", best]
+    tuned = invoke("tune", tiny_voc, *options, "--weight", "2", "--sxy", "9,30", "--srgb", "5")
     assert tuned.exit_code == 0, tuned.output
     assert json.loads(best.read_text())["sxy"] in (9, 30)
 
     model = tmp_path / "model.onnx"
-    exported = runner.invoke(app, ["export", str(checkpoint), str(model), "--crf", str(best)])
+    exported = invoke("export", checkpoint, model, "--crf", best)
     assert exported.exit_code == 0, exported.output
     assert model.stat().st_size > 80e6
 
 
-def test_mistakes(tiny_voc, tmp_path):
-    with pytest.raises(InputError, match="--recipe fast: unknown; expected one of paper, cpu"):
-        runner.invoke(app, ["train", str(tiny_voc), "--out", str(tmp_path), "--recipe", "fast"], catch_exceptions=False)
-    with pytest.raises(InputError, match="--sxy 5,x: expected positive numbers"):
-        runner.invoke(app, ["tune", str(tiny_voc), "--out", "x.json", "--sxy", "5,x"], catch_exceptions=False)
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--recipe", "fast"], "recipe 'fast' is unknown; expected one of paper, poly, msc, cpu"),
+        (["--set", "crops=3"], "recipe key 'crops' is unknown"),
+        (["--set", "crop"], "--set crop: expected key=value"),
+        (["--crop", "320"], "crop=320: expected 32 k - 31"),
+        (["--variant", "vgg"], "variant='vgg': expected one of"),
+        (["--list", "test"], r"test\.txt: expected a text file"),
+        (["--list", "train", "--hold-out", "6"], "hold_out=6: expected 0 to 5"),
+        (["--list", "train"], r"nothing to start from: .*--weights"),
+        (["--list", "train", "--weights", "none.pth"], "none.pth: no such file"),
+        (["--list", "train", "--device", "tpu"], "device='tpu': expected cpu or cuda"),
+        (["--list", "train", "--batch", "7", "--set", "accumulate=2"], "accumulate=2: expected a divisor of batch=7"),
+        (["--list", "train", "--evaluate-every", "5"], r"val\.txt: expected a text file"),
+        (["--classes", "none.txt"], "none.txt: "),
+    ],
+)
+def test_mistakes_are_one_line(tiny_voc, tmp_path, options, message):
+    with pytest.raises(InputError, match=message) as caught:
+        invoke("train", tiny_voc, "--out", tmp_path / "run", *options)
+    assert len(str(caught.value).splitlines()) == 1
+    assert not (tmp_path / "run").exists()
+
+
+def test_training_on_what_is_scored_is_refused(tiny_voc, tmp_path):
+    root = tmp_path / "voc"
+    shutil.copytree(tiny_voc, root)
+    (root / "ImageSets/Segmentation/val.txt").write_text("photo3\nphoto5\n")
+    with pytest.raises(InputError, match=r"list train: 2 of its images are in list val too \(photo3, \.\.\.\)"):
+        invoke("train", root, "--out", tmp_path / "run")
+    with pytest.raises(InputError, match="nothing to start from"):
+        invoke("train", root, "--out", tmp_path / "run", "--allow-overlap")
+    (root / "ImageSets/Segmentation/train.txt").write_text("photo0\nphoto1\n")
+    with pytest.raises(InputError, match="nothing to start from"):
+        invoke("train", root, "--out", tmp_path / "run")
