@@ -79,6 +79,15 @@ def test_check_of_what_is_no_data_set_is_one_line(own, tmp_path):
         data("check", own, "--json", tmp_path / "none" / "report.json")
 
 
+def test_ctrl_c_is_one_line(own, monkeypatch):
+    def interrupted(_sample):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("atrous.data.check._look", interrupted)
+    done = data("check", own)
+    assert (done.exit_code, done.stdout, done.stderr) == (130, "", "error: interrupted\n")
+
+
 def test_many_problems_of_a_kind_are_counted():
     found = Findings("folders", ("a", "b"))
     found.problems = [Problem(f"{i:03}.png", "id", "no") for i in range(50)] + [Problem("z.jpg", "photo", "damaged")]

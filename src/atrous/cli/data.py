@@ -141,4 +141,9 @@ def _bar(what: str) -> Iterator[Callable[[int, int], None]]:
     console = Console(stderr=True)
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         bar = progress.add_task(what, total=None)
-        yield lambda done, total: progress.update(bar, completed=done, total=total)
+        try:
+            yield lambda done, total: progress.update(bar, completed=done, total=total)
+        except KeyboardInterrupt:
+            progress.stop()
+            typer.echo("error: interrupted", err=True)
+            raise typer.Exit(130) from None
