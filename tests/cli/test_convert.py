@@ -1,5 +1,6 @@
 import json
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
@@ -9,9 +10,12 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from atrous.cli import app
+from atrous.data.crops import network_input
+from atrous.data.metadata import VOC_CLASSES
 from atrous.errors import InputError
 from atrous.network import DeepLab
 from atrous.network.deeplab import TRUNK
+from atrous.network.engine import TorchEngine
 from atrous.network.weights import load_weights
 
 runner = CliRunner()
@@ -86,10 +90,42 @@ def test_a_checkpoint_tells_its_own_network(narrow, tmp_path):
     assert "not used: the branches: the network predicts at one scale" in plain.output
 
 
+@pytest.mark.parametrize("classes", [21, 3])
+def test_a_finished_model_becomes_a_checkpoint_that_runs(narrow, tmp_path, classes):
+    torch.manual_seed(1)
+    before = DeepLab(classes=classes).eval()
+    tensors = {("fc8_voc12" + n[3:] if n.startswith("fc8") else n): p for n, p in before.state_dict().items()}
+    torch.save(tensors, tmp_path / "released.pth")
+    names = ["background", "cat", "dog"]
+    (tmp_path / "classes.txt").write_text("\n".join(names))
+    options = [] if classes == 21 else ["--class-names", tmp_path / "classes.txt"]
+    done = convert(tmp_path / "released.pth", tmp_path / "model", *options)
+    assert done.exit_code == 0, done.output
+    assert f"wrote {tmp_path / 'model'}: " in done.output
+    engine = TorchEngine.read(tmp_path / "model")
+    assert engine.metadata.classes == (VOC_CLASSES if classes == 21 else tuple(names))
+    photo = np.random.default_rng(0).integers(0, 256, (33, 40, 3), dtype=np.uint8)
+    scores = engine.scores(photo)
+    with torch.no_grad():
+        expected = before(torch.from_numpy(network_input(photo))[None])[0].numpy()
+    assert np.array_equal(scores, expected)
+    if classes == 3:
+        with pytest.raises(InputError, match="a checkpoint names its 3 classes; give --class-names FILE"):
+            convert(tmp_path / "released.pth", tmp_path / "other", "--classes", 3)
+        with pytest.raises(InputError, match="3 class names for 4 classes"):
+            convert(tmp_path / "released.pth", tmp_path / "other", "--classes", 4, *options)
+        assert not list(tmp_path.glob(".other*"))
+        again = convert(tmp_path / "model", tmp_path / "copy")
+        assert again.exit_code == 0
+        assert TorchEngine.read(tmp_path / "copy").metadata.classes == tuple(names)
+
+
 def test_mistakes(vgg, tmp_path):
     out = tmp_path / "out.safetensors"
     for arguments, said in (
-        ((vgg, tmp_path / "out.pth"), "out.pth: expected a name that ends in .safetensors"),
+        ((vgg, tmp_path / "out.pth"), "out.pth: expected a name that ends in .safetensors, or one without a suffix"),
+        ((vgg, tmp_path / "folder"), "a checkpoint runs as it is, but fc6, fc7, fc8 would be random numbers"),
+        ((vgg, tmp_path), "is there already; give another name"),
         ((vgg, tmp_path / "no" / "out.safetensors"), "there is no folder"),
         ((tmp_path / "missing.pth", out), "missing.pth: no such file"),
         ((vgg, out, "--variant", "resnet"), "variant 'resnet' is unknown"),
@@ -98,6 +134,7 @@ def test_mistakes(vgg, tmp_path):
         with pytest.raises(InputError, match=said):
             convert(*arguments)
     assert not out.exists()
+    assert not (tmp_path / "folder").exists()
     assert convert(vgg, vgg, "--overwrite").exit_code == 0
     assert "fc8.weight" in load_file(vgg)
     assert convert(vgg, out, "--subset", "third").exit_code == 2

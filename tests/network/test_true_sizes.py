@@ -5,7 +5,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="needs the extra 'train'")
 
-from caffe_writer import chain
+from caffe_writer import blob, chain, old_layer
 
 from atrous.network import DeepLab
 from atrous.network.starting_points import start
@@ -42,6 +42,35 @@ def test_a_released_largefov(tmp_path, old):
         ours = name.partition("_voc12")[0]
         assert np.array_equal(net.get_parameter(f"{ours}.weight").detach().numpy(), weight)
         assert np.array_equal(net.get_parameter(f"{ours}.bias").detach().numpy(), bias)
+
+
+def test_a_released_multiscale_network(tmp_path):
+    """Branches after the trunk, with connections through ReLUs and dropouts in place."""
+    heads = {"fc6": (1024, 512, 3, 3), "fc7": (1024, 1024, 1, 1), "fc8_voc12": (21, 1024, 1, 1)}
+    content = [chain(random_layers(heads), old=True, shape="old")]
+    generator = torch.Generator().manual_seed(0)
+    expected = {}
+    inputs = {"image": ("data", 3), "pool1": ("pool1", 64), "pool2": ("pool2", 128), "pool3": ("pool3", 256)}
+    for branch, (bottom, channels) in (inputs | {"pool4": ("pool4", 512)}).items():
+        shapes = {"layer1": (128, channels, 3, 3), "layer2": (128, 128, 1, 1), "classifier": (21, 128, 1, 1)}
+        for step, (layer, shape) in enumerate(shapes.items()):
+            weight = torch.randn(shape, generator=generator)
+            bias = torch.randn(shape[0], generator=generator)
+            name = f"{bottom}_ms{step}"
+            content.append(old_layer(name, [blob(weight, shape="old"), blob(bias, shape="old")], [bottom], [name]))
+            content.append(old_layer(f"relu_{name}", [], [name], [name], kind=18))
+            expected[f"branches.{branch}.{layer}"] = (weight, bias)
+            bottom = name
+    path = tmp_path / "msc.caffemodel"
+    path.write_bytes(b"".join(content))
+    net = DeepLab(multiscale=True)
+    done = start(net, path)
+    assert done.drawn == done.unused == ()
+    for layer, (weight, bias) in expected.items():
+        assert torch.equal(net.get_parameter(f"{layer}.weight"), weight)
+        assert torch.equal(net.get_parameter(f"{layer}.bias"), bias)
+    plain = start(DeepLab(), path)
+    assert plain.unused == ("the branches: the network predicts at one scale",)
 
 
 def test_vgg_of_torchvision(tmp_path):

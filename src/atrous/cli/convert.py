@@ -12,12 +12,19 @@ def convert(
     ],
     out: Annotated[
         Path | None,
-        typer.Argument(metavar="OUT.safetensors", help="The file to write; without it, only tell what is in IN."),
+        typer.Argument(
+            metavar="OUT",
+            help="A .safetensors file to train from, or a new checkpoint folder that runs; "
+            "without it, only tell what is in IN.",
+        ),
     ] = None,
     variant: Annotated[
         str | None, typer.Option(help="deeplab-largefov (default), deeplab, deeplab-4x4 or deeplab-7x7.")
     ] = None,
     classes: Annotated[int | None, typer.Option(min=2, help="Background included; default 21.")] = None,
+    class_names: Annotated[
+        Path | None, typer.Option(help="For a folder: the names, one a line, background first; default VOC's.")
+    ] = None,
     multiscale: Annotated[
         bool | None, typer.Option("--multiscale/--one-scale", help="With the branches of multi-scale prediction.")
     ] = None,
@@ -27,7 +34,8 @@ def convert(
     ] = "random",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace OUT if it is there.")] = False,
 ) -> None:
-    """Turn any file that training can start from into safetensors with our names."""
+    """Turn any file that training can start from into one of ours; a finished model also to run."""
+    from ..data.folders import read_classes
     from ..network.convert import convert as run
 
     done = run(
@@ -35,6 +43,7 @@ def convert(
         out,
         variant=variant,
         classes=classes,
+        class_names=None if class_names is None else read_classes(class_names),
         multiscale=multiscale,
         seed=seed,
         subset=subset,
@@ -42,4 +51,5 @@ def convert(
     )
     typer.echo(done.report())
     if out is not None:
-        typer.echo(f"wrote {out}: {out.stat().st_size / 1e6:.1f} MB")
+        size = sum(file.stat().st_size for file in (out.iterdir() if out.is_dir() else [out]))
+        typer.echo(f"wrote {out}: {size / 1e6:.1f} MB")

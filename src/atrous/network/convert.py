@@ -2,16 +2,24 @@
 
 import json
 import os
+import shutil
+import tempfile
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 
 from ..atomic import replacing
+from ..data.metadata import VOC_CLASSES
 from ..errors import InputError
 from .deeplab import DeepLab
-from .engine import STATE, read_state
+from .engine import MODEL, STATE, read_state
 from .starting_points import Start, Subset, start
 from .weights import HEADER_KEY
+
+SUFFIX = ".safetensors"
 
 
 def convert(
@@ -20,26 +28,30 @@ def convert(
     *,
     variant: str | None = None,
     classes: int | None = None,
+    class_names: Sequence[str] | None = None,
     multiscale: bool | None = None,
     seed: int = 0,
     subset: Subset = "random",
     overwrite: bool = False,
 ) -> Start:
-    """Write all of a network, filled as a training run would fill it, as safetensors.
+    """Write all of a network, filled as a training run would fill it.
 
     Parameters
     ----------
     source : path
         As for `start`.
     out : path or None
-        A name that ends in .safetensors; None only tells what would be in it.
+        A name that ends in .safetensors: a file to train from. A name without a suffix: a checkpoint folder,
+        to segment, evaluate or export, if nothing had to be drawn at random. None: write nothing.
     variant, classes, multiscale
         Of the network. Left out, those of a checkpoint folder, otherwise "deeplab-largefov" with 21 classes
         and one scale.
+    class_names : sequence of str, optional
+        Background first, for a checkpoint folder; left out, those of `source`, or VOC's if there are 21.
     seed, subset
         As for `start`.
     overwrite : bool
-        Replace `out` if it is there.
+        Replace a file at `out` if there is one; a folder never is.
 
     Returns
     -------
@@ -54,35 +66,50 @@ def convert(
     target = None if out is None else Path(out)
     if target is not None:
         _check_target(target, overwrite)
-    recipe, names = {}, None
-    if (Path(source) / STATE).is_file():
-        state = read_state(Path(source))
-        recipe, names = state["recipe"], state["classes"]
+    recipe, own_names = _checkpoint_recipe(Path(source))
+    names: Sequence[str] | None = class_names or own_names
     net = _network(
         variant or recipe.get("variant", "deeplab-largefov"),
-        classes or (21 if names is None else len(names)),
+        classes or (len(VOC_CLASSES) if names is None else len(names)),
         bool(recipe.get("multiscale", False)) if multiscale is None else multiscale,
     )
+    if names is None and net.classes == len(VOC_CLASSES):
+        names = VOC_CLASSES
+    if class_names is not None and net.classes != len(class_names):
+        raise InputError(f"{len(class_names)} class names for {net.classes} classes: give one for each")
     done = start(net, source, seed=seed, subset=subset)
-    if target is not None:
-        # One key alone: safetensors writes several in any order, and the same command should give the same file.
-        origin = {"variant": net.variant.name, "source": done.format, "drawn": done.drawn}
-        header = {HEADER_KEY: json.dumps(origin)}
-        try:
+    if target is None:
+        return done
+    try:
+        if target.suffix == SUFFIX:
             with replacing(target) as temporary:
-                save_file({key: value.contiguous() for key, value in net.state_dict().items()}, temporary, header)
-        except OSError as error:
-            raise InputError(f"{target}: cannot be written ({error.strerror or error})") from None
+                _save(net, temporary, done)
+        else:
+            _write_checkpoint(target, net, done, names, Path(source).name)
+    except (OSError, SafetensorError) as error:
+        raise InputError(f"{target}: cannot be written ({getattr(error, 'strerror', None) or error})") from None
     return done
 
 
 def _check_target(target: Path, overwrite: bool) -> None:
-    if target.suffix != ".safetensors":
-        raise InputError(f"{target}: expected a name that ends in .safetensors")
+    if target.suffix not in (SUFFIX, ""):
+        raise InputError(f"{target}: expected a name that ends in {SUFFIX}, or one without a suffix for a checkpoint")
     if not target.parent.is_dir():
         raise InputError(f"{target}: there is no folder {target.parent}; make it first")
+    if target.exists() and (target.is_dir() or target.suffix != SUFFIX):
+        raise InputError(f"{target}: is there already; give another name")
     if target.exists() and not overwrite:
         raise InputError(f"{target}: is there already; give another name or --overwrite")
+
+
+def _checkpoint_recipe(source: Path) -> tuple[dict[str, Any], list[str] | None]:
+    """Return the recipe and the class names of a checkpoint folder; nothing for anything else."""
+    if not (source / STATE).is_file():
+        return {}, None
+    state = read_state(source)
+    if not isinstance(state["classes"], list):
+        raise InputError(f"{source / STATE}: not the state of a checkpoint (classes are no list)")
+    return state["recipe"], state["classes"]
 
 
 def _network(variant: str, classes: int, multiscale: bool) -> DeepLab:
@@ -90,3 +117,36 @@ def _network(variant: str, classes: int, multiscale: bool) -> DeepLab:
         return DeepLab(variant, classes=classes, multiscale=multiscale)
     except ValueError as error:
         raise InputError(str(error)) from None
+
+
+def _save(net: DeepLab, path: Path, done: Start) -> None:
+    # One key alone: safetensors writes several in any order, and the same command should give the same file.
+    origin = {"variant": net.variant.name, "source": done.format, "drawn": done.drawn}
+    tensors = {key: value.contiguous() for key, value in net.state_dict().items()}
+    save_file(tensors, path, {HEADER_KEY: json.dumps(origin)})
+
+
+def _write_checkpoint(folder: Path, net: DeepLab, done: Start, names: Sequence[str] | None, source: str) -> None:
+    """Write a folder that runs, whole or not at all."""
+    if done.drawn:
+        raise InputError(
+            f"{folder}: a checkpoint runs as it is, but {', '.join(done.drawn[:3])} would be random numbers (is it "
+            f"another --variant, or another number of --classes?); write {folder}{SUFFIX} to train from"
+        )
+    if names is None or len(names) != net.classes:
+        raise InputError(f"{folder}: a checkpoint names its {net.classes} classes; give --class-names FILE")
+    state = {
+        "recipe": {"variant": net.variant.name, "multiscale": net.branches is not None},
+        "classes": list(names),
+        "training_list": f"unknown, converted from {source}",
+        "training_list_sha256": "",
+    }
+    temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".tmp", dir=folder.parent))
+    try:
+        _save(net, temporary / MODEL, done)
+        (temporary / STATE).write_text(json.dumps(state, indent=1))
+        temporary.chmod(0o755)
+        temporary.rename(folder)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise

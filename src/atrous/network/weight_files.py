@@ -105,8 +105,9 @@ def _refuse_foreign(path: Path, head: bytes) -> None:
 def _flat(tensors: dict[str, Tensor], path: Path, container: str) -> WeightFile:
     """Find out whose names these are, behind whatever prefix ("module.", "backbone."), and translate them."""
     if (prefix := _prefix(tensors, "conv1_1.weight")) is not None:
-        ours = [key[len(prefix) : -len(".weight")] for key in tensors if key.startswith(prefix)]
-        file = _gather(tensors, _named([name for name in ours if name], prefix), f"layers by name ({container})")
+        weights = [key for key in tensors if key.startswith(prefix) and key.endswith(".weight")]
+        names = _named((key.removeprefix(prefix).removesuffix(".weight") for key in weights), prefix)
+        file = _gather(tensors, names, f"layers by name ({container})")
         return _in_our_colours(file, torchvision=False)
     if (prefix := _prefix(tensors, "0.weight", "31.weight", "33.weight")) is not None:
         names = {layer: f"{prefix}{index}" for layer, index in _REDUCED.items()}
