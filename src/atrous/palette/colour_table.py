@@ -77,22 +77,22 @@ class ColourTable:
     def _ids(
         self, packed: NDArray[np.uint32], opaque: NDArray[np.bool_] | None, path: str | os.PathLike[str]
     ) -> NDArray[np.uint8]:
-        labels = _id_of_colour(self)[packed]
+        labels = _id_of_colour(self).take(packed)
         if opaque is not None:
             labels[~opaque] = VOID
         if self.others_void:
             return labels
         unknown = labels == VOID
-        for label, (red, green, blue) in zip(self.ids, self.colours, strict=True):
+        for label, colour in zip(self.ids, self.colours, strict=True):
             if label == VOID:
-                unknown &= packed != (red << 16 | green << 8 | blue)
+                unknown &= packed != _number(colour)
         if opaque is not None:
             unknown |= ~opaque
         if unknown.any():
             y, x = divmod(int(unknown.argmax()), labels.shape[1])
-            colour = f"{packed[y, x] >> 16} {packed[y, x] >> 8 & 255} {packed[y, x] & 255}"
+            shown = f"{packed[y, x] & 255} {packed[y, x] >> 8 & 255} {packed[y, x] >> 16}"
             raise InputError(
-                f"{path}: the pixel at x={x}, y={y} has the colour {colour}"
+                f"{path}: the pixel at x={x}, y={y} has the colour {shown}"
                 f"{'' if opaque is None or opaque[y, x] else ' and is transparent'}, which is not in the colour table"
                 f" ({int(unknown.sum())} such pixels); add it there, or the line '{VOID_NAME} * * *'"
             )
@@ -175,16 +175,21 @@ def _colour(channels: tuple[str, str, str]) -> Colour | None:
 
 
 def _packed(image: Image.Image) -> NDArray[np.uint32]:
-    """Each pixel's red, green and blue as one number, (H, W) uint32."""
-    # Four channels are one 32-bit number a pixel, which costs no arithmetic but a byte's mask and a shift.
+    """Each pixel's red, green and blue as one number, red lowest, (H, W) uint32."""
+    # Four channels are one 32-bit number a pixel; the fourth is masked out.
     rgba = np.asarray(image if image.mode == "RGBA" else image.convert("RGBA"))
-    return rgba.view(">u4")[..., 0].astype(np.uint32) >> np.uint32(8)
+    return rgba.view("<u4")[..., 0] & np.uint32(0xFFFFFF)
+
+
+def _number(colour: Colour) -> int:
+    red, green, blue = colour
+    return red | green << 8 | blue << 16
 
 
 @lru_cache(maxsize=2)
 def _id_of_colour(table: ColourTable) -> NDArray[np.uint8]:
     """Each of the 2^24 colours' id, 16 MB; void where there is none."""
     ids = np.full(1 << 24, VOID, np.uint8)
-    for label, (red, green, blue) in zip(table.ids, table.colours, strict=True):
-        ids[red << 16 | green << 8 | blue] = label
+    for label, colour in zip(table.ids, table.colours, strict=True):
+        ids[_number(colour)] = label
     return ids
