@@ -1,4 +1,4 @@
-"""Where the numbers in the layers come from."""
+"""Our own files of weights."""
 
 import json
 import os
@@ -13,35 +13,6 @@ from .deeplab import DeepLab
 
 # In the header of a converted file: JSON that says where it comes from and which of its layers are random numbers.
 HEADER_KEY = "atrous"
-
-
-def load_vgg_convolutions(net: DeepLab, path: str | os.PathLike[str]) -> None:
-    """Fill conv1_1 to conv5_3 with VGG-16's ImageNet convolutions.
-
-    Parameters
-    ----------
-    net : DeepLab
-        Changed in place; fc6 to fc8 stay as they are.
-    path : path
-        A safetensors file with `conv1_1.weight` .. `conv5_3.bias`, OIHW, any float type, for inputs in
-        BGR, 0 to 255, minus the mean pixel.
-
-    Raises
-    ------
-    InputError
-        If the file cannot be read, or a layer is missing or has another shape.
-    """
-    tensors = read_tensors(path)
-    for name, parameter in net.named_parameters():
-        if not name.startswith("conv"):
-            continue
-        if name not in tensors:
-            raise InputError(f"{path}: expected a tensor {name}, got only {', '.join(sorted(tensors)[:4])}, ...")
-        value = tensors[name]
-        if value.shape != parameter.shape:
-            raise InputError(f"{path}: {name} has shape {tuple(value.shape)}, expected {tuple(parameter.shape)}")
-        with torch.no_grad():
-            parameter.copy_(value)
 
 
 def load_weights(net: DeepLab, path: str | os.PathLike[str]) -> None:
