@@ -1,0 +1,267 @@
+"""What the paper claims, measured again: one table beside the paper's, from scores that are there.
+
+    atrous evaluate VOC_FOLDER --steps 0,1,2,3,5,10,15,20 --json scores.json
+    atrous evaluate VOC_FOLDER --model MULTISCALE --json multiscale.json
+    python benchmarks/claims.py --costs costs.json
+    python benchmarks/claims.py --scores scores.json --multiscale multiscale.json --costs costs.json --write
+
+With --costs and a file that is not there the networks are timed, and the file is written. Prints the table; --write
+puts it into docs/paper-claims.md between the markers. What is not given is said not to be measured.
+"""
+
+import argparse
+import json
+from pathlib import Path
+from typing import NamedTuple
+
+from atrous.atomic import replacing
+from atrous.errors import InputError
+from atrous.evaluation.published import DEEPLAB_TRIMAP
+from atrous.evaluation.result import CRF, DCNN
+from atrous.evaluation.trimap import WIDTHS
+
+PAGE = Path(__file__).parents[1] / "docs" / "paper-claims.md"
+BEGIN, END = "<!-- written by benchmarks/claims.py -->", "<!-- end -->"
+
+# Chen et al. 2015, mean IoU on VOC 2012 val, per cent: DCNN alone, with CRF.
+LARGE_FOV = (62.25, 67.64)
+MSC_LARGE_FOV = (64.21, 68.70)
+# Table 3 there: images a second in training.
+SPEEDS = {"deeplab-7x7": 1.44, "deeplab-4x4": 2.90, "deeplab-largefov": 4.84}
+STEPS = (0, 1, 2, 3, 5, 10, 15, 20)
+TEN = 10
+
+NOT_MEASURED = "not measured"
+
+TEMPLATE = f"""# The paper's claims, measured again
+
+Chen et al. 2015 beside this package: what the CRF, multi-scale prediction and the large field of view bring. The
+network here is not the paper's, see the [model card](model-card.md): what can be compared is the gain, not the level.
+
+{BEGIN}
+{END}
+"""
+
+
+class Row(NamedTuple):
+    """A line of the table; `source` is the letter of a command."""
+
+    claim: str
+    paper: str
+    ours: str
+    source: str
+
+
+def read_scores(path: Path) -> dict:
+    """Read what `atrous evaluate --json` wrote."""
+    try:
+        scores = json.loads(path.read_text(encoding="utf-8"))
+        if scores["format"] != 1 or CRF not in scores["labellings"]:
+            raise KeyError(CRF)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path}: expected scores as `atrous evaluate --json` writes them ({error!r})") from None
+    return scores
+
+
+def mean_iou(scores: dict, labelling: str) -> float:
+    """Return a labelling's mean IoU in per cent."""
+    return 100 * scores["labellings"][labelling]["mean IoU"]
+
+
+def gain(before: float, after: float) -> str:
+    """Say two scores and what lies between them."""
+    return f"{before:.2f} → {after:.2f} ({after - before:+.2f})"
+
+
+def crf_rows(scores: dict | None) -> list[Row]:
+    """Return what the CRF adds, over all pixels."""
+    ours = gain(mean_iou(scores, DCNN), mean_iou(scores, CRF)) if scores else NOT_MEASURED
+    return [Row("the CRF refines the DCNN: mean IoU", gain(*LARGE_FOV), ours, "A")]
+
+
+def multiscale_rows(plain: dict | None, multiscale: dict | None) -> list[Row]:
+    """Return what multi-scale prediction adds, without and with the CRF."""
+    rows = []
+    for i, (labelling, name) in enumerate([(DCNN, "without CRF"), (CRF, "with CRF")]):
+        ours = NOT_MEASURED
+        if plain and multiscale:
+            ours = gain(mean_iou(plain, labelling), mean_iou(multiscale, labelling))
+        rows.append(
+            Row(f"multi-scale prediction, {name}: mean IoU", gain(LARGE_FOV[i], MSC_LARGE_FOV[i]), ours, "A, B")
+        )
+    return rows
+
+
+def trimap_rows(scores: dict | None) -> list[Row]:
+    """Return what the CRF adds near the outlines; the nearer, the more, says the paper."""
+    rows = []
+    before, after = DEEPLAB_TRIMAP["DeepLab"][0], DEEPLAB_TRIMAP["DeepLab-CRF"][0]
+    for i, width in enumerate(WIDTHS):
+        bands = [scores["labellings"][name]["trimap"].get(str(width)) for name in (DCNN, CRF)] if scores else [None]
+        ours = gain(*(100 * band["mean IoU"] for band in bands)) if all(bands) else NOT_MEASURED
+        claim = f"the CRF, within {width} pixel{'s' if width > 1 else ''} of an outline: mean IoU"
+        rows.append(Row(claim, gain(before[i], after[i]) + " (1)", ours, "A"))
+    return rows
+
+
+def step_rows(scores: dict | None) -> list[Row]:
+    """Return mean IoU by the number of mean-field steps, against ten."""
+    found = scores["mean_field_steps"] if scores else {}
+    ten = found.get(str(TEN))
+    rows = []
+    for steps in STEPS:
+        claim, paper = f"{steps} mean-field step{'s' if steps != 1 else ''}: mean IoU, against ten", "-"
+        ours = NOT_MEASURED
+        if ten and (summary := found.get(str(steps))):
+            value = 100 * summary["mean IoU"]
+            ours = f"{value:.2f} ({value - 100 * ten['mean IoU']:+.2f})"
+        if steps == TEN:
+            claim, paper = "ten mean-field steps: mean IoU", "its choice"
+            ours = ours.split(" (")[0]
+        rows.append(Row(claim, paper, ours, "A"))
+    return rows
+
+
+def measured_costs(runs: int, threads: int) -> dict:
+    """Count and time the networks as benchmarks/variants.py does."""
+    import torch
+
+    from atrous.network import DeepLab
+    from segment import processor
+    from variants import NETWORKS, multiply_adds, times
+
+    torch.set_num_threads(threads)
+    costs: dict = {"machine": f"{processor()}, {threads} threads", "runs": runs, "networks": {}}
+    for name in SPEEDS:
+        row, multiscale = NETWORKS[name]
+        with torch.device("meta"):
+            net = DeepLab(row.name, multiscale=multiscale)
+        test, train = times(name, runs)
+        costs["networks"][name] = {
+            "parameters": sum(p.numel() for p in net.parameters()),
+            "multiply-adds": multiply_adds(net, 321),
+            "test": test,
+            "train": train,
+        }
+    return costs
+
+
+def cost_rows(costs: dict | None) -> list[Row]:
+    """Return what LargeFOV saves against the networks with larger kernels in fc6."""
+    rows = []
+    networks = costs["networks"] if costs else {}
+    for other, title in (("deeplab-4x4", "DeepLab-4x4"), ("deeplab-7x7", "DeepLab-7x7")):
+
+        def ratio(what: str, other: str = other) -> str:
+            if not networks:
+                return NOT_MEASURED
+            return f"{networks[other][what] / networks['deeplab-largefov'][what]:.2f}x"
+
+        head = f"LargeFOV against {title}"
+        speed = f"{SPEEDS['deeplab-largefov'] / SPEEDS[other]:.2f}x"
+        small = {"deeplab-4x4": "65.1 M → 20.5 M", "deeplab-7x7": "134.3 M → 20.5 M"}[other]
+        here = NOT_MEASURED
+        if networks:
+            here = " → ".join(f"{networks[name]['parameters'] / 1e6:.1f} M" for name in (other, "deeplab-largefov"))
+        rows += [
+            Row(f"{head}: parameters", small, here, "C"),
+            Row(f"{head}: times as fast in training", speed, ratio("train"), "C"),
+            Row(f"{head}: times as fast at test", "-", ratio("test"), "C"),
+            Row(f"{head}: fewer multiply-adds", "-", ratio("multiply-adds"), "C"),
+        ]
+    return rows
+
+
+def command(scores: dict, *, name: str) -> str:
+    """Return the command that wrote scores, with names in place of paths."""
+    run = scores["run"]
+    words = ["atrous evaluate VOC_FOLDER"]
+    model = run["subject"].get("model", "").split(" (sha256")[0]
+    if not model.startswith("bundled"):
+        words.append(f"--model {Path(model).name}")
+    if run["listed"] != "val":
+        words.append(f"--list {run['listed']}")
+    if scores["images"] != run["listed_images"]:
+        words.append(f"--limit {scores['images']}")
+    if scores["mean_field_steps"]:
+        words.append("--steps " + ",".join(scores["mean_field_steps"]))
+    return " ".join([*words, f"--json {name}"])
+
+
+def scope(scores: dict) -> str:
+    """Say what was scored."""
+    run, subject = scores["run"], scores["run"]["subject"]
+    part = f" of VOC's {run['official']:,}" if run["official"] and run["official"] != scores["images"] else ""
+    facts = [f"{scores['images']:,} images{part}, list {run['listed']}", subject.get("network", "")]
+    if subject.get("trained on"):
+        facts.append(f"trained on {subject['trained on']}")
+    if subject.get("CRF"):
+        facts.append(f"CRF: {subject['CRF']}")
+    return "; ".join(filter(None, [*facts, run["machine"]]))
+
+
+def text(plain: dict | None, multiscale: dict | None, costs: dict | None) -> str:
+    """Return the section: commands, the table, its notes."""
+    if plain and multiscale and plain["run"]["sha256"] != multiscale["run"]["sha256"]:
+        raise InputError("--multiscale: was scored on other images than --scores; score both on the same list")
+    if plain and multiscale and plain["run"]["subject"] == multiscale["run"]["subject"]:
+        raise InputError("--multiscale: is of the same model as --scores; score one with multi-scale prediction")
+    sources = {
+        "A": (command(plain, name="scores.json"), scope(plain)) if plain else None,
+        "B": (command(multiscale, name="multiscale.json"), scope(multiscale)) if multiscale else None,
+        "C": ("python benchmarks/variants.py " + " ".join(SPEEDS), _costs_scope(costs)) if costs else None,
+    }
+    lines = ["| claim | the paper's | ours | measured by |", "| --- | ---: | ---: | --- |"]
+    rows = crf_rows(plain) + trimap_rows(plain) + step_rows(plain) + multiscale_rows(plain, multiscale)
+    rows += cost_rows(costs)
+    lines += ["| " + " | ".join(row) + " |" for row in rows]
+    lines += [
+        "",
+        "Scores are in per cent. (1) The authors' figures are of the basic model, DeepLab, on the 1,449",
+    ]
+    lines += ["images of val; their other rows are of LargeFOV. Measured by:", ""]
+    lines += [f"- {letter}: `{source[0]}` ({source[1]})" for letter, source in sources.items() if source]
+    return "\n".join(lines) + "\n"
+
+
+def _costs_scope(costs: dict) -> str:
+    return f"one crop of 321 x 321, median of {costs['runs']} runs; {costs['machine']}"
+
+
+def write_page(section: str, path: Path = PAGE) -> None:
+    """Put a section between the page's markers, and leave the rest as it is."""
+    page = path.read_text(encoding="utf-8") if path.exists() else TEMPLATE
+    head, begin, rest = page.partition(BEGIN)
+    _, end, tail = rest.partition(END)
+    if not (begin and end):
+        raise InputError(f"{path}: expected the markers {BEGIN} and {END}; put them where the table is to be")
+    with replacing(path) as temporary:
+        temporary.write_text(f"{head}{BEGIN}\n\n{section}\n{END}{tail}", encoding="utf-8")
+
+
+def main() -> None:
+    """Print or write the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--scores", type=Path, help="JSON of a network without multi-scale prediction")
+    parser.add_argument("--multiscale", type=Path, help="JSON of the same network with it")
+    parser.add_argument("--costs", type=Path, help="JSON of the networks' times; measured if it is not there")
+    parser.add_argument("--runs", type=int, default=3, help="of each network, when measured")
+    parser.add_argument("--threads", type=int, default=2, help="when measured")
+    parser.add_argument("--write", action="store_true", help=f"into {PAGE.parent.name}/{PAGE.name}")
+    arguments = parser.parse_args()
+
+    plain = read_scores(arguments.scores) if arguments.scores else None
+    multiscale = read_scores(arguments.multiscale) if arguments.multiscale else None
+    costs = None
+    if arguments.costs is not None:
+        if not arguments.costs.exists():
+            arguments.costs.write_text(json.dumps(measured_costs(arguments.runs, arguments.threads), indent=1) + "\n")
+        costs = json.loads(arguments.costs.read_text())
+    section = text(plain, multiscale, costs)
+    print(section)
+    if arguments.write:
+        write_page(section)
+
+
+if __name__ == "__main__":
+    main()
