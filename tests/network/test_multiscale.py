@@ -104,7 +104,7 @@ def test_dropout_acts_on_both_layers_of_a_branch(net):
     assert branch.eval()(level)[0, 0, 5, 5] == 36 * 4 * 4
 
 
-def test_branches_start_close_to_nothing():
+def test_branches_start_small():
     """The authors' gaussians; a plain network's draws are the same with branches and without."""
     net = DeepLab(classes=21, multiscale=True)
     initialise_head(net, torch.Generator().manual_seed(0))

@@ -125,7 +125,7 @@ def zoom_twice(scores: Tensor) -> Tensor:
 def initialise_branches(branches: MultiScale, generator: torch.Generator | None = None) -> None:
     """Draw the branches at random as the authors' Caffe files do, biases 0.
 
-    The scores that they add are close to 0 at first: training sets out from the plain network.
+    The scores that they add are small beside those of a trained network: training sets out from near those.
     """
     for name in BRANCHES:
         branch = branches.get_submodule(name)
