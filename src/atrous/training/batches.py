@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from ..data.crops import random_crop, shrink_labels
 from ..data.order import TrainingOrder, rarest_class_weights
-from ..data.samples import ImageList, Sample, read_pair
+from ..data.samples import ImageList, Sample, read_label_map, read_pair
 from ..errors import InputError
 from ..palette.colours import VOID
 from .recipe import Recipe
@@ -53,8 +53,7 @@ def pixel_counts(samples: ImageList) -> NDArray[np.int64]:
     """Count the pixels of each id in each image, (N, 256)."""
 
     def count(sample: Sample) -> NDArray[np.int64]:
-        _, labels = read_pair(sample)
-        return np.bincount(labels.ravel(), minlength=256)
+        return np.bincount(read_label_map(sample).ravel(), minlength=256)
 
     with ThreadPoolExecutor() as pool:
         return np.stack(list(pool.map(count, samples.samples)))
