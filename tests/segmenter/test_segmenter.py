@@ -175,3 +175,12 @@ def test_large_photos_with_a_compatibility_for_each_class(tiny_model, red_square
     result = Segmenter(tiny_model, max_side=96, crf=[Spatial(weight=1, sxy=1, compatibility=compatibility)])(large)
     plain = Segmenter(tiny_model, max_side=96, crf=[Spatial(weight=1, sxy=1)])(large)
     assert np.array_equal(result.labels, plain.labels)
+
+
+def test_the_crf_of_an_image_serves_many_unaries(tiny_model, red_square):
+    segmenter = Segmenter(tiny_model)
+    probabilities = segmenter.probabilities(red_square)
+    crf = segmenter.dense_crf(red_square)
+    np.testing.assert_array_equal(crf(probabilities), segmenter.refine(red_square, probabilities))
+    with pytest.raises(InputError, match="crf=None"):
+        Segmenter(tiny_model, crf=None).dense_crf(red_square)

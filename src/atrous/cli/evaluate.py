@@ -52,6 +52,8 @@ def evaluate(
         typer.Option(help="Score the label maps NAME.png of this folder instead of a model's; may be repeated."),
     ] = None,
     eval_list: Annotated[str | None, typer.Option("--list", help="List of images to score. Default: val.")] = None,
+    classes: Annotated[Path | None, typer.Option(help="Class list instead of the folder's own.")] = None,
+    colours: Annotated[Path | None, typer.Option(help="Colour table of masks that are drawn in colours.")] = None,
     crf: Annotated[bool, typer.Option("--crf/--no-crf", help="Score the CRF's result too.")] = True,
     preset: Annotated[str | None, typer.Option(help="A released model's CRF instead of the model's own.")] = None,
     trimap: Annotated[bool, typer.Option("--trimap/--no-trimap", help="Score the band along the outlines too.")] = True,
@@ -88,7 +90,7 @@ def evaluate(
     _check_files(files)
     counts = _step_counts(steps)
     shard = Shard.from_environment()
-    dataset = open_dataset(data)
+    dataset = open_dataset(data, classes=classes, colours=colours)
     listed = _listed(dataset, eval_list or dataset.default_evaluation_list, unlabelled=submit is not None)
     samples = listed if limit is None or limit >= len(listed) else listed.hold_out(limit)[1]
     workers, threads = _shared_out(workers, threads, shard.local)

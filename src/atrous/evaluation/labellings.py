@@ -81,7 +81,7 @@ class SegmenterLabeller:
         maps = {DCNN: most_probable(probabilities)}
         if self._segmenter.crf is None:
             return LabelMaps(maps, {})
-        crf = self._segmenter._crf(image)
+        crf = self._segmenter.dense_crf(image)
         maps[CRF] = crf.labels(probabilities).astype(np.uint8, copy=False)
         known = {crf.iterations: maps[CRF]}
         # Building the lattice is most of the work of a few steps, and all the counts share it.

@@ -21,7 +21,7 @@ def load_weights(net: DeepLab, path: str | os.PathLike[str]) -> None:
         net.load_state_dict(read_tensors(path))
     except RuntimeError as error:
         reason = str(error).splitlines()[-1].strip()
-        raise InputError(f"{path}: is not of {net.variant.name} with {net.classes} classes ({reason})") from None
+        raise InputError(f"{path}: is not of {net.name} with {net.classes} classes ({reason})") from None
 
 
 def read_tensors(path: str | os.PathLike[str]) -> dict[str, torch.Tensor]:

@@ -98,7 +98,7 @@ class Segmenter:
             kept = self._worth_zooming(planes)
             planes = self._zoomed(network, size, kept)
         if self.crf is not None:
-            inference = self._crf(image).infer(planes)
+            inference = self.dense_crf(image).infer(planes)
             planes = inference.probabilities[inference.kept]
             kept = inference.kept if kept is None else kept[inference.kept]
         return Segmentation(image, planes, self.classes, self.engine.metadata.palette, source, kept, network)
@@ -122,7 +122,7 @@ class Segmenter:
 
         Classes that are improbable all over the photo are pruned, as `DenseCRF` tells, and get 0.
         """
-        return probabilities if self.crf is None else self._crf(image)(probabilities)
+        return probabilities if self.crf is None else self.dense_crf(image)(probabilities)
 
     def _network(self, image: NDArray[np.uint8]) -> NetworkScores:
         height, width, _ = image.shape
@@ -146,8 +146,16 @@ class Segmenter:
         # With very many classes none may reach the limit anywhere.
         return np.flatnonzero(largest >= min(NEGLIGIBLE, largest.max()))
 
-    def _crf(self, image: NDArray[np.uint8]) -> DenseCRF:
-        assert self.crf is not None
+    def dense_crf(self, image: NDArray[np.uint8]) -> DenseCRF:
+        """Return the CRF of an (H, W, 3) uint8 RGB image, its lattice built, for as many unaries as wanted.
+
+        Raises
+        ------
+        InputError
+            If the segmenter has none (`crf=None`).
+        """
+        if self.crf is None:
+            raise InputError("crf=None: this segmenter has no CRF; give it one when it is made")
         height, width, _ = image.shape
         zoom = max(height, width) / max(self._inner_size(height, width))
         return _build_crf(image, self.crf, zoom, self.threads)
