@@ -1,6 +1,6 @@
 """Training: seconds a step of ours and of a plain PyTorch loop, and whether the loader keeps up.
 
-    python benchmarks/training.py VOC_FOLDER [--crop 193] [--batch 6] [--steps 5] [--rounds 2] [--workers 1 2]
+    python benchmarks/training.py VOC_FOLDER [--crop 193] [--batch 6] [--steps 8] [--rounds 2] [--workers 1 2]
 
 The plain loop is what one writes by hand: `torch.utils.data.DataLoader` over a data set that reads with Pillow, crops
 and mirrors, then forward, loss, backward, clipping, AdamW. Network, first weights, frozen layers, memory layout, crops'
@@ -35,6 +35,8 @@ from atrous.training.journal import Journal
 from atrous.training.progress import Progress
 from atrous.training.recipe import RECIPES, Recipe
 from segment import processor
+
+WARM = 5  # steps at the beginning of each run that are not timed
 
 
 class PlainCrops(Dataset):
@@ -74,8 +76,13 @@ def endless(loader: DataLoader) -> Iterator:
         yield from loader
 
 
+def steady(ends: list[float]) -> list[float]:
+    """Return the seconds of each step but the first few, in which memory and optimiser are set up."""
+    return [b - a for a, b in itertools.pairwise(ends[WARM - 1 :])]
+
+
 def plain_seconds(samples: ImageList, recipe: Recipe, weights: dict, workers: int, device: str) -> list[float]:
-    """Train by hand; return the seconds of each step but the first."""
+    """Train by hand; return the seconds of each steady step."""
     net = DeepLab(recipe.variant, dropout=recipe.dropout)
     net.load_state_dict(weights)
     net.freeze_through(recipe.frozen)
@@ -93,13 +100,13 @@ def plain_seconds(samples: ImageList, recipe: Recipe, weights: dict, workers: in
         optimizer.step()
         loss.item()
         ends.append(time.perf_counter())
-    return [b - a for a, b in itertools.pairwise(ends)]
+    return steady(ends)
 
 
 def our_seconds(
     samples: ImageList, recipe: Recipe, dataset, start: Path, workers: int, device: str
 ) -> tuple[list[float], float]:
-    """Train with `train`; return the seconds of each step but the first, and the share that the loader was waited for.
+    """Train with `train`; return the seconds of each steady step, and the share that the loader was waited for.
 
     The journal is written as in every run.
     """
@@ -119,7 +126,7 @@ def our_seconds(
             loop.train(Path(folder), samples, recipe, dataset, start=start, run=run, console=Console(quiet=True))
     finally:
         loop.Journal = given
-    return [b - a for a, b in itertools.pairwise(ends)], reports[-1].waiting
+    return steady(ends), reports[-1].waiting
 
 
 def crops_per_second(source: Iterable, recipe: Recipe, ahead: int, seconds: float) -> float:
@@ -153,7 +160,7 @@ def main() -> None:
     parser.add_argument("data", type=Path, help="a PASCAL VOC folder")
     parser.add_argument("--crop", type=int, default=193)
     parser.add_argument("--batch", type=int, default=6)
-    parser.add_argument("--steps", type=int, default=5, help="of a round, that are timed")
+    parser.add_argument("--steps", type=int, default=8, help="of a round, that are timed")
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--images", type=int, default=200, help="evenly spaced along the training list")
@@ -166,7 +173,7 @@ def main() -> None:
     dataset = open_dataset(arguments.data)
     _, samples = dataset.read(dataset.default_training_list).hold_out(arguments.images)
     recipe = dataclasses.replace(
-        RECIPES["cpu"], crop=arguments.crop, batch=arguments.batch, iterations=arguments.steps + 1
+        RECIPES["cpu"], crop=arguments.crop, batch=arguments.batch, iterations=arguments.steps + WARM
     )
     print(
         f"{recipe.variant}, recipe cpu, {recipe.batch} crops of {recipe.crop} x {recipe.crop} a step, {len(samples)}"
