@@ -75,10 +75,11 @@ def test_killed_and_resumed_is_the_same_to_the_bit(tmp_path, train, options):
     assert losses(tmp_path / "whole") == losses(tmp_path / "killed")
 
 
-def test_interrupted_runs_save_where_they_are(tmp_path, train):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interrupted_runs_save_where_they_are(tmp_path, train, number):
     process = train(tmp_path, steps=4000, save_every=4000)
     wait_for(lambda: (tmp_path / "log.csv").is_file() and len(losses(tmp_path)) > 3, process)
-    os.killpg(process.pid, signal.SIGINT)
+    os.killpg(process.pid, number)
     output = finish(process, status=130)
     assert "steps; the same command goes on from there" in output
     assert "Traceback" not in output
