@@ -17,9 +17,9 @@
 #include "apply.hpp"
 #include "exact.hpp"
 #include "gaussian.hpp"
+#include "inference.hpp"
 #include "inner_loops.hpp"
 #include "lattice.hpp"
-#include "mean_field.hpp"
 #include "parallel.hpp"
 #include "sequential.hpp"
 
@@ -226,15 +226,16 @@ class Model {
                                   energies ? kLargestEnergy : kLargestProbability};
         const atrous::Settings settings{iterations, static_cast<float>(prune), static_cast<float>(tolerance),
                                         trace};
+        atrous::Wanted wanted;
+        if (labels) wanted.labels = labels->data();
+        if (probabilities)
+            wanted = {probabilities->data(), probabilities->stride(0), probabilities->stride(1),
+                      wanted.labels};
         atrous::Report report;
         released(threads, [&](Team& team) {
-            atrous::MeanField field(
-                terms_, terms_.empty() ? atrous::Tiles(points_) : terms_[0].filter->tiles(), given);
-            report = field.infer(team, settings);
-            if (labels) field.labels(team, labels->data());
-            if (probabilities)
-                field.probabilities(team, probabilities->data(), probabilities->stride(0),
-                                    probabilities->stride(1));
+            report = atrous::infer(team, terms_,
+                                   terms_.empty() ? atrous::Tiles(points_) : terms_[0].filter->tiles(), given,
+                                   settings, wanted);
         });
         return report;
     }

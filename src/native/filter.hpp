@@ -48,6 +48,8 @@ class Filtering {
                               float* scratch, float* out) const = 0;
 };
 
+class SheetFiltering;
+
 // A Gaussian kernel matrix K over the points, or an approximation of it, ready to multiply.
 class Filter {
   public:
@@ -55,6 +57,10 @@ class Filter {
     virtual const Tiles& tiles() const = 0;
     std::int64_t points() const { return tiles().points(); }
     virtual std::unique_ptr<Filtering> start(std::int64_t width) const = 0;
+
+    // For rows that are kept tile by tile (sheets.hpp), of `width` columns in all, where that is possible.
+    virtual bool takes_sheets() const { return false; }
+    virtual std::unique_ptr<SheetFiltering> start_sheets(std::int64_t width) const;
 };
 
 // Calls open(tile, worker) for each tile, body(tile, place, begin, end, worker) for its runs of points, cut

@@ -13,6 +13,7 @@
 
 #include "buffer.hpp"
 #include "filter.hpp"
+#include "sheets.hpp"
 
 namespace atrous {
 
@@ -41,11 +42,14 @@ class GridGaussian final : public Filter {
 
     const Tiles& tiles() const override { return tiles_; }
     std::unique_ptr<Filtering> start(std::int64_t width) const override;
+    bool takes_sheets() const override;
+    std::unique_ptr<SheetFiltering> start_sheets(std::int64_t width) const override;
 
   private:
     class Line;
     class Run;
     class PlaneRun;
+    class SheetRun;
 
     const float* middle(std::size_t axis) const { return taps_[axis].data() + taps_[axis].size() / 2; }
     std::int64_t radius(std::size_t axis) const {
@@ -254,3 +258,5 @@ inline std::unique_ptr<Filtering> GridGaussian::start(std::int64_t width) const 
 }
 
 }  // namespace atrous
+
+#include "gaussian_sheets.hpp"

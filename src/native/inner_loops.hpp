@@ -56,6 +56,20 @@ struct InnerLoops {
     void (*copy)(std::int64_t count, const std::uint32_t* indices, float scale, const float* rows, float* out,
                  std::int64_t width);
 
+    // out[i, c] = scale * rows[indices[i], columns[c]] for c < chosen, zeros beyond
+    void (*copy_columns)(std::int64_t count, const std::uint32_t* indices, float scale, const float* rows,
+                         std::int64_t width, const std::int32_t* columns, std::int64_t chosen, float* out,
+                         std::int64_t out_width);
+
+    // out[i, columns[c]] = rows[i, c] for c < chosen, zeros elsewhere
+    void (*expand)(std::int64_t count, const float* rows, std::int64_t width, const std::int32_t* columns,
+                   std::int64_t chosen, float* out, std::int64_t out_width);
+
+    // out[i, c] = rows[i, places[c]] for c < chosen, zero where the place is negative; padding beyond. Where
+    // rows and out are the same, those of out may not be wider, and the places must ascend.
+    void (*pick)(std::int64_t count, const float* rows, std::int64_t width, const std::int32_t* places,
+                 std::int64_t chosen, float padding, float* out, std::int64_t out_width);
+
     // out[p] = sum over k < corners of weights[p, k] * rows[sources[p, k]] for p < points
     void (*slice)(std::int64_t points, int corners, const std::uint16_t* sources, const float* weights,
                   const float* rows, float* out, std::int64_t width);
@@ -82,13 +96,14 @@ struct InnerLoops {
     void (*brute_force)(int dimensions, const float* features, std::int64_t points, std::int64_t begin,
                         std::int64_t end, const float* rows, float* out, std::int64_t width);
 
-    // Looks through planes[c][(begin + p) * stride], energies or probabilities of `labels` labels: raises
+    // Looks through planes[c][(begin + y * line + p) * stride] for p < count, y < lines, energies or
+    // probabilities of `labels` labels: raises
     // largest[c] to the largest probability beside the likeliest label's (energies), or beside the sum of all
     // (probabilities), lowers *least_winner to the smallest of the points' largest. False where a value is
     // not within lowest to highest.
     bool (*survey)(bool energies, const float* const* planes, std::int64_t labels, std::int64_t stride,
-                   std::int64_t begin, std::int64_t count, float lowest, float highest, float* largest,
-                   float* least_winner);
+                   std::int64_t begin, std::int64_t count, std::int64_t lines, std::int64_t line,
+                   float lowest, float highest, float* largest, float* least_winner);
 
     // rows[p, c] = log or minus of planes[c][(begin + p) * stride]; -inf in the padding. The log of what is
     // under the smallest normal number is that number's.

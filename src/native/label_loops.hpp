@@ -13,56 +13,73 @@ using std::int64_t;
 
 constexpr int64_t kRun = 256;  // points whose values of one label are treated together
 
-ATROUS_INLINE void read_plane(const float* plane, int64_t stride, int64_t count, float fill, float* values) {
+// Points of a run with those that fill its last pack up.
+ATROUS_INLINE int64_t whole(int64_t count) {
+    return (count + 15) / 16 * 16;
+}
+
+ATROUS_INLINE void copy_values(const float* plane, int64_t stride, int64_t count, float* values) {
     if (stride == 1)
         for (int64_t p = 0; p < count; ++p) values[p] = plane[p];
     else
         for (int64_t p = 0; p < count; ++p) values[p] = plane[p * stride];
-    for (int64_t p = count; p < kRun; ++p) values[p] = fill;
 }
 
-// Where a run of a plane's values lies one beside the other: in the plane, or copied and filled up.
-ATROUS_INLINE const float* run_of_plane(const float* plane, int64_t stride, int64_t count, float fill,
-                                        float* values) {
-    if (stride == 1 && count == kRun) return plane;
-    read_plane(plane, stride, count, fill, values);
+ATROUS_INLINE void read_plane(const float* plane, int64_t stride, int64_t count, float fill, float* values) {
+    copy_values(plane, stride, count, values);
+    for (int64_t p = count; p < whole(count); ++p) values[p] = fill;
+}
+
+// Where the values of some lines lie one beside the other: in the plane, or copied and filled up.
+ATROUS_INLINE const float* lines_of_plane(const float* plane, int64_t stride, int64_t count, int64_t lines,
+                                          int64_t line, float fill, float* values) {
+    if (stride == 1 && lines == 1 && count % 16 == 0) return plane;
+    for (int64_t l = 0; l < lines; ++l)
+        copy_values(plane + l * line * stride, stride, count, values + l * count);
+    for (int64_t p = lines * count; p < whole(lines * count); ++p) values[p] = fill;
     return values;
 }
 
 bool survey(bool energies, const float* const* planes, int64_t labels, int64_t stride, int64_t begin,
-            int64_t count, float lowest, float highest, float* largest, float* least_winner) {
+            int64_t count, int64_t lines, int64_t line, float lowest, float highest, float* largest,
+            float* least_winner) {
     using P = Lanes<16>;
     float copied[kRun], top[kRun], inverse[kRun];
     int32_t unusable = 0;
     float least = *least_winner;
-    for (int64_t b = begin; b < begin + count; b += kRun) {
-        const int64_t run = begin + count - b < kRun ? begin + count - b : kRun;
-        for (int64_t p = 0; p < kRun; ++p) top[p] = energies ? highest : 0.0f;
-        for (int64_t p = 0; p < kRun; ++p) inverse[p] = 0.0f;
+    const int64_t together = count < kRun ? kRun / count : 1, pieces = (count + kRun - 1) / kRun;
+    for (int64_t task = 0; task < (lines + together - 1) / together * pieces; ++task) {
+        const int64_t y = task / pieces * together, x = task % pieces * kRun;
+        const int64_t tall = lines - y < together ? lines - y : together;
+        const int64_t wide = count - x < kRun ? count - x : kRun;
+        const int64_t run = wide * tall, filled = whole(run), at = (begin + y * line + x) * stride;
+        for (int64_t p = 0; p < filled; ++p) top[p] = energies ? highest : 0.0f;
+        for (int64_t p = 0; p < filled; ++p) inverse[p] = 0.0f;
         for (int64_t c = 0; c < labels; ++c) {
-            const float* values = run_of_plane(planes[c] + b * stride, stride, run, highest, copied);
-            for (int64_t p = 0; p < kRun; ++p) {
+            const float* values = lines_of_plane(planes[c] + at, stride, wide, tall, line, highest, copied);
+            for (int64_t p = 0; p < filled; ++p) {
                 unusable |= (values[p] >= lowest ? 0 : 1) | (values[p] <= highest ? 0 : 1);
                 inverse[p] += values[p];
             }
             if (energies)
-                for (int64_t p = 0; p < kRun; ++p) top[p] = values[p] < top[p] ? values[p] : top[p];
+                for (int64_t p = 0; p < filled; ++p) top[p] = values[p] < top[p] ? values[p] : top[p];
             else
-                for (int64_t p = 0; p < kRun; ++p) top[p] = values[p] > top[p] ? values[p] : top[p];
+                for (int64_t p = 0; p < filled; ++p) top[p] = values[p] > top[p] ? values[p] : top[p];
         }
         if (unusable != 0) return false;
         if (!energies) {
-            for (int64_t p = 0; p < kRun; ++p) inverse[p] = inverse[p] > 0.0f ? 1.0f / inverse[p] : 0.0f;
+            for (int64_t p = 0; p < filled; ++p) inverse[p] = inverse[p] > 0.0f ? 1.0f / inverse[p] : 0.0f;
             for (int64_t p = 0; p < run; ++p)
                 least = top[p] * inverse[p] < least ? top[p] * inverse[p] : least;
         } else {
             least = least < 1.0f ? least : 1.0f;
         }
         for (int64_t c = 0; c < labels; ++c) {
-            const float* values =
-                run_of_plane(planes[c] + b * stride, stride, run, energies ? highest : 0.0f, copied);
+            // What fills up has a probability of 0.
+            const float* values = lines_of_plane(planes[c] + at, stride, wide, tall, line,
+                                                 energies ? 3.0f * highest : 0.0f, copied);
             P most = P::all(-2.0f * highest);
-            for (int64_t p = 0; p < kRun; p += 16) {
+            for (int64_t p = 0; p < filled; p += 16) {
                 const P value = P::load(values + p);
                 most = larger(most, energies ? P::load(top + p) - value : value * P::load(inverse + p));
             }
@@ -84,17 +101,17 @@ void scores(bool energies, const float* const* planes, int64_t labels, int64_t s
     constexpr float kInfinity = std::numeric_limits<float>::infinity();
     float values[kRun];
     for (int64_t b = 0; b < count; b += kRun) {
-        const int64_t run = count - b < kRun ? count - b : kRun;
+        const int64_t run = count - b < kRun ? count - b : kRun, filled = whole(run);
         for (int64_t c = 0; c < width; ++c) {
             if (c < labels) {
                 read_plane(planes[c] + (begin + b) * stride, stride, run, 1.0f, values);
                 if (energies)
-                    for (int64_t p = 0; p < kRun; ++p) values[p] = -values[p];
+                    for (int64_t p = 0; p < filled; ++p) values[p] = -values[p];
                 else
-                    for (int64_t p = 0; p < kRun; ++p)
+                    for (int64_t p = 0; p < filled; ++p)
                         values[p] = log_of_normal(values[p] < kSmallestNormal ? kSmallestNormal : values[p]);
             } else {
-                for (int64_t p = 0; p < kRun; ++p) values[p] = -kInfinity;
+                for (int64_t p = 0; p < filled; ++p) values[p] = -kInfinity;
             }
             for (int64_t p = 0; p < run; ++p) rows[(b + p) * width + c] = values[p];
         }

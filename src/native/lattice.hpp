@@ -16,6 +16,7 @@
 #include "buffer.hpp"
 #include "features.hpp"
 #include "filter.hpp"
+#include "sheets.hpp"
 #include "stencil.hpp"
 #include "tile_table.hpp"
 #include "vertex_table.hpp"
@@ -60,9 +61,13 @@ class Lattice final : public Filter {
     const Tiles& tiles() const override { return tiles_; }
     std::uint32_t vertices() const { return vertices_; }
     std::unique_ptr<Filtering> start(std::int64_t width) const override;
+    bool takes_sheets() const override { return true; }
+    std::unique_ptr<SheetFiltering> start_sheets(std::int64_t width) const override;
 
   private:
+    class Vertices;
     class Run;
+    class SheetRun;
 
     // What one tile touches: the names, then the numbers of its vertices.
     struct Touched {
@@ -87,6 +92,10 @@ class Lattice final : public Filter {
 
     std::size_t tile_rows(std::int64_t tile) const {
         return tile_start_[static_cast<std::size_t>(tile) + 1] - tile_start_[static_cast<std::size_t>(tile)];
+    }
+
+    const std::uint32_t* vertices_of(std::int64_t tile) const {
+        return row_vertex_.data() + tile_start_[static_cast<std::size_t>(tile)];
     }
 
     static constexpr std::uint64_t kRemainders = 32;  // the low five bits of a name
@@ -279,98 +288,6 @@ inline void Lattice::link(const VertexTable& table, const std::vector<std::uint6
     }
 }
 
-class Lattice::Run final : public Filtering {
-  public:
-    Run(const Lattice& lattice, std::int64_t width) : lattice_(lattice), width_(width) {
-        const auto row = static_cast<std::size_t>(width);
-        tile_values_ = Buffer<float>((lattice.row_vertex_.size() + 1) * row);
-        for (Buffer<float>* values : {&values_, &other_}) {
-            *values = Buffer<float>((std::size_t{lattice.vertices_} + 1) * row);
-            std::fill_n(values->data(), width, 0.0f);
-        }
-    }
-
-    void put(std::int64_t tile, const float* rows) override {
-        const int corners = lattice_.corners_;
-        float* sums = rows_of(tile);
-        std::fill_n(sums, lattice_.tile_rows(tile) * static_cast<std::size_t>(width_), 0.0f);
-        std::int64_t at = lattice_.tiles_.offset(tile) * corners;
-        lattice_.tiles_.segments(tile, [&](std::int64_t begin, std::int64_t end) {
-            lattice_.loops_.splat(end - begin, corners, lattice_.corner_row_.data() + at,
-                                  lattice_.corner_weight_.data() + at, rows + begin * width_, sums, width_);
-            at += (end - begin) * corners;
-        });
-    }
-
-    void spread(Team& team, const float*) override {
-        const InnerLoops& loops = lattice_.loops_;
-        const std::int64_t vertices = lattice_.vertices_;
-        const std::int64_t grain = std::clamp<std::int64_t>((1 << 16) / width_, 64, 1 << 13);
-        team.for_ranges(vertices, grain, [&](std::int64_t begin, std::int64_t end) {
-            loops.sum(begin + 1, end + 1, lattice_.vertex_start_.data(), lattice_.vertex_row_.data(),
-                      tile_values_.data(), values_.data(), width_);
-        });
-        const StencilLinks& around = lattice_.around_;
-        if (!around.empty()) {
-            team.for_ranges(vertices, grain, [&](std::int64_t begin, std::int64_t end) {
-                loops.weighted_sum(begin + 1, end + 1, around.start(), around.vertex(), around.weight(),
-                                   values_.data(), other_.data(), width_);
-            });
-            std::swap(values_, other_);
-            return;
-        }
-        for (int axis = 0; axis < lattice_.corners_; ++axis) {
-            const std::uint32_t* links = lattice_.neighbours_.data() + 2 * axis * (vertices + 1);
-            team.for_ranges(vertices, grain, [&](std::int64_t begin, std::int64_t end) {
-                loops.blur(begin + 1, end + 1, links, values_.data(), other_.data(), width_);
-            });
-            std::swap(values_, other_);
-        }
-    }
-
-    std::size_t scratch() const override {
-        return copies() ? lattice_.most_rows_ * static_cast<std::size_t>(width_) : 0;
-    }
-
-    void visit(std::int64_t tile, float* scratch) const override {
-        if (!copies()) return;
-        lattice_.loops_.copy(static_cast<std::int64_t>(lattice_.tile_rows(tile)), vertices_of(tile),
-                             lattice_.scale_, values_.data(), scratch, width_);
-    }
-
-    const float* read(std::int64_t tile, std::int64_t place, std::int64_t begin, std::int64_t end,
-                      float* scratch, float* out) const override {
-        const std::int64_t at = (lattice_.tiles_.offset(tile) + place) * lattice_.corners_;
-        const std::uint16_t* corner_rows = lattice_.corner_row_.data() + at;
-        const float* weights = lattice_.corner_weight_.data() + at;
-        if (copies())
-            lattice_.loops_.slice(end - begin, lattice_.corners_, corner_rows, weights, scratch, out, width_);
-        else
-            lattice_.loops_.slice_far(end - begin, lattice_.corners_, corner_rows, weights, vertices_of(tile),
-                                      lattice_.scale_, values_.data(), out, width_);
-        return out;
-    }
-
-  private:
-    // Wide rows are worth no copy: a tile's would not fit the cache.
-    bool copies() const { return width_ <= 64; }
-
-    float* rows_of(std::int64_t tile) {
-        return tile_values_.data() +
-               (lattice_.tile_start_[static_cast<std::size_t>(tile)] + 1) * static_cast<std::size_t>(width_);
-    }
-    const std::uint32_t* vertices_of(std::int64_t tile) const {
-        return lattice_.row_vertex_.data() + lattice_.tile_start_[static_cast<std::size_t>(tile)];
-    }
-
-    const Lattice& lattice_;
-    std::int64_t width_;
-    Buffer<float> tile_values_;     // rows of the tiles, from 1
-    Buffer<float> values_, other_;  // rows of the vertices, from 1; each begins with one of zeros
-};
-
-inline std::unique_ptr<Filtering> Lattice::start(std::int64_t width) const {
-    return std::make_unique<Run>(*this, width);
-}
-
 }  // namespace atrous
+
+#include "lattice_run.hpp"

@@ -5,6 +5,7 @@
 
 namespace {
 
+using std::int32_t;
 using std::int64_t;
 using std::uint16_t;
 using std::uint32_t;
@@ -89,6 +90,70 @@ void copy(int64_t count, const uint32_t* indices, float scale, const float* rows
             row *= scale;
             row.store(out + i * stride + first);
         }
+    });
+}
+
+// Calls body(n) for a number of columns that is common, which the compiler then knows, or for another one.
+template <class Body>
+ATROUS_INLINE void for_count(int64_t count, const Body& body) {
+    if (count == 2) return body(Columns<2>{});
+    if (count == 3) return body(Columns<3>{});
+    if (count == 4) return body(Columns<4>{});
+    body(Columns<0>{});
+}
+
+void copy_columns(int64_t count, const uint32_t* indices, float scale, const float* rows, int64_t width,
+                  const int32_t* columns, int64_t chosen, float* out, int64_t out_width) {
+    for_count(chosen, [&](auto known) {
+        constexpr int kKnown = decltype(known)::count;
+        const int64_t n = kKnown > 0 ? kKnown : chosen;
+        for (int64_t i = 0; i < count; ++i) {
+            if (i + kAhead < count) prefetch(rows + indices[i + kAhead] * width, width);
+            const float* from = rows + indices[i] * width;
+            float* to = out + i * out_width;
+            for (int64_t c = 0; c < n; ++c) to[c] = scale * from[columns[c]];
+            for (int64_t c = n; c < out_width; ++c) to[c] = 0.0f;
+        }
+    });
+}
+
+void expand(int64_t count, const float* rows, int64_t width, const int32_t* columns, int64_t chosen,
+            float* out, int64_t out_width) {
+    for_count(chosen, [&](auto known) {
+        constexpr int kKnown = decltype(known)::count;
+        const int64_t n = kKnown > 0 ? kKnown : chosen;
+        for (int64_t i = 0; i < count; ++i) {
+            float* to = out + i * out_width;
+            for_columns(out_width, [&](auto piece, int64_t first, auto) {
+                Row<decltype(piece)::count>::zero().store(to + first);
+            });
+            for (int64_t c = 0; c < n; ++c) to[columns[c]] = rows[i * width + c];
+        }
+    });
+}
+
+void pick(int64_t count, const float* rows, int64_t width, const int32_t* places, int64_t chosen,
+          float padding, float* out, int64_t out_width) {
+    for_count(chosen, [&](auto known) {
+        constexpr int kKnown = decltype(known)::count;
+        const int64_t n = kKnown > 0 ? kKnown : chosen;
+        bool everywhere = true;
+        for (int64_t c = 0; c < n; ++c) everywhere = everywhere && places[c] >= 0;
+        if (everywhere) {
+            for (int64_t i = 0; i < count; ++i) {
+                float* to = out + i * out_width;
+                for (int64_t c = 0; c < n; ++c) to[c] = rows[i * width + places[c]];
+                for (int64_t c = n; c < out_width; ++c) to[c] = padding;
+            }
+            return;
+        }
+        for (int64_t i = 0; i < count; ++i) {
+            float* to = out + i * out_width;
+            for (int64_t c = 0; c < out_width; ++c) to[c] = c < n ? 0.0f : padding;
+        }
+        for (int64_t c = 0; c < n; ++c)
+            for (int64_t i = 0; places[c] >= 0 && i < count; ++i)
+                out[i * out_width + c] = rows[i * width + places[c]];
     });
 }
 

@@ -175,7 +175,7 @@ class MeanField {
         team.for_ranges(unary_.points, kGroup, [&](std::int64_t begin, std::int64_t end, int worker) {
             Summary& summary = desks_[static_cast<std::size_t>(worker)].summary;
             if (!loops_.survey(unary_.energies, planes.data(), unary_.labels, unary_.point_stride, begin,
-                               end - begin, unary_.lowest, unary_.highest, summary.largest.data(),
+                               end - begin, 1, 0, unary_.lowest, unary_.highest, summary.largest.data(),
                                &summary.least_winner))
                 throw std::domain_error("values that cannot be used");
         });

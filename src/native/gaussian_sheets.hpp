@@ -1,0 +1,133 @@
+// The spatial kernel for rows that are kept tile by tile; the end of gaussian.hpp.
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <vector>
+
+#include "gaussian.hpp"
+#include "sheets.hpp"
+
+namespace atrous {
+
+// An image and a kernel that is small beside a tile: as PlaneRun, but that what lies around a tile comes from
+// tiles with other columns.
+class GridGaussian::SheetRun final : public SheetFiltering {
+  public:
+    explicit SheetRun(const GridGaussian& filter) : filter_(filter), tiles_(filter.tiles_) {}
+
+    std::size_t scratch(std::int64_t width) const override {
+        return static_cast<std::size_t>(padded(width) + (tiles_.width() + 2 * filter_.radius(1)) * width +
+                                        kPack);
+    }
+
+    void put(const Sheets&, std::int64_t, const float*, float*) override {}
+    void narrow(std::int64_t) override {}
+    void spread(Team&) override {}
+
+    // Along the lines, also those above and below that the columns need.
+    void visit(const Sheets& sheets, std::int64_t tile, const float* rows, float* scratch) const override {
+        const Sheet& sheet = sheets[tile];
+        const std::int64_t width = sheet.width, reach = filter_.radius(1);
+        const std::int64_t left = tiles_.left(tile), right = std::min(left + tiles_.width(), tiles_.line());
+        const std::int64_t first = first_line(tile), last = last_line(tile);
+        float* line = scratch + padded(width);
+        Places places;
+        for (std::int64_t y = first; y < last; ++y) {
+            gather(sheets, sheet, y, left - reach, right + reach, rows, places, line);
+            float* out = scratch + (y - first) * pitch(width);
+            if (width <= kFlat)
+                filter_.loops_.convolve_line(line + reach * width, (right - left) * width, width,
+                                             filter_.middle(1), reach, out);
+            else
+                filter_.loops_.convolve(line, right - left + 2 * reach, width, width, reach,
+                                        reach + right - left, filter_.middle(1), reach, out, width);
+        }
+    }
+
+    // Along the columns, some lines at a time.
+    const float* read(const Sheets& sheets, std::int64_t tile, std::int64_t, std::int64_t begin,
+                      std::int64_t end, float* scratch, float*) const override {
+        const std::int64_t width = sheets[tile].width, top = tiles_.top(tile), y = begin / tiles_.line();
+        const std::int64_t first = first_line(tile), part = (y - top) % kTogether;
+        const std::int64_t columns = (end - begin) * width;
+        float* out = scratch + lines() * pitch(width);
+        if (part == 0)
+            filter_.loops_.convolve(
+                scratch, last_line(tile) - first, pitch(width), columns, y - first,
+                std::min({y + kTogether, top + tiles_.height(), filter_.shape_[0]}) - first,
+                filter_.middle(0), filter_.radius(0), out, columns);
+        return out + part * columns;
+    }
+
+  private:
+    // Of each tile around, where the columns of the one in the middle are in it.
+    using Places = std::map<std::int64_t, std::vector<std::int32_t>>;
+
+    // The points [begin, end) of line y, in the columns of `sheet`; zeros beside the image, and a pack
+    // beyond.
+    void gather(const Sheets& sheets, const Sheet& sheet, std::int64_t y, std::int64_t begin,
+                std::int64_t end, const float* rows, Places& places, float* out) const {
+        const std::int64_t width = sheet.width, row = y / tiles_.height();
+        const std::int64_t across = (tiles_.line() + tiles_.width() - 1) / tiles_.width();
+        std::int64_t x = std::max<std::int64_t>(begin, 0);
+        out = std::fill_n(out, (x - begin) * width, 0.0f);
+        while (x < std::min(end, tiles_.line())) {
+            const std::int64_t tile = row * across + x / tiles_.width(), left = tiles_.left(tile);
+            const std::int64_t wide = std::min(tiles_.width(), tiles_.line() - left);
+            const std::int64_t count = std::min(end, left + wide) - x;
+            const std::int64_t place = (y - tiles_.top(tile)) * wide + x - left;
+            const Sheet& other = sheets[tile];
+            if (&other == &sheet) {
+                std::copy_n(rows + other.start + place * width, count * width, out);
+            } else {
+                const auto known = places.try_emplace(tile);
+                std::vector<std::int32_t>& of = known.first->second;
+                if (known.second) of = other.places_of(sheet.columns);
+                if (other.decided())
+                    for (std::int64_t p = 0; p < count; ++p)
+                        for (std::int64_t c = 0; c < width; ++c)
+                            out[p * width + c] = c < sheet.count() && of[static_cast<std::size_t>(c)] == 0;
+                else
+                    filter_.loops_.pick(count, rows + other.start + place * other.width, other.width,
+                                        of.data(), sheet.count(), 0.0f, out, width);
+            }
+            out += count * width;
+            x += count;
+        }
+        std::fill_n(out, (end - x) * width + kPack, 0.0f);
+    }
+
+    // Lines that differ in their place in the cache.
+    std::int64_t pitch(std::int64_t width) const { return tiles_.width() * width / 32 * 32 + 48; }
+    std::int64_t lines() const { return tiles_.height() + 2 * filter_.radius(0); }
+    std::int64_t padded(std::int64_t width) const {
+        return lines() * pitch(width) + kTogether * tiles_.width() * width;
+    }
+    std::int64_t first_line(std::int64_t tile) const {
+        return std::max<std::int64_t>(0, tiles_.top(tile) - filter_.radius(0));
+    }
+    std::int64_t last_line(std::int64_t tile) const {
+        return std::min(filter_.shape_[0], tiles_.top(tile) + tiles_.height() + filter_.radius(0));
+    }
+
+    static constexpr std::int64_t kPack = 16;  // floats that convolve_line reads at a time
+    static constexpr std::int64_t kFlat = 24;  // the widest rows for which that is faster
+
+    const GridGaussian& filter_;
+    const Tiles& tiles_;
+};
+
+inline bool GridGaussian::takes_sheets() const {
+    return shape_.size() == 2 && tiles_.line() == shape_[1] && tiles_.width() <= Tiles::kWidest &&
+           std::max(radius(0), radius(1)) <= Tiles::kTallest / 2;
+}
+
+inline std::unique_ptr<SheetFiltering> GridGaussian::start_sheets(std::int64_t) const {
+    return std::make_unique<SheetRun>(*this);
+}
+
+}  // namespace atrous

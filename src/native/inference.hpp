@@ -1,0 +1,42 @@
+// Which mean field does what is asked for.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "local_field.hpp"
+#include "mean_field.hpp"
+
+namespace atrous {
+
+// What is wanted of Q; each may be null.
+struct Wanted {
+    float* probabilities = nullptr;  // planes, `label_stride` floats apart, their values `stride`
+    std::int64_t label_stride = 0, stride = 1;
+    std::int32_t* labels = nullptr;
+};
+
+template <class Field>
+void write(const Field& field, Team& team, const Wanted& wanted) {
+    if (wanted.labels != nullptr) field.labels(team, wanted.labels);
+    if (wanted.probabilities != nullptr)
+        field.probabilities(team, wanted.probabilities, wanted.label_stride, wanted.stride);
+}
+
+// Throws std::domain_error where the unary term has values that cannot be used.
+inline Report infer(Team& team, const std::vector<Term>& terms, const Tiles& tiles, const Unary& unary,
+                    const Settings& settings, const Wanted& wanted) {
+    Report report;
+    if (LocalField::suits(terms, settings, unary.labels)) {
+        LocalField field(terms, tiles, unary, settings);
+        report = field.infer(team);
+        write(field, team, wanted);
+    } else {
+        MeanField field(terms, tiles, unary);
+        report = field.infer(team, settings);
+        write(field, team, wanted);
+    }
+    return report;
+}
+
+}  // namespace atrous

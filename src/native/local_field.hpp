@@ -1,0 +1,411 @@
+// Mean field inference that keeps, in each part of an image, only the labels that are probable there.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+#include <memory>
+#include <stdexcept>
+#include <utility>
+#include <vector>
+
+#include "buffer.hpp"
+#include "filter.hpp"
+#include "mean_field.hpp"
+#include "sheets.hpp"
+
+namespace atrous {
+
+// What MeanField computes, but for labels that are improbable all over a tile, which leave the tile. A tile
+// that is left with one label has nothing more to compute.
+class LocalField {
+  public:
+    LocalField(const std::vector<Term>& terms, const Tiles& tiles, const Unary& unary,
+               const Settings& settings)
+        : terms_(terms), unary_(unary), settings_(settings) {
+        sheets_.tiles = tiles;
+        sheets_.of_tile.resize(static_cast<std::size_t>(tiles.count()));
+    }
+
+    // Whether it can do what is asked for.
+    static bool suits(const std::vector<Term>& terms, const Settings& settings, std::int64_t labels) {
+        const auto square = static_cast<std::size_t>(labels * labels);
+        return settings.prune > 0 && settings.tolerance == 0 && !settings.trace && settings.iterations > 0 &&
+               labels > 1 && std::all_of(terms.begin(), terms.end(), [&](const Term& term) {
+                   return term.before.empty() && term.gains.size() != square && term.filter->takes_sheets();
+               });
+    }
+
+    // Throws std::domain_error where the unary term has values that cannot be used.
+    Report infer(Team& team) {
+        Report report;
+        survey(team);
+        keep_probable();
+        begin(team);
+        for (;;) {
+            for (const auto& part : parts_) part->spread(team);
+            const bool last = ++report.steps == settings_.iterations;
+            step(team, !last);
+            if (last) break;
+            drop_improbable(team);
+        }
+        parts_.clear();
+        scores_ = Buffer<float>();
+        next_q_ = Buffer<float>();
+        report.kept = kept_;
+        return report;
+    }
+
+    // As of MeanField.
+    void probabilities(Team& team, float* planes, std::int64_t label_stride, std::int64_t stride) const {
+        team.for_ranges(sheets_.tiles.count(), 1, [&](std::int64_t tile, std::int64_t) {
+            const Sheet& sheet = sheets_[tile];
+            std::vector<std::int64_t> place(static_cast<std::size_t>(unary_.labels), -1);
+            for (std::size_t c = 0; c < sheet.columns.size(); ++c)
+                place[static_cast<std::size_t>(label_of(sheet.columns[c]))] = static_cast<std::int64_t>(c);
+            for (std::int64_t label = 0; label < unary_.labels; ++label) {
+                const std::int64_t column = place[static_cast<std::size_t>(label)];
+                const float* from = q_.data() + sheet.start + column;
+                sheets_.tiles.segments(tile, [&](std::int64_t begin, std::int64_t end) {
+                    float* to = planes + label * label_stride;
+                    for (std::int64_t p = begin; p < end; ++p)
+                        to[p * stride] = column < 0        ? 0.0f
+                                         : sheet.decided() ? 1.0f
+                                                           : from[(p - begin) * sheet.width];
+                    from += (end - begin) * sheet.width;
+                });
+            }
+        });
+    }
+
+    // The most probable label of each point; of equals the first.
+    void labels(Team& team, std::int32_t* out) const {
+        team.for_ranges(sheets_.tiles.count(), 1, [&](std::int64_t tile, std::int64_t) {
+            const Sheet& sheet = sheets_[tile];
+            const float* row = q_.data() + sheet.start;
+            sheets_.tiles.segments(tile, [&](std::int64_t begin, std::int64_t end) {
+                for (std::int64_t p = begin; p < end; ++p, row += sheet.width) {
+                    std::int64_t best = 0;
+                    for (std::int64_t c = 1; c < sheet.count(); ++c)
+                        if (row[c] > row[best]) best = c;
+                    out[p] = label_of(sheet.columns[static_cast<std::size_t>(best)]);
+                }
+            });
+        });
+    }
+
+  private:
+    // Within a tile, where fewer points speak for a label than in the whole image, it must be less probable
+    // to leave.
+    static constexpr float kWithinTile = 0.2f;
+    // A label that rules points of a tile beside may spread from there, unless it is less probable by so
+    // much.
+    static constexpr float kRules = 0.5f, kBesideRuled = 0.05f;
+
+    // What a worker writes on.
+    struct Desk {
+        Buffer<float> scores, message;          // of a line of a tile
+        std::vector<Buffer<float>> of_filters;  // what they need to read a tile
+        std::vector<float> largest, gains;
+    };
+
+    std::int32_t label_of(std::int32_t column) const { return kept_[static_cast<std::size_t>(column)]; }
+    std::size_t columns() const { return kept_.size(); }
+
+    // Of each column in a tile its largest probability, 0 where it has left; and the smallest of the points'
+    // largest.
+    float& largest(std::int64_t tile, std::size_t column) {
+        return largest_[static_cast<std::size_t>(tile) * columns() + column];
+    }
+    float largest(std::int64_t tile, std::size_t column) const {
+        return largest_[static_cast<std::size_t>(tile) * columns() + column];
+    }
+
+    const float* plane(std::int32_t column) const {
+        return unary_.values + label_of(column) * unary_.label_stride;
+    }
+
+    // Looks once through the unary term: checks it, and finds which labels are probable where.
+    void survey(Team& team) {
+        kept_.resize(static_cast<std::size_t>(unary_.labels));
+        std::iota(kept_.begin(), kept_.end(), 0);
+        const std::int64_t tiles = sheets_.tiles.count();
+        largest_.assign(static_cast<std::size_t>(tiles) * columns(), 0.0f);
+        least_winner_.assign(static_cast<std::size_t>(tiles), std::numeric_limits<float>::infinity());
+        std::vector<const float*> planes;
+        for (const std::int32_t label : kept_) planes.push_back(plane(label));
+        team.for_ranges(tiles, 1, [&](std::int64_t tile, std::int64_t) {
+            const auto look = [&](std::int64_t begin, std::int64_t count, std::int64_t lines) {
+                if (!loops_.survey(unary_.energies, planes.data(), unary_.labels, unary_.point_stride, begin,
+                                   count, lines, sheets_.tiles.line(), unary_.lowest, unary_.highest,
+                                   &largest(tile, 0), &least_winner_[static_cast<std::size_t>(tile)]))
+                    throw std::domain_error("values that cannot be used");
+            };
+            std::int64_t first = 0, wide = 0, lines = 0;  // of those alike
+            sheets_.tiles.segments(tile, [&](std::int64_t begin, std::int64_t end) {
+                if (lines > 0 && end - begin == wide) {
+                    ++lines;
+                    return;
+                }
+                if (lines > 0) look(first, wide, lines);
+                first = begin, wide = end - begin, lines = 1;
+            });
+            if (lines > 0) look(first, wide, lines);
+        });
+        for (Sheet& sheet : sheets_.of_tile) sheet.columns = kept_;
+    }
+
+    // Which columns are improbable in all tiles.
+    std::vector<bool> improbable_everywhere() const {
+        std::vector<float> most(columns(), 0.0f);
+        for (std::int64_t tile = 0; tile < sheets_.tiles.count(); ++tile)
+            for (std::size_t c = 0; c < columns(); ++c) most[c] = std::max(most[c], largest(tile, c));
+        const float bound =
+            std::min(settings_.prune, *std::min_element(least_winner_.begin(), least_winner_.end()));
+        std::vector<bool> improbable;
+        for (const float probability : most) improbable.push_back(probability < bound);
+        return improbable;
+    }
+
+    // The columns of a tile that are left there.
+    std::vector<std::int32_t> probable(std::int64_t tile, const std::vector<bool>& improbable) const {
+        const Tiles& tiles = sheets_.tiles;
+        const std::int64_t across = (tiles.line() + tiles.width() - 1) / tiles.width();
+        const float bound =
+            std::min(settings_.prune * kWithinTile, least_winner_[static_cast<std::size_t>(tile)]);
+        const auto ruled_beside = [&](std::size_t column) {
+            for (std::int64_t y = tile / across - 1; y <= tile / across + 1; ++y)
+                for (std::int64_t x = tile % across - 1; x <= tile % across + 1; ++x)
+                    if (x >= 0 && x < across && y >= 0 && y * across + x < tiles.count() &&
+                        largest(y * across + x, column) >= kRules)
+                        return true;
+            return false;
+        };
+        std::vector<std::int32_t> left;
+        for (const std::int32_t column : sheets_[tile].columns) {
+            const auto c = static_cast<std::size_t>(column);
+            const float own = largest(tile, c);
+            if (improbable[c] || (own < bound && (own < bound * kBesideRuled || !ruled_beside(c)))) continue;
+            left.push_back(column);
+        }
+        return left;
+    }
+
+    // Before any rows exist.
+    void keep_probable() {
+        const std::vector<bool> improbable = improbable_everywhere();
+        std::vector<std::vector<std::int32_t>> left;
+        for (std::int64_t tile = 0; tile < sheets_.tiles.count(); ++tile)
+            left.push_back(probable(tile, improbable));
+        std::size_t floats = 0;
+        for (std::int64_t tile = 0; tile < sheets_.tiles.count(); ++tile) {
+            Sheet& sheet = sheets_[tile];
+            sheet.columns = std::move(left[static_cast<std::size_t>(tile)]);
+            sheet.width = sheet.columns.size() == 1 ? 0 : padded_width(sheet.count());
+            sheet.start = floats;
+            floats += static_cast<std::size_t>(sheets_.points(tile) * sheet.width);
+        }
+        scores_ = Buffer<float>(floats);
+        q_ = Buffer<float>(floats);
+        next_q_ = Buffer<float>(floats);
+        renumber(improbable);
+    }
+
+    // Leaves out the columns that no tile has.
+    void renumber(const std::vector<bool>& absent) {
+        std::vector<std::int32_t> number, kept;
+        std::vector<float> of_kept;
+        for (std::size_t c = 0; c < columns(); ++c) {
+            number.push_back(static_cast<std::int32_t>(kept.size()));
+            if (!absent[c]) kept.push_back(kept_[c]);
+        }
+        for (std::size_t at = 0; at < largest_.size(); ++at)
+            if (!absent[at % columns()]) of_kept.push_back(largest_[at]);
+        for (Sheet& sheet : sheets_.of_tile)
+            for (std::int32_t& column : sheet.columns) column = number[static_cast<std::size_t>(column)];
+        kept_ = std::move(kept);
+        largest_ = std::move(of_kept);
+    }
+
+    void start_filters(Team& team) {
+        const std::int64_t width = padded_width(static_cast<std::int64_t>(columns()));
+        parts_.clear();
+        for (const Term& term : terms_) parts_.push_back(term.filter->start_sheets(width));
+        std::int64_t widest = 4;
+        for (const Sheet& sheet : sheets_.of_tile) widest = std::max(widest, sheet.width);
+        desks_.resize(static_cast<std::size_t>(team.size()));
+        for (Desk& desk : desks_) {
+            desk.scores = Buffer<float>(static_cast<std::size_t>(chunk() * widest));
+            desk.message = Buffer<float>(static_cast<std::size_t>(chunk() * widest));
+            desk.of_filters.clear();
+            for (const auto& part : parts_) desk.of_filters.emplace_back(part->scratch(widest));
+        }
+    }
+
+    std::int64_t chunk() const { return std::min<std::int64_t>(sheets_.tiles.width(), 256); }
+
+    // Calls body(place, begin, end) for the lines of a tile, in chunks.
+    template <class Body>
+    void for_lines(std::int64_t tile, const Body& body) const {
+        std::int64_t place = 0;
+        sheets_.tiles.segments(tile, [&](std::int64_t first, std::int64_t last) {
+            for (std::int64_t begin = first; begin < last; begin += chunk()) {
+                const std::int64_t end = std::min(last, begin + chunk());
+                body(place, begin, end);
+                place += end - begin;
+            }
+        });
+    }
+
+    void begin(Team& team) {
+        start_filters(team);
+        team.for_ranges(sheets_.tiles.count(), 1, [&](std::int64_t tile, std::int64_t, int worker) {
+            const Sheet& sheet = sheets_[tile];
+            Desk& desk = desks_[static_cast<std::size_t>(worker)];
+            std::vector<const float*> planes;
+            for (const std::int32_t column : sheet.columns) planes.push_back(plane(column));
+            open_summary(sheet, tile, desk);
+            if (!sheet.decided())
+                for_lines(tile, [&](std::int64_t place, std::int64_t begin, std::int64_t end) {
+                    float* rows = scores_.data() + sheet.start + place * sheet.width;
+                    loops_.scores(unary_.energies, planes.data(), sheet.count(), unary_.point_stride, begin,
+                                  end - begin, rows, sheet.width);
+                    std::copy_n(rows, (end - begin) * sheet.width, desk.scores.data());
+                    softmax(tile, place, end - begin, desk, q_);
+                });
+            std::fill_n(&largest(tile, 0), columns(), 0.0f);
+            close_summary(sheet, tile, desk);
+            put(tile, q_, desk);
+        });
+    }
+
+    void open_summary(const Sheet& sheet, std::int64_t tile, Desk& desk) {
+        desk.largest.assign(static_cast<std::size_t>(std::max<std::int64_t>(sheet.width, 1)),
+                            sheet.decided() ? 1.0f : 0.0f);
+        least_winner_[static_cast<std::size_t>(tile)] =
+            sheet.decided() ? 1.0f : std::numeric_limits<float>::infinity();
+    }
+
+    void close_summary(const Sheet& sheet, std::int64_t tile, const Desk& desk) {
+        for (std::size_t c = 0; c < sheet.columns.size(); ++c)
+            largest(tile, static_cast<std::size_t>(sheet.columns[c])) = desk.largest[c];
+    }
+
+    void softmax(std::int64_t tile, std::int64_t place, std::int64_t count, Desk& desk, Buffer<float>& q) {
+        const Sheet& sheet = sheets_[tile];
+        loops_.softmax(count, desk.scores.data(), q.data() + sheet.start + place * sheet.width, sheet.width,
+                       desk.largest.data(), &least_winner_[static_cast<std::size_t>(tile)], nullptr);
+    }
+
+    void put(std::int64_t tile, const Buffer<float>& rows, Desk& desk) {
+        for (std::size_t f = 0; f < parts_.size(); ++f)
+            parts_[f]->put(sheets_, tile, rows.data(), desk.of_filters[f].data());
+    }
+
+    // Puts the new Q into the filters at once if it will be needed there: the cache still holds it.
+    void step(Team& team, bool put_too) {
+        team.for_ranges(sheets_.tiles.count(), 1, [&](std::int64_t tile, std::int64_t, int worker) {
+            const Sheet& sheet = sheets_[tile];
+            if (sheet.decided()) return;
+            if (worker == 0) team.ask();
+            Desk& desk = desks_[static_cast<std::size_t>(worker)];
+            for (std::size_t f = 0; f < parts_.size(); ++f)
+                parts_[f]->visit(sheets_, tile, q_.data(), desk.of_filters[f].data());
+            open_summary(sheet, tile, desk);
+            gather_gains(sheet, desk);
+            for_lines(tile, [&](std::int64_t place, std::int64_t begin, std::int64_t end) {
+                const float* base = scores_.data() + sheet.start + place * sheet.width;
+                for (std::size_t f = 0; f < parts_.size(); ++f) {
+                    const float* message = parts_[f]->read(sheets_, tile, place, begin, end,
+                                                           desk.of_filters[f].data(), desk.message.data());
+                    loops_.add(end - begin, terms_[f].after.data() + begin,
+                               desk.gains.data() + f * static_cast<std::size_t>(sheet.width), message, base,
+                               desk.scores.data(), sheet.width);
+                    base = desk.scores.data();
+                }
+                if (parts_.empty()) std::copy_n(base, (end - begin) * sheet.width, desk.scores.data());
+                softmax(tile, place, end - begin, desk, next_q_);
+            });
+            close_summary(sheet, tile, desk);
+            if (put_too) put(tile, next_q_, desk);
+        });
+        std::swap(q_, next_q_);
+    }
+
+    void gather_gains(const Sheet& sheet, Desk& desk) const {
+        const auto width = static_cast<std::size_t>(sheet.width);
+        desk.gains.assign(terms_.size() * width, 0.0f);
+        for (std::size_t f = 0; f < terms_.size(); ++f)
+            for (std::size_t c = 0; c < sheet.columns.size(); ++c)
+                desk.gains[f * width + c] =
+                    terms_[f].gains.empty()
+                        ? 1.0f
+                        : terms_[f].gains[static_cast<std::size_t>(label_of(sheet.columns[c]))];
+    }
+
+    // Labels leave tiles where that makes the rows narrower, there or in the filters.
+    void drop_improbable(Team& team) {
+        std::vector<bool> absent = improbable_everywhere();
+        const auto present = static_cast<std::int64_t>(std::count(absent.begin(), absent.end(), false));
+        const bool narrower = padded_width(present) < padded_width(static_cast<std::int64_t>(columns()));
+        std::vector<std::vector<std::int32_t>> left(sheets_.of_tile.size());
+        for (std::int64_t tile = 0; tile < sheets_.tiles.count(); ++tile) {
+            const Sheet& sheet = sheets_[tile];
+            if (sheet.decided()) continue;
+            std::vector<std::int32_t> columns = probable(tile, absent);
+            const auto has_absent = [&](std::int32_t column) {
+                return absent[static_cast<std::size_t>(column)];
+            };
+            if (columns.size() == 1 ||
+                padded_width(static_cast<std::int64_t>(columns.size())) < sheet.width ||
+                (narrower && std::any_of(sheet.columns.begin(), sheet.columns.end(), has_absent)))
+                left[static_cast<std::size_t>(tile)] = std::move(columns);
+        }
+        team.for_ranges(sheets_.tiles.count(), 1, [&](std::int64_t tile, std::int64_t, int worker) {
+            std::vector<std::int32_t>& columns = left[static_cast<std::size_t>(tile)];
+            if (columns.empty()) return;
+            Sheet& sheet = sheets_[tile];
+            const std::vector<std::int32_t> places = sheet.places_of(columns);
+            const auto count = static_cast<std::int64_t>(columns.size());
+            const std::int64_t width = count == 1 ? 0 : padded_width(count);
+            const auto narrow = [&](Buffer<float>& rows, float padding) {
+                float* first = rows.data() + sheet.start;
+                loops_.pick(sheets_.points(tile), first, sheet.width, places.data(), count, padding, first,
+                            width);
+            };
+            if (width > 0) narrow(scores_, -std::numeric_limits<float>::infinity());
+            if (width > 0) narrow(q_, 0.0f);
+            std::fill_n(&largest(tile, 0), this->columns(), 0.0f);
+            sheet.columns = std::move(columns);
+            sheet.width = width;
+            if (!sheet.decided()) return;
+            largest(tile, static_cast<std::size_t>(sheet.columns[0])) = 1.0f;
+            least_winner_[static_cast<std::size_t>(tile)] = 1.0f;
+            put(tile, q_, desks_[static_cast<std::size_t>(worker)]);  // once and for all
+        });
+        if (!narrower) return;
+        renumber(absent);
+        for (const auto& part : parts_)
+            part->narrow(padded_width(static_cast<std::int64_t>(this->columns())));
+        team.for_ranges(sheets_.tiles.count(), 1, [&](std::int64_t tile, std::int64_t, int worker) {
+            put(tile, q_, desks_[static_cast<std::size_t>(worker)]);
+        });
+    }
+
+    const std::vector<Term>& terms_;
+    Unary unary_;
+    Settings settings_;
+    const InnerLoops& loops_ = inner_loops();
+    Sheets sheets_;
+    std::vector<std::int32_t> kept_;   // labels, in the order of the columns
+    std::vector<float> largest_;       // [tile][column]
+    std::vector<float> least_winner_;  // [tile]
+    std::vector<std::unique_ptr<SheetFiltering>> parts_;
+    std::vector<Desk> desks_;
+    Buffer<float> scores_;      // minus the unary term
+    Buffer<float> q_, next_q_;  // each step reads one and writes the other
+};
+
+}  // namespace atrous
