@@ -26,15 +26,16 @@ inline void apply(Team& team, const Filter& filter, const float* planes, std::in
                     rows[static_cast<std::size_t>(p * width + c)] =
                         c < labels ? planes[c * points + p] : 0.0f;
     });
-    const auto filtering = filter.start(width);
-    team.for_ranges(filter.tiles().count(), 1,
-                    [&](std::int64_t tile, std::int64_t) { filtering->put(tile, rows.data()); });
-    filtering->spread(team, rows.data());
+    const auto filtering = filter.start(width, false);
     std::vector<Buffer<float>> scratch, message;
     for (int worker = 0; worker < team.size(); ++worker) {
         scratch.emplace_back(filtering->scratch());
         message.emplace_back(static_cast<std::size_t>(chunk * width));
     }
+    team.for_ranges(filter.tiles().count(), 1, [&](std::int64_t tile, std::int64_t, int worker) {
+        filtering->put(tile, rows.data(), scratch[static_cast<std::size_t>(worker)].data());
+    });
+    filtering->spread(team, rows.data());
     const auto open = [&](std::int64_t tile, int worker) {
         filtering->visit(tile, scratch[static_cast<std::size_t>(worker)].data());
     };

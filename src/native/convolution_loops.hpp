@@ -3,7 +3,7 @@
 
 #include "elementary.hpp"
 #include "inner_loops.hpp"
-#include "pack.hpp"
+#include "rows.hpp"
 
 namespace {
 

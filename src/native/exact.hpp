@@ -22,7 +22,7 @@ class BruteForce final : public Filter {
     }
 
     const Tiles& tiles() const override { return tiles_; }
-    std::unique_ptr<Filtering> start(std::int64_t width) const override;
+    std::unique_ptr<Filtering> start(std::int64_t width, bool probabilities) const override;
 
   private:
     class Run;
@@ -37,7 +37,7 @@ class BruteForce::Run final : public Filtering {
   public:
     Run(const BruteForce& filter, std::int64_t width) : filter_(filter), width_(width) {}
 
-    void put(std::int64_t, const float*) override {}
+    void put(std::int64_t, const float*, float*) override {}
     void spread(Team&, const float* rows) override { rows_ = rows; }
     void visit(std::int64_t, float*) const override {}
 
@@ -54,7 +54,7 @@ class BruteForce::Run final : public Filtering {
     const float* rows_ = nullptr;
 };
 
-inline std::unique_ptr<Filtering> BruteForce::start(std::int64_t width) const {
+inline std::unique_ptr<Filtering> BruteForce::start(std::int64_t width, bool) const {
     return std::make_unique<Run>(*this, width);
 }
 

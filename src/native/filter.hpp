@@ -29,8 +29,9 @@ class Filtering {
   public:
     virtual ~Filtering() = default;
 
-    // Takes in the rows of a tile's points; `rows` begins with the first of all points.
-    virtual void put(std::int64_t tile, const float* rows) = 0;
+    // Takes in the rows of a tile's points; `rows` begins with the first of all points. Writes on the
+    // thread's scratch.
+    virtual void put(std::int64_t tile, const float* rows, float* scratch) = 0;
 
     // After all tiles are put. The rows must not change until the last is read; meanwhile the next ones can
     // be put.
@@ -56,7 +57,10 @@ class Filter {
     virtual ~Filter() = default;
     virtual const Tiles& tiles() const = 0;
     std::int64_t points() const { return tiles().points(); }
-    virtual std::unique_ptr<Filtering> start(std::int64_t width) const = 0;
+
+    // probabilities: all values are between 0 and 1, and it is enough to tell them apart in steps of a
+    // thousandth.
+    virtual std::unique_ptr<Filtering> start(std::int64_t width, bool probabilities) const = 0;
 
     // For rows that are kept tile by tile (sheets.hpp), of `width` columns in all, where that is possible.
     virtual bool takes_sheets() const { return false; }

@@ -41,7 +41,7 @@ class GridGaussian final : public Filter {
     }
 
     const Tiles& tiles() const override { return tiles_; }
-    std::unique_ptr<Filtering> start(std::int64_t width) const override;
+    std::unique_ptr<Filtering> start(std::int64_t width, bool probabilities) const override;
     bool takes_sheets() const override;
     std::unique_ptr<SheetFiltering> start_sheets(std::int64_t width) const override;
 
@@ -121,7 +121,7 @@ class GridGaussian::Run final : public Filtering {
         if (filter.shape_.size() > 1) spare_ = Buffer<float>(size);
     }
 
-    void put(std::int64_t, const float*) override {}
+    void put(std::int64_t, const float*, float*) override {}
 
     void spread(Team& team, const float* rows) override {
         std::size_t axis = filter_.shape_.size() - 1;
@@ -192,7 +192,7 @@ class GridGaussian::PlaneRun final : public Filtering {
                std::max(filter.radius(0), filter.radius(1)) <= Tiles::kTallest / 2;
     }
 
-    void put(std::int64_t, const float*) override {}
+    void put(std::int64_t, const float*, float*) override {}
     void spread(Team&, const float* rows) override { rows_ = rows; }
 
     std::size_t scratch() const override {
@@ -252,7 +252,7 @@ class GridGaussian::PlaneRun final : public Filtering {
     const float* rows_ = nullptr;
 };
 
-inline std::unique_ptr<Filtering> GridGaussian::start(std::int64_t width) const {
+inline std::unique_ptr<Filtering> GridGaussian::start(std::int64_t width, bool) const {
     if (PlaneRun::suits(*this, width)) return std::make_unique<PlaneRun>(*this, width);
     return std::make_unique<Run>(*this, width);
 }

@@ -81,7 +81,7 @@ class GridGaussian::SheetRun final : public SheetFiltering {
             const std::int64_t count = std::min(end, left + wide) - x;
             const std::int64_t place = (y - tiles_.top(tile)) * wide + x - left;
             const Sheet& other = sheets[tile];
-            if (&other == &sheet) {
+            if (other.width == width && other.columns == sheet.columns) {
                 std::copy_n(rows + other.start + place * width, count * width, out);
             } else {
                 const auto known = places.try_emplace(tile);

@@ -16,17 +16,16 @@ namespace atrous::ATROUS_INSTRUCTION_SET {
 const InnerLoops& loops() {
     static constexpr InnerLoops all = {
         ATROUS_NAME(ATROUS_INSTRUCTION_SET),
+        OfVertices<float>::loops(),
+#if defined(ATROUS_HALVES)
+        OfVertices<Half>::loops(),
+#else
+        {},
+#endif
         simplex,
         splat,
-        sum,
-        weighted_sum,
-        blur,
-        copy,
-        copy_columns,
-        expand,
         pick,
         slice,
-        slice_far,
         convolve,
         convolve_line,
         brute_force,

@@ -5,6 +5,7 @@
 // filters alone.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 
 namespace atrous {
@@ -26,8 +27,48 @@ struct LatticeGeometry {
     std::uint64_t stride[kMaxDimensions + 1];  // of a cell number within a packed key; the last is 0
 };
 
+// What happens to the rows of a lattice's vertices, which are floats or, in half the memory, of 16 bits.
+struct VertexLoops {
+    std::size_t bytes;  // of a value; 0 where the instruction set has no such rows
+
+    // out[v] = sum over e in [starts[v], starts[v + 1]) of rows[indices[e]] for v in [begin, end)
+    void (*sum)(std::int64_t begin, std::int64_t end, const std::uint32_t* starts,
+                const std::uint32_t* indices, const void* rows, void* out, std::int64_t width);
+
+    // The same of weights[e] * rows[indices[e]].
+    void (*weighted_sum)(std::int64_t begin, std::int64_t end, const std::uint32_t* starts,
+                         const std::uint32_t* indices, const float* weights, const void* rows, void* out,
+                         std::int64_t width);
+
+    // out[v] = rows[v] + (rows[neighbours[2 v]] + rows[neighbours[2 v + 1]]) / 2 for v in [begin, end)
+    void (*blur)(std::int64_t begin, std::int64_t end, const std::uint32_t* neighbours, const void* rows,
+                 void* out, std::int64_t width);
+
+    // out[i] = scale * rows[indices[i]] for i < count
+    void (*copy)(std::int64_t count, const std::uint32_t* indices, float scale, const void* rows, float* out,
+                 std::int64_t width);
+
+    // out[i, c] = scale * rows[indices[i], columns[c]] for c < chosen, zeros beyond
+    void (*copy_columns)(std::int64_t count, const std::uint32_t* indices, float scale, const void* rows,
+                         std::int64_t width, const std::int32_t* columns, std::int64_t chosen, float* out,
+                         std::int64_t out_width);
+
+    // out[i] = scale * rows[i] for i < count
+    void (*keep)(std::int64_t count, float scale, const float* rows, void* out, std::int64_t width);
+
+    // out[i, columns[c]] = scale * rows[i, c] for c < chosen, zeros elsewhere
+    void (*expand)(std::int64_t count, float scale, const float* rows, std::int64_t width,
+                   const std::int32_t* columns, std::int64_t chosen, void* out, std::int64_t out_width);
+
+    // out[p] = scale * sum over k < corners of weights[p, k] * rows[indices[sources[p, k]]] for p < points
+    void (*slice_far)(std::int64_t points, int corners, const std::uint16_t* sources, const float* weights,
+                      const std::uint32_t* indices, float scale, const void* rows, float* out,
+                      std::int64_t width);
+};
+
 struct InnerLoops {
     const char* name;
+    VertexLoops whole, half;
 
     // Packed keys of the d + 1 vertices around `count` points, [vertex][kSimplexBlock], and their barycentric
     // weights, [point][vertex].
@@ -38,33 +79,6 @@ struct InnerLoops {
     void (*splat)(std::int64_t points, int corners, const std::uint16_t* targets, const float* weights,
                   const float* rows, float* sums, std::int64_t width);
 
-    // out[v] = sum over e in [starts[v], starts[v + 1]) of rows[indices[e]] for v in [begin, end)
-    void (*sum)(std::int64_t begin, std::int64_t end, const std::uint32_t* starts,
-                const std::uint32_t* indices, const float* rows, float* out, std::int64_t width);
-
-    // out[v] = sum over e in [starts[v], starts[v + 1]) of weights[e] * rows[indices[e]] for v in [begin,
-    // end)
-    void (*weighted_sum)(std::int64_t begin, std::int64_t end, const std::uint32_t* starts,
-                         const std::uint32_t* indices, const float* weights, const float* rows, float* out,
-                         std::int64_t width);
-
-    // out[v] = rows[v] + (rows[neighbours[2 v]] + rows[neighbours[2 v + 1]]) / 2 for v in [begin, end)
-    void (*blur)(std::int64_t begin, std::int64_t end, const std::uint32_t* neighbours, const float* rows,
-                 float* out, std::int64_t width);
-
-    // out[i] = scale * rows[indices[i]] for i < count
-    void (*copy)(std::int64_t count, const std::uint32_t* indices, float scale, const float* rows, float* out,
-                 std::int64_t width);
-
-    // out[i, c] = scale * rows[indices[i], columns[c]] for c < chosen, zeros beyond
-    void (*copy_columns)(std::int64_t count, const std::uint32_t* indices, float scale, const float* rows,
-                         std::int64_t width, const std::int32_t* columns, std::int64_t chosen, float* out,
-                         std::int64_t out_width);
-
-    // out[i, columns[c]] = rows[i, c] for c < chosen, zeros elsewhere
-    void (*expand)(std::int64_t count, const float* rows, std::int64_t width, const std::int32_t* columns,
-                   std::int64_t chosen, float* out, std::int64_t out_width);
-
     // out[i, c] = rows[i, places[c]] for c < chosen, zero where the place is negative; padding beyond. Where
     // rows and out are the same, those of out may not be wider, and the places must ascend.
     void (*pick)(std::int64_t count, const float* rows, std::int64_t width, const std::int32_t* places,
@@ -73,11 +87,6 @@ struct InnerLoops {
     // out[p] = sum over k < corners of weights[p, k] * rows[sources[p, k]] for p < points
     void (*slice)(std::int64_t points, int corners, const std::uint16_t* sources, const float* weights,
                   const float* rows, float* out, std::int64_t width);
-
-    // The same of scale * rows[indices[sources[p, k]]].
-    void (*slice_far)(std::int64_t points, int corners, const std::uint16_t* sources, const float* weights,
-                      const std::uint32_t* indices, float scale, const float* rows, float* out,
-                      std::int64_t width);
 
     // Convolution along an axis of `length` rows, `columns` floats of each, for the rows [begin, end), zero
     // outside: out row i - begin = sum over t of taps[t] * rows[i + t], rows being `pitch` and those of out

@@ -4,7 +4,7 @@
 #include <limits>
 
 #include "elementary.hpp"
-#include "pack.hpp"
+#include "rows.hpp"
 
 namespace {
 

@@ -60,7 +60,7 @@ class Lattice final : public Filter {
 
     const Tiles& tiles() const override { return tiles_; }
     std::uint32_t vertices() const { return vertices_; }
-    std::unique_ptr<Filtering> start(std::int64_t width) const override;
+    std::unique_ptr<Filtering> start(std::int64_t width, bool probabilities) const override;
     bool takes_sheets() const override { return true; }
     std::unique_ptr<SheetFiltering> start_sheets(std::int64_t width) const override;
 
@@ -73,12 +73,15 @@ class Lattice final : public Filter {
     struct Touched {
         std::vector<std::uint64_t> names;
         std::vector<std::uint32_t> vertices;
+        std::vector<float> masses;  // the sums of weights, vertex by vertex
         bool ready = false;
     };
 
     void name_cells(Team& team, const Features& features, std::int32_t reach);
     void build(Team& team, const Features& features, const Stencil* stencil);
     void touch(std::int64_t tile, const Features& features, TileTable& table);
+    std::vector<float> masses(std::int64_t tile, std::size_t rows) const;
+    void bound_halves(const std::vector<Touched>& touched);
     void gather_tiles(Team& team, const std::vector<Touched>& touched);
     void list_rows();
     void link(const VertexTable& table, const std::vector<std::uint64_t>& names, std::size_t begin,
@@ -99,6 +102,7 @@ class Lattice final : public Filter {
     }
 
     static constexpr std::uint64_t kRemainders = 32;  // the low five bits of a name
+    static constexpr double kLargestHalf = 60000;     // 65504, and some for rounding
     static constexpr std::size_t kAhead = 8;          // names between asking for their slot and using it
 
     LatticeGeometry geometry_{};
@@ -107,6 +111,7 @@ class Lattice final : public Filter {
     Tiles tiles_;
     std::uint32_t vertices_ = 0;
     float scale_ = 1.0f;
+    float factor_of_halves_ = 1.0f;  // what vertices of 16 bits are multiplied by
     const InnerLoops& loops_;
 
     // Point by point in the order of the tiles.
@@ -207,6 +212,7 @@ inline void Lattice::build(Team& team, const Features& features, const Stencil* 
         TileTable& rows = tables[static_cast<std::size_t>(worker)];
         touch(tile, features, rows);
         own.names = rows.take();
+        own.masses = masses(tile, own.names.size());
         std::unique_lock lock(mutex);
         own.ready = true;
         if (numbering) return;
@@ -221,6 +227,7 @@ inline void Lattice::build(Team& team, const Features& features, const Stencil* 
     });
     vertices_ = static_cast<std::uint32_t>(names.size());
     gather_tiles(team, touched);
+    bound_halves(touched);
 
     if (stencil != nullptr) {
         list_rows();
@@ -239,6 +246,29 @@ inline void Lattice::build(Team& team, const Features& features, const Stencil* 
             link(table, names, static_cast<std::size_t>(begin - kGrain),
                  static_cast<std::size_t>(end - kGrain));
     });
+}
+
+// What a tile holds of its vertices if its points are 1.
+inline std::vector<float> Lattice::masses(std::int64_t tile, std::size_t rows) const {
+    const std::int64_t first = tiles_.offset(tile) * corners_,
+                       points = tiles_.offset(tile + 1) - tiles_.offset(tile);
+    const std::vector<float> ones(static_cast<std::size_t>(points), 1.0f);
+    std::vector<float> sums(rows, 0.0f);
+    loops_.splat(points, corners_, corner_row_.data() + first, corner_weight_.data() + first, ones.data(),
+                 sums.data(), 1);
+    return sums;
+}
+
+// Finds the power of two that keeps filtered probabilities within what 16 bits can hold.
+inline void Lattice::bound_halves(const std::vector<Touched>& touched) {
+    std::vector<float> of_vertex(std::size_t{vertices_} + 1, 0.0f);
+    for (const Touched& tile : touched)
+        for (std::size_t row = 0; row < tile.masses.size(); ++row)
+            of_vertex[tile.vertices[row]] += tile.masses[row];
+    const double heaviest = *std::max_element(of_vertex.begin(), of_vertex.end());
+    // A blur at most doubles.
+    factor_of_halves_ =
+        static_cast<float>(std::exp2(std::floor(std::log2(kLargestHalf / std::ldexp(heaviest, corners_)))));
 }
 
 // Joins the tiles' lists of vertices into one.

@@ -16,41 +16,58 @@ namespace atrous {
 // Rows of the vertices, and of what each tile holds of them.
 class Lattice::Vertices {
   public:
-    Vertices(const Lattice& lattice, std::int64_t width) : lattice_(lattice), width_(width) {
-        const auto row = static_cast<std::size_t>(width);
-        tile_values_ = Buffer<float>((lattice.row_vertex_.size() + 1) * row);
-        for (Buffer<float>* values : {&values_, &other_})
-            *values = Buffer<float>((std::size_t{lattice.vertices_} + 1) * row);
-        narrow(width);
+    // probabilities: the rows of the points are between 0 and 1.
+    Vertices(const Lattice& lattice, std::int64_t width, bool probabilities)
+        : lattice_(lattice), probabilities_(probabilities) {
+        choose(width, false);
+        room_ = static_cast<std::size_t>(width) * loops_.bytes;
+        tile_values_ = Buffer<std::byte>((lattice.row_vertex_.size() + 1) * room_);
+        for (Buffer<std::byte>* values : {&values_, &other_})
+            *values = Buffer<std::byte>((std::size_t{lattice.vertices_} + 1) * room_);
+        clear_first();
     }
 
     // The same memory for narrower rows.
     void narrow(std::int64_t width) {
-        width_ = width;
-        for (Buffer<float>* values : {&values_, &other_}) std::fill_n(values->data(), width, 0.0f);
+        choose(width, static_cast<std::size_t>(width) * sizeof(float) > room_);
+        clear_first();
     }
 
-    const float* values() const { return values_.data(); }
+    // Whether these columns of a tile, whose rows are `width` floats, lie as they do in the rows of the
+    // vertices.
+    bool alike(const std::vector<std::int32_t>& columns, std::int64_t width) const {
+        return width == width_ && columns.back() == static_cast<std::int32_t>(columns.size()) - 1;
+    }
 
-    float* rows_of(std::int64_t tile) {
-        return tile_values_.data() +
-               (lattice_.tile_start_[static_cast<std::size_t>(tile)] + 1) * static_cast<std::size_t>(width_);
+    // Takes what a tile holds, in all columns or in some.
+    void keep(std::int64_t tile, const float* rows) {
+        loops_.keep(held(tile), factor_, rows, rows_of(tile), width_);
+    }
+    void keep(std::int64_t tile, const float* rows, std::int64_t width,
+              const std::vector<std::int32_t>& columns) {
+        if (alike(columns, width)) return keep(tile, rows);
+        loops_.expand(held(tile), factor_, rows, width, columns.data(),
+                      static_cast<std::int64_t>(columns.size()), rows_of(tile), width_);
+    }
+
+    // Where the tile's rows are if they are floats, else null.
+    float* floats_of(std::int64_t tile) {
+        return loops_.bytes == sizeof(float) ? reinterpret_cast<float*>(rows_of(tile)) : nullptr;
     }
 
     // Sums what the tiles hold, and blurs.
     void spread(Team& team) {
-        const InnerLoops& loops = lattice_.loops_;
         const std::int64_t vertices = lattice_.vertices_;
         const std::int64_t grain = std::clamp<std::int64_t>((1 << 16) / width_, 64, 1 << 13);
         team.for_ranges(vertices, grain, [&](std::int64_t begin, std::int64_t end) {
-            loops.sum(begin + 1, end + 1, lattice_.vertex_start_.data(), lattice_.vertex_row_.data(),
-                      tile_values_.data(), values_.data(), width_);
+            loops_.sum(begin + 1, end + 1, lattice_.vertex_start_.data(), lattice_.vertex_row_.data(),
+                       tile_values_.data(), values_.data(), width_);
         });
         const StencilLinks& around = lattice_.around_;
         if (!around.empty()) {
             team.for_ranges(vertices, grain, [&](std::int64_t begin, std::int64_t end) {
-                loops.weighted_sum(begin + 1, end + 1, around.start(), around.vertex(), around.weight(),
-                                   values_.data(), other_.data(), width_);
+                loops_.weighted_sum(begin + 1, end + 1, around.start(), around.vertex(), around.weight(),
+                                    values_.data(), other_.data(), width_);
             });
             std::swap(values_, other_);
             return;
@@ -58,27 +75,81 @@ class Lattice::Vertices {
         for (int axis = 0; axis < lattice_.corners_; ++axis) {
             const std::uint32_t* links = lattice_.neighbours_.data() + 2 * axis * (vertices + 1);
             team.for_ranges(vertices, grain, [&](std::int64_t begin, std::int64_t end) {
-                loops.blur(begin + 1, end + 1, links, values_.data(), other_.data(), width_);
+                loops_.blur(begin + 1, end + 1, links, values_.data(), other_.data(), width_);
             });
             std::swap(values_, other_);
         }
     }
 
+    // The rows of a tile's vertices, after all that is done: all columns or some.
+    void copy(std::int64_t tile, float* out) const {
+        loops_.copy(held(tile), lattice_.vertices_of(tile), scale(), values_.data(), out, width_);
+    }
+    void copy(std::int64_t tile, const std::vector<std::int32_t>& columns, float* out,
+              std::int64_t width) const {
+        if (alike(columns, width))
+            return copy(tile, out);  // what others there are goes where nothing is read
+        loops_.copy_columns(held(tile), lattice_.vertices_of(tile), scale(), values_.data(), width_,
+                            columns.data(), static_cast<std::int64_t>(columns.size()), out, width);
+    }
+
+    // The filtered rows of some points, whose first is `at` among those of all tiles, straight from the
+    // vertices.
+    void slice(std::int64_t tile, std::int64_t at, std::int64_t points, float* out) const {
+        const std::int64_t corner = at * lattice_.corners_;
+        loops_.slice_far(points, lattice_.corners_, lattice_.corner_row_.data() + corner,
+                         lattice_.corner_weight_.data() + corner, lattice_.vertices_of(tile), scale(),
+                         values_.data(), out, width_);
+    }
+
   private:
+    std::int64_t held(std::int64_t tile) const { return static_cast<std::int64_t>(lattice_.tile_rows(tile)); }
+    float scale() const { return lattice_.scale_ / factor_; }
+    std::byte* rows_of(std::int64_t tile) {
+        return tile_values_.data() + (lattice_.tile_start_[static_cast<std::size_t>(tile)] + 1) *
+                                         static_cast<std::size_t>(width_) * loops_.bytes;
+    }
+
+    void choose(std::int64_t width, bool short_of_memory) {
+        width_ = width;
+        // Rounding to 11 bits changes less than the lattice itself does, and it is the memory that takes
+        // time; but not where rows are short or all of them fit the cache.
+        const std::size_t bytes = lattice_.vertices_ * static_cast<std::size_t>(width) * sizeof(float);
+        const bool worth = width >= kLeastHalves && bytes >= kCached;
+        const bool halves = probabilities_ && lattice_.loops_.half.bytes > 0 && lattice_.around_.empty() &&
+                            (worth || short_of_memory);
+        loops_ = halves ? lattice_.loops_.half : lattice_.loops_.whole;
+        factor_ = halves ? lattice_.factor_of_halves_ : 1.0f;
+    }
+
+    // The first row stands for vertices that do not exist.
+    void clear_first() {
+        for (Buffer<std::byte>* values : {&values_, &other_})
+            std::fill_n(values->data(), static_cast<std::size_t>(width_) * loops_.bytes, std::byte{0});
+    }
+
+    static constexpr std::int64_t kLeastHalves = 8;
+    static constexpr std::size_t kCached = std::size_t{1} << 19;
+
     const Lattice& lattice_;
-    std::int64_t width_;
-    Buffer<float> tile_values_;     // rows of the tiles, from 1
-    Buffer<float> values_, other_;  // rows of the vertices, from 1; each begins with one of zeros
+    bool probabilities_;
+    VertexLoops loops_{};
+    float factor_ = 1.0f;  // of what is kept
+    std::int64_t width_ = 0;
+    std::size_t room_ = 0;              // bytes of a row at first
+    Buffer<std::byte> tile_values_;     // rows of the tiles, from 1
+    Buffer<std::byte> values_, other_;  // rows of the vertices, from 1; each begins with one of zeros
 };
 
 class Lattice::Run final : public Filtering {
   public:
-    Run(const Lattice& lattice, std::int64_t width)
-        : lattice_(lattice), width_(width), vertices_(lattice, width) {}
+    Run(const Lattice& lattice, std::int64_t width, bool probabilities)
+        : lattice_(lattice), width_(width), vertices_(lattice, width, probabilities && copies()) {}
 
-    void put(std::int64_t tile, const float* rows) override {
+    void put(std::int64_t tile, const float* rows, float* scratch) override {
         const int corners = lattice_.corners_;
-        float* sums = vertices_.rows_of(tile);
+        float* own = vertices_.floats_of(tile);
+        float* sums = own != nullptr ? own : scratch;
         std::fill_n(sums, lattice_.tile_rows(tile) * static_cast<std::size_t>(width_), 0.0f);
         std::int64_t at = lattice_.tiles_.offset(tile) * corners;
         lattice_.tiles_.segments(tile, [&](std::int64_t begin, std::int64_t end) {
@@ -86,6 +157,7 @@ class Lattice::Run final : public Filtering {
                                   lattice_.corner_weight_.data() + at, rows + begin * width_, sums, width_);
             at += (end - begin) * corners;
         });
+        if (own == nullptr) vertices_.keep(tile, sums);
     }
 
     void spread(Team& team, const float*) override { vertices_.spread(team); }
@@ -95,22 +167,17 @@ class Lattice::Run final : public Filtering {
     }
 
     void visit(std::int64_t tile, float* scratch) const override {
-        if (!copies()) return;
-        lattice_.loops_.copy(static_cast<std::int64_t>(lattice_.tile_rows(tile)), lattice_.vertices_of(tile),
-                             lattice_.scale_, vertices_.values(), scratch, width_);
+        if (copies()) vertices_.copy(tile, scratch);
     }
 
     const float* read(std::int64_t tile, std::int64_t place, std::int64_t begin, std::int64_t end,
                       float* scratch, float* out) const override {
-        const std::int64_t at = (lattice_.tiles_.offset(tile) + place) * lattice_.corners_;
-        const std::uint16_t* corner_rows = lattice_.corner_row_.data() + at;
-        const float* weights = lattice_.corner_weight_.data() + at;
+        const std::int64_t first = lattice_.tiles_.offset(tile) + place, at = first * lattice_.corners_;
         if (copies())
-            lattice_.loops_.slice(end - begin, lattice_.corners_, corner_rows, weights, scratch, out, width_);
+            lattice_.loops_.slice(end - begin, lattice_.corners_, lattice_.corner_row_.data() + at,
+                                  lattice_.corner_weight_.data() + at, scratch, out, width_);
         else
-            lattice_.loops_.slice_far(end - begin, lattice_.corners_, corner_rows, weights,
-                                      lattice_.vertices_of(tile), lattice_.scale_, vertices_.values(), out,
-                                      width_);
+            vertices_.slice(tile, first, end - begin, out);
         return out;
     }
 
@@ -127,7 +194,7 @@ class Lattice::Run final : public Filtering {
 class Lattice::SheetRun final : public SheetFiltering {
   public:
     SheetRun(const Lattice& lattice, std::int64_t width)
-        : lattice_(lattice), width_(width), vertices_(lattice, width) {}
+        : lattice_(lattice), vertices_(lattice, width, true) {}
 
     std::size_t scratch(std::int64_t width) const override {
         return std::max(lattice_.most_rows_ * static_cast<std::size_t>(width),
@@ -146,22 +213,16 @@ class Lattice::SheetRun final : public SheetFiltering {
         if (sheet.decided()) from = std::fill_n(scratch + held, points, 1.0f) - points;
         std::fill_n(scratch, held * width, 0.0f);
         loops.splat(points, lattice_.corners_, corner_rows, weights, from, scratch, width);
-        loops.expand(held, scratch, width, sheet.columns.data(), sheet.count(), vertices_.rows_of(tile),
-                     width_);
+        vertices_.keep(tile, scratch, width, sheet.columns);
     }
 
-    void narrow(std::int64_t width) override {
-        width_ = width;
-        vertices_.narrow(width);
-    }
+    void narrow(std::int64_t width) override { vertices_.narrow(width); }
 
     void spread(Team& team) override { vertices_.spread(team); }
 
     void visit(const Sheets& sheets, std::int64_t tile, const float*, float* scratch) const override {
         const Sheet& sheet = sheets[tile];
-        lattice_.loops_.copy_columns(static_cast<std::int64_t>(lattice_.tile_rows(tile)),
-                                     lattice_.vertices_of(tile), lattice_.scale_, vertices_.values(), width_,
-                                     sheet.columns.data(), sheet.count(), scratch, sheet.width);
+        vertices_.copy(tile, sheet.columns, scratch, sheet.width);
     }
 
     const float* read(const Sheets& sheets, std::int64_t tile, std::int64_t place, std::int64_t begin,
@@ -174,12 +235,11 @@ class Lattice::SheetRun final : public SheetFiltering {
 
   private:
     const Lattice& lattice_;
-    std::int64_t width_;
     Vertices vertices_;
 };
 
-inline std::unique_ptr<Filtering> Lattice::start(std::int64_t width) const {
-    return std::make_unique<Run>(*this, width);
+inline std::unique_ptr<Filtering> Lattice::start(std::int64_t width, bool probabilities) const {
+    return std::make_unique<Run>(*this, width, probabilities);
 }
 
 inline std::unique_ptr<SheetFiltering> Lattice::start_sheets(std::int64_t width) const {

@@ -242,7 +242,7 @@ class MeanField {
                         term.gains[static_cast<std::size_t>(kept_[from]) * labels + label];
             }
             parts_.push_back(
-                {term, std::move(gains), matrix, term.filter->start(width_),
+                {term, std::move(gains), matrix, term.filter->start(width_, term.before.empty()),
                  Buffer<float>(term.before.empty() ? 0 : static_cast<std::size_t>(unary_.points * width_))});
         }
         for (Desk& desk : desks_) {
@@ -278,25 +278,27 @@ class MeanField {
 
     // Q through all filters.
     void filter(Team& team, bool put) {
-        for (Part& part : parts_) {
+        for (std::size_t f = 0; f < parts_.size(); ++f) {
+            Part& part = parts_[f];
             const bool scales = !part.term.before.empty();
             const float* rows = scales ? part.scaled.data() : q_.data();
             if (!put || scales)
-                team.for_ranges(tiles_.count(), 1, [&](std::int64_t tile, std::int64_t) {
+                team.for_ranges(tiles_.count(), 1, [&](std::int64_t tile, std::int64_t, int worker) {
                     tiles_.segments(tile, [&](std::int64_t begin, std::int64_t end) {
                         if (scales)
                             loops_.scale(end - begin, part.term.before.data() + begin,
                                          q_.data() + begin * width_, part.scaled.data() + begin * width_,
                                          width_);
                     });
-                    part.filtering->put(tile, rows);
+                    part.filtering->put(tile, rows,
+                                        desks_[static_cast<std::size_t>(worker)].of_filters[f].data());
                 });
             part.filtering->spread(team, rows);
         }
     }
 
     // Calls body(begin, end, desk), desk.scores holding these points' scores plus all messages to them, and
-    // close(tile) after a tile's points.
+    // close(tile, desk) after a tile's points.
     template <class Body, class Close>
     void with_messages(Team& team, const Body& body, const Close& close) {
         const auto open = [&](std::int64_t tile, int worker) {
@@ -329,16 +331,17 @@ class MeanField {
                 if (parts_.empty()) std::copy_n(base, (end - begin) * width_, desk.scores.data());
                 body(begin, end, desk);
             },
-            [&](std::int64_t tile, int) { close(tile); });
+            [&](std::int64_t tile, int worker) { close(tile, desks_[static_cast<std::size_t>(worker)]); });
     }
 
     // Puts the new Q into the filters at once if it will be needed there: the cache still holds it.
     void step(Team& team, float tolerance, bool put) {
         clear_summaries(team, static_cast<std::size_t>(width_));
-        const auto close = [&](std::int64_t tile) {
+        const auto close = [&](std::int64_t tile, Desk& desk) {
             if (!put) return;
-            for (const Part& part : parts_)
-                if (part.term.before.empty()) part.filtering->put(tile, next_q_.data());
+            for (std::size_t f = 0; f < parts_.size(); ++f)
+                if (parts_[f].term.before.empty())
+                    parts_[f].filtering->put(tile, next_q_.data(), desk.of_filters[f].data());
         };
         with_messages(
             team,
@@ -378,7 +381,7 @@ class MeanField {
                 entropies[static_cast<std::size_t>(p)] = entropy;
             }
         };
-        with_messages(team, add, [](std::int64_t) {});
+        with_messages(team, add, [](std::int64_t, Desk&) {});
         report.energy.push_back(std::accumulate(energies.data(), energies.data() + unary_.points, 0.0));
         report.entropy.push_back(std::accumulate(entropies.data(), entropies.data() + unary_.points, 0.0));
     }

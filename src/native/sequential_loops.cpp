@@ -4,7 +4,7 @@
 #include <math.h>
 
 #include "elementary.hpp"
-#include "pack.hpp"
+#include "rows.hpp"
 
 #ifndef ATROUS_INSTRUCTION_SET
 #define ATROUS_INSTRUCTION_SET baseline

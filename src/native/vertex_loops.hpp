@@ -1,0 +1,166 @@
+// What happens to the rows of the lattice's vertices; part of inner_loops.cpp.
+#pragma once
+
+#include "inner_loops.hpp"
+#include "rows.hpp"
+
+namespace {
+
+using std::int32_t;
+using std::int64_t;
+using std::uint16_t;
+using std::uint32_t;
+
+constexpr uint32_t kAhead = 12;  // rows between asking for one and reading it
+
+// Calls body(n) for a number of columns that is common, which the compiler then knows, or for another one.
+template <class Body>
+ATROUS_INLINE void for_count(int64_t count, const Body& body) {
+    if (count == 2) return body(Columns<2>{});
+    if (count == 3) return body(Columns<3>{});
+    if (count == 4) return body(Columns<4>{});
+    body(Columns<0>{});
+}
+
+// Where the rows are of T: floats or halves.
+template <class T>
+struct OfVertices {
+    static void sum(int64_t begin, int64_t end, const uint32_t* starts, const uint32_t* indices,
+                    const void* from, void* to, int64_t width) {
+        const T* rows = static_cast<const T*>(from);
+        T* out = static_cast<T*>(to);
+        for_columns(width, [&](auto columns, int64_t first, auto stride) {
+            using R = Row<decltype(columns)::count>;
+            const uint32_t last = starts[end];
+            for (int64_t v = begin; v < end; ++v) {
+                R total = R::zero();
+                for (uint32_t e = starts[v]; e < starts[v + 1]; ++e) {
+                    if (e + kAhead < last)
+                        prefetch(rows + indices[e + kAhead] * stride + first, columns.count);
+                    total += R::load(rows + indices[e] * stride + first);
+                }
+                total.store(out + v * stride + first);
+            }
+        });
+    }
+
+    static void weighted_sum(int64_t begin, int64_t end, const uint32_t* starts, const uint32_t* indices,
+                             const float* weights, const void* from, void* to, int64_t width) {
+        const T* rows = static_cast<const T*>(from);
+        T* out = static_cast<T*>(to);
+        for_columns(width, [&](auto columns, int64_t first, auto stride) {
+            using R = Row<decltype(columns)::count>;
+            const uint32_t last = starts[end];
+            for (int64_t v = begin; v < end; ++v) {
+                R total = R::zero();
+                for (uint32_t e = starts[v]; e < starts[v + 1]; ++e) {
+                    if (e + kAhead < last)
+                        prefetch(rows + indices[e + kAhead] * stride + first, columns.count);
+                    total.add_scaled(R::load(rows + indices[e] * stride + first), weights[e]);
+                }
+                total.store(out + v * stride + first);
+            }
+        });
+    }
+
+    static void blur(int64_t begin, int64_t end, const uint32_t* neighbours, const void* from, void* to,
+                     int64_t width) {
+        const T* rows = static_cast<const T*>(from);
+        T* out = static_cast<T*>(to);
+        for_columns(width, [&](auto columns, int64_t first, auto stride) {
+            using R = Row<decltype(columns)::count>;
+            for (int64_t v = begin; v < end; ++v) {
+                if (v + kAhead / 2 < end) {
+                    prefetch(rows + neighbours[2 * v + kAhead] * stride + first, columns.count);
+                    prefetch(rows + neighbours[2 * v + kAhead + 1] * stride + first, columns.count);
+                }
+                R sum = R::load(rows + neighbours[2 * v] * stride + first);
+                sum += R::load(rows + neighbours[2 * v + 1] * stride + first);
+                sum *= 0.5f;
+                sum += R::load(rows + v * stride + first);
+                sum.store(out + v * stride + first);
+            }
+        });
+    }
+
+    static void copy(int64_t count, const uint32_t* indices, float scale, const void* from, float* out,
+                     int64_t width) {
+        const T* rows = static_cast<const T*>(from);
+        for_columns(width, [&](auto columns, int64_t first, auto stride) {
+            using R = Row<decltype(columns)::count>;
+            for (int64_t i = 0; i < count; ++i) {
+                if (i + kAhead < count) prefetch(rows + indices[i + kAhead] * stride + first, columns.count);
+                R row = R::load(rows + indices[i] * stride + first);
+                row *= scale;
+                row.store(out + i * stride + first);
+            }
+        });
+    }
+
+    static void copy_columns(int64_t count, const uint32_t* indices, float scale, const void* from,
+                             int64_t width, const int32_t* columns, int64_t chosen, float* out,
+                             int64_t out_width) {
+        const T* rows = static_cast<const T*>(from);
+        for_count(chosen, [&](auto known) {
+            constexpr int kKnown = decltype(known)::count;
+            const int64_t n = kKnown > 0 ? kKnown : chosen;
+            for (int64_t i = 0; i < count; ++i) {
+                if (i + kAhead < count) prefetch(rows + indices[i + kAhead] * width, width);
+                const T* row = rows + indices[i] * width;
+                float* to = out + i * out_width;
+                for (int64_t c = 0; c < n; ++c) to[c] = scale * as_float(row[columns[c]]);
+                for (int64_t c = n; c < out_width; ++c) to[c] = 0.0f;
+            }
+        });
+    }
+
+    static void keep(int64_t count, float scale, const float* rows, void* to, int64_t width) {
+        T* out = static_cast<T*>(to);
+        for_columns(width, [&](auto columns, int64_t first, auto stride) {
+            using R = Row<decltype(columns)::count>;
+            for (int64_t i = 0; i < count; ++i) {
+                R row = R::load(rows + i * stride + first);
+                row *= scale;
+                row.store(out + i * stride + first);
+            }
+        });
+    }
+
+    static void expand(int64_t count, float scale, const float* rows, int64_t width, const int32_t* columns,
+                       int64_t chosen, void* to, int64_t out_width) {
+        T* out = static_cast<T*>(to);
+        for_count(chosen, [&](auto known) {
+            constexpr int kKnown = decltype(known)::count;
+            const int64_t n = kKnown > 0 ? kKnown : chosen;
+            for (int64_t i = 0; i < count; ++i) {
+                T* row = out + i * out_width;
+                for_columns(out_width, [&](auto piece, int64_t first, auto) {
+                    Row<decltype(piece)::count>::zero().store(row + first);
+                });
+                for (int64_t c = 0; c < n; ++c) set(row[columns[c]], scale * rows[i * width + c]);
+            }
+        });
+    }
+
+    static void slice_far(int64_t points, int corners, const uint16_t* sources, const float* weights,
+                          const uint32_t* indices, float scale, const void* from, float* out, int64_t width) {
+        const T* rows = static_cast<const T*>(from);
+        for_columns(width, [&](auto columns, int64_t first, auto stride) {
+            using R = Row<decltype(columns)::count>;
+            for (int64_t p = 0; p < points; ++p) {
+                R sum = R::zero();
+                for (int k = 0; k < corners; ++k)
+                    sum.add_scaled(R::load(rows + indices[sources[p * corners + k]] * stride + first),
+                                   weights[p * corners + k]);
+                sum *= scale;
+                sum.store(out + p * stride + first);
+            }
+        });
+    }
+
+    static constexpr atrous::VertexLoops loops() {
+        return {sizeof(T), sum, weighted_sum, blur, copy, copy_columns, keep, expand, slice_far};
+    }
+};
+
+}  // namespace
