@@ -64,7 +64,8 @@ class SequentialLattice {
             for (int axis = 0; axis < lattice_.corners_; ++axis) {
                 const std::uint32_t* links = lattice_.neighbours_.data() + 2 * axis * (vertices + 1);
                 team.for_ranges(vertices, grain, [&](std::int64_t begin, std::int64_t end) {
-                    inner_loops().whole.blur(begin + 1, end + 1, links, values_.data(), other_.data(), width_);
+                    inner_loops().whole.blur(begin + 1, end + 1, links, values_.data(), other_.data(),
+                                             width_);
                 });
                 std::swap(values_, other_);
             }

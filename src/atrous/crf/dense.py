@@ -59,12 +59,15 @@ class DenseCRF:
         Stop after a step that changes no probability by more; `infer` tells how many steps that took.
     prune : float, optional
         Leave out labels whose probability is below it at every point, and which are the likeliest of none:
-        before the first step and after each. They get probability 0. What this saves is time in proportion
-        to the labels; what it can change is a label that starts out so improbable everywhere and would rise
-        later, and the others' probabilities, which then sum to 1 without it. On 38 photographs
-        with a network's 21 classes 4.1 were left at the end, for 0.013 % of the final labels, 0.18 % on the
-        worst photo (benchmarks/pruning.py). Default:
-        0.05, and 0 where a weight is negative or a compatibility has negative entries or is a matrix: there
+        before the first step and after each. They get probability 0. In an image, labels leave its parts, tiles of
+        at most 64 x 60 pixels, where they are below a fifth of it (a hundredth, if they hold half of a pixel of a
+        tile beside); a part that is left with one label takes no more time. What this saves is time in proportion
+        to the labels; what it can change is a label that starts out so improbable and would rise
+        later, and the others' probabilities, which then sum to 1 without it. On 38 photographs of PASCAL VOC
+        with a network's 21 classes 4.0 were left at the end, for 0.013 % of the final labels, 0.10 % on the
+        worst photo (benchmarks/pruning.py). Labels leave the image as a whole only, if energies are traced, with a
+        `tolerance`, with normalization "before" or "symmetric", and beside spatial kernels of more than 7 pixels
+        or on volumes. Default: 0.05, and 0 where a weight is negative or a compatibility has negative entries or is a matrix: there
         a label may well rise from nothing. 0 keeps all.
     threads : int, optional
         Default: as many as there are processors to run on.
