@@ -133,12 +133,15 @@ class _Quiet:
     """Keeps the exporters' advice to their own developers off the user's screen."""
 
     def __enter__(self) -> None:
-        self.level = logging.root.level
-        logging.root.setLevel(logging.ERROR)
+        # PyTorch's logger has a level of its own.
+        self.levels = {logger: logger.level for logger in (logging.root, logging.getLogger("torch"))}
+        for logger in self.levels:
+            logger.setLevel(logging.ERROR)
         self.warnings = warnings.catch_warnings()
         self.warnings.__enter__()
         warnings.simplefilter("ignore")
 
     def __exit__(self, *_: object) -> None:
         self.warnings.__exit__(None, None, None)
-        logging.root.setLevel(self.level)
+        for logger, level in self.levels.items():
+            logger.setLevel(level)
