@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <limits>
 #include <memory>
+#include <numeric>
 #include <stdexcept>
 #include <utility>
 #include <vector>
@@ -32,8 +33,8 @@ class LocalField {
     // Whether it can do what is asked for.
     static bool suits(const std::vector<Term>& terms, const Settings& settings, std::int64_t labels) {
         const auto square = static_cast<std::size_t>(labels * labels);
-        return settings.prune > 0 && settings.tolerance == 0 && !settings.trace && settings.iterations > 0 &&
-               labels > 1 && std::all_of(terms.begin(), terms.end(), [&](const Term& term) {
+        return settings.prune > 0 && settings.tolerance == 0 && settings.iterations > 0 && labels > 1 &&
+               std::all_of(terms.begin(), terms.end(), [&](const Term& term) {
                    return term.before.empty() && term.gains.size() != square && term.filter->takes_sheets();
                });
     }
@@ -44,12 +45,16 @@ class LocalField {
         survey(team);
         keep_probable();
         begin(team);
-        for (;;) {
+        while (report.steps < settings_.iterations) {
             for (const auto& part : parts_) part->spread(team);
+            if (settings_.trace) measure(team, report);
             const bool last = ++report.steps == settings_.iterations;
-            step(team, !last);
-            if (last) break;
-            drop_improbable(team);
+            step(team, !last || settings_.trace);
+            if (!last) drop_improbable(team);
+        }
+        if (settings_.trace) {
+            for (const auto& part : parts_) part->spread(team);
+            measure(team, report);
         }
         parts_.clear();
         scores_ = Buffer<float>();
@@ -193,6 +198,12 @@ class LocalField {
         return left;
     }
 
+    // A tile that is decided needs rows for its energy alone.
+    std::int64_t width_of(const std::vector<std::int32_t>& columns) const {
+        const auto count = static_cast<std::int64_t>(columns.size());
+        return count == 1 && !settings_.trace ? 0 : padded_width(count);
+    }
+
     // Before any rows exist.
     void keep_probable() {
         const std::vector<bool> improbable = improbable_everywhere();
@@ -203,7 +214,7 @@ class LocalField {
         for (std::int64_t tile = 0; tile < sheets_.tiles.count(); ++tile) {
             Sheet& sheet = sheets_[tile];
             sheet.columns = std::move(left[static_cast<std::size_t>(tile)]);
-            sheet.width = sheet.columns.size() == 1 ? 0 : padded_width(sheet.count());
+            sheet.width = width_of(sheet.columns);
             sheet.start = floats;
             floats += static_cast<std::size_t>(sheets_.points(tile) * sheet.width);
         }
@@ -267,14 +278,16 @@ class LocalField {
             std::vector<const float*> planes;
             for (const std::int32_t column : sheet.columns) planes.push_back(plane(column));
             open_summary(sheet, tile, desk);
-            if (!sheet.decided())
+            if (sheet.width > 0)
                 for_lines(tile, [&](std::int64_t place, std::int64_t begin, std::int64_t end) {
                     float* rows = scores_.data() + sheet.start + place * sheet.width;
                     loops_.scores(unary_.energies, planes.data(), sheet.count(), unary_.point_stride, begin,
                                   end - begin, rows, sheet.width);
+                    if (sheet.decided()) return;
                     std::copy_n(rows, (end - begin) * sheet.width, desk.scores.data());
                     softmax(tile, place, end - begin, desk, q_);
                 });
+            if (sheet.decided()) decide(tile);
             std::fill_n(&largest(tile, 0), columns(), 0.0f);
             close_summary(sheet, tile, desk);
             put(tile, q_, desk);
@@ -299,9 +312,41 @@ class LocalField {
                        desk.largest.data(), &least_winner_[static_cast<std::size_t>(tile)], nullptr);
     }
 
+    // Where the tile has rows, they are the same from now on.
+    void decide(std::int64_t tile) {
+        const Sheet& sheet = sheets_[tile];
+        for (Buffer<float>* rows : {&q_, &next_q_})
+            for (std::int64_t at = 0; at < sheets_.points(tile) * sheet.width; ++at)
+                rows->data()[sheet.start + static_cast<std::size_t>(at)] =
+                    at % sheet.width == 0 ? 1.0f : 0.0f;
+    }
+
     void put(std::int64_t tile, const Buffer<float>& rows, Desk& desk) {
         for (std::size_t f = 0; f < parts_.size(); ++f)
             parts_[f]->put(sheets_, tile, rows.data(), desk.of_filters[f].data());
+    }
+
+    // Calls body(place, begin, end) for a tile's lines, desk.scores holding these points' scores plus all
+    // messages to them.
+    template <class Body>
+    void with_messages(std::int64_t tile, Desk& desk, const Body& body) const {
+        const Sheet& sheet = sheets_[tile];
+        for (std::size_t f = 0; f < parts_.size(); ++f)
+            parts_[f]->visit(sheets_, tile, q_.data(), desk.of_filters[f].data());
+        gather_gains(sheet, desk);
+        for_lines(tile, [&](std::int64_t place, std::int64_t begin, std::int64_t end) {
+            const float* base = scores_.data() + sheet.start + place * sheet.width;
+            for (std::size_t f = 0; f < parts_.size(); ++f) {
+                const float* message = parts_[f]->read(sheets_, tile, place, begin, end,
+                                                       desk.of_filters[f].data(), desk.message.data());
+                loops_.add(end - begin, terms_[f].after.data() + begin,
+                           desk.gains.data() + f * static_cast<std::size_t>(sheet.width), message, base,
+                           desk.scores.data(), sheet.width);
+                base = desk.scores.data();
+            }
+            if (parts_.empty()) std::copy_n(base, (end - begin) * sheet.width, desk.scores.data());
+            body(place, begin, end);
+        });
     }
 
     // Puts the new Q into the filters at once if it will be needed there: the cache still holds it.
@@ -309,29 +354,35 @@ class LocalField {
         team.for_ranges(sheets_.tiles.count(), 1, [&](std::int64_t tile, std::int64_t, int worker) {
             const Sheet& sheet = sheets_[tile];
             if (sheet.decided()) return;
-            if (worker == 0) team.ask();
             Desk& desk = desks_[static_cast<std::size_t>(worker)];
-            for (std::size_t f = 0; f < parts_.size(); ++f)
-                parts_[f]->visit(sheets_, tile, q_.data(), desk.of_filters[f].data());
             open_summary(sheet, tile, desk);
-            gather_gains(sheet, desk);
-            for_lines(tile, [&](std::int64_t place, std::int64_t begin, std::int64_t end) {
-                const float* base = scores_.data() + sheet.start + place * sheet.width;
-                for (std::size_t f = 0; f < parts_.size(); ++f) {
-                    const float* message = parts_[f]->read(sheets_, tile, place, begin, end,
-                                                           desk.of_filters[f].data(), desk.message.data());
-                    loops_.add(end - begin, terms_[f].after.data() + begin,
-                               desk.gains.data() + f * static_cast<std::size_t>(sheet.width), message, base,
-                               desk.scores.data(), sheet.width);
-                    base = desk.scores.data();
-                }
-                if (parts_.empty()) std::copy_n(base, (end - begin) * sheet.width, desk.scores.data());
+            with_messages(tile, desk, [&](std::int64_t place, std::int64_t begin, std::int64_t end) {
                 softmax(tile, place, end - begin, desk, next_q_);
             });
             close_summary(sheet, tile, desk);
             if (put_too) put(tile, next_q_, desk);
         });
         std::swap(q_, next_q_);
+    }
+
+    // As of MeanField.
+    void measure(Team& team, Report& report) {
+        std::vector<double> energies(static_cast<std::size_t>(unary_.points)), entropies(energies);
+        team.for_ranges(sheets_.tiles.count(), 1, [&](std::int64_t tile, std::int64_t, int worker) {
+            const Sheet& sheet = sheets_[tile];
+            Desk& desk = desks_[static_cast<std::size_t>(worker)];
+            with_messages(tile, desk, [&](std::int64_t place, std::int64_t begin, std::int64_t end) {
+                for (std::int64_t p = begin; p < end; ++p) {
+                    const std::size_t row =
+                        sheet.start + static_cast<std::size_t>((place + p - begin) * sheet.width);
+                    add_energy(sheet.columns.size(), q_.data() + row, scores_.data() + row,
+                               desk.scores.data() + (p - begin) * sheet.width,
+                               energies[static_cast<std::size_t>(p)], entropies[static_cast<std::size_t>(p)]);
+                }
+            });
+        });
+        report.energy.push_back(std::accumulate(energies.begin(), energies.end(), 0.0));
+        report.entropy.push_back(std::accumulate(entropies.begin(), entropies.end(), 0.0));
     }
 
     void gather_gains(const Sheet& sheet, Desk& desk) const {
@@ -369,7 +420,7 @@ class LocalField {
             Sheet& sheet = sheets_[tile];
             const std::vector<std::int32_t> places = sheet.places_of(columns);
             const auto count = static_cast<std::int64_t>(columns.size());
-            const std::int64_t width = count == 1 ? 0 : padded_width(count);
+            const std::int64_t width = width_of(columns);
             const auto narrow = [&](Buffer<float>& rows, float padding) {
                 float* first = rows.data() + sheet.start;
                 loops_.pick(sheets_.points(tile), first, sheet.width, places.data(), count, padding, first,
@@ -383,6 +434,7 @@ class LocalField {
             if (!sheet.decided()) return;
             largest(tile, static_cast<std::size_t>(sheet.columns[0])) = 1.0f;
             least_winner_[static_cast<std::size_t>(tile)] = 1.0f;
+            decide(tile);
             put(tile, q_, desks_[static_cast<std::size_t>(worker)]);  // once and for all
         });
         if (!narrower) return;

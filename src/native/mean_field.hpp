@@ -51,6 +51,16 @@ struct Report {
     std::vector<double> energy, entropy;  // after each step, the first before any; only if traced
 };
 
+// Adds a point's part of the expected energy, sum Q unary - 1/2 sum Q message, and of the entropy of Q; own:
+// minus the unary term, all: with the messages.
+inline void add_energy(std::size_t labels, const float* q, const float* own, const float* all, double& energy,
+                       double& entropy) {
+    for (std::size_t c = 0; c < labels; ++c) {
+        energy -= 0.5 * q[c] * (double{own[c]} + all[c]);
+        if (q[c] > 0) entropy -= q[c] * std::log(double{q[c]});
+    }
+}
+
 class MeanField {
   public:
     // The terms must outlive the inference; their filters have the same tiles.
@@ -365,25 +375,19 @@ class MeanField {
     // The expected energy, sum Q unary - 1/2 sum Q message, and the entropy of Q, whose messages are ready.
     void measure(Team& team, Report& report) {
         // Point by point: which thread had which points must not show in the sums.
-        Buffer<double> energies(static_cast<std::size_t>(unary_.points));
-        Buffer<double> entropies(static_cast<std::size_t>(unary_.points));
+        std::vector<double> energies(static_cast<std::size_t>(unary_.points)), entropies(energies);
         const auto add = [&](std::int64_t begin, std::int64_t end, const Desk& desk) {
             for (std::int64_t p = begin; p < end; ++p) {
                 const float* own = scores_.data() + p * width_;
                 const float* all = desk.scores.data() + (p - begin) * width_;
                 const float* q = q_.data() + p * width_;
-                double energy = 0, entropy = 0;
-                for (std::size_t c = 0; c < kept_.size(); ++c) {
-                    energy -= 0.5 * q[c] * (double{own[c]} + all[c]);
-                    if (q[c] > 0) entropy -= q[c] * std::log(double{q[c]});
-                }
-                energies[static_cast<std::size_t>(p)] = energy;
-                entropies[static_cast<std::size_t>(p)] = entropy;
+                add_energy(kept_.size(), q, own, all, energies[static_cast<std::size_t>(p)],
+                           entropies[static_cast<std::size_t>(p)]);
             }
         };
         with_messages(team, add, [](std::int64_t, Desk&) {});
-        report.energy.push_back(std::accumulate(energies.data(), energies.data() + unary_.points, 0.0));
-        report.entropy.push_back(std::accumulate(entropies.data(), entropies.data() + unary_.points, 0.0));
+        report.energy.push_back(std::accumulate(energies.begin(), energies.end(), 0.0));
+        report.entropy.push_back(std::accumulate(entropies.begin(), entropies.end(), 0.0));
     }
 
     const std::vector<Term>& terms_;

@@ -16,10 +16,10 @@ namespace atrous {
 // One tile's rows. Which columns they have is counted among those of all tiles.
 struct Sheet {
     std::vector<std::int32_t> columns;  // in ascending order
-    std::int64_t width = 0;             // floats in a row; 0: one column, of ones, and no rows
+    std::int64_t width = 0;             // floats in a row; 0: there are none, and the one column is of ones
     std::size_t start = 0;              // of its rows within those of all tiles
 
-    bool decided() const { return width == 0; }
+    bool decided() const { return columns.size() == 1; }  // all rows are 1
     std::int64_t count() const { return static_cast<std::int64_t>(columns.size()); }
 
     // Where the columns of `other` are among its own; -1: nowhere.

@@ -74,11 +74,12 @@ struct Result {
 };
 
 Result infer(const std::vector<Term>& terms, const Unary& unary, float prune, int threads = 2,
-             int iterations = 6) {
+             int iterations = 6, bool trace = false) {
     Team team(threads);
     Settings settings;
     settings.iterations = iterations;
     settings.prune = prune;
+    settings.trace = trace;
     Result result;
     result.q.assign(static_cast<std::size_t>(unary.labels * unary.points), -1.0f);
     result.labels.assign(static_cast<std::size_t>(unary.points), -1);
@@ -175,6 +176,24 @@ TEST_CASE("tiles in which all but one label are improbable are of that label") {
     const Result one = infer(picture.terms, picture.unary(), 0.05f);
     CHECK(one.report.kept == std::vector<std::int32_t>{0});
     CHECK(std::all_of(one.q.begin(), one.q.begin() + Picture::kPoints, [](float q) { return q == 1.0f; }));
+}
+
+TEST_CASE("labels that leave tiles: energies, and the same bits with them") {
+    Picture picture(5);
+    for (std::int64_t p = 0; p < Picture::kPoints / 2; ++p)
+        for (std::int64_t c = 1; c < 5; ++c)
+            picture.energies[static_cast<std::size_t>(c * Picture::kPoints + p)] += 40.0f;
+    const Result plain = infer(picture.terms, picture.unary(), 0.05f);
+    const Result traced = infer(picture.terms, picture.unary(), 0.05f, 2, 6, true);
+    CHECK(traced.q == plain.q);
+    CHECK(plain.report.energy.empty());
+    const Result whole = infer(picture.terms, picture.unary(), 0.0f, 2, 6, true);
+    REQUIRE(traced.report.energy.size() == 7);
+    for (std::size_t step = 0; step < 7; ++step) {
+        CHECK(traced.report.energy[step] == doctest::Approx(whole.report.energy[step]).epsilon(0.02));
+        CHECK(traced.report.entropy[step] == doctest::Approx(whole.report.entropy[step]).epsilon(0.1));
+    }
+    CHECK(infer(picture.terms, picture.unary(), 0.05f, 1, 6, true).report.energy == traced.report.energy);
 }
 
 TEST_CASE("a label spreads into a tile from one beside") {

@@ -65,7 +65,7 @@ class DenseCRF:
         to the labels; what it can change is a label that starts out so improbable and would rise
         later, and the others' probabilities, which then sum to 1 without it. On 38 photographs of PASCAL VOC
         with a network's 21 classes 4.0 were left at the end, for 0.013 % of the final labels, 0.10 % on the
-        worst photo (benchmarks/pruning.py). Labels leave the image as a whole only, if energies are traced, with a
+        worst photo (benchmarks/pruning.py). Labels leave the image as a whole only with a
         `tolerance`, with normalization "before" or "symmetric", and beside spatial kernels of more than 7 pixels
         or on volumes. Default: 0.05, and 0 where a weight is negative or a compatibility has negative entries or is
         a matrix: there a label may well rise from nothing. 0 keeps all.
