@@ -72,7 +72,7 @@ class LocalField {
                 place[static_cast<std::size_t>(label_of(sheet.columns[c]))] = static_cast<std::int64_t>(c);
             for (std::int64_t label = 0; label < unary_.labels; ++label) {
                 const std::int64_t column = place[static_cast<std::size_t>(label)];
-                const float* from = q_.data() + sheet.start + column;
+                const float* from = q_.data() + sheet.start + std::max<std::int64_t>(column, 0);
                 sheets_.tiles.segments(tile, [&](std::int64_t begin, std::int64_t end) {
                     float* to = planes + label * label_stride;
                     for (std::int64_t p = begin; p < end; ++p)
