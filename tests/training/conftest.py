@@ -7,9 +7,9 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="needs the extra 'train'")
 
+import narrow
 from safetensors.torch import save_file
 
-import narrow
 from atrous.data.dataset import open_dataset
 from atrous.network import deeplab, multiscale, variants
 
