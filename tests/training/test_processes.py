@@ -75,11 +75,16 @@ def test_killed_and_resumed_is_the_same_to_the_bit(tmp_path, train, options):
     assert losses(tmp_path / "whole") == losses(tmp_path / "killed")
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_interrupted_runs_save_where_they_are(tmp_path, train, number):
+@pytest.mark.parametrize(
+    ("send", "number"),
+    # A terminal's Ctrl-C meets all processes of the run, a scheduler's signal the one that it started.
+    [(os.killpg, signal.SIGINT), (os.kill, signal.SIGTERM)],
+    ids=["Ctrl-C", "SIGTERM"],
+)
+def test_interrupted_runs_save_where_they_are(tmp_path, train, send, number):
     process = train(tmp_path, steps=4000, save_every=4000)
     wait_for(lambda: (tmp_path / "log.csv").is_file() and len(losses(tmp_path)) > 3, process)
-    os.killpg(process.pid, number)
+    send(process.pid, number)
     output = finish(process, status=130)
     assert "steps; the same command goes on from there" in output
     assert "Traceback" not in output
@@ -87,6 +92,18 @@ def test_interrupted_runs_save_where_they_are(tmp_path, train, number):
     steps = int(saved.name.split("-")[1])
     assert 3 < steps < 4000
     assert len(losses(tmp_path)) == steps
+
+
+def test_a_killed_loader_is_one_line(tmp_path, train):
+    process = train(tmp_path, steps=4000, save_every=4)
+    wait_for(lambda: (tmp_path / "checkpoint-000004").is_dir(), process)
+    os.killpg(process.pid, signal.SIGTERM)
+    output, _ = process.communicate(timeout=120)
+    # Whether the loader's end or the request to stop is seen first is chance.
+    assert process.returncode in (2, 130), output
+    assert "the same command goes on from" in output
+    assert "Traceback" not in output.split("the same command goes on from")[-1]
+    assert newest_intact(tmp_path, pytest.fail) is not None
 
 
 def test_two_processes_do_what_one_does(tmp_path, train):

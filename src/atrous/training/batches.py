@@ -115,7 +115,7 @@ def batches(
         sampler=positions,
         num_workers=workers,
         prefetch_factor=4 if workers else None,
-        worker_init_fn=_leave_signals_to_the_parent,
+        worker_init_fn=_leave_interrupts_to_the_parent,
         pin_memory=torch.cuda.is_available(),
     )
     try:
@@ -126,7 +126,7 @@ def batches(
         raise InputError(line.split("InputError: ", 1)[-1] if traceback else line) from None
 
 
-def _leave_signals_to_the_parent(_worker: int) -> None:
-    # A terminal, or a scheduler, sends them to all processes of a run; the parent stops when its step is done.
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
+def _leave_interrupts_to_the_parent(_worker: int) -> None:
+    # A terminal sends Ctrl-C to all processes of a run; the parent stops when its step is done. SIGTERM stays as
+    # it is: by it the parent ends its workers.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)

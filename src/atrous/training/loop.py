@@ -129,7 +129,15 @@ def train(
             )
         # One process speaks and writes for all.
         console = (console or Console()) if group.first else Console(quiet=True)
-        return _train(out, samples, recipe, dataset, start, run, group, console)
+        try:
+            return _train(out, samples, recipe, dataset, start, run, group, console)
+        except RuntimeError as error:
+            if "killed by signal" not in str(error):
+                raise
+            raise InputError(
+                f"a process that cuts crops is gone ({str(error).splitlines()[0]:.100}); the same command goes on from"
+                " the newest checkpoint"
+            ) from None
 
 
 def _train(
