@@ -101,7 +101,15 @@ def test_ctrl_c_is_one_line(small_data, tiny_model, tmp_path):
     steps = "0:100"  # takes a while
     command = [sys.executable, "-m", "atrous", "evaluate", str(small_data), "--list", str(tmp_path / "list.txt")]
     command += ["--model", str(tiny_model), "--steps", steps, "--submit", str(tmp_path / "out")]
-    process = subprocess.Popen(command, env=environment(), text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process = subprocess.Popen(
+        command,
+        env=environment(),
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        # Jobs in the background have it switched off.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     inside = tmp_path / "out" / "results" / "VOC2012" / "Segmentation" / "comp6_list_cls"
     end = time.monotonic() + 60
     while not (inside.is_dir() and any(inside.iterdir())):
