@@ -19,7 +19,7 @@ LAYERS = [
     {"network", "engine", "pydensecrf"},
     {"segmenter"},
     {"evaluation"},
-    {"training"},
+    {"training", "video", "web", "bulk"},
     {"cli"},
 ]
 LEVEL = {part: level for level, parts in enumerate(LAYERS) for part in parts}
