@@ -11,6 +11,9 @@ from ..errors import InputError
 # The ONNX file's metadata entry that holds the JSON.
 METADATA_KEY = "atrous"
 
+# Beside the weights, in a folder by the segmenter's save_pretrained: JSON that holds the metadata too.
+CONFIG = "config.json"
+
 VOC_CLASSES = (
     *("background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus"),
     *("car", "cat", "chair", "cow", "diningtable", "dog", "horse"),
@@ -62,7 +65,7 @@ class ModelMetadata:
     output_stride : int
         Pixels from one cell of the score grid to the next.
     precision : str
-        "int8" or "float32".
+        "float32", "float16" or "int8".
     crf : CrfParameters
     training_list, training_list_sha256 : str
         Name of the list of training images and hash of its sorted names.
@@ -77,7 +80,7 @@ class ModelMetadata:
     crf: CrfParameters
     training_list: str
     training_list_sha256: str
-    precision: Literal["int8", "float32"]
+    precision: Literal["float32", "float16", "int8"]
     notes: str = ""
     colour_order: Literal["BGR", "RGB"] = "BGR"
     output_stride: int = 8

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from ..data.crops import network_input
 from ..data.metadata import METADATA_KEY, ModelMetadata
 from ..errors import InputError
+from .providers import CPU, CUDA, providers
 
 BUNDLED = "deeplab-largefov-voc12.onnx"
 
@@ -44,7 +45,7 @@ def bundled_model_path() -> Path:
 
 
 class OnnxEngine:
-    """Runs a model exported by `atrous export` on the CPU.
+    """Runs a model exported by `atrous export`.
 
     Parameters
     ----------
@@ -52,19 +53,24 @@ class OnnxEngine:
         An ONNX file with atrous' metadata.
     threads : int, optional
         Threads of one forward pass; all cores if left out.
+    device : str, optional
+        "cpu", "cuda" or "cuda:N". If left out, CUDA where the installed ONNX Runtime has it and a GPU answers,
+        else the CPU.
 
     Attributes
     ----------
     path : Path
     metadata : ModelMetadata
+    device : str
+        "cpu", "cuda" or "cuda:N".
 
     Raises
     ------
     InputError
-        If there is no such file, it is no ONNX model, or not one of ours.
+        If there is no such file, it is no ONNX model, or not one of ours; if the device cannot be used.
     """
 
-    def __init__(self, path: str | os.PathLike[str], *, threads: int | None = None) -> None:
+    def __init__(self, path: str | os.PathLike[str], *, threads: int | None = None, device: str | None = None) -> None:
         import onnxruntime
 
         self.path = Path(path)
@@ -75,13 +81,27 @@ class OnnxEngine:
         options.intra_op_num_threads = threads if threads is not None else _processors()
         # Between two photos its threads would spin on the cores that the CRF wants.
         options.add_session_config_entry("session.force_spinning_stop", "1")
+        wanted = providers(device)
         try:
-            self._session = onnxruntime.InferenceSession(
-                os.fspath(self.path), options, providers=["CPUExecutionProvider"]
-            )
+            try:
+                self._session = onnxruntime.InferenceSession(
+                    os.fspath(self.path), options, providers=wanted, enable_fallback=0
+                )
+            except Exception:
+                # Without a word, unlike ONNX Runtime's own way back to the CPU.
+                if wanted == [CPU]:
+                    raise
+                self._session = onnxruntime.InferenceSession(os.fspath(self.path), options, providers=[CPU])
         except Exception as error:  # ONNX Runtime has no public base class for its errors
             reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
             raise InputError(f"{self.path}: not a model that ONNX Runtime can load ({reason})") from None
+        on_gpu = CUDA in self._session.get_providers()
+        if device is not None and device != "cpu" and not on_gpu:
+            raise InputError(
+                f"device={device!r}: ONNX Runtime cannot start CUDA (no such GPU, or its driver, CUDA or cuDNN is"
+                " missing); see nvidia-smi, or use the device 'cpu'"
+            )
+        self.device = (device or "cuda") if on_gpu else "cpu"
         faces = ([i.name for i in self._session.get_inputs()], [o.name for o in self._session.get_outputs()])
         if faces != (["image"], ["scores"]):
             raise InputError(

@@ -1,7 +1,9 @@
 """A network or a training checkpoint as an engine of the segmenter."""
 
+import dataclasses
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +12,11 @@ import torch
 from numpy.typing import NDArray
 
 from ..data.crops import MEAN_BGR, network_input
-from ..data.metadata import CrfParameters, ModelMetadata
+from ..data.metadata import CONFIG, CrfParameters, ModelMetadata
 from ..errors import InputError
 from ..palette import voc_palette
 from .deeplab import DeepLab
+from .variants import VARIANTS
 from .weights import load_weights
 
 # The files of a checkpoint folder that a network is read from; training writes more beside them.
@@ -32,8 +35,10 @@ class TorchEngine:
         Put into evaluation mode and moved to the device.
     metadata : ModelMetadata
         Of this network: the same classes and output stride.
-    device : str
-        "cpu" or "cuda".
+    device : str or None
+        "cpu", "cuda" or "cuda:N"; None for CUDA where PyTorch finds a GPU, else the CPU.
+    threads : int, optional
+        Threads of one forward pass on the CPU, which PyTorch keeps for the whole process; its own choice if left out.
 
     Attributes
     ----------
@@ -44,66 +49,121 @@ class TorchEngine:
     Raises
     ------
     InputError
-        If the metadata is not of such a network.
+        If the metadata is not of such a network, or the device cannot be used.
     """
 
-    def __init__(self, net: DeepLab, metadata: ModelMetadata, *, device: str = "cpu") -> None:
+    def __init__(
+        self, net: DeepLab, metadata: ModelMetadata, *, device: str | None = "cpu", threads: int | None = None
+    ) -> None:
         if (len(metadata.classes), metadata.output_stride) != (net.classes, net.output_stride):
             raise InputError(
                 f"metadata of {len(metadata.classes)} classes at stride {metadata.output_stride} for a network of"
                 f" {net.classes} at stride {net.output_stride}: expected the same"
             )
-        self.net = net.eval().to(device)
         self.metadata = metadata
-        self.device = device
+        self.device = usable_device(device)
+        self.threads = threads
+        self.net = net.eval().to(self.device)
 
     @classmethod
     def read(
-        cls, folder: str | os.PathLike[str], *, device: str = "cpu", crf: CrfParameters = RELEASED_LARGEFOV
+        cls,
+        folder: str | os.PathLike[str],
+        *,
+        device: str | None = "cpu",
+        crf: CrfParameters | None = None,
+        threads: int | None = None,
     ) -> "TorchEngine":
-        """Read a checkpoint folder.
+        """Read a folder: a training checkpoint, or what the segmenter's `save_pretrained` wrote.
 
         Parameters
         ----------
         folder : path
-            As written by training: `model.safetensors` and `state.json`.
-        device : str
-        crf : CrfParameters
-            Stored in the metadata.
+            As written by training, `model.safetensors` and `state.json`; or `model.safetensors` and `config.json`.
+        device : str or None
+        crf : CrfParameters, optional
+            Stored in the metadata; if left out the folder's own, of a training checkpoint the released LargeFOV's.
+        threads : int, optional
 
         Raises
         ------
         InputError
-            If the folder is no checkpoint, or its two files do not fit each other.
+            If the folder is neither, its two files do not fit each other, or the device cannot be used.
         """
         folder = Path(folder)
-        state = read_state(folder)
-        classes, recipe = tuple(state["classes"]), state["recipe"]
-        palette = state.get("palette") or voc_palette(len(classes))
-        try:
-            net = DeepLab(recipe["variant"], classes=len(classes), multiscale=recipe.get("multiscale", False))
-            metadata = ModelMetadata(
-                variant=net.name,
-                classes=classes,
-                palette=tuple((int(r), int(g), int(b)) for r, g, b in palette),
-                mean=MEAN_BGR,
-                crf=crf,
-                training_list=state["training_list"],
-                training_list_sha256=state["training_list_sha256"],
-                precision="float32",
-                output_stride=net.output_stride,
-            )
-        except (TypeError, ValueError) as error:
-            raise InputError(f"{folder / STATE}: not the state of a checkpoint ({error})") from None
+        device = usable_device(device)
+        saved = (folder / CONFIG).is_file() and not (folder / STATE).is_file()
+        net, metadata = _from_config(folder / CONFIG) if saved else _from_state(folder)
+        if crf is not None:
+            metadata = dataclasses.replace(metadata, crf=crf)
         load_weights(net, folder / MODEL)
-        return cls(net, metadata, device=device)
+        return cls(net, metadata, device=device, threads=threads)
 
     def scores(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
         """(H, W, 3) uint8 RGB to (C, h, w) float32 scores of the padded image, on the network's output stride."""
         blob = network_input(image, self.metadata.mean, self.metadata.colour_order)
+        if self.threads is not None and torch.get_num_threads() != self.threads:
+            torch.set_num_threads(self.threads)
         with torch.inference_mode():
             (scores,) = self.net(torch.from_numpy(blob)[None].to(self.device))
         return scores.float().cpu().numpy()
+
+
+def usable_device(device: str | None) -> str:
+    """Return a device for PyTorch: CUDA for None if there is a GPU.
+
+    Raises
+    ------
+    InputError
+        If the name is no device, or PyTorch finds no such GPU.
+    """
+    if device is None:
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if device != "cpu" and re.fullmatch(r"cuda(:\d{1,3})?", device) is None:
+        raise InputError(f"device={device!r}: expected 'cpu', 'cuda' or 'cuda:N', or None for the best there is")
+    found = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if device != "cpu" and int(device.partition(":")[2] or 0) >= found:
+        built = "finds no GPU" if not found else f"finds {found}"
+        built = built if torch.version.cuda else "is a build without CUDA"
+        raise InputError(f"device={device!r}: the installed PyTorch {built}; use the device 'cpu'")
+    return device
+
+
+def _from_state(folder: Path) -> tuple[DeepLab, ModelMetadata]:
+    state = read_state(folder)
+    classes, recipe = tuple(state["classes"]), state["recipe"]
+    palette = state.get("palette") or voc_palette(len(classes))
+    try:
+        net = DeepLab(recipe["variant"], classes=len(classes), multiscale=recipe.get("multiscale", False))
+        metadata = ModelMetadata(
+            variant=net.name,
+            classes=classes,
+            palette=tuple((int(r), int(g), int(b)) for r, g, b in palette),
+            mean=MEAN_BGR,
+            crf=RELEASED_LARGEFOV,
+            training_list=state["training_list"],
+            training_list_sha256=state["training_list_sha256"],
+            precision="float32",
+            output_stride=net.output_stride,
+        )
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{folder / STATE}: not the state of a checkpoint ({error})") from None
+    return net, metadata
+
+
+def _from_config(path: Path) -> tuple[DeepLab, ModelMetadata]:
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        text = json.dumps(values["metadata"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path}: not written by save_pretrained of atrous ({error!r})") from None
+    metadata = ModelMetadata.from_json(text, str(path))
+    names = {name: (row.name, False) for name, row in VARIANTS.items()}
+    names |= {row.multiscale_name: (row.name, True) for row in VARIANTS.values()}
+    if metadata.variant not in names:
+        raise InputError(f"{path}: variant {metadata.variant!r} is unknown; expected one of {', '.join(names)}")
+    name, multiscale = names[metadata.variant]
+    return DeepLab(name, classes=len(metadata.classes), multiscale=multiscale), metadata
 
 
 def read_state(folder: Path) -> dict[str, Any]:
@@ -116,7 +176,9 @@ def read_state(folder: Path) -> dict[str, Any]:
     """
     path = folder / STATE
     if not path.is_file():
-        raise InputError(f"{folder}: expected a checkpoint folder with {STATE} and {MODEL} in it")
+        newest = sorted(folder.glob(f"checkpoint-*/{STATE}"))
+        remedy = f"; give {newest[-1].parent}" if newest else ""
+        raise InputError(f"{folder}: expected a checkpoint folder with {STATE} and {MODEL} in it{remedy}")
     try:
         state: dict[str, Any] = json.loads(path.read_text())
         state["recipe"]["variant"], state["classes"], state["training_list"], state["training_list_sha256"]

@@ -16,6 +16,7 @@ from ..data.images import Photo, read_image
 from ..data.metadata import CrfParameters
 from ..engine import Engine, OnnxEngine, bundled_model_path
 from ..errors import InputError
+from .pretrained import Pretrained, folder_engine
 from .segmentation import NetworkScores, Segmentation
 from .zoom import zoomed_probabilities
 
@@ -23,14 +24,14 @@ from .zoom import zoomed_probabilities
 NEGLIGIBLE = 0.05
 
 
-class Segmenter:
+class Segmenter(Pretrained):
     """Segments photos with a network and sharpens the result with a fully connected CRF.
 
     Parameters
     ----------
     model : path or Engine, optional
-        An exported .onnx file, a training checkpoint's folder (needs PyTorch), or an engine built elsewhere;
-        the bundled LargeFOV model if left out.
+        An exported .onnx file, a training checkpoint's folder (needs PyTorch), a folder written by
+        `save_pretrained`, or an engine built elsewhere; the bundled LargeFOV model if left out.
     crf : "model", None, a preset's name, CrfParameters or a sequence of kernels
         "model" takes the parameters that were tuned for the model; None leaves the CRF out. `sxy` counts
         pixels of the image that the network sees: for larger photos it grows with them.
@@ -38,11 +39,14 @@ class Segmenter:
         Photos whose longer side is larger are scaled down to it for the network. The CRF sees them at full size.
     threads : int, optional
         Threads of network and CRF; all cores if left out.
+    device : str, optional
+        Where the network computes: "cpu", "cuda" or "cuda:N". If left out, on CUDA where a GPU and ONNX Runtime's
+        or PyTorch's build for it are found, else on the CPU. The CRF always computes on the CPU.
 
     Raises
     ------
     InputError
-        If the model cannot be loaded or an argument cannot be used.
+        If the model cannot be loaded, the device cannot be used or an argument cannot be used.
 
     Examples
     --------
@@ -57,12 +61,13 @@ class Segmenter:
         crf: str | CrfParameters | Sequence[Kernel] | None = "model",
         max_side: int = 513,
         threads: int | None = None,
+        device: str | None = None,
     ) -> None:
         if max_side < 1:
             raise InputError(f"max_side={max_side}: expected at least 1 pixel")
         if threads is not None and threads < 1:
             raise InputError(f"threads={threads}: expected at least 1, or None for all cores")
-        self.engine = _engine(model, threads)
+        self.engine = _engine(model, threads, device)
         self.max_side = max_side
         self.threads = threads
         metadata = self.engine.metadata
@@ -165,16 +170,16 @@ class Segmenter:
         return max(1, round(height * scale)), max(1, round(width * scale))
 
 
-def _engine(model: str | os.PathLike[str] | Engine | None, threads: int | None) -> Engine:
+def _engine(model: str | os.PathLike[str] | Engine | None, threads: int | None, device: str | None) -> Engine:
     if model is None:
-        return OnnxEngine(bundled_model_path(), threads=threads)
+        return OnnxEngine(bundled_model_path(), threads=threads, device=device)
     if not isinstance(model, (str, os.PathLike)):
+        if device is not None:
+            raise InputError(f"device={device!r}: the engine that was given has its own; leave it out")
         return model
     if Path(model).is_dir():
-        from ..network.engine import TorchEngine  # without PyTorch: MissingExtra
-
-        return TorchEngine.read(model)
-    return OnnxEngine(model, threads=threads)
+        return folder_engine(Path(model), threads=threads, device=device)
+    return OnnxEngine(model, threads=threads, device=device)
 
 
 def _build_crf(
