@@ -1,0 +1,127 @@
+"""Clips given to `atrous segment`."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from ..errors import InputError, MissingExtra
+from .segment import Job, say
+
+if TYPE_CHECKING:
+    from ..segmenter import Segmenter
+    from ..video import Progress, VideoReport
+
+
+def segment_videos(
+    clips: list[Job],
+    segmenter: "Segmenter",
+    out: Path,
+    *,
+    overwrite: bool,
+    labels: bool,
+    fail: Callable[[str], None],
+) -> None:
+    """Segment clips one after the other: for clip.mp4 write clip.overlay.mp4 and, with `labels`, clip/000001.png...
+
+    Prints a line for each clip; what goes wrong with one is said by `fail`, and the next follows. So is what of a
+    clip could not be read, though the rest is written.
+
+    Parameters
+    ----------
+    clips : list of Job
+    segmenter : Segmenter
+    out : Path
+        Folder for what is written.
+    overwrite, labels : bool
+        As the command's options.
+    fail : callable
+        Says an error and counts it.
+
+    Raises
+    ------
+    typer.Exit
+        With status 130, at Ctrl-C. Clips that are done stay; of the one in work nothing is left.
+    """
+    try:
+        from ..video import segment_video
+        from ..video.outputs import check_outputs
+    except MissingExtra as error:
+        fail(str(error))
+        return
+    jobs = []
+    for job in clips:
+        try:
+            place = (out / job.name).parent
+            check_outputs(job.photo, place, job.name.name, labels=labels, overwrite=overwrite)
+            jobs.append(job)
+        except InputError as error:
+            fail(str(error))
+    done = 0
+    try:
+        for job in jobs:
+            try:
+                with _progress(job.photo) as progress:
+                    report = segment_video(
+                        segmenter,
+                        job.photo,
+                        (out / job.name).parent,
+                        job.name.name,
+                        labels=labels,
+                        overwrite=overwrite,
+                        progress=progress,
+                    )
+                say(video_line(report))
+                for note in report.notes:
+                    say(f"{job.photo}: {note}", err=True)
+                for damage in report.damage:
+                    fail(f"{job.photo}: {damage}")
+            except InputError as error:
+                fail(str(error))
+            except OSError as error:
+                fail(f"{error.filename or out / job.name}: cannot be written ({error.strerror or error})")
+            except MemoryError:
+                fail(f"{job.photo}: not enough memory for a clip of this size; scale it down first")
+            done += 1
+    except KeyboardInterrupt:
+        say(f"error: interrupted after {done} of {len(jobs)} clips; nothing is left of an unfinished one", err=True)
+        raise typer.Exit(130) from None
+
+
+def video_line(report: "VideoReport") -> str:
+    """One line: the clip, its length, its classes with their share of the pixels, the time it took."""
+    shares = ", ".join(f"{name} {100 * share:.1f}%" for name, share in report.shares.items())
+    frames = f"{report.frames} {'frame' if report.frames == 1 else 'frames'}, {report.seconds:.2f} s"
+    return f"{report.source}: {frames}: {shares} ({report.took:.1f} s, {report.frames / report.took:.1f} frames/s)"
+
+
+@contextmanager
+def _progress(clip: Path) -> Iterator[Callable[["Progress"], None] | None]:
+    """Show a bar with the time left on a terminal; elsewhere nothing but the line at the end."""
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield None
+        return
+    from rich.markup import escape
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn(escape(clip.name)),
+        BarColumn(),
+        TaskProgressColumn(),
+        TextColumn("{task.fields[frames]} frames"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task("", total=None, frames=0)
+
+        def show(progress: "Progress") -> None:
+            # A clip may last longer than its file says.
+            total = None if progress.duration is None else max(progress.duration, progress.seconds)
+            bar.update(task, total=total, completed=progress.seconds, frames=progress.frames)
+
+        yield show

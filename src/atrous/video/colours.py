@@ -1,0 +1,84 @@
+"""From a decoder's frames to RGB and back, with the same colours."""
+
+from dataclasses import dataclass
+
+import av
+import numpy as np
+from av.video.reformatter import VideoReformatter
+from numpy.typing import NDArray
+
+# Numbers of ITU-T H.273, as FFmpeg uses them.
+BT709, UNSPECIFIED = 1, 2
+LIMITED = 1
+HDR_TRANSFERS = (16, 18)  # PQ, HLG
+# Matrix coefficients that swscale converts by, and the number it knows each by.
+_MATRICES = {1: 1, 4: 4, 5: 5, 6: 5, 7: 7, 9: 9}
+
+
+@dataclass(frozen=True)
+class Colours:
+    """How an overlaid clip's colours are coded: in limited range, otherwise as the clip's own.
+
+    Attributes
+    ----------
+    matrix, transfer, primaries : int
+        H.273's numbers; 2 if the clip does not say. Then RGB is converted by BT.601 both ways, so that the picture
+        stays what it was whichever matrix a player takes.
+    """
+
+    matrix: int
+    transfer: int
+    primaries: int
+
+    @classmethod
+    def of(cls, frame: av.VideoFrame) -> "Colours":
+        """Return those for an overlay of a clip with this frame."""
+        if frame.color_trc in HDR_TRANSFERS:
+            return cls(BT709, BT709, BT709)  # what `to_rgb` converts to
+        # RGB and the matrices that swscale does not know become BT.709.
+        matrix = frame.colorspace if frame.colorspace in (*_MATRICES, UNSPECIFIED) else BT709
+        return cls(matrix, frame.color_trc, frame.color_primaries)
+
+
+class ToRgb:
+    """Turns a clip's frames into RGB, high dynamic range into the standard one."""
+
+    def __init__(self) -> None:
+        self._reformatter = VideoReformatter()
+
+    def __call__(self, frame: av.VideoFrame) -> NDArray[np.uint8]:
+        """Return (H, W, 3) uint8, as stored: not yet upright."""
+        if frame.color_trc in HDR_TRANSFERS:
+            rgb = self._reformatter.reformat(
+                frame, format="rgb24", dst_color_trc=BT709, dst_color_primaries=BT709, threads=1
+            )
+        else:
+            rgb = self._reformatter.reformat(frame, format="rgb24", threads=1)
+        return np.asarray(rgb.to_ndarray())
+
+
+class FromRgb:
+    """Turns RGB into frames for an encoder, 8 bits, half the colour resolution each way."""
+
+    def __init__(self, colours: Colours) -> None:
+        self.colours = colours
+        self._reformatter = VideoReformatter()
+
+    def __call__(self, image: NDArray[np.uint8]) -> av.VideoFrame:
+        """Return a yuv420p frame of an (H, W, 3) uint8 image whose sides are even."""
+        frame = self._reformatter.reformat(
+            av.VideoFrame.from_ndarray(image, format="rgb24"),
+            format="yuv420p",
+            dst_colorspace=_MATRICES.get(self.colours.matrix),
+            dst_color_range=LIMITED,
+            threads=1,
+        )
+        self.mark(frame)
+        return frame
+
+    def mark(self, target: object) -> None:
+        """Note the colours on a frame or an encoder."""
+        target.colorspace = self.colours.matrix  # type: ignore[attr-defined]
+        target.color_trc = self.colours.transfer  # type: ignore[attr-defined]
+        target.color_primaries = self.colours.primaries  # type: ignore[attr-defined]
+        target.color_range = LIMITED  # type: ignore[attr-defined]
