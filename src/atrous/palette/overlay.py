@@ -44,7 +44,7 @@ def overlay(
     """
     if image.shape != (*labels.shape, 3):
         raise InputError(f"labels {labels.shape} do not fit an image of shape {image.shape}")
-    colours = _lightened(full_palette(palette))
+    colours = lightened(full_palette(palette))
     objects = (labels != 0) & (labels != VOID)
 
     share = np.uint16(round(opacity * 256))
@@ -62,7 +62,8 @@ def overlay(
     return picture
 
 
-def _lightened(palette: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def lightened(palette: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return the colours, (n, 3) uint8, as an overlay draws them."""
     # VOC's colours are mostly half as bright as can be; the square root keeps them apart and lifts them.
     return np.rint(255 * np.sqrt(palette / 255)).astype(np.uint8)
 
