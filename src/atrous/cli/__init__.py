@@ -28,10 +28,11 @@ def _register() -> None:
     from .export import export
     from .refine import refine
     from .segment import segment
+    from .serve import serve
     from .train import train
     from .tune import tune
 
-    for command in (segment, refine, train, evaluate, tune, convert, export):
+    for command in (segment, refine, serve, train, evaluate, tune, convert, export):
         app.command()(command)
     app.add_typer(data)
 

@@ -1,0 +1,58 @@
+"""`atrous serve`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..errors import InputError, MissingExtra
+
+
+def serve(
+    host: Annotated[str, typer.Option(help="Address to listen at; 0.0.0.0 is all of this machine's.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 7860,
+    model: Annotated[
+        Path | None, typer.Option(help="Exported .onnx or checkpoint folder instead of the bundled model.")
+    ] = None,
+    max_megapixels: Annotated[float, typer.Option(help="Of a picture; larger ones are refused.")] = 16,
+    max_megabytes: Annotated[float, typer.Option(help="Of an upload; larger ones are refused.")] = 64,
+    queue: Annotated[int, typer.Option(help="Requests that may wait; more are refused (429).")] = 32,
+    workers: Annotated[int, typer.Option(help="Requests that are computed at a time.")] = 2,
+    max_side: Annotated[int, typer.Option(help="Scale larger photos down to this for the network.")] = 513,
+    threads: Annotated[int | None, typer.Option(help="Of one request. Default: all cores.")] = None,
+    root_path: Annotated[str, typer.Option(help="Path under which a proxy serves this, such as /atrous.")] = "",
+    origin: Annotated[
+        list[str] | None, typer.Option(help="Origin of other web pages that may post here, such as https://my.site.")
+    ] = None,
+) -> None:
+    """Serve a page and an HTTP interface (POST /api/segment). Nothing leaves this machine; Ctrl-C ends it."""
+    try:
+        import gradio  # noqa: F401
+    except ImportError:
+        raise MissingExtra("gradio is not installed: the page needs the extra, pip install 'atrous[web]'") from None
+    from ..engine import bundled_model_path
+    from ..segmenter import Segmenter
+    from ..web.server import application, listen
+    from ..web.server import serve as run
+    from ..web.settings import ServerSettings
+
+    root_path = root_path.rstrip("/")
+    if root_path and not root_path.startswith("/"):
+        raise InputError(f"--root-path {root_path}: expected a path that begins with /")
+    settings = ServerSettings(
+        max_megapixels=max_megapixels,
+        max_megabytes=max_megabytes,
+        queue=queue,
+        workers=workers,
+        origins=tuple(origin or ()),
+    )
+    with listen(host, port) as listening:
+        segmenter = Segmenter(model, max_side=max_side, threads=threads)
+        name = (model or bundled_model_path()).name
+        with application(segmenter, settings, model=name, root_path=root_path) as app:
+            where, number = listening.getsockname()[:2]
+            where = "localhost" if where in ("0.0.0.0", "::", "127.0.0.1", "::1") else where
+            url = f"http://{where}:{number}{root_path}"
+            typer.echo(f"{url}/  (HTTP interface: {url}/api/docs)  Ctrl-C ends it")
+            run(app, listening, root_path=root_path)
+    typer.echo("stopped")

@@ -1,0 +1,158 @@
+"""Everything put together, and served."""
+
+import os
+import signal
+import socket
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import NoReturn
+
+import gradio as gr
+import uvicorn
+from starlette.types import ASGIApp
+
+from ..errors import InputError
+from ..segmenter import Segmenter
+from .api import create_api
+from .desk import Desk
+from .files import Sweeper, lay_out_examples
+from .gate import Gate
+from .page import create_page, stylesheet, theme
+from .settings import ServerSettings
+from .studio import Studio
+from .work import WorkQueue
+
+
+@contextmanager
+def application(
+    segmenter: Segmenter, settings: ServerSettings, *, model: str = "model", root_path: str = ""
+) -> Iterator[ASGIApp]:
+    """Yield the page and the HTTP interface as one ASGI application.
+
+    While it is open, this process' temporary files lie in a folder of their own, which is deleted then.
+
+    Parameters
+    ----------
+    segmenter : Segmenter
+    settings : ServerSettings
+    model : str
+        Its name, to be shown.
+    root_path : str
+        Path before the server's own, behind a proxy.
+    """
+    with tempfile.TemporaryDirectory(prefix="atrous-", ignore_cleanup_errors=True) as name, _confined(Path(name)):
+        folder = Path(name).resolve()
+        lay_out_examples(folder)
+        studio = Studio(segmenter, model)
+        work = WorkQueue(settings.workers, settings.queue)
+        api = create_api(studio, work, settings)
+        page = create_page(Desk(studio, work, settings, folder), root_path)
+        app = gr.mount_gradio_app(
+            api,
+            page,
+            path="/",
+            root_path=root_path or None,
+            footer_links=[],
+            run_history=False,
+            show_error=False,
+            max_file_size=settings.max_bytes,
+            ssr_mode=False,
+            enable_monitoring=False,
+            pwa=False,
+            mcp_server=False,
+            theme=theme(),
+            css=stylesheet(),
+        )
+        page.has_launched = True  # else gradio does not check which files it is asked for
+        with Sweeper(folder, int(settings.file_megabytes * 1e6)):
+            try:
+                yield Gate(app, settings, folder)
+            finally:
+                work.close()
+
+
+@contextmanager
+def _confined(folder: Path) -> Iterator[None]:
+    """Send temporary files of this process, spooled uploads among them, to a folder; keep gradio quiet."""
+    wanted = {
+        "GRADIO_TEMP_DIR": str(folder),
+        "GRADIO_EXAMPLES_CACHE": str(folder / "cached"),
+        "GRADIO_ANALYTICS_ENABLED": "False",
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+    }
+    before = {key: os.environ.get(key) for key in wanted}
+    temporary = tempfile.tempdir
+    os.environ.update(wanted)
+    tempfile.tempdir = str(folder)
+    try:
+        yield
+    finally:
+        tempfile.tempdir = temporary
+        for key, value in before.items():
+            if value is None:
+                os.environ.pop(key, None)
+            else:
+                os.environ[key] = value
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Return a socket that listens; port 0 takes a free one.
+
+    Raises
+    ------
+    InputError
+        If the host is not this machine's, or the port is taken or not allowed.
+    """
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    except (socket.gaierror, OverflowError, UnicodeError):
+        raise InputError(f"host {host}: not known; expected an address of this machine such as 127.0.0.1") from None
+    listening = socket.socket(family, kind, protocol)
+    try:
+        if os.name != "nt":
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind(address)
+        listening.listen(1024)
+    except OSError as error:
+        listening.close()
+        reason = error.strerror or str(error)
+        raise InputError(f"{host}:{port}: {reason.lower()}; choose another --port or --host") from None
+    return listening
+
+
+def serve(app: ASGIApp, listening: socket.socket, *, root_path: str = "") -> None:
+    """Serve until Ctrl-C or SIGTERM; requests that are being answered get their answers."""
+    config = uvicorn.Config(
+        app,
+        log_level="warning",
+        access_log=False,
+        root_path=root_path,
+        timeout_graceful_shutdown=5,
+        server_header=False,
+    )
+    with suppress(KeyboardInterrupt, _Stopped), _terminable():
+        uvicorn.Server(config).run(sockets=[listening])
+
+
+class _Stopped(BaseException):
+    """SIGTERM came."""
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    # uvicorn raises the signal again when it is done; by default that would end the process before it has tidied up.
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(*_: object) -> NoReturn:
+        raise _Stopped
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

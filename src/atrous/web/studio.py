@@ -1,0 +1,167 @@
+"""Photo to segmentation, and again from kept scores with other parameters of the CRF."""
+
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..crf import Bilateral, DenseCRF, Spatial
+from ..crf.kernels import Kernel
+from ..data.given_labels import class_names, read_probabilities
+from ..data.metadata import CrfParameters, ModelMetadata
+from ..palette import voc_palette
+from ..segmenter import Segmentation, Segmenter
+from ..segmenter.segmentation import NetworkScores, most_probable
+from .pictures import open_picture
+from .refused import Refused, refusing
+
+
+@dataclass(frozen=True)
+class KeptScores:
+    """An engine that answers with the scores it was given, so that only the CRF is computed again."""
+
+    metadata: ModelMetadata
+    kept: NetworkScores
+
+    def scores(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Return the kept scores; `image` is the photo they were computed from."""
+        return self.kept.scores
+
+
+@dataclass(frozen=True, eq=False)
+class Kept:
+    """A photo and what the network said of it."""
+
+    image: NDArray[np.uint8]
+    network: NetworkScores
+    source: Path
+
+    @property
+    def bytes(self) -> int:
+        """Memory it takes."""
+        return self.image.nbytes + self.network.scores.nbytes
+
+
+class KeptPhotos:
+    """The photos that are tried with other parameters; those used longest ago make room."""
+
+    def __init__(self, max_bytes: int) -> None:
+        self.max_bytes = max_bytes
+        self._kept: OrderedDict[str, Kept] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def put(self, key: str, kept: Kept) -> None:
+        """Keep a photo, the last one included if it alone is too large for the bound."""
+        with self._lock:
+            self._kept[key] = kept
+            self._kept.move_to_end(key)
+            while len(self._kept) > 1 and sum(k.bytes for k in self._kept.values()) > self.max_bytes:
+                self._kept.popitem(last=False)
+
+    def get(self, key: str) -> Kept | None:
+        """Return a photo if it is still there."""
+        with self._lock:
+            if key in self._kept:
+                self._kept.move_to_end(key)
+            return self._kept.get(key)
+
+    def forget(self, key: str) -> None:
+        """Let a photo go."""
+        with self._lock:
+            self._kept.pop(key, None)
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+
+class Studio:
+    """Everything that the page and the HTTP interface compute, without either.
+
+    Parameters
+    ----------
+    segmenter : Segmenter
+        Its network, `max_side` and `threads` are used; the CRF's parameters come with each call.
+    model : str
+        Its name, to be shown.
+    """
+
+    def __init__(self, segmenter: Segmenter, model: str) -> None:
+        self.segmenter = segmenter
+        self.model = model
+        self.metadata = segmenter.engine.metadata
+        self.parameters: CrfParameters = self.metadata.crf
+
+    def segment(self, image: NDArray[np.uint8], parameters: CrfParameters | None) -> Segmentation:
+        """Segment a photo (H, W, 3); without parameters the CRF is left out."""
+        return self._segmenter(self.segmenter.engine, parameters)(image)
+
+    def sharpen(self, kept: Kept, parameters: CrfParameters) -> Segmentation:
+        """Run the CRF alone on what the network said before."""
+        return self._segmenter(KeptScores(self.metadata, kept.network), parameters)(kept.image)
+
+    def refine(
+        self,
+        image: NDArray[np.uint8],
+        given: Path,
+        name: str,
+        confidence: float,
+        parameters: CrfParameters,
+        max_pixels: int,
+    ) -> tuple[NDArray[np.uint8], Segmentation]:
+        """Sharpen somebody else's labels or probabilities.
+
+        Parameters
+        ----------
+        image : (H, W, 3) uint8
+        given : Path
+            An index PNG or probabilities as .npy.
+        name : str
+            What its owner calls it.
+        confidence : float
+            Of a PNG's labels.
+        parameters : CrfParameters
+            `sxy` in pixels of a photo of `max_side` at most: it grows with larger ones.
+        max_pixels : int
+            Of the PNG.
+
+        Returns
+        -------
+        (H, W) uint8, Segmentation
+            The labels before, and the result.
+        """
+        is_array = given.suffix.lower() == ".npy"
+        if not is_array:
+            with open_picture(given, name, max_pixels) as picture:
+                if picture.format != "PNG":
+                    raise Refused(415, f"{name}: {picture.format}; expected an index PNG of labels, or a .npy file")
+        with refusing(given, name):
+            planes, kept = read_probabilities(given, image.shape[:2], None if is_array else confidence)
+            names = class_names(None, int(kept.max()) + 1, ids=not is_array)
+            crf = self._crf(image, parameters)
+            colours = tuple((int(r), int(g), int(b)) for r, g, b in voc_palette(len(names)))
+            return most_probable(planes, kept), Segmentation(image, crf(planes), names, colours, None, kept)
+
+    def _crf(self, image: NDArray[np.uint8], crf: CrfParameters) -> DenseCRF:
+        zoom = max(1.0, max(image.shape[:2]) / self.segmenter.max_side)
+        kernels: list[Kernel] = [
+            Spatial(weight=crf.spatial_weight, sxy=crf.spatial_sxy * zoom),
+            Bilateral(weight=crf.weight, sxy=crf.sxy * zoom, srgb=crf.srgb),
+        ]
+        return DenseCRF(
+            image,
+            kernels,
+            iterations=crf.iterations,
+            normalization=crf.normalization,
+            threads=self.segmenter.threads,
+        )
+
+    def _segmenter(self, engine: object, parameters: CrfParameters | None) -> Segmenter:
+        return Segmenter(
+            engine,  # type: ignore[arg-type]  # both are engines
+            crf=parameters,
+            max_side=self.segmenter.max_side,
+            threads=self.segmenter.threads,
+        )
