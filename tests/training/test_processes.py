@@ -32,8 +32,8 @@ def train(atrous_command, tiny_voc, class_list, vgg):
     return start
 
 
-def finish(process, status=0):
-    output, _ = process.communicate(timeout=120)
+def finish(process, status=0, timeout=120):
+    output, _ = process.communicate(timeout=timeout)
     assert process.returncode == status, output
     return output
 
@@ -168,8 +168,8 @@ def test_fifty_kills_lose_no_more_than_the_steps_since_a_checkpoint(tmp_path, tr
         # The checkpoint of the very step that was done last may not have been finished.
         assert done - saved < 2 * every if done % every == 0 else done - saved < every
         reached = saved
-    finish(whole)
-    finish(train(out, steps=steps, save_every=every))
+    finish(whole, timeout=900)
+    finish(train(out, steps=steps, save_every=every), timeout=900)
     assert files(tmp_path / "whole", steps) == files(out, steps)
 
 
