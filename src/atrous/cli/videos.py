@@ -12,7 +12,8 @@ from .segment import Job, say
 
 if TYPE_CHECKING:
     from ..segmenter import Segmenter
-    from ..video import Progress, VideoReport
+    from ..video import Progress as Done
+    from ..video import VideoReport
 
 
 def segment_videos(
@@ -98,7 +99,7 @@ def video_line(report: "VideoReport") -> str:
 
 
 @contextmanager
-def _progress(clip: Path) -> Iterator[Callable[["Progress"], None] | None]:
+def _progress(clip: Path) -> Iterator[Callable[["Done"], None] | None]:
     """Show a bar with the time left on a terminal; elsewhere nothing but the line at the end."""
     from rich.console import Console
 
@@ -119,9 +120,9 @@ def _progress(clip: Path) -> Iterator[Callable[["Progress"], None] | None]:
     with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task("", total=None, frames=0)
 
-        def show(progress: "Progress") -> None:
+        def show(done: "Done") -> None:
             # A clip may last longer than its file says.
-            total = None if progress.duration is None else max(progress.duration, progress.seconds)
-            bar.update(task, total=total, completed=progress.seconds, frames=progress.frames)
+            total = None if done.duration is None else max(done.duration, done.seconds)
+            bar.update(task, total=total, completed=done.seconds, frames=done.frames)
 
         yield show

@@ -117,11 +117,9 @@ class Clip:
         self.sounds = tuple(self._container.streams.audio)
         self.metadata = dict(self._container.metadata)
         self.declared_frames = stream.frames
-        self.duration = None
-        if stream.duration:
-            self.duration = float(stream.duration * self.time_base)
-        elif self._container.duration:
-            self.duration = self._container.duration / av.time_base
+        length = self._container.duration
+        self._length = length / av.time_base if length else None
+        self.duration = float(stream.duration * self.time_base) if stream.duration else self._length
         self.origin = self._beginning()
         self.frames = self.damaged_frames = self.damaged_packets = 0
         self.seconds = 0.0
@@ -244,7 +242,7 @@ class Clip:
             held = " and ".join(sorted({s.type for s in self._container.streams})) or "nothing"
             raise InputError(f"{self.path}: no moving picture in it, only {held}; expected a clip with video")
         best = self._container.streams.best("video")
-        stream = best if any(s is best for s in moving) else moving[0]
+        stream: Any = best if any(s is best for s in moving) else moving[0]
         if stream.codec_context is None:
             raise InputError(f"{self.path}: its video codec is not known here; convert it to H.264 first")
         return stream
@@ -279,10 +277,9 @@ class Clip:
 
     def _ends_early(self) -> bool:
         # Elsewhere the duration is FFmpeg's estimate.
-        length = self._container.duration
-        if not length or not self._structure.kind:
+        if self._length is None or not self._structure.kind:
             return False
-        return length / av.time_base - self._reached > max(0.25, 2 / self.rate)
+        return self._length - self._reached > max(0.25, float(2 / self.rate))
 
     def _frame(self, decoded: av.VideoFrame, times: list[int]) -> Frame:
         sooner = heapq.heappop(times) if times else None
@@ -312,7 +309,7 @@ class Clip:
 
 
 def _display_matrix(frame: av.VideoFrame) -> tuple[int, ...]:
-    side_data = frame.side_data.get("DISPLAYMATRIX")
+    side_data: Any = frame.side_data.get("DISPLAYMATRIX")
     if side_data is None:
         return IDENTITY
     return tuple(np.frombuffer(bytes(side_data), "<i4").tolist())

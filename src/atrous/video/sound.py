@@ -8,6 +8,7 @@ from av.error import FFmpegError
 # Codecs that players expect in an MP4 file; the others become AAC.
 COPIED = frozenset({"aac", "mp3", "ac3", "eac3", "alac", "opus", "flac"})
 ENCODER = "aac"
+_USUAL = {1: "mono", 2: "stereo", 3: "3.0", 4: "4.0", 5: "5.0", 6: "5.1", 8: "7.1"}
 
 
 def codec_name(stream: Any) -> str:
@@ -53,7 +54,7 @@ class EncodedSound:
     def __init__(self, output: Any, stream: Any, origin: Fraction) -> None:
         self._output = output
         self.target = output.add_stream(ENCODER, rate=stream.codec_context.sample_rate)
-        self.target.codec_context.layout = stream.codec_context.layout
+        self.target.codec_context.layout = _layout(stream.codec_context)
         self._origin = round(origin / stream.time_base)
 
     def add(self, packet: Any) -> None:
@@ -70,6 +71,12 @@ class EncodedSound:
     def finish(self) -> None:
         """Write what the encoder still holds."""
         self._output.mux(self.target.encode(None))
+
+
+def _layout(context: Any) -> str:
+    """Return the channels' places; a WAVE header may only count them, which the encoder does not take."""
+    named = str(context.layout.name)
+    return _USUAL.get(context.layout.nb_channels, named) if "channels" in named else named
 
 
 def open_sounds(output: Any, streams: tuple[Any, ...], origin: Fraction, *, copy: bool) -> dict[int, Any]:

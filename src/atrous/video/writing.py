@@ -97,7 +97,7 @@ class ClipWriter:
     def _add_picture(self, first: Frame) -> Any:
         name = encoder()
         width, height = (side + side % 2 for side in self.size)
-        stream = self._container.add_stream(name, rate=self._clip.rate, options=dict(ENCODERS[name]))
+        stream: Any = self._container.add_stream(name, rate=self._clip.rate, options=dict(ENCODERS[name]))
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
         context = stream.codec_context
         context.time_base = self._clip.time_base

@@ -1,0 +1,136 @@
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import typer
+
+pytest.importorskip("av", reason="av is not installed (extra video)")
+sys.path.insert(0, str(Path(__file__).parents[1] / "video"))
+
+from clip_files import write_clip
+
+import atrous
+from atrous.cli.segment import Job
+from atrous.cli.videos import segment_videos
+from atrous.segmenter import Segmenter
+from atrous.video.writing import ClipWriter
+
+
+@pytest.fixture
+def run(tiny_model, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    segmenter = Segmenter(tiny_model, crf=None, threads=1)
+
+    def call(*clips, overwrite=False, labels=False):
+        errors = []
+        jobs = [Job(Path(clip), Path(clip).with_suffix("")) for clip in clips]
+        segment_videos(jobs, segmenter, Path("out"), overwrite=overwrite, labels=labels, fail=errors.append)
+        return capsys.readouterr(), errors
+
+    return call
+
+
+def test_a_line_for_each_clip(run, tmp_path):
+    write_clip(tmp_path / "a.mp4", frames=4)
+    (tmp_path / "deep").mkdir()
+    write_clip(tmp_path / "deep/b.mkv", frames=1)
+    printed, errors = run("a.mp4", "deep/b.mkv")
+    assert errors == []
+    assert printed.err == ""
+    one, two = printed.out.splitlines()
+    assert one.startswith("a.mp4: 4 frames, 0.40 s: background ")
+    assert one.endswith(" frames/s)")
+    assert two.startswith("deep/b.mkv: 1 frame, 0.10 s: background ")
+    assert (tmp_path / "out/deep/b.overlay.mp4").is_file()
+    assert not (tmp_path / "out/a").exists()
+    assert run("a.mp4", labels=True, overwrite=True)[1] == []
+    assert len(list((tmp_path / "out/a").glob("*.png"))) == 4
+
+
+def test_what_is_wrong_is_said_and_the_others_are_done(run, tmp_path):
+    (tmp_path / "text.mp4").write_text("text")
+    write_clip(tmp_path / "cut.mkv", frames=16, options={"g": "1"})
+    data = (tmp_path / "cut.mkv").read_bytes()
+    (tmp_path / "cut.mkv").write_bytes(data[: len(data) * 7 // 10])
+    write_clip(tmp_path / "sound.avi", frames=2, sound="pcm_s16le")
+    write_clip(tmp_path / "good.mp4", frames=2)
+    printed, errors = run("text.mp4", "missing.mp4", "cut.mkv", "sound.avi", "good.mp4")
+    assert [error.split(":")[0] for error in errors] == ["text.mp4", "missing.mp4", "cut.mkv"]
+    assert "cut short" in errors[2]
+    assert [line.split(":")[0] for line in printed.out.splitlines()] == ["cut.mkv", "sound.avi", "good.mp4"]
+    assert printed.err == "sound.avi: sound track 1 (pcm_s16le) is encoded as AAC\n"
+    assert run("good.mp4")[1] == ["out/good.overlay.mp4: exists; give --overwrite to replace it, or another --out"]
+
+
+def test_a_full_disk_is_a_line(run, tmp_path, monkeypatch):
+    write_clip(tmp_path / "clip.mp4", frames=2)
+
+    def full(self, *_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(ClipWriter, "finish", full)
+    assert run("clip.mp4")[1] == ["out/clip: cannot be written (No space left on device)"]
+
+
+def test_without_pyav_the_extra_is_named(run, monkeypatch, tmp_path):
+    write_clip(tmp_path / "clip.mp4", frames=1)
+    for module in [name for name in sys.modules if name.startswith("atrous.video")]:
+        monkeypatch.delitem(sys.modules, module)
+    monkeypatch.setitem(sys.modules, "av", None)
+    (error,) = run("clip.mp4")[1]
+    assert error == "av is not installed: clips need the extra, pip install 'atrous[video]'"
+
+
+def test_an_interrupt_is_a_line_and_status_130(run, tmp_path, monkeypatch, capsys):
+    write_clip(tmp_path / "a.mp4", frames=1)
+    write_clip(tmp_path / "b.mp4", frames=2)
+    plain = ClipWriter.add
+
+    def interrupt(self, picture, frame):
+        if frame.pts:
+            raise KeyboardInterrupt
+        plain(self, picture, frame)
+
+    monkeypatch.setattr(ClipWriter, "add", interrupt)
+    with pytest.raises(typer.Exit) as caught:
+        run("a.mp4", "b.mp4")
+    assert caught.value.exit_code == 130
+    assert "interrupted after 1 of 2 clips" in capsys.readouterr().err
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a.overlay.mp4"]
+
+
+@pytest.mark.slow
+def test_ctrl_c_in_a_process_leaves_nothing(tiny_model, tmp_path):
+    write_clip(tmp_path / "long.mp4", frames=500, width=320, height=240)
+    code = (
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler);"  # a shell's & turns it off
+        "import sys; from pathlib import Path; from atrous.cli.segment import Job;"
+        "from atrous.cli.videos import segment_videos; from atrous.segmenter import Segmenter; import typer\n"
+        f"try: segment_videos([Job(Path('long.mp4'), Path('long'))], Segmenter({str(tiny_model)!r}), Path('out'),"
+        " overwrite=False, labels=True, fail=print)\n"
+        "except typer.Exit as end: sys.exit(end.exit_code)"
+    )
+    package = os.fspath(Path(atrous.__file__).parents[1])
+    process = subprocess.Popen(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([package, *sys.path])},
+    )
+    deadline = time.monotonic() + 60
+    while (
+        not list(tmp_path.glob("out/.long.*.tmp/000005.png")) and process.poll() is None and time.monotonic() < deadline
+    ):
+        time.sleep(0.05)
+    os.kill(process.pid, signal.SIGINT)
+    _, printed = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert printed.splitlines() == [
+        "error: interrupted after 0 of 1 clips; nothing is left of an unfinished one",
+    ]
+    assert list((tmp_path / "out").iterdir()) == []
