@@ -22,6 +22,7 @@ def _atrous() -> None:
 
 
 def _register() -> None:
+    from .bulk import bulk
     from .convert import convert
     from .data import data
     from .evaluate import evaluate
@@ -32,7 +33,7 @@ def _register() -> None:
     from .train import train
     from .tune import tune
 
-    for command in (segment, refine, serve, train, evaluate, tune, convert, export):
+    for command in (segment, refine, serve, bulk, train, evaluate, tune, convert, export):
         app.command()(command)
     app.add_typer(data)
 
