@@ -6,7 +6,6 @@ are only read: commands and options have to exist all the same. `text` blocks sh
 read too.
 """
 
-import glob
 import json
 import os
 import re
@@ -86,7 +85,7 @@ class Notebook:
                     self._process(block, line)
 
     def _atrous(self, block: Block, arguments: list[str]) -> None:
-        expanded = [found for a in arguments for found in (sorted(glob.glob(a)) if "*" in a else [a])]
+        expanded = [found for a in arguments for found in (sorted(map(str, Path().glob(a))) if "*" in a else [a])]
         result = CliRunner().invoke(app, expanded)
         if isinstance(result.exception, MissingExtra):
             raise Missing(result.exception)
