@@ -1,5 +1,6 @@
 # make demo   environment, install, masks of the example photos
 # make test   environment, install, the tests (the slow ones: make test-all)
+# make docs   the docs' site, in site/
 # make sanitize   the C++ tests under the address, undefined-behaviour and thread sanitizers
 
 PYTHON ?= python3
@@ -10,7 +11,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 NATIVE := CMakeLists.txt pyproject.toml $(wildcard src/native/*)
 CPP := $(wildcard src/native/*.cpp src/native/*.hpp tests/native/*.cpp tests/native/*.hpp)
 
-.PHONY: help demo test test-all sanitize sanitize-% lint format bench clean
+.PHONY: help demo test test-all docs sanitize sanitize-% lint format bench clean
 .DEFAULT_GOAL := help
 
 help:
@@ -38,6 +39,11 @@ test: $(VENV)/.developer
 test-all: $(VENV)/.developer
 	$(BIN)/python -m pytest
 
+# Fetches nothing; links and anchors are checked. To look at it: site/index.html, or python -m http.server -d site
+docs: $(VENV)/.developer
+	$(BIN)/python docs/write_commands.py
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build
+
 # Needs cmake and doctest (Debian: apt install cmake doctest-dev).
 sanitize: sanitize-address,undefined,float-cast-overflow sanitize-thread
 
@@ -62,4 +68,4 @@ bench: $(VENV)/.developer
 	$(BIN)/python benchmarks/segment.py
 
 clean:
-	rm -rf $(VENV) build segmentation
+	rm -rf $(VENV) build segmentation site
