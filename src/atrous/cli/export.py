@@ -1,52 +1,214 @@
 """`atrous export`."""
 
 import json
+from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ..errors import InputError
 
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from ..data.choice import Choice
+    from ..data.metadata import ModelMetadata
+    from ..data.samples import ImageList
+    from ..network.engine import TorchEngine
+
+
+class Precision(StrEnum):
+    """Of the exported file."""
+
+    float32 = "float32"
+    float16 = "float16"
+    int8 = "int8"
+
 
 def export(
     checkpoint: Annotated[Path, typer.Argument(help="A training checkpoint's folder.")],
     out: Annotated[Path, typer.Argument(metavar="MODEL.onnx", help="The file to write.")],
+    precision: Annotated[
+        Precision | None, typer.Option(help="Default: int8 if --calibrate is given, else float32.")
+    ] = None,
     calibrate: Annotated[
         Path | None,
-        typer.Option(metavar="DATA", help="Labelled photos, which fix int8's ranges; without them, float32."),
+        typer.Option(metavar="PHOTOS|DATA", help="Photos, or a data set, that fix the ranges of int8."),
     ] = None,
     calibrate_list: Annotated[
-        str | None, typer.Option("--list", help="List of images to calibrate on; default: the data's training list.")
+        str | None, typer.Option("--list", help="The data set's list to calibrate on; default: its training list.")
     ] = None,
-    classes: Annotated[Path | None, typer.Option(help="Class list instead of the folder's own.")] = None,
-    images: Annotated[int, typer.Option(min=1, help="How many of them, evenly spaced.")] = 48,
+    images: Annotated[int, typer.Option(min=1, help="How many photos to calibrate on, evenly spaced.")] = 48,
+    check: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="PHOTOS|DATA",
+            help="Photos on which to compare the file with the checkpoint; with the masks of a data set, mean IoU too.",
+        ),
+    ] = None,
+    check_list: Annotated[str | None, typer.Option(help="The data set's list to check on; default: val.")] = None,
+    check_images: Annotated[int, typer.Option(min=1, help="How many photos to check on, evenly spaced.")] = 8,
+    score_tolerance: Annotated[
+        float | None, typer.Option(min=0, help="Largest difference of a score, in % of the largest score.")
+    ] = None,
+    label_tolerance: Annotated[
+        float | None, typer.Option(min=0, help="Pixels that may get another label, in %.")
+    ] = None,
+    miou_tolerance: Annotated[float | None, typer.Option(min=0, help="Mean IoU that may be lost, in points.")] = None,
+    keep: Annotated[bool, typer.Option("--keep", help="Write the file even when it is out of tolerance.")] = False,
+    report: Annotated[Path | None, typer.Option(metavar="FILE.json", help="Write the comparison here too.")] = None,
     crf: Annotated[Path | None, typer.Option(help="CRF parameters as written by atrous tune.")] = None,
+    classes: Annotated[Path | None, typer.Option(help="Class list of the data sets instead of their own.")] = None,
     notes: Annotated[str, typer.Option(help="Where the weights come from, under which terms.")] = "",
 ) -> None:
-    """Write a checkpoint as one ONNX file that runs without PyTorch."""
+    """Write a checkpoint as one ONNX file that runs without PyTorch, after comparing the two."""
+    kind = (precision or (Precision.int8 if calibrate is not None else Precision.float32)).value
+    _check_options(kind, out, report, calibrate, calibrate_list, check, check_list)
+
+    from ..atomic import replacing
+    from ..data.choice import choose_photos
+    from ..engine import OnnxEngine
+    from ..evaluation.files import write_text
+    from ..evaluation.parity import TOLERANCES, Tolerance, compare
+    from ..evaluation.parity_table import parity_json, parity_table
+    from ..network.engine import TorchEngine
+    from ..network.ranges import largest_activation
+    from ..segmenter import Segmenter
+
+    usual = TOLERANCES[kind]
+    tolerance = Tolerance(
+        usual.scores if score_tolerance is None else score_tolerance / 100,
+        usual.labels if label_tolerance is None else label_tolerance / 100,
+        usual.miou if miou_tolerance is None else miou_tolerance / 100,
+    )
+    engine = TorchEngine.read(checkpoint, crf=_crf_parameters(crf))
+    metadata = _with_notes(engine.metadata, notes)
+    calibration = choose_photos(calibrate, calibrate_list, classes=classes, training=True) if calibrate else None
+    checks = choose_photos(check, check_list, classes=classes) if check else None
+    for choice in (calibration, checks):
+        _check_classes(choice, metadata)
+    on, seen = _what_to_check_on(checks, calibration, images, check_images)
+    ours = Segmenter(engine)
+    try:
+        with replacing(out) as temporary:
+            _write_model(kind, engine, metadata, temporary, calibration, images, ours.max_side)
+            theirs = Segmenter(OnnxEngine(temporary, device="cpu"))
+            result = compare(ours, theirs, on.samples if on else ())
+            if kind == "float16":
+                result.largest_activation = largest_activation(engine, _pictures(on, ours.max_side))
+            size = temporary.stat().st_size
+            faults = result.faults(tolerance)
+            typer.echo(parity_table(result, tolerance, seen))
+            if report is not None:
+                facts = {"checkpoint": str(checkpoint), "model": str(out), "precision": kind, "bytes": size}
+                write_text(report, parity_json(facts, result, tolerance, seen))
+            if faults and not keep:
+                raise InputError(f"{out}: out of tolerance, not written: {'; '.join(faults)}")
+    except OSError as error:
+        raise InputError(f"{out}: cannot be written ({error.strerror or error})") from None
+    typer.echo(f"{out}: {size / 1e6:.1f} MB, {kind}")
+    if faults:
+        raise InputError(f"{out}: out of tolerance, written all the same (--keep): {'; '.join(faults)}")
+
+
+def _check_options(
+    kind: str,
+    out: Path,
+    report: Path | None,
+    calibrate: Path | None,
+    calibrate_list: str | None,
+    check: Path | None,
+    check_list: str | None,
+) -> None:
+    """Say what cannot be before the work is done."""
+    if out.suffix.lower() != ".onnx" or out.is_dir() or not out.parent.is_dir():
+        raise InputError(f"{out}: expected the name of an .onnx file in a folder that is there")
+    if report is not None and (report.is_dir() or not report.parent.is_dir()):
+        raise InputError(f"--report {report}: expected a file's name in a folder that is there")
+    if kind == "int8" and calibrate is None:
+        raise InputError("--precision int8: needs photos like those to come; give --calibrate PHOTOS or DATA")
+    if kind != "int8" and calibrate is not None:
+        raise InputError(f"--calibrate: has no part in {kind}; leave it out, or give --precision int8")
+    for name, given, of, there in (
+        ("--list", calibrate_list, "--calibrate", calibrate),
+        ("--check-list", check_list, "--check", check),
+    ):
+        if given is not None and there is None:
+            raise InputError(f"{name} {given}: is a list of {of}'s data set; give {of} DATA too")
+
+
+def _crf_parameters(path: Path | None) -> Any:
+    from ..data.metadata import CrfParameters
+
+    if path is None:
+        return None
+    try:
+        return CrfParameters(**json.loads(path.read_text()))
+    except (OSError, ValueError, TypeError) as error:
+        raise InputError(f"{path}: expected CRF parameters as JSON from atrous tune ({error})") from None
+
+
+def _with_notes(metadata: "ModelMetadata", notes: str) -> "ModelMetadata":
     import dataclasses
 
-    from ..data.dataset import open_dataset
-    from ..data.images import read_image
-    from ..data.metadata import CrfParameters
-    from ..network.engine import TorchEngine
-    from ..network.export import export_float, export_int8
+    return dataclasses.replace(metadata, notes=notes or metadata.notes)
 
-    engine = TorchEngine.read(checkpoint)
-    metadata = dataclasses.replace(engine.metadata, notes=notes)
-    if crf is not None:
-        try:
-            metadata = dataclasses.replace(metadata, crf=CrfParameters(**json.loads(crf.read_text())))
-        except (OSError, ValueError, TypeError) as error:
-            raise InputError(f"{crf}: expected CRF parameters as JSON from atrous tune ({error})") from None
-    if calibrate is None:
-        export_float(engine.net, out, metadata)
-    else:
-        dataset = open_dataset(calibrate, classes=classes)
-        samples = dataset.read(calibrate_list or dataset.default_training_list)
-        if images < len(samples):
-            _, samples = samples.hold_out(images)
-        photos = [read_image(sample.image) for sample in samples.samples]
-        export_int8(engine.net, out, dataclasses.replace(metadata, precision="int8"), photos)
-    typer.echo(f"{out}: {out.stat().st_size / 1e6:.1f} MB")
+
+def _check_classes(choice: "Choice | None", metadata: "ModelMetadata") -> None:
+    if choice is not None and choice.classes is not None and len(choice.classes) != len(metadata.classes):
+        raise InputError(
+            f"list {choice.images.name}: of data with {len(choice.classes)} classes ({', '.join(choice.classes[:3])},"
+            f" ...), but the checkpoint has {len(metadata.classes)}; give data of its own classes, or mere photos"
+        )
+
+
+def _what_to_check_on(
+    checks: "Choice | None", calibration: "Choice | None", images: int, check_images: int
+) -> tuple["ImageList | None", str]:
+    """Return the photos to compare on, and which they are, in words."""
+    from ..data.choice import Choice
+
+    if checks is not None:
+        chosen, _ = checks.some(check_images)
+        return chosen, f"of {checks.images.name}"
+    if calibration is None:
+        return None, "a generated picture"
+    used, rest = calibration.some(images)
+    name = calibration.images.name
+    if len(rest):
+        return Choice(rest).some(check_images)[0], f"of {name}, not calibrated on"
+    return Choice(used).some(check_images)[0], f"of {name}, calibrated on too"
+
+
+def _write_model(
+    kind: str,
+    engine: "TorchEngine",
+    metadata: "ModelMetadata",
+    path: Path,
+    calibration: "Choice | None",
+    images: int,
+    max_side: int,
+) -> None:
+    from ..data.choice import read_at_most
+    from ..network.export import export_float, export_float16, export_int8
+
+    if calibration is None:
+        (export_float if kind == "float32" else export_float16)(engine.net, path, metadata)
+        return
+    used, _ = calibration.some(images)
+    # As large as the segmenter shows them to the network.
+    photos = [read_at_most(sample.image, max_side) for sample in used.samples]
+    export_int8(engine.net, path, metadata, photos)
+
+
+def _pictures(on: "ImageList | None", max_side: int) -> "Iterable[NDArray[np.uint8]]":
+    from ..data.choice import read_at_most
+    from ..evaluation.parity import generated_picture
+
+    if on is None:
+        return [generated_picture()]
+    return (read_at_most(sample.image, max_side) for sample in on.samples)

@@ -36,7 +36,7 @@ def as_json(result: Evaluation, run: Run) -> str:
         "mean_field_steps": {str(steps): matrix.summary() for steps, matrix in result.by_steps().items()},
         "per_image": [dataclasses.asdict(row) for row in result.rows],
     }
-    return json.dumps(_finite(document), indent=1, allow_nan=False) + "\n"
+    return json.dumps(finite(document), indent=1, allow_nan=False) + "\n"
 
 
 def _labelling(result: Evaluation, name: str) -> dict[str, Any]:
@@ -59,11 +59,12 @@ def _by_class(result: Evaluation, values: Any) -> dict[str, float]:
     return dict(zip(result.classes, map(float, values), strict=True))
 
 
-def _finite(value: Any) -> Any:
+def finite(value: Any) -> Any:
+    """Put None, JSON's null, for numbers that JSON has not."""
     if isinstance(value, dict):
-        return {key: _finite(each) for key, each in value.items()}
+        return {key: finite(each) for key, each in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_finite(each) for each in value]
+        return [finite(each) for each in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
