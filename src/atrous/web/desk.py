@@ -28,7 +28,7 @@ T = TypeVar("T")
 File: TypeAlias = dict[str, Any] | None  # as the browser names an upload
 OWN = "this model's"
 NAMES = ("weight", "sxy", "srgb", "spatial_weight", "spatial_sxy", "iterations")
-EXAMPLES = ("cat.jpg", "astronaut.jpg", "photographer.jpg")
+EXAMPLES = ("astronaut.jpg", "photographer.jpg", "cat.jpg")
 ROUGH_PHOTO, ROUGH_MASK = "astronaut.jpg", "astronaut-rough.png"
 
 
@@ -51,7 +51,7 @@ class Desk:
         self.folder = folder
         self.kept = KeptPhotos(int(settings.kept_megabytes * 1e6))
 
-    async def segment(self, photo: File, *values: float, request: gr.Request) -> list[Any]:
+    async def segment(self, request: gr.Request, photo: File, *values: float) -> list[Any]:
         """Segment a new photo, or only run the CRF again if its scores are still there."""
         if photo is None:
             return hidden()
@@ -76,11 +76,11 @@ class Desk:
 
         return _components(await self._computed(compute))
 
-    async def example(self, index: int, *values: float, request: gr.Request) -> list[Any]:
+    async def example(self, request: gr.Request, index: int, *values: float) -> list[Any]:
         """Segment an example photo."""
         path = self.folder / "examples" / EXAMPLES[int(index) % len(EXAMPLES)]
         photo = {"path": str(path), "orig_name": path.name}
-        return [str(path), *await self.segment(photo, *values, request=request)]
+        return [str(path), *await self.segment(request, photo, *values)]
 
     async def edit(self, photo: File, given: File, confidence: float, *values: float) -> list[Any]:
         """Sharpen an uploaded mask or probabilities."""

@@ -29,7 +29,10 @@ def legend(
     """
     count = max(len(classes), 256)
     shares = [np.bincount(labels.ravel(), minlength=count) / labels.size for labels in (before, after)]
-    order = sorted(np.flatnonzero(shares[0] + shares[1]).tolist(), key=lambda c: (-shares[1][c], -shares[0][c]))
+    # Specks that the CRF took away are not worth a line.
+    order = sorted(
+        np.flatnonzero((shares[0] >= 0.001) | (shares[1] > 0)).tolist(), key=lambda c: (-shares[1][c], -shares[0][c])
+    )
     colours = lightened(full_palette(palette))
     rows = []
     for label in order:

@@ -12,12 +12,12 @@ from .desk import EXAMPLES, NAMES, OWN, Desk, defaults
 
 # name: (what it is called, what it means, lowest, highest, step)
 _SLIDERS: dict[str, tuple[str, str, float, float, float]] = {
-    "weight": ("Colour weight", "How strongly near pixels of like colour share a label.", 0, 20, 0.1),
-    "sxy": ("Reach (sxy)", "How far that goes, in pixels of a 513-pixel photo.", 1, 200, 1),
-    "srgb": ("Colour tolerance (srgb)", "How unlike colours may be, in grey values.", 1, 60, 0.5),
-    "spatial_weight": ("Smoothing weight", "How strongly the nearest pixels share a label.", 0, 20, 0.1),
-    "spatial_sxy": ("Smoothing reach", "In pixels.", 0.5, 20, 0.5),
-    "iterations": ("Steps", "Of mean field inference.", 0, 20, 1),
+    "weight": ("Colour weight", "Pull of pixels of like colour", 0, 20, 0.1),
+    "sxy": ("Reach", "sxy, pixels of a 513-pixel photo", 1, 200, 1),
+    "srgb": ("Colour tolerance", "srgb, grey values", 1, 60, 0.5),
+    "spatial_weight": ("Smoothing weight", "Pull of the nearest pixels", 0, 20, 0.1),
+    "spatial_sxy": ("Smoothing reach", "sxy, pixels", 0.5, 20, 0.5),
+    "iterations": ("Steps", "Of mean field inference", 0, 20, 1),
 }
 
 
@@ -34,7 +34,8 @@ def create_page(desk: Desk, root: str) -> gr.Blocks:
     with gr.Blocks(title="atrous: photos to masks", analytics_enabled=False, fill_width=True) as page:
         gr.HTML(
             "<header class=top><h1>atrous</h1><p>Photos to masks, sharp at the edges.</p>"
-            f"<a href='{escape(root)}/api/docs'>HTTP interface</a></header>"
+            f"<a href='{escape(root)}/api/docs'>HTTP interface</a></header>",
+            padding=False,
         )
         with gr.Tab("Segment"):
             _segment_tab(desk)
@@ -50,9 +51,25 @@ def theme() -> gr.themes.Base:
     """Return the page's colours and the system's own fonts."""
     return gr.themes.Soft(
         primary_hue="teal",
+        secondary_hue="teal",
         neutral_hue="slate",
         font=["system-ui", "sans-serif"],
         font_mono=["ui-monospace", "monospace"],
+    ).set(
+        block_title_background_fill="transparent",
+        block_title_background_fill_dark="transparent",
+        block_title_padding="0",
+        block_title_text_color="*body_text_color",
+        block_title_text_color_dark="*body_text_color",
+        block_title_text_weight="500",
+        block_label_background_fill="transparent",
+        block_label_background_fill_dark="transparent",
+        block_label_text_color="*body_text_color_subdued",
+        block_label_text_color_dark="*body_text_color_subdued",
+        block_label_text_weight="500",
+        block_border_width="1px",
+        block_shadow="none",
+        block_radius="10px",
     )
 
 
@@ -82,18 +99,17 @@ def _segment_tab(desk: Desk) -> None:
 def _edit_tab(desk: Desk) -> None:
     gr.HTML(
         "<p class=tell>Sharpen the output of any other network, or a mask drawn by hand: an index PNG (pixel values are"
-        " label ids, 255 unknown), or probabilities (C, H, W) or (H, W, C) saved by <code>numpy.save</code>.</p>"
+        " label ids, 255 unknown), or probabilities (C, H, W) or (H, W, C) saved by <code>numpy.save</code>.</p>",
+        padding=False,
     )
     with gr.Row(elem_classes="desk"):
         with gr.Column(elem_classes="photo"):
             photo = _photo("Photo")
-            given = gr.File(label="Its mask (.png) or probabilities (.npy)", file_types=[".png", ".npy"], height=120)
+            given = gr.File(label="Its mask (.png) or probabilities (.npy)", file_types=[".png", ".npy"], height=160)
             example = gr.Button("Take the example: a rough mask", size="sm")
         shown = _result("Drop a photo and its mask.", "The mask before and after the CRF appears here.")
         with gr.Column(elem_classes="controls"):
-            confidence = gr.Slider(
-                0.5, 0.99, 0.7, step=0.01, label="Confidence", info="How sure the mask's labels are (.png only)."
-            )
+            confidence = gr.Slider(0.5, 0.99, 0.7, step=0.01, label="Confidence", info="Of the mask's labels (.png)")
             sliders, preset = _controls(desk, open_=False)
     inputs = [photo, given, confidence, *sliders]
     heavy = _heavy(shown)
@@ -112,6 +128,8 @@ def _heavy(shown: list[Any]) -> dict[str, Any]:
 def _photo(label: str) -> gr.Image:
     return gr.Image(
         label=label,
+        show_label=False,
+        placeholder="## Drop a photo here\nor click to choose one",
         type="filepath",
         image_mode=None,
         sources=["upload", "webcam", "clipboard"],
@@ -123,9 +141,9 @@ def _photo(label: str) -> gr.Image:
 
 def _result(hint: str, more: str) -> list[Any]:
     with gr.Column(elem_classes="result"):
-        empty = gr.HTML(f"<div class=hint><div><b>{escape(hint)}</b>{escape(more)}</div></div>")
+        empty = gr.HTML(f"<div class=hint><div><b>{escape(hint)}</b>{escape(more)}</div></div>", padding=False)
         with gr.Column(visible=False) as panel:
-            gr.HTML("<div class=sides><span>without the CRF</span><span>with the CRF</span></div>")
+            gr.HTML("<div class=sides><span>without the CRF</span><span>with the CRF</span></div>", padding=False)
             compare = gr.ImageSlider(
                 label="Without and with the CRF",
                 show_label=False,
@@ -133,25 +151,27 @@ def _result(hint: str, more: str) -> list[Any]:
                 max_height=560,
                 buttons=["fullscreen"],
             )
-            legend = gr.HTML()
+            legend = gr.HTML(padding=False)
             with gr.Row():
-                mask = gr.DownloadButton("Mask (PNG of label ids)", size="md", variant="primary", min_width=140)
+                mask = gr.DownloadButton("Mask (PNG)", size="md", variant="primary", min_width=140)
                 overlay = gr.DownloadButton("Overlay (JPEG)", size="md", min_width=140)
     return [compare, legend, mask, overlay, panel, empty]
 
 
 def _controls(desk: Desk, *, open_: bool) -> tuple[list[gr.Slider], gr.Dropdown]:
     values = defaults(desk.studio.parameters)
-    sliders = []
+    sliders: list[gr.Slider] = []
     with gr.Accordion("Parameters of the CRF", open=open_):
         preset = gr.Dropdown([OWN, *PRESETS], value=OWN, label="Take those of", filterable=False)
-        for name in NAMES:
-            label, info, lowest, highest, step = _SLIDERS[name]
-            value = values[name]
-            sliders.append(
-                gr.Slider(lowest, max(highest, value), value, step=step, label=label, info=info, buttons=["reset"])
-            )
+        sliders += [_slider(name, values[name]) for name in NAMES[:3]]
+        with gr.Accordion("More", open=False, elem_classes="more"):
+            sliders += [_slider(name, values[name]) for name in NAMES[3:]]
     return sliders, preset
+
+
+def _slider(name: str, value: float) -> gr.Slider:
+    label, info, lowest, highest, step = _SLIDERS[name]
+    return gr.Slider(lowest, max(highest, value), value, step=step, label=label, info=info, buttons=["reset"])
 
 
 def _rerun(

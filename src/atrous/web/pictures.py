@@ -11,7 +11,7 @@ from ..data.images import read_image
 from .refused import Refused, refusing
 
 # What cameras, phones and screenshots make; Pillow's readers that call other programs stay out.
-FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "TIFF", "BMP", "GIF", "AVIF", "JPEG2000", "PPM")
+FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "AVIF", "JPEG2000", "PPM")
 
 
 def check_picture(image: Image.Image, name: str, max_pixels: int) -> None:
