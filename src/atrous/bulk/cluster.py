@@ -105,8 +105,8 @@ def execute(
     logging.getLogger("ray.data").setLevel(logging.CRITICAL)
     reference = ray.put(model)
     rows = [pa.table({"part": [part], "photos": [photos]}) for part, photos in parts]
-    # A killed actor is started again, on another machine if its own is gone, and its parts are done again, as
-    # often as it takes (max_restarts, max_task_retries). Between its operators Ray moves nothing but part numbers.
+    # Ray Data starts a killed actor again, on another machine if its own is gone, and has its parts done again, as
+    # often as it takes. Nothing but the plan and part numbers passes through its memory.
     results = ray.data.from_arrow(rows).map_batches(
         _Actor,
         fn_constructor_args=(job, [reference]),
@@ -121,8 +121,6 @@ def execute(
         ),
         num_cpus=actors.cpus,
         num_gpus=actors.gpus or None,
-        max_restarts=-1,
-        max_task_retries=-1,
     )
     try:
         yield from results.iter_rows()

@@ -69,6 +69,25 @@ class Listing:
     whole: bool
 
 
+def check_places(given: str, out: Storage) -> None:
+    """Raise InputError if there is no such input, or it is not clearly apart from the output."""
+    if given == "-" or any(c in given for c in "*?["):
+        return
+    place = Storage(given)
+    try:
+        there = place.is_folder() or place.is_file()
+    except Exception as error:  # each file system has errors of its own
+        raise InputError(f"{given}: cannot be read ({one_line(error)})") from None
+    if not there:
+        raise InputError(f"{given}: no such file or folder")
+    if place.local == out.local and place.fs.protocol == out.fs.protocol:
+        inner, outer = (Path(s.root).resolve() if s.local else Path(s.root) for s in (place, out))
+        if inner == outer:
+            raise InputError(f"{place.url}: input and output are the same; choose another output folder")
+        if inner.is_relative_to(outer):
+            raise InputError(f"{place.url}: the input lies inside the output {out.url}; choose another output folder")
+
+
 def listing(given: str, settings: Settings, leave_out: Storage) -> Listing:
     """Find the photos of an input.
 
@@ -123,7 +142,6 @@ def _files(given: str, leave_out: Storage) -> tuple[str, list[tuple[str, str]], 
         return "", _listed(given), True
     place = Storage(given)
     if place.is_folder():
-        _check_places(place, leave_out)
         below = leave_out.root.removeprefix(place.root + "/") + "/"
         inside = place.local == leave_out.local and leave_out.root.startswith(place.root + "/")
         return place.url, sorted(f for f in place.walk() if not (inside and f[0].startswith(below))), False
@@ -163,16 +181,6 @@ def _listed(given: str) -> list[tuple[str, str]]:
         return str(path), f"{status.st_size}:{status.st_mtime_ns}"
 
     return sorted(dict(map(stamped, lines)).items())
-
-
-def _check_places(place: Storage, leave_out: Storage) -> None:
-    if place.local != leave_out.local or place.fs.protocol != leave_out.fs.protocol:
-        return
-    inner, outer = (Path(s.root).resolve() if s.local else Path(s.root) for s in (place, leave_out))
-    if inner == outer:
-        raise InputError(f"{place.url}: input and output are the same folder; choose another output")
-    if inner.is_relative_to(outer):
-        raise InputError(f"{place.url}: the input lies inside the output {leave_out.url}; choose another output")
 
 
 def _kind(given: str, names: list[str]) -> Kind:

@@ -14,8 +14,9 @@ import pyarrow as pa
 
 from ..errors import InputError
 from .cluster import Actors, connected, execute
-from .inputs import Listing, listing, one_line
+from .inputs import Listing, check_places, listing, one_line
 from .job import Job, ModelFiles, Settings, own_version, table_bytes
+from .keys import RECORDS
 from .outputs import share_columns
 from .records import (
     ATTEMPTS,
@@ -116,6 +117,7 @@ def run(
     """
     actors = actors or Actors()
     output = Storage(out)
+    check_places(given, output)
     _check_output(output)
     found = listing(given, settings, output)
     model = ModelFiles.read(settings.model)
@@ -185,7 +187,7 @@ def _check_output(output: Storage) -> None:
         if output.local:
             output.fs.makedirs(output.root, exist_ok=True)
         ours = read_settings(output) is not None
-        if not ours and (output.is_file() or any(not name.startswith(".") for name in output.names(""))):
+        if not ours and (output.is_file() or any(name != RECORDS and name[0] != "." for name in output.names(""))):
             raise InputError(f"{output.url}: holds files that atrous bulk did not write; choose another output folder")
         if not ours:
             output.write(f"{ATTEMPTS}/writable", b"")

@@ -10,7 +10,7 @@ from ..errors import InputError
 from .inputs import Entry, Listing
 from .job import Output, Settings
 from .keys import assigned, folded
-from .records import IMPOSSIBLE, Planned, read_plans, read_receipts
+from .records import IMPOSSIBLE, Planned, read_plans, read_receipts, receipt_name
 from .storage import Storage
 
 MOST_PHOTOS = 256  # of a part, unless told otherwise: what a killed worker has to do again is not much more
@@ -36,13 +36,15 @@ class State:
 
     @classmethod
     def read(cls, output: Storage, kind: Output) -> "State":
-        """Read the records; receipts of parts whose file is gone do not count."""
+        """Read the records; receipts of parts whose file is gone are removed."""
         photos, plans = read_plans(output)
         receipts = read_receipts(output)
         if kind != "png":
             there = {name for name, _ in output.walk() if "/" not in name} if receipts else set()
             full = {part for part, table in receipts.items() if "" in table["reason"].to_pylist()}
-            receipts = {p: t for p, t in receipts.items() if p not in full or part_name(p, kind) in there}
+            for part in {part for part in full if part_name(part, kind) not in there}:
+                output.remove(receipt_name(part))
+                del receipts[part]
         return cls(photos, plans, receipts)
 
     def reasons(self) -> dict[str, tuple[Planned, str | None]]:

@@ -77,9 +77,9 @@ def _gather(stream: Any, samples: dict[str, dict[str, tarfile.TarInfo]]) -> str:
             end = tar.offset
     except tarfile.TarError as error:
         return str(error) or type(error).__name__
-    # tarfile takes a damaged header for the end, which is a block of zeros or of the file.
-    stream.seek(max(0, end - BLOCK))
-    return "" if not stream.read(BLOCK).strip(b"\0") or not stream.read(1) else f"no header at byte {end}"
+    # tarfile takes a damaged header for the end, where a block of zeros has to be, or the file's own end.
+    stream.seek(end)
+    return f"no header at byte {end}" if stream.read(BLOCK).strip(b"\0") else ""
 
 
 def _members(tar: tarfile.TarFile) -> Iterator[tuple[str, str, tarfile.TarInfo]]:
