@@ -160,7 +160,7 @@ async def _read_body(request: Request, max_bytes: int) -> tuple[BinaryIO, str, d
     """Return the picture's file, its name and the form's other fields; large ones are spooled to the disk."""
     kind = request.headers.get("content-type", "").split(";")[0].strip().lower()
     if kind == "multipart/form-data":
-        limited = Request(request.scope, _limited(request, max_bytes + SLACK))
+        limited = Request(request.scope, _limited(request, max_bytes, SLACK))
         form = await limited.form(max_files=1, max_fields=len(Choice.model_fields) + 1, max_part_size=4096)
         fields = {key: value for key, value in form.multi_items() if isinstance(value, str)}
         image = form.get("image")
@@ -172,14 +172,14 @@ async def _read_body(request: Request, max_bytes: int) -> tuple[BinaryIO, str, d
             raise _too_long(max_bytes)
         return image.file, _short(image.filename or "image"), fields
     if kind.startswith("image/") or kind == "application/octet-stream":
-        limited = Request(request.scope, _limited(request, max_bytes))
+        limited = Request(request.scope, _limited(request, max_bytes, 0))
         return io.BytesIO(await limited.body()), "image", {}
     raise Refused(415, f"{_short(kind) or 'no content type'}: expected a form (multipart/form-data) or image/*")
 
 
-def _limited(request: Request, max_bytes: int) -> Callable[[], Awaitable[Any]]:
+def _limited(request: Request, max_bytes: int, slack: int) -> Callable[[], Awaitable[Any]]:
     length = request.headers.get("content-length", "")
-    if length.isdecimal() and int(length) > max_bytes:
+    if length.isdecimal() and int(length) > max_bytes + slack:
         raise _too_long(max_bytes)
     seen = 0
 
@@ -187,7 +187,7 @@ def _limited(request: Request, max_bytes: int) -> Callable[[], Awaitable[Any]]:
         nonlocal seen
         message = await request.receive()
         seen += len(message.get("body", b""))
-        if seen > max_bytes:
+        if seen > max_bytes + slack:
             raise _too_long(max_bytes)
         return message
 

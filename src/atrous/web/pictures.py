@@ -1,5 +1,6 @@
 """Uploads to arrays, bounded before they are decoded."""
 
+import warnings
 from pathlib import Path
 from typing import BinaryIO
 
@@ -57,7 +58,9 @@ def read_picture(file: BinaryIO | Path, name: str, max_pixels: int) -> NDArray[n
 def open_picture(file: BinaryIO | Path, name: str, max_pixels: int) -> Image.Image:
     """Open a picture and check its header; nothing is decoded. Raises as `read_picture` does."""
     try:
-        image = Image.open(file, formats=FORMATS)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # odd tags; of many pixels we say more below
+            image = Image.open(file, formats=FORMATS)
     except UnidentifiedImageError:
         raise Refused(415, f"{name}: no picture; expected a JPEG, PNG, WebP, AVIF, TIFF, GIF or BMP file") from None
     except Image.DecompressionBombError:

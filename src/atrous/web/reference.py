@@ -92,7 +92,7 @@ def _fields(schema: dict[str, Any], name: str) -> str:
 
 def _references(value: dict[str, Any]) -> list[str]:
     found = [value["$ref"]] if "$ref" in value else []
-    for each in (*value.get("anyOf", []), value.get("items", {})):
+    for each in (*value.get("anyOf", []), value.get("items")):
         found += _references(each) if isinstance(each, dict) else []
     return found
 

@@ -1,0 +1,47 @@
+import io
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+pytest.importorskip("gradio")
+
+from atrous.segmenter import Segmenter
+from atrous.web.server import application
+from atrous.web.settings import ServerSettings
+
+
+@pytest.fixture(scope="module")
+def make_app(tiny_model):
+    """Yields a function that opens an application with a tiny model; all are closed in the end."""
+    from contextlib import ExitStack
+
+    with ExitStack() as stack:
+
+        def make(root_path="", **settings):
+            segmenter = Segmenter(tiny_model, threads=1)
+            return stack.enter_context(
+                application(segmenter, ServerSettings(**settings), model="tiny.onnx", root_path=root_path)
+            )
+
+        yield make
+
+
+@pytest.fixture
+def picture(red_square):
+    """The red square as files."""
+
+    def encode(form="PNG", image=red_square, **options):
+        file = io.BytesIO()
+        Image.fromarray(image).save(file, form, **options)
+        return file.getvalue()
+
+    return encode
+
+
+@pytest.fixture
+def truth():
+    labels = np.zeros((64, 96), np.uint8)
+    labels[16:48, 24:72] = 1
+    return SimpleNamespace(labels=labels)
