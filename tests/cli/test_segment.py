@@ -150,18 +150,51 @@ def test_a_model_that_is_missing(segment, photo):
 def test_an_interrupt_leaves_nothing_half_written(segment, photo, tmp_path, monkeypatch):
     photo("a.png")
     photo("b.png")
-    plain = Segmenter.__call__
+    shown = []
 
-    def interrupted(self, path):
-        if path.name == "b.png":
-            raise KeyboardInterrupt
-        return plain(self, path)
+    def interrupted(*line):
+        shown.append(line)
+        raise KeyboardInterrupt
 
-    monkeypatch.setattr(Segmenter, "__call__", interrupted)
+    monkeypatch.setattr("atrous.cli.segment.report_line", interrupted)
     code, _, err = segment("a.png", "b.png")
     assert code == 130
-    assert "interrupted after 1 of 2" in err
-    assert below(tmp_path / "segmentation") == ["a.overlay.jpg", "a.png"]
+    assert len(shown) == 1
+    assert "interrupted after 0 of 2" in err
+    written = below(tmp_path / "segmentation")
+    assert written[:2] == ["a.overlay.jpg", "a.png"]
+    assert written[2:] in ([], ["b.overlay.jpg", "b.png"])  # the other was in work
+
+
+def test_many_photos_say_and_write_what_each_alone_does(segment, tmp_path):
+    rng = np.random.default_rng(0)
+    for i in range(7):
+        path = tmp_path / f"in/{i}.png"
+        path.parent.mkdir(exist_ok=True)
+        Image.fromarray(rng.integers(0, 255, (20 + 9 * i, 60, 3), np.uint8)).save(path)
+    code, out, err = segment("in", "--threads", 3)
+    assert (code, err) == (0, "")
+    assert [line.split(":")[0] for line in out.splitlines()] == [f"in/{i}.png" for i in range(7)]
+    for i in range(7):
+        assert segment(f"in/{i}.png", "--out", "alone")[1].split(" (")[0] == out.splitlines()[i].split(" (")[0]
+    for name in below(tmp_path / "alone"):
+        assert (tmp_path / "alone" / name).read_bytes() == (tmp_path / "segmentation" / name).read_bytes()
+
+
+def test_clips_go_to_the_other_module_with_the_same_segmenter(segment, photo, tmp_path, monkeypatch):
+    photo("in/a.png")
+    for name in ("in/clip.MP4", "in/old.overlay.mp4"):
+        (tmp_path / name).write_bytes(b"")
+    seen = []
+
+    def clips(jobs, segmenter, out, *, overwrite, labels, fail):
+        seen.append(([job.name.name for job in jobs], type(segmenter), out.name, overwrite, labels))
+        fail("damaged")
+
+    monkeypatch.setattr("atrous.cli.videos.segment_videos", clips)
+    code, out, err = segment("in", "--labels")
+    assert seen == [(["clip"], Segmenter, "segmentation", False, True)]
+    assert (code, out.count("\n"), err) == (2, 1, "error: damaged\n")
 
 
 def test_odd_names(segment, photo):

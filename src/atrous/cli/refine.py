@@ -83,4 +83,4 @@ def refine(
         result.save(out, overlay=overlay, probabilities=probabilities)
     except OSError as error:
         raise InputError(f"{error.filename or out}: cannot be written ({error.strerror or error})") from None
-    say(report_line(image, result, time.perf_counter() - begun))
+    say(report_line(image, result.shares(), time.perf_counter() - begun))

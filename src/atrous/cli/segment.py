@@ -3,8 +3,10 @@
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,7 +15,8 @@ import typer
 from ..errors import InputError
 
 if TYPE_CHECKING:
-    from ..segmenter import Segmentation
+    from ..segmenter import Segmentation, Segmenter
+    from ..segmenter.pipeline import Done
 
 
 @dataclass(frozen=True)
@@ -25,7 +28,7 @@ class Job:
 
 
 def segment(
-    paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Photos, or folders of them.")],
+    paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Photos or clips, or folders of them.")],
     out: Annotated[Path, typer.Option(help="Folder for masks and overlays.")] = Path("segmentation"),
     model: Annotated[
         Path | None, typer.Option(help="Exported .onnx or checkpoint folder instead of the bundled model.")
@@ -33,11 +36,18 @@ def segment(
     crf: Annotated[bool, typer.Option("--crf/--no-crf", help="Sharpen with the fully connected CRF.")] = True,
     max_side: Annotated[int, typer.Option(help="Scale larger photos down to this for the network.")] = 513,
     threads: Annotated[int | None, typer.Option(help="Default: all cores.")] = None,
+    device: Annotated[
+        str | None,
+        typer.Option(help="Of the network: cpu, cuda or cuda:N. Default: a GPU that can be used, or the CPU."),
+    ] = None,
     overlay: Annotated[bool, typer.Option("--overlay/--no-overlay", help="Write photo.overlay.jpg too.")] = True,
     probabilities: Annotated[bool, typer.Option(help="Write photo.probabilities.npy (float16) too.")] = False,
+    labels: Annotated[bool, typer.Option("--labels/--no-labels", help="Write label frames of clips too.")] = False,
     overwrite: Annotated[bool, typer.Option(help="Replace outputs that exist.")] = False,
 ) -> None:
-    """Segment photos: for photo.jpg write photo.png (label ids) and photo.overlay.jpg."""
+    """Segment photos: for photo.jpg write photo.png (label ids) and photo.overlay.jpg; of clips, clip.overlay.mp4."""
+    from ..data.images import VIDEO_SUFFIXES
+
     failures = 0
 
     def fail(message: str) -> None:
@@ -45,37 +55,82 @@ def segment(
         failures += 1
         say(f"error: {message}", err=True)
 
-    jobs = []
+    photos, clips = [], []
     for job in find_jobs(paths, out, fail):
+        if job.photo.suffix.lower() in VIDEO_SUFFIXES:
+            clips.append(job)
+            continue
         try:
             check_outputs(job, out, overlay=overlay, probabilities=probabilities, overwrite=overwrite)
-            jobs.append(job)
+            photos.append(job)
         except InputError as error:
             fail(str(error))
-    if jobs:
+    if photos or clips:
         from ..segmenter import Segmenter
 
-        segmenter = Segmenter(model, crf="model" if crf else None, max_side=max_side, threads=threads)
+        segmenter = Segmenter(model, crf="model" if crf else None, max_side=max_side, threads=threads, device=device)
+        if photos:
+            write = partial(_write, out=out, overlay=overlay, probabilities=probabilities)
+            _segment_photos(photos, segmenter, write, out, fail)
+        if clips:
+            from .videos import segment_videos
+
+            segment_videos(clips, segmenter, out, overwrite=overwrite, labels=labels, fail=fail)
+    if failures:
+        raise typer.Exit(2)
+
+
+def _segment_photos(
+    jobs: list[Job],
+    segmenter: "Segmenter",
+    write: "Callable[[Job, Segmentation], dict[str, float]]",
+    out: Path,
+    fail: Callable[[str], None],
+) -> None:
+    """Write what is made of each photo, and say a line for each; several are in work at a time."""
     done = 0
     try:
-        for job in _with_progress(jobs):
-            begun = time.perf_counter()
-            try:
-                result = segmenter(job.photo)
-                result.save((out / job.name).parent, job.name.name, overlay=overlay, probabilities=probabilities)
-                say(report_line(job.photo, result, time.perf_counter() - begun))
-            except InputError as error:
-                fail(str(error))
-            except OSError as error:
-                fail(f"{error.filename or out / job.name}: cannot be written ({error.strerror or error})")
-            except MemoryError:
-                fail(f"{job.photo}: not enough memory for a photo of this size; scale it down first")
-            done += 1
+        with closing(_each_done(jobs, segmenter, write)) as results, _progress(len(jobs)) as advance:
+            for result in results:
+                photo = result.item.photo
+                try:
+                    if result.error is not None:
+                        raise result.error
+                    say(report_line(photo, result.made or {}, result.seconds))
+                except InputError as error:
+                    fail(str(error))
+                except OSError as error:
+                    fail(f"{error.filename or out / result.item.name}: cannot be written ({error.strerror or error})")
+                except MemoryError:
+                    fail(f"{photo}: not enough memory for a photo of this size; scale it down first")
+                done += 1
+                advance()
     except KeyboardInterrupt:
         say(f"error: interrupted after {done} of {len(jobs)} photos; what is written is whole", err=True)
         raise typer.Exit(130) from None
-    if failures:
-        raise typer.Exit(2)
+
+
+def _each_done(
+    jobs: list[Job], segmenter: "Segmenter", write: "Callable[[Job, Segmentation], dict[str, float]]"
+) -> "Generator[Done[Job, dict[str, float]], None, None]":
+    from ..segmenter.pipeline import Done, segmented
+
+    if len(jobs) > 1:
+        yield from segmented(segmenter, jobs, read=lambda job: job.photo, finish=write)
+        return
+    # One photo is done soonest with all threads on each step.
+    (job,) = jobs
+    begun = time.perf_counter()
+    try:
+        made, error = write(job, segmenter(job.photo)), None
+    except Exception as caught:
+        made, error = None, caught
+    yield Done(job, made, error, time.perf_counter() - begun)
+
+
+def _write(job: Job, result: "Segmentation", *, out: Path, overlay: bool, probabilities: bool) -> dict[str, float]:
+    result.save((out / job.name).parent, job.name.name, overlay=overlay, probabilities=probabilities)
+    return result.shares()
 
 
 def say(line: str, *, err: bool = False) -> None:
@@ -97,7 +152,7 @@ def check_outputs(job: Job, out: Path, *, overlay: bool, probabilities: bool, ov
 
 def find_jobs(paths: list[Path], out: Path, fail: Callable[[str], None]) -> Iterator[Job]:
     """Yield a job for each photo; say by `fail` what is no photo or no folder with one."""
-    from ..data.images import IMAGE_SUFFIXES
+    from ..data.images import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 
     found: dict[Path, Path] = {}  # photo -> its place below the output folder, with suffix
     seen: set[Path] = set()
@@ -111,7 +166,8 @@ def find_jobs(paths: list[Path], out: Path, fail: Callable[[str], None]) -> Iter
         if path.is_dir():
             photos = photos_below(path, out)
             if not photos:
-                fail(f"{path}: no photos in this folder; looked for {', '.join(sorted(IMAGE_SUFFIXES))}")
+                looked_for = ", ".join(sorted(IMAGE_SUFFIXES) + sorted(VIDEO_SUFFIXES))
+                fail(f"{path}: no photos and no clips in this folder; looked for {looked_for}")
             for photo in photos:
                 add(photo, photo.relative_to(path))
         elif path.exists():
@@ -130,27 +186,35 @@ def find_jobs(paths: list[Path], out: Path, fail: Callable[[str], None]) -> Iter
 
 
 def photos_below(folder: Path, out: Path) -> list[Path]:
-    """Return the photos in a folder and its subfolders, without what this command wrote and hidden files."""
-    from ..data.images import IMAGE_SUFFIXES
-    from ..palette.labels import made_here
+    """Return photos and clips in a folder and its subfolders, without what this command wrote and hidden files."""
+    from ..data.images import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 
     # An output folder inside is left out as a whole; results beside the photos are told by their headers.
     results = out.resolve() if out.resolve() != folder.resolve() else None
     return sorted(
         path
         for path in folder.rglob("*")
-        if path.suffix.lower() in IMAGE_SUFFIXES
+        if path.suffix.lower() in IMAGE_SUFFIXES | VIDEO_SUFFIXES
         and path.is_file()
         and not _hidden(path.relative_to(folder))
         and not (results and results.is_relative_to(folder.resolve()) and path.resolve().is_relative_to(results))
-        and not made_here(path)
+        and not _made_here(path)
     )
 
 
-def report_line(photo: Path, result: "Segmentation", seconds: float) -> str:
+def _made_here(path: Path) -> bool:
+    from ..data.images import VIDEO_SUFFIXES
+    from ..palette.labels import made_here
+
+    if path.suffix.lower() in VIDEO_SUFFIXES:
+        return path.stem.lower().endswith(".overlay")
+    return made_here(path)
+
+
+def report_line(photo: Path, shares: dict[str, float], seconds: float) -> str:
     """One line: the photo, its classes with their share of the pixels, the time it took."""
-    shares = ", ".join(f"{name} {100 * share:.1f}%" for name, share in result.shares().items())
-    return f"{photo}: {shares} ({seconds:.2f} s)"
+    listed = ", ".join(f"{name} {100 * share:.1f}%" for name, share in shares.items())
+    return f"{photo}: {listed} ({seconds:.2f} s)"
 
 
 def _lower(path: Path) -> str:
@@ -162,16 +226,16 @@ def _hidden(path: Path) -> bool:
     return any(part.startswith(".") for part in path.parts)
 
 
-def _with_progress(jobs: list[Job]) -> Iterator[Job]:
-    """Yield the jobs, with a progress bar on a terminal when they are many."""
-    from rich.console import Console
-
-    console = Console(stderr=True)
-    if len(jobs) < 4 or not console.is_terminal:
-        yield from jobs
+@contextmanager
+def _progress(photos: int) -> Iterator[Callable[[], None]]:
+    """Yield a function to call after each photo; on a terminal it moves a bar, when they are many."""
+    if photos < 4 or not sys.stderr.isatty():
+        yield lambda: None
         return
+    from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn("segmenting"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True) as progress:
-        yield from progress.track(jobs)
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("", total=photos)
+        yield lambda: bar.advance(task)

@@ -2,7 +2,9 @@
 
 import dataclasses
 import os
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -68,6 +70,9 @@ class Segmenter(Pretrained):
         if threads is not None and threads < 1:
             raise InputError(f"threads={threads}: expected at least 1, or None for all cores")
         self.engine = _engine(model, threads, device)
+        # ONNX Runtime takes photos from several threads at once on the CPU; of other engines that is not known.
+        several = isinstance(self.engine, OnnxEngine) and self.engine.device == "cpu"
+        self._turn = nullcontext() if several else threading.Lock()
         self.max_side = max_side
         self.threads = threads
         metadata = self.engine.metadata
@@ -92,10 +97,39 @@ class Segmenter(Pretrained):
         Segmentation
             At the photo's own size, upright.
         """
-        image = read_image(photo)
         source = Path(photo) if isinstance(photo, (str, os.PathLike)) else None
+        return self.segment(read_image(photo), source=source)
+
+    def segment(
+        self,
+        image: NDArray[np.uint8],
+        *,
+        source: Path | None = None,
+        threads: int | None = None,
+        check: Callable[[], None] | None = None,
+    ) -> Segmentation:
+        """Segment one photo that is decoded already. Several threads may call this at the same time.
+
+        Parameters
+        ----------
+        image : (H, W, 3) uint8
+            RGB, upright.
+        source : Path, optional
+            The file that it comes from, which names what is saved of it.
+        threads : int, optional
+            Threads of the CRF; the segmenter's own if left out. The result is the same for any number.
+        check : callable, optional
+            Called between network and CRF; what it raises is passed on.
+
+        Returns
+        -------
+        Segmentation
+            At the photo's own size.
+        """
         size = image.shape[:2]
         network = self._network(image)
+        if check is not None:
+            check()
         planes = self._zoomed(network, network.inner)
         kept = None
         if network.inner != size:
@@ -103,7 +137,7 @@ class Segmenter(Pretrained):
             kept = self._worth_zooming(planes)
             planes = self._zoomed(network, size, kept)
         if self.crf is not None:
-            inference = self.dense_crf(image).infer(planes)
+            inference = self.dense_crf(image, threads=threads).infer(planes)
             planes = inference.probabilities[inference.kept]
             kept = inference.kept if kept is None else kept[inference.kept]
         return Segmentation(image, planes, self.classes, self.engine.metadata.palette, source, kept, network)
@@ -137,7 +171,9 @@ class Segmenter(Pretrained):
             # Pillow's bilinear filter widens with the reduction, so nothing is skipped.
             smaller = Image.fromarray(image).resize(inner[::-1], Image.Resampling.BILINEAR)
             seen = np.asarray(smaller)
-        return NetworkScores(self.engine.scores(seen), inner, self.engine.metadata.output_stride)
+        with self._turn:
+            scores = self.engine.scores(seen)
+        return NetworkScores(scores, inner, self.engine.metadata.output_stride)
 
     def _zoomed(
         self, network: NetworkScores, size: tuple[int, int], kept: NDArray[np.intp] | None = None
@@ -151,8 +187,15 @@ class Segmenter(Pretrained):
         # With very many classes none may reach the limit anywhere.
         return np.flatnonzero(largest >= min(NEGLIGIBLE, largest.max()))
 
-    def dense_crf(self, image: NDArray[np.uint8]) -> DenseCRF:
+    def dense_crf(self, image: NDArray[np.uint8], *, threads: int | None = None) -> DenseCRF:
         """Return the CRF of an (H, W, 3) uint8 RGB image, its lattice built, for as many unaries as wanted.
+
+        Parameters
+        ----------
+        image : (H, W, 3) uint8
+            RGB.
+        threads : int, optional
+            The segmenter's own if left out.
 
         Raises
         ------
@@ -163,7 +206,7 @@ class Segmenter(Pretrained):
             raise InputError("crf=None: this segmenter has no CRF; give it one when it is made")
         height, width, _ = image.shape
         zoom = max(height, width) / max(self._inner_size(height, width))
-        return _build_crf(image, self.crf, zoom, self.threads)
+        return _build_crf(image, self.crf, zoom, self.threads if threads is None else threads)
 
     def _inner_size(self, height: int, width: int) -> tuple[int, int]:
         scale = min(1.0, self.max_side / max(height, width))
