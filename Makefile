@@ -39,7 +39,7 @@ test: $(VENV)/.developer
 test-all: $(VENV)/.developer
 	$(BIN)/python -m pytest
 
-# Fetches nothing; links and anchors are checked. To look at it: site/index.html, or python -m http.server -d site
+# Fetches nothing; links and anchors are checked. To look at it: python -m http.server -d site
 docs: $(VENV)/.developer
 	$(BIN)/python docs/write_commands.py
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build

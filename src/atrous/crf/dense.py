@@ -91,13 +91,11 @@ class DenseCRF:
     with 5 labels, `Spatial(3, 3)` and `Bilateral(4, 49, 5)` (benchmarks/accuracy.py), and what they cost at
     375 x 500 with 21 labels, none pruned, on two cores of a Xeon at 2.5 GHz:
 
-    =============  ==============  ==============  ==============  ===========  ===========
-    filtering      cat             astronaut       photographer    set-up, ms   a step, ms
-    =============  ==============  ==============  ==============  ===========  ===========
-    pydensecrf     3.0e-3, 0.84 %  2.3e-3, 0.56 %  1.3e-3, 0.35 %  --           --
-    "lattice"      2.6e-3, 0.67 %  1.9e-3, 0.37 %  1.3e-3, 0.38 %  16 to 33     25 to 32
-    "fine"         1.0e-3, 0.24 %  0.8e-3, 0.20 %  0.5e-3, 0.12 %  47 to 407    32 to 57
-    =============  ==============  ==============  ==============  ===========  ===========
+    | filtering  | cat            | astronaut      | photographer   | set-up, ms | a step, ms |
+    |------------|----------------|----------------|----------------|------------|------------|
+    | pydensecrf | 3.0e-3, 0.84 % | 2.3e-3, 0.56 % | 1.3e-3, 0.35 % | --         | --         |
+    | "lattice"  | 2.6e-3, 0.67 % | 1.9e-3, 0.37 % | 1.3e-3, 0.38 % | 16 to 33   | 25 to 32   |
+    | "fine"     | 1.0e-3, 0.24 % | 0.8e-3, 0.20 % | 0.5e-3, 0.12 % | 47 to 407  | 32 to 57   |
 
     Where `normalization` is "none", "fine" is nearer by more (0.6 % of the labels differ, against 2 to 6 %): its K
     does not lose mass where points are sparse. It takes about 100 MiB more at 375 x 500.
