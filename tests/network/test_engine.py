@@ -69,3 +69,44 @@ def test_mistakes_name_the_file(narrow, write_checkpoint, tmp_path):
     (tmp_path / "state.json").write_text(state.replace("deeplab-largefov", "deeplab-9x9"))
     with pytest.raises(InputError, match=r"state\.json: not the state of a checkpoint \(variant 'deeplab-9x9'"):
         TorchEngine.read(tmp_path)
+
+
+def test_a_saved_network_comes_back_with_its_metadata(narrow, tmp_path, photo, tiny_metadata):
+    pytest.importorskip("huggingface_hub", reason="needs the extra 'hub'")
+    metadata = dataclasses.replace(tiny_metadata, colour_order="RGB", mean=(1.0, 2.0, 3.0), output_stride=1)
+    engine = TorchEngine(DeepLab("deeplab", classes=3, multiscale=True), metadata)
+    crf = CrfParameters(weight=4, sxy=33, srgb=3)
+    Segmenter(engine, crf=crf, max_side=90).save_pretrained(tmp_path)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["README.md", "config.json", "model.safetensors"]
+    again = TorchEngine.read(tmp_path)
+    assert again.metadata == dataclasses.replace(metadata, variant="deeplab-msc", crf=crf)
+    torch.testing.assert_close(again.scores(photo), engine.scores(photo))
+    for segmenter in (Segmenter(tmp_path), Segmenter.from_pretrained(tmp_path, device="cpu", threads=2)):
+        assert segmenter.crf == crf
+        assert segmenter.engine.device == "cpu"
+    assert (segmenter.max_side, segmenter.engine.threads) == (90, 2)
+
+
+def test_the_device_is_the_best_there_is_or_the_one_named(narrow, write_checkpoint, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    folder = write_checkpoint()
+    assert Segmenter(folder).engine.device == "cpu"
+    for device, says in {"cuda": "PyTorch", "cuda:1": "PyTorch", "gpu": "expected 'cpu'", "cuda:x": "expected"}.items():
+        with pytest.raises(InputError, match=says):
+            Segmenter(folder, device=device)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.version, "cuda", "12.8")
+    moved = []
+    monkeypatch.setattr(DeepLab, "to", lambda net, device: moved.append(device) or net)
+    for device in (None, "cuda", "cuda:1", "cpu"):
+        Segmenter(folder, device=device)
+    assert moved == ["cuda", "cuda", "cuda:1", "cpu"]
+    with pytest.raises(InputError, match="finds 2"):
+        Segmenter(folder, device="cuda:2")
+
+
+def test_a_run_folder_is_told_its_newest_checkpoint(narrow, write_checkpoint):
+    folder = write_checkpoint()
+    with pytest.raises(InputError, match=r"; give .*checkpoint-000007"):
+        TorchEngine.read(folder.parent)

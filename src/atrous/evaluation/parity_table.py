@@ -21,7 +21,7 @@ def parity_table(parity: Parity, tolerance: Tolerance, seen: str) -> str:
     seen : str
         Which pictures were compared on, in words that follow "8 photos", or those of a generated one.
     """
-    photos = f"{len(parity.photos)} photo{'s'[: len(parity.photos) != 1]} {seen}" if parity.photos else None
+    photos = compared_on(parity, seen) if parity.photos else None
     largest = max(row.largest for row in (*parity.sizes, *parity.photos))
     rows = [(row.name, _number(row.difference), _percent(row.others / row.pixels), "") for row in parity.sizes]
     if photos is not None:
@@ -56,7 +56,7 @@ def parity_json(facts: dict[str, Any], parity: Parity, tolerance: Tolerance, see
     document = {
         "format": 1,
         **facts,
-        "compared_on": f"{len(parity.photos)} photos {seen}" if parity.photos else seen,
+        "compared_on": compared_on(parity, seen),
         "faults": parity.faults(tolerance),
         "tolerance": dataclasses.asdict(tolerance),
         **parity.as_dict(),
@@ -64,6 +64,12 @@ def parity_json(facts: dict[str, Any], parity: Parity, tolerance: Tolerance, see
         "versions": versions(),
     }
     return json.dumps(finite(document), indent=1, allow_nan=False) + "\n"
+
+
+def compared_on(parity: Parity, seen: str) -> str:
+    """Return how many photos, or the words for a generated picture."""
+    count = len(parity.photos)
+    return f"{count} photo{'s' if count > 1 else ''} {seen}" if count else seen
 
 
 def _first(parity: Parity, seen: str) -> str:
