@@ -233,12 +233,13 @@ def test_what_goes_wrong_in_the_middle_leaves_no_file_and_no_thread(segmenter, t
 def test_an_error_of_the_segmenter_reaches_the_caller(tiny_model, tmp_path, monkeypatch):
     write_clip(tmp_path / "clip.mp4")
 
-    def refuse(self, photo):
+    def refuse(*_, **__):
         raise InputError("image: refused")
 
-    monkeypatch.setattr(Segmenter, "__call__", refuse)
+    segmenter = Segmenter(tiny_model)
+    monkeypatch.setattr(segmenter.engine, "scores", refuse)
     with pytest.raises(InputError, match="image: refused"):
-        segment_video(Segmenter(tiny_model), tmp_path / "clip.mp4", tmp_path / "out")
+        segment_video(segmenter, tmp_path / "clip.mp4", tmp_path / "out")
     assert names(tmp_path / "out") == []
 
 

@@ -23,7 +23,6 @@ from .upright import IDENTITY, is_transposed, upright
 FORMATS = "mov,matroska,avi,mpegts,mpeg,flv,asf,ogg,mp3,wav,aac,flac"
 # Formats that keep the order of decoding but not when a frame is shown.
 _WITHOUT_TIMES = ("avi",)
-_SOUND_AHEAD = 256  # packets of sound without a frame between them that are handed on at once
 _TRIES = 5  # at reading on after an error, without a packet in between
 
 
@@ -58,7 +57,7 @@ class Frame:
 
 @dataclass(frozen=True)
 class Step:
-    """What comes next in the file: packets of sound, then a frame."""
+    """What comes next in the file: packets of sound, then a frame. After the last frame there may be sound alone."""
 
     sound: list[Any] = field(default_factory=list)
     frame: Frame | None = None
@@ -157,9 +156,6 @@ class Clip:
             if packet.stream is not self._stream:
                 if packet.stream.type == "audio":
                     sound.append(packet)
-                if len(sound) >= _SOUND_AHEAD and self.frames:
-                    yield Step(sound)
-                    sound = []
                 continue
             time = packet.dts if packet.pts is None else packet.pts
             if time is not None:

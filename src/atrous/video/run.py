@@ -6,6 +6,7 @@ from collections.abc import Callable, Generator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,14 +14,15 @@ from numpy.typing import NDArray
 from ..atomic import replacing
 from ..errors import InputError
 from ..palette import overlay
-from ..segmenter import Segmenter
+from ..segmenter import Segmentation, Segmenter
+from ..segmenter.pipeline import segmented
 from .ahead import ahead
-from .clip import Clip, Step
+from .clip import Clip, Frame
 from .outputs import LabelFrames, check_outputs, output_paths, replacing_folder
 from .writing import ClipWriter
 
-# Frames waiting before and behind the network; more would only take memory.
-_DECODED, _SEGMENTED = 3, 3
+# Decoded frames that wait for the network, and drawn ones that wait for the encoder; more would only take memory.
+_DECODED, _DRAWN = 3, 2
 
 
 @dataclass(frozen=True)
@@ -131,16 +133,19 @@ def segment_video(
     check_outputs(path, folder, name, labels=labels, overwrite=overwrite)
     target, frame_folder = output_paths(folder, name)
     with Clip(path) as source, ExitStack() as stack:
-        results = stack.enter_context(closing(ahead(_segmented(segmenter, source), _SEGMENTED)))
         folder.mkdir(parents=True, exist_ok=True)
         out = _Outputs(source, segmenter, names=names)
         if labels:
             out.write_labels(stack.enter_context(replacing_folder(frame_folder)))
         temporary = stack.enter_context(replacing(target))
         stack.callback(out.close)
-        for step, found in results:
-            out.add(step, found, temporary)
-            if progress is not None and step.frame is not None:
+        steps = stack.enter_context(closing(ahead(out.frames_of(source), _DECODED)))
+        frames = segmented(segmenter, steps, read=_image, finish=out.draw, ahead=_DRAWN)
+        for done in stack.enter_context(closing(frames)):
+            if done.error is not None:
+                raise done.error
+            out.add(*done.item, *cast(_Made, done.made), temporary)
+            if progress is not None:
                 progress(Progress(out.frames, out.seconds, source.duration))
         out.finish()
         report = VideoReport(
@@ -157,12 +162,14 @@ def segment_video(
     return report
 
 
-def _segmented(segmenter: Segmenter, clip: Clip) -> Generator[tuple[Step, NDArray[np.uint8] | None], None, None]:
-    """Yield each step with its frame's labels; the frames after it are decoded meanwhile."""
-    with closing(ahead(clip.steps(), _DECODED)) as steps:
-        for step in steps:
-            # The labels alone are handed on: the probabilities of a few large frames would fill the memory.
-            yield step, None if step.frame is None else segmenter(step.frame.image).labels
+# A frame and the sound before it.
+_Item = tuple[Frame, list[Any]]
+# A frame's labels, (H, W) uint8, and the picture of them, (H, W, 3) uint8.
+_Made = tuple[NDArray[np.uint8], NDArray[np.uint8]]
+
+
+def _image(item: _Item) -> NDArray[np.uint8]:
+    return item[0].image
 
 
 class _Outputs:
@@ -176,23 +183,33 @@ class _Outputs:
         self._counts = np.zeros(256, np.int64)
         self._writer: ClipWriter | None = None
         self._labels: LabelFrames | None = None
+        self._sound_after: list[Any] = []
         self.frames = 0
         self.seconds = 0.0
 
     def write_labels(self, folder: Path) -> None:
         self._labels = LabelFrames(folder, self._palette)
 
-    def add(self, step: Step, labels: NDArray[np.uint8] | None, path: Path) -> None:
-        frame = step.frame
-        if self._writer is None and frame is not None:
-            self._writer = ClipWriter(path, self._clip, frame)
+    def frames_of(self, clip: Clip) -> Generator[_Item, None, None]:
+        """Yield the frames, and keep the sound after the last of them."""
+        for step in clip.steps():
+            if step.frame is None:
+                self._sound_after = step.sound
+            else:
+                yield step.frame, step.sound
+
+    def draw(self, _: _Item, result: Segmentation) -> _Made:
+        """Return a frame's labels and the picture of them; called by several threads at once."""
+        drawn = overlay(result.image, result.labels, self._classes, self._palette, names=self._names)
+        return result.labels, np.asarray(drawn)
+
+    def add(
+        self, frame: Frame, sound: list[Any], labels: NDArray[np.uint8], drawn: NDArray[np.uint8], path: Path
+    ) -> None:
         if self._writer is None:
-            return  # sound alone
-        self._writer.add_sound(step.sound)
-        if frame is None or labels is None:
-            return
-        drawn = overlay(frame.image, labels, self._classes, self._palette, names=self._names)
-        self._writer.add(np.asarray(drawn), frame)
+            self._writer = ClipWriter(path, self._clip, frame)
+        self._writer.add_sound(sound)
+        self._writer.add(drawn, frame)
         if self._labels is not None:
             self._labels.add(labels, frame.seconds)
         self._counts += np.bincount(labels.ravel(), minlength=256)
@@ -203,6 +220,7 @@ class _Outputs:
         if self._writer is None:
             damage = "; ".join(self._clip.damage())
             raise InputError(f"{self._clip.path}: no frame of it can be decoded{damage and f' ({damage})'}")
+        self._writer.add_sound(self._sound_after)
         self._writer.finish()
         if self._labels is not None:
             self._labels.close()
