@@ -203,8 +203,7 @@ def test_names_of_any_kind(bulk, tmp_path, draw):
     for name in names:
         (photos / name).parent.mkdir(parents=True, exist_ok=True)
         (photos / name).write_bytes(draw(0))
-    with open(os.path.join(os.fsencode(photos), b"latin\xe9.png"), "wb") as file:
-        file.write(draw(0))
+    (photos / os.fsdecode(b"latin\xe9.png")).write_bytes(draw(0))
     (photos / ("long" * 61 + ".png")).write_bytes(draw(0))
     (photos / ".hidden.png").write_bytes(draw(0))
     for output in ("png", "parquet", "tar"):
