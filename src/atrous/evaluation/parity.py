@@ -45,7 +45,7 @@ class Tolerance:
 TOLERANCES = {
     "float32": Tolerance(scores=1e-4, labels=1e-3, miou=2e-3),
     "float16": Tolerance(scores=5e-3, labels=5e-3, miou=5e-3),
-    "int8": Tolerance(scores=0.2, labels=0.02, miou=0.02),
+    "int8": Tolerance(scores=0.2, labels=0.03, miou=0.02),
 }
 
 
