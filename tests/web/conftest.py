@@ -8,6 +8,7 @@ from PIL import Image
 pytest.importorskip("gradio")
 
 from atrous.segmenter import Segmenter
+from atrous.web.files import confined
 from atrous.web.server import application
 from atrous.web.settings import ServerSettings
 
@@ -21,8 +22,9 @@ def make_app(tiny_model):
 
         def make(root_path="", **settings):
             segmenter = Segmenter(tiny_model, threads=1)
+            folder = stack.enter_context(confined())
             return stack.enter_context(
-                application(segmenter, ServerSettings(**settings), model="tiny.onnx", root_path=root_path)
+                application(segmenter, ServerSettings(**settings), folder, model="tiny.onnx", root_path=root_path)
             )
 
         yield make

@@ -92,12 +92,13 @@ def test_the_folder_goes_with_the_server(tiny_model, tmp_path):
     import tempfile
 
     from atrous.segmenter import Segmenter
+    from atrous.web.files import confined
     from atrous.web.server import application
     from atrous.web.settings import ServerSettings
 
     before = tempfile.gettempdir()
-    with application(Segmenter(tiny_model), ServerSettings()) as app:
-        folder = app.folder
+    with confined() as folder, application(Segmenter(tiny_model), ServerSettings(), folder) as app:
+        assert app.folder == folder
         assert (folder / "examples" / "cat.jpg").is_file()
         assert tempfile.gettempdir() == str(folder)
     assert not folder.exists()

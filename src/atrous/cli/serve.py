@@ -1,5 +1,6 @@
 """`atrous serve`."""
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
@@ -26,33 +27,34 @@ def serve(
     ] = None,
 ) -> None:
     """Serve a page and an HTTP interface (POST /api/segment). Nothing leaves this machine; Ctrl-C ends it."""
-    try:
-        import gradio  # noqa: F401
-    except ImportError:
-        raise MissingExtra("gradio is not installed: the page needs the extra, pip install 'atrous[web]'") from None
-    from ..engine import bundled_model_path
-    from ..segmenter import Segmenter
-    from ..web.server import application, listen
-    from ..web.server import serve as run
-    from ..web.settings import ServerSettings
+    if find_spec("gradio") is None:
+        raise MissingExtra("gradio is not installed: the page needs the extra, pip install 'atrous[web]'")
+    from ..web.files import confined
 
     root_path = root_path.rstrip("/")
     if root_path and not root_path.startswith("/"):
         raise InputError(f"--root-path {root_path}: expected a path that begins with /")
-    settings = ServerSettings(
-        max_megapixels=max_megapixels,
-        max_megabytes=max_megabytes,
-        queue=queue,
-        workers=workers,
-        origins=tuple(origin or ()),
-    )
-    with listen(host, port) as listening:
-        segmenter = Segmenter(model, max_side=max_side, threads=threads)
-        name = (model or bundled_model_path()).name
-        with application(segmenter, settings, model=name, root_path=root_path) as app:
-            where, number = listening.getsockname()[:2]
-            where = "localhost" if where in ("0.0.0.0", "::", "127.0.0.1", "::1") else where
-            url = f"http://{where}:{number}{root_path}"
-            typer.echo(f"{url}/  (HTTP interface: {url}/api/docs)  Ctrl-C ends it")
-            run(app, listening, root_path=root_path)
+    with confined() as folder:
+        from ..engine import bundled_model_path
+        from ..segmenter import Segmenter
+        from ..web.server import application, listen
+        from ..web.server import serve as run
+        from ..web.settings import ServerSettings
+
+        settings = ServerSettings(
+            max_megapixels=max_megapixels,
+            max_megabytes=max_megabytes,
+            queue=queue,
+            workers=workers,
+            origins=tuple(origin or ()),
+        )
+        with listen(host, port) as listening:
+            segmenter = Segmenter(model, max_side=max_side, threads=threads)
+            name = (model or bundled_model_path()).name
+            with application(segmenter, settings, folder, model=name, root_path=root_path) as app:
+                where, number = listening.getsockname()[:2]
+                where = "localhost" if where in ("0.0.0.0", "::", "127.0.0.1", "::1") else where
+                url = f"http://{where}:{number}{root_path}"
+                typer.echo(f"{url}/  (HTTP interface: {url}/api/docs)  Ctrl-C ends it")
+                run(app, listening, root_path=root_path)
     typer.echo("stopped")

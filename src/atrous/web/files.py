@@ -1,13 +1,43 @@
 """The one folder that a server writes to."""
 
+import os
 import shutil
+import tempfile
 import threading
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from importlib import resources
 from pathlib import Path
 
 MAX_AGE = 3600.0  # seconds that uploads and results are kept
+
+
+@contextmanager
+def confined() -> Iterator[Path]:
+    """Yield a folder to which all temporary files of this process go from now on, and delete it in the end.
+
+    Gradio makes a folder where it is told to when it is imported, so it is imported inside. It is also told to keep
+    quiet: no telemetry, no look for new versions.
+    """
+    before, temporary = dict(os.environ), tempfile.tempdir
+    with tempfile.TemporaryDirectory(prefix="atrous-", ignore_cleanup_errors=True) as name:
+        folder = Path(name).resolve()
+        os.environ |= {
+            "GRADIO_TEMP_DIR": str(folder),
+            "GRADIO_EXAMPLES_CACHE": str(folder / "cached"),
+            "GRADIO_ANALYTICS_ENABLED": "False",
+            "HF_HUB_DISABLE_TELEMETRY": "1",
+            "TMPDIR": str(folder),
+        }
+        tempfile.tempdir = str(folder)
+        try:
+            yield folder
+        finally:
+            tempfile.tempdir = temporary
+            for key in os.environ.keys() - before.keys():
+                del os.environ[key]
+            os.environ.update(before)
 
 
 def lay_out_examples(folder: Path) -> None:

@@ -3,7 +3,6 @@
 import os
 import signal
 import socket
-import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -28,74 +27,48 @@ from .work import WorkQueue
 
 @contextmanager
 def application(
-    segmenter: Segmenter, settings: ServerSettings, *, model: str = "model", root_path: str = ""
-) -> Iterator[ASGIApp]:
+    segmenter: Segmenter, settings: ServerSettings, folder: Path, *, model: str = "model", root_path: str = ""
+) -> Iterator[Gate]:
     """Yield the page and the HTTP interface as one ASGI application.
-
-    While it is open, this process' temporary files lie in a folder of their own, which is deleted then.
 
     Parameters
     ----------
     segmenter : Segmenter
     settings : ServerSettings
+    folder : Path
+        What `confined` yields.
     model : str
         Its name, to be shown.
     root_path : str
         Path before the server's own, behind a proxy.
     """
-    with tempfile.TemporaryDirectory(prefix="atrous-", ignore_cleanup_errors=True) as name, _confined(Path(name)):
-        folder = Path(name).resolve()
-        lay_out_examples(folder)
-        studio = Studio(segmenter, model)
-        work = WorkQueue(settings.workers, settings.queue)
-        api = create_api(studio, work, settings)
-        page = create_page(Desk(studio, work, settings, folder), root_path)
-        app = gr.mount_gradio_app(
-            api,
-            page,
-            path="/",
-            root_path=root_path or None,
-            footer_links=[],
-            run_history=False,
-            show_error=False,
-            max_file_size=settings.max_bytes,
-            ssr_mode=False,
-            enable_monitoring=False,
-            pwa=False,
-            mcp_server=False,
-            theme=theme(),
-            css=stylesheet(),
-        )
-        page.has_launched = True  # else gradio does not check which files it is asked for
-        with Sweeper(folder, int(settings.file_megabytes * 1e6)):
-            try:
-                yield Gate(app, settings, folder)
-            finally:
-                work.close()
-
-
-@contextmanager
-def _confined(folder: Path) -> Iterator[None]:
-    """Send temporary files of this process, spooled uploads among them, to a folder; keep gradio quiet."""
-    wanted = {
-        "GRADIO_TEMP_DIR": str(folder),
-        "GRADIO_EXAMPLES_CACHE": str(folder / "cached"),
-        "GRADIO_ANALYTICS_ENABLED": "False",
-        "HF_HUB_DISABLE_TELEMETRY": "1",
-    }
-    before = {key: os.environ.get(key) for key in wanted}
-    temporary = tempfile.tempdir
-    os.environ.update(wanted)
-    tempfile.tempdir = str(folder)
-    try:
-        yield
-    finally:
-        tempfile.tempdir = temporary
-        for key, value in before.items():
-            if value is None:
-                os.environ.pop(key, None)
-            else:
-                os.environ[key] = value
+    lay_out_examples(folder)
+    studio = Studio(segmenter, model)
+    work = WorkQueue(settings.workers, settings.queue)
+    api = create_api(studio, work, settings)
+    page = create_page(Desk(studio, work, settings, folder), root_path)
+    app = gr.mount_gradio_app(
+        api,
+        page,
+        path="/",
+        root_path=root_path or None,
+        footer_links=[],
+        run_history=False,
+        show_error=False,
+        max_file_size=settings.max_bytes,
+        ssr_mode=False,
+        enable_monitoring=False,
+        pwa=False,
+        mcp_server=False,
+        theme=theme(),
+        css=stylesheet(),
+    )
+    page.has_launched = True  # else gradio does not check which files it is asked for
+    with Sweeper(folder, int(settings.file_megabytes * 1e6)):
+        try:
+            yield Gate(app, settings, folder)
+        finally:
+            work.close()
 
 
 def listen(host: str, port: int) -> socket.socket:

@@ -1,0 +1,83 @@
+import contextlib
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import urllib.request
+
+import pytest
+
+from atrous.cli import main
+
+
+def command(monkeypatch, capsys, *arguments):
+    monkeypatch.setattr(sys, "argv", ["atrous", "serve", *map(str, arguments)])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    return ended.value.code, capsys.readouterr().err
+
+
+def test_without_gradio_it_says_which_extra_to_install(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "gradio", None)
+    code, err = command(monkeypatch, capsys)
+    assert code == 2
+    assert err == "error: gradio is not installed: the page needs the extra, pip install 'atrous[web]'\n"
+
+
+def test_the_command_alone_does_not_import_gradio():
+    code = "import sys, atrous.cli.serve; print([m for m in ('gradio', 'fastapi', 'numpy') if m in sys.modules])"
+    printed = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
+    assert printed.strip() == "[]"
+
+
+def test_what_cannot_be_served(monkeypatch, capsys, tmp_path):
+    pytest.importorskip("gradio")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        for arguments, says in [
+            (["--port", port], f"127.0.0.1:{port}: address already in use; choose another --port"),
+            (["--host", "no.such.host.invalid"], "host no.such.host.invalid: not known"),
+            (["--host", "192.0.2.1", "--port", 0], "192.0.2.1:0: cannot assign requested address"),
+            (["--port", 0, "--model", tmp_path / "none.onnx"], "none.onnx: no such file"),
+            (["--queue", -1], "queue -1: expected 0"),
+            (["--workers", 0], "workers 0: expected at least 1"),
+            (["--max-megapixels", 0], "max-megapixels 0.0: expected more than 0"),
+            (["--max-megabytes", "nan"], "max-megabytes nan: expected more than 0"),
+            (["--root-path", "odd"], "--root-path odd: expected a path that begins with /"),
+        ]:
+            code, err = command(monkeypatch, capsys, *arguments)
+            assert code == 2
+            assert err.count("\n") == 1
+            assert err.startswith("error: ")
+            assert says in err
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has other signals")
+@pytest.mark.parametrize("with_signal", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
+def test_serves_until_it_is_asked_to_stop(tiny_model, tmp_path, with_signal):
+    pytest.importorskip("gradio")
+    environment = {**os.environ, "TMPDIR": str(tmp_path), "PYTHONUNBUFFERED": "1"}
+    arguments = ["--port", "0", "--model", str(tiny_model)]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "atrous", "serve", *arguments],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=tmp_path,
+    )
+    try:
+        line = process.stdout.readline()
+        url = re.match(r"(http://localhost:\d+)/ ", line)[1]
+        with urllib.request.urlopen(f"{url}/api/health", timeout=20) as answer:
+            assert b'"model":"tiny.onnx"' in answer.read()
+        assert [path.name[:7] for path in tmp_path.iterdir()] == ["atrous-"]
+        process.send_signal(with_signal)
+        rest, err = process.communicate(timeout=20)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+    assert (process.returncode, rest, err) == (0, "stopped\n", "")
+    assert list(tmp_path.iterdir()) == []  # no picture stays behind
