@@ -30,6 +30,7 @@ MSC_LARGE_FOV = (64.21, 68.70)
 SPEEDS = {"deeplab-7x7": 1.44, "deeplab-4x4": 2.90, "deeplab-largefov": 4.84}
 STEPS = (0, 1, 2, 3, 5, 10, 15, 20)
 TEN = 10
+LETTERS = "BCDEFG"  # of scores with multi-scale prediction; costs have the next one
 
 NOT_MEASURED = "not measured"
 
@@ -79,16 +80,17 @@ def crf_rows(scores: dict | None) -> list[Row]:
     return [Row("the CRF refines the DCNN: mean IoU", gain(*LARGE_FOV), ours, "A")]
 
 
-def multiscale_rows(plain: dict | None, multiscale: dict | None) -> list[Row]:
-    """Return what multi-scale prediction adds, without and with the CRF."""
+def multiscale_rows(plain: dict | None, multiscales: list[dict]) -> list[Row]:
+    """Return what multi-scale prediction adds, without and with the CRF, for each way that it was trained."""
     rows = []
     for i, (labelling, name) in enumerate([(DCNN, "without CRF"), (CRF, "with CRF")]):
-        ours = NOT_MEASURED
-        if plain and multiscale:
+        claim, paper = f"multi-scale prediction, {name}: mean IoU", gain(LARGE_FOV[i], MSC_LARGE_FOV[i])
+        if not plain or not multiscales:
+            rows.append(Row(claim, paper, NOT_MEASURED, "A, B"))
+            continue
+        for letter, multiscale in zip(LETTERS, multiscales, strict=False):
             ours = gain(mean_iou(plain, labelling), mean_iou(multiscale, labelling))
-        rows.append(
-            Row(f"multi-scale prediction, {name}: mean IoU", gain(LARGE_FOV[i], MSC_LARGE_FOV[i]), ours, "A, B")
-        )
+            rows.append(Row(claim, paper, ours, f"A, {letter}"))
     return rows
 
 
@@ -146,7 +148,7 @@ def measured_costs(runs: int, threads: int) -> dict:
     return costs
 
 
-def cost_rows(costs: dict | None) -> list[Row]:
+def cost_rows(costs: dict | None, letter: str) -> list[Row]:
     """Return what LargeFOV saves against the networks with larger kernels in fc6."""
     rows = []
     networks = costs["networks"] if costs else {}
@@ -164,10 +166,10 @@ def cost_rows(costs: dict | None) -> list[Row]:
         if networks:
             here = " → ".join(f"{networks[name]['parameters'] / 1e6:.1f} M" for name in (other, "deeplab-largefov"))
         rows += [
-            Row(f"{head}: parameters", small, here, "C"),
-            Row(f"{head}: times as fast in training", speed, ratio("train"), "C"),
-            Row(f"{head}: times as fast at test", "-", ratio("test"), "C"),
-            Row(f"{head}: fewer multiply-adds", "-", ratio("multiply-adds"), "C"),
+            Row(f"{head}: parameters", small, here, letter),
+            Row(f"{head}: times as fast in training", speed, ratio("train"), letter),
+            Row(f"{head}: times as fast at test", "-", ratio("test"), letter),
+            Row(f"{head}: fewer multiply-adds", "-", ratio("multiply-adds"), letter),
         ]
     return rows
 
@@ -200,20 +202,21 @@ def scope(scores: dict) -> str:
     return "; ".join(filter(None, [*facts, run["machine"]]))
 
 
-def text(plain: dict | None, multiscale: dict | None, costs: dict | None) -> str:
+def text(plain: dict | None, multiscales: list[dict], costs: dict | None) -> str:
     """Return the section: commands, the table, its notes."""
-    if plain and multiscale and plain["run"]["sha256"] != multiscale["run"]["sha256"]:
-        raise InputError("--multiscale: was scored on other images than --scores; score both on the same list")
-    if plain and multiscale and plain["run"]["subject"] == multiscale["run"]["subject"]:
-        raise InputError("--multiscale: is of the same model as --scores; score one with multi-scale prediction")
-    sources = {
-        "A": (command(plain, name="scores.json"), scope(plain)) if plain else None,
-        "B": (command(multiscale, name="multiscale.json"), scope(multiscale)) if multiscale else None,
-        "C": ("python benchmarks/variants.py " + " ".join(SPEEDS), _costs_scope(costs)) if costs else None,
-    }
+    for multiscale in multiscales if plain else []:
+        if plain["run"]["sha256"] != multiscale["run"]["sha256"]:
+            raise InputError("--multiscale: was scored on other images than --scores; score both on the same list")
+        if plain["run"]["subject"] == multiscale["run"]["subject"]:
+            raise InputError("--multiscale: is of the same model as --scores; score one with multi-scale prediction")
+    sources = {"A": (command(plain, name="scores.json"), scope(plain)) if plain else None}
+    for letter, multiscale in zip(LETTERS, multiscales, strict=False):
+        sources[letter] = (command(multiscale, name="multiscale.json"), scope(multiscale))
+    last = LETTERS[max(1, len(multiscales))]
+    sources[last] = ("python benchmarks/variants.py " + " ".join(SPEEDS), _costs_scope(costs)) if costs else None
     lines = ["| claim | the paper's | ours | measured by |", "| --- | ---: | ---: | --- |"]
-    rows = crf_rows(plain) + trimap_rows(plain) + step_rows(plain) + multiscale_rows(plain, multiscale)
-    rows += cost_rows(costs)
+    rows = crf_rows(plain) + trimap_rows(plain) + step_rows(plain) + multiscale_rows(plain, multiscales)
+    rows += cost_rows(costs, last)
     lines += ["| " + " | ".join(row) + " |" for row in rows]
     lines += [
         "",
@@ -243,7 +246,7 @@ def main() -> None:
     """Print or write the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--scores", type=Path, help="JSON of a network without multi-scale prediction")
-    parser.add_argument("--multiscale", type=Path, help="JSON of the same network with it")
+    parser.add_argument("--multiscale", type=Path, nargs="+", default=[], help="JSON of it with it, one a training")
     parser.add_argument("--costs", type=Path, help="JSON of the networks' times; measured if it is not there")
     parser.add_argument("--runs", type=int, default=3, help="of each network, when measured")
     parser.add_argument("--threads", type=int, default=2, help="when measured")
@@ -251,13 +254,15 @@ def main() -> None:
     arguments = parser.parse_args()
 
     plain = read_scores(arguments.scores) if arguments.scores else None
-    multiscale = read_scores(arguments.multiscale) if arguments.multiscale else None
+    if len(arguments.multiscale) >= len(LETTERS):
+        raise InputError(f"--multiscale: {len(arguments.multiscale)} files; expected at most {len(LETTERS) - 1}")
+    multiscales = [read_scores(path) for path in arguments.multiscale]
     costs = None
     if arguments.costs is not None:
         if not arguments.costs.exists():
             arguments.costs.write_text(json.dumps(measured_costs(arguments.runs, arguments.threads), indent=1) + "\n")
         costs = json.loads(arguments.costs.read_text())
-    section = text(plain, multiscale, costs)
+    section = text(plain, multiscales, costs)
     print(section)
     if arguments.write:
         write_page(section)
