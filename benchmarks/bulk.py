@@ -19,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
+
 from segment import processor
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
