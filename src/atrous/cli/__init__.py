@@ -22,6 +22,7 @@ def _atrous() -> None:
 
 
 def _register() -> None:
+    from .bench import bench
     from .bulk import bulk
     from .convert import convert
     from .data import data
@@ -33,7 +34,7 @@ def _register() -> None:
     from .train import train
     from .tune import tune
 
-    for command in (segment, refine, serve, bulk, train, evaluate, tune, convert, export):
+    for command in (segment, refine, serve, bulk, train, evaluate, tune, convert, export, bench):
         app.command()(command)
     app.add_typer(data)
 

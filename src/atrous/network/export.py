@@ -32,6 +32,8 @@ try:
         quantize_static,
     )
     from onnxruntime.quantization.shape_inference import quant_pre_process
+
+    from .arrangement import arrange
 except ImportError as error:
     raise MissingExtra(
         f"{error.name} is not installed: exporting needs the extra, pip install 'atrous[train]'"
@@ -113,7 +115,9 @@ def export_int8(
             nodes_to_exclude=[last],
             calibrate_method=CalibrationMethod.MinMax,
         )
-        _write(onnx.load(quantised), path, dataclasses.replace(metadata, precision="int8"))
+        model = onnx.load(quantised)
+        arrange(model)
+        _write(model, path, dataclasses.replace(metadata, precision="int8"))
 
 
 class _Half(nn.Module):

@@ -114,6 +114,13 @@ def segmented(
     return _segmented(_Workers(segmenter, read or _itself, finish, threads), items, ahead)
 
 
+def worker_count(threads: int | None = None) -> int:
+    """Return how many photos `segmented` has in work at the same time."""
+    threads = threads or processors()
+    # One more than compute: while one waits for a disk, another goes on.
+    return min(threads, MOST_WORKERS) + (threads > 1)
+
+
 def processors() -> int:
     """Return how many processors this process may run on."""
     affinity = getattr(os, "sched_getaffinity", None)
@@ -139,8 +146,7 @@ class _Workers:
         self.segmenter, self.read, self.finish = segmenter, read, finish
         self.threads = threads
         self.photos = min(threads, MOST_WORKERS)
-        # One more: while one waits for a disk, another computes.
-        self.workers = self.photos + (threads > 1)
+        self.workers = worker_count(threads)
         self.room = _Room(self.workers)
         self.stop = threading.Event()
 

@@ -1,0 +1,228 @@
+"""`atrous bench`."""
+
+import json
+import os
+import platform
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ..errors import InputError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from ..segmenter import Segmenter
+
+# The paper's frames (a Titan GPU took 1/8 s for one), and most photos of PASCAL VOC.
+PAPER, VOC = (306, 306), (375, 500)
+
+
+def bench(
+    paths: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="[PATH]...", help="Photos or folders to measure with; a photo that ships if left out."),
+    ] = None,
+    model: Annotated[
+        Path | None, typer.Option(help="Exported .onnx or checkpoint folder instead of the bundled model.")
+    ] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="Default: all cores.")] = None,
+    device: Annotated[str | None, typer.Option(help="Of the network: cpu, cuda or cuda:N.")] = None,
+    runs: Annotated[int, typer.Option(min=1, help="Timings of each step, of which the median counts.")] = 5,
+    photos: Annotated[int, typer.Option(min=1, help="How many photos the whole pipeline is timed on.")] = 12,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
+) -> None:
+    """Time network, CRF and the whole pipeline on this machine."""
+    from ..segmenter import Segmenter
+
+    files = _photos(paths or [])
+    segmenter = Segmenter(model, threads=threads, device=device)
+    with tempfile.TemporaryDirectory() as folder:
+        if not files:
+            files = _copies(Path(folder), photos)
+        figures = {
+            "machine": machine(segmenter),
+            "steps": step_times(segmenter, files[0], Path(folder), runs),
+            "folder": folder_times(segmenter, files[:photos], Path(folder)),
+        }
+    if as_json:
+        typer.echo(json.dumps(figures, indent=2))
+    else:
+        _show(figures)
+
+
+def machine(segmenter: "Segmenter") -> dict[str, Any]:
+    """What the figures depend on, by name."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    from ..segmenter.pipeline import processors
+
+    def installed(package: str) -> str:
+        try:
+            return version(package)
+        except PackageNotFoundError:
+            return "not installed as a package"
+
+    return {
+        "processor": _processor(),
+        "cores": processors(),
+        "threads": segmenter.threads or processors(),
+        "device": getattr(segmenter.engine, "device", "unknown"),
+        "system": platform.platform(terse=True),
+        "python": platform.python_version(),
+        "atrous": installed("atrous"),
+        "onnxruntime": installed("onnxruntime"),
+        "network": f"{segmenter.engine.metadata.variant}, {segmenter.engine.metadata.precision}",
+    }
+
+
+def step_times(segmenter: "Segmenter", photo: Path, folder: Path, runs: int) -> dict[str, float]:
+    """Seconds of each step, median of `runs` after one that is not counted, with all threads."""
+    import numpy as np
+    from PIL import Image
+
+    from ..data.images import read_image
+
+    original = Image.fromarray(read_image(photo))
+    paper, voc = (np.asarray(original.resize(size[::-1])) for size in (PAPER, VOC))
+    file = folder / "step.jpg"
+    Image.fromarray(voc).save(file, quality=90)
+    probabilities = segmenter.probabilities(voc)
+    result = segmenter.segment(voc)
+    steps: dict[str, Callable[[], object]] = {
+        f"network, {PAPER[0]}x{PAPER[1]}": lambda: segmenter.engine.scores(paper),
+        f"network, {VOC[0]}x{VOC[1]}": lambda: segmenter.engine.scores(voc),
+        "decoding a JPEG": lambda: read_image(file),
+        "network, zoom, softmax": lambda: segmenter.probabilities(voc),
+        "CRF": lambda: segmenter.refine(voc, probabilities),
+        "writing mask and overlay": lambda: result.save(folder, "step"),
+        "photo to labels": lambda: segmenter(file).labels,
+    }
+    return {name: _median(step, runs) for name, step in steps.items()}
+
+
+def folder_times(segmenter: "Segmenter", files: list[Path], folder: Path) -> dict[str, Any]:
+    """Seconds for all photos, from files to files, and of each stage by itself over all of them."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    from ..data.images import read_image
+    from ..segmenter.pipeline import segmented, worker_count
+
+    results = [segmenter(file) for file in files[:1]]  # warms up
+    begun = time.perf_counter()
+    for done in segmented(segmenter, files, finish=lambda file, result: result.save(folder / "out", file.stem)):
+        if done.error is not None:
+            raise done.error
+    whole = time.perf_counter() - begun
+
+    images = [read_image(file) for file in files]
+    results = [segmenter.segment(image, source=file) for image, file in zip(images, files, strict=True)]
+    # As many at a time as in the pipeline, each on one thread: what the stage would take with nothing beside it.
+    stages: dict[str, Callable[[int], object]] = {
+        "decoding": lambda i: read_image(files[i]),
+        "network": lambda i: segmenter.engine.scores(images[i]),
+        "zoom and CRF": lambda i: _refine(segmenter, images[i], results[i].network),
+        "writing": lambda i: results[i].save(folder / "again", files[i].stem),
+    }
+    alone = {}
+    with ThreadPoolExecutor(worker_count(segmenter.threads)) as pool:
+        for name, stage in stages.items():
+            begun = time.perf_counter()
+            list(pool.map(stage, range(len(files))))
+            alone[name] = time.perf_counter() - begun
+    sizes = sorted(image.shape[0] * image.shape[1] for image in images)
+    return {
+        "photos": len(files),
+        "median_pixels": sizes[len(sizes) // 2],
+        "seconds": whole,
+        "photos_per_second": len(files) / whole,
+        "stages_alone": alone,
+        "whole_by_slowest_stage": whole / max(alone.values()),
+    }
+
+
+def _refine(segmenter: "Segmenter", image: "NDArray[np.uint8]", network: Any) -> object:
+    from ..segmenter.zoom import zoomed_probabilities
+
+    planes = zoomed_probabilities(network.scores, network.inner, image.shape[:2], stride=network.stride)
+    return planes if segmenter.crf is None else segmenter.dense_crf(image, threads=1).infer(planes)
+
+
+def _median(step: Callable[[], object], runs: int) -> float:
+    step()
+    seconds = []
+    for _ in range(runs):
+        begun = time.perf_counter()
+        step()
+        seconds.append(time.perf_counter() - begun)
+    return statistics.median(seconds)
+
+
+def _photos(paths: list[Path]) -> list[Path]:
+    from ..data.images import VIDEO_SUFFIXES
+    from .segment import photos_below
+
+    files: list[Path] = []
+    for path in paths:
+        if not path.exists():
+            raise InputError(f"{path}: no such file or folder; expected photos or folders of them")
+        found = photos_below(path, path) if path.is_dir() else [path]
+        files += [file for file in found if file.suffix.lower() not in VIDEO_SUFFIXES]
+    if paths and not files:
+        raise InputError(f"{paths[0]}: no photos in it; leave it out to measure with the one that ships")
+    return files
+
+
+def _copies(folder: Path, count: int) -> list[Path]:
+    """Copies of the photo that ships, at VOC's size, every other one mirrored."""
+    from PIL import Image, ImageOps
+
+    with Image.open(Path(__file__).with_name("bench.jpg")) as opened:
+        photo = opened.resize(VOC[::-1])
+    files = []
+    for i in range(count):
+        files.append(folder / f"{i:03d}.jpg")
+        (ImageOps.mirror(photo) if i % 2 else photo).save(files[-1], quality=90)
+    return files
+
+
+def _processor() -> str:
+    information = Path("/proc/cpuinfo")
+    if information.exists():
+        for line in information.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return platform.processor() or os.environ.get("PROCESSOR_IDENTIFIER", "") or platform.machine()
+
+
+def _show(figures: dict[str, Any]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console()
+    about, whole = figures["machine"], figures["folder"]
+    console.print(
+        f"{about['processor']}, {about['cores']} cores, {about['threads']} threads; network on {about['device']}"
+        f" ({about['network']}); {about['system']}, Python {about['python']}, ONNX Runtime {about['onnxruntime']}",
+        highlight=False,
+    )
+    steps = Table("one photo, 375x500 where no size is given", title_justify="left")
+    steps.add_column("ms", justify="right")
+    steps.add_column("a second", justify="right")
+    for name, seconds in figures["steps"].items():
+        steps.add_row(name, f"{1000 * seconds:.1f}", f"{1 / seconds:.1f}")
+    console.print(steps)
+    several = Table(f"{whole['photos']} photos of about {whole['median_pixels'] / 1e6:.2f} megapixels")
+    several.add_column("s", justify="right")
+    several.add_column("photos a second", justify="right")
+    several.add_row("whole pipeline", f"{whole['seconds']:.2f}", f"{whole['photos_per_second']:.2f}")
+    for name, seconds in whole["stages_alone"].items():
+        several.add_row(f"{name} by itself", f"{seconds:.2f}", f"{whole['photos'] / seconds:.1f}")
+    console.print(several)
+    console.print(f"whole pipeline: {whole['whole_by_slowest_stage']:.2f} times its slowest stage by itself")
