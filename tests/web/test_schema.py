@@ -1,0 +1,62 @@
+"""Requests made from the OpenAPI schema find no answer that it does not tell of, and no 500."""
+
+import io
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+schemathesis = pytest.importorskip("schemathesis")
+from schemathesis import GenerationMode
+from schemathesis.checks import not_a_server_error
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
+
+CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
+
+
+def _pictures():
+    def encode(pixels, kind):
+        file = io.BytesIO()
+        Image.fromarray(pixels).save(file, kind)
+        return file.getvalue()
+
+    sizes = st.tuples(st.integers(1, 40), st.integers(1, 40), st.integers(0, 9))
+    pixels = sizes.map(lambda s: np.random.default_rng(s[2]).integers(0, 255, (s[0], s[1], 3), np.uint8))
+    return st.builds(encode, pixels, st.sampled_from(["PNG", "JPEG", "WEBP", "GIF", "BMP"]))
+
+
+for kind in ("image/*", "application/octet-stream"):
+    schemathesis.openapi.media_type(kind, st.one_of(_pictures(), st.binary(max_size=300)))
+
+
+@pytest.fixture(scope="module")
+def schema(make_app):
+    app = make_app(max_megapixels=0.01)
+    return schemathesis.openapi.from_asgi("/api/openapi.json", app)
+
+
+@pytest.mark.parametrize("operation", [("GET", "/api/health"), ("POST", "/api/segment")], ids=lambda o: o[1])
+@pytest.mark.parametrize("mode", list(GenerationMode), ids=lambda mode: mode.value)
+def test_what_the_schema_allows_and_what_not(schema, operation, mode):
+    method, path = operation
+    if path == "/api/health" and mode.is_negative:
+        pytest.skip("has nothing that could be wrong")
+    statuses = set()
+
+    @settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck), database=None)
+    @given(case=schema[path][method].as_strategy(generation_mode=mode))
+    def check(case):
+        answer = case.call()
+        case.validate_response(answer, checks=CHECKS)
+        statuses.add(answer.status_code)
+
+    check()
+    assert max(statuses) < 500
+    if not mode.is_negative:
+        assert 200 in statuses
