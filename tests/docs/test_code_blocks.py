@@ -188,12 +188,10 @@ def test_blocks_run(page, notebook):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "page", [page for page in PAGES if any(block.slow for block in runnable(page))] or [None], ids=str
-)
+@pytest.mark.parametrize("page", [p for p in PAGES if any(block.slow for block in runnable(p))], ids=name_of)
 def test_slow_blocks_run_too(page, notebook):
     make_world(Path(), vgg16=find_spec("torch") is not None)
-    for block in runnable(page) if page else ():
+    for block in runnable(page):
         notebook.run(block)
 
 
