@@ -38,7 +38,7 @@ def test_photos_to_masks_and_a_rerun(tmp_path, tiny_model, red_square):
     ("arguments", "says"),
     [
         (["none", "out"], "error: none: no such file or folder"),
-        (["empty", "out"], "error: {cwd}/empty: nothing to segment"),
+        (["empty", "out"], "error: empty: nothing to segment"),
         (["in", "out", "--to", "zip"], "error: output='zip': expected one of png, parquet, tar"),
         (["in", "out", "--cpus", "0"], "error: cpus=0: expected at least 1 for an actor"),
         (["in", "in/x.png"], "error: {cwd}/in/x.png: cannot be written"),

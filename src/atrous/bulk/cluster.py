@@ -5,7 +5,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager, redirect_stdout, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -55,7 +55,7 @@ def connected(address: str | None, actors: Actors) -> Iterator[int]:
     Parameters
     ----------
     address : str, optional
-        "auto", host:port, or ray://host:port; a cluster on this machine, gone afterwards, if left out.
+        "auto" or host:port; a cluster on this machine, gone afterwards, if left out.
     actors : Actors
 
     Raises
@@ -74,6 +74,9 @@ def connected(address: str | None, actors: Actors) -> Iterator[int]:
         if begun:
             folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="atrous-ray-", ignore_cleanup_errors=True))
             stack.enter_context(_native_stderr_to(Path(folder) / "ray.err"))
+            # A thread of Ray's prints there, whatever it is told, that a worker is lost and will be replaced.
+            notes = stack.enter_context((Path(folder) / "ray.out").open("w", encoding="utf-8"))
+            stack.enter_context(redirect_stdout(notes))
             stack.callback(ray.shutdown)
             _start(address, actors, folder)
         yield actors.count or _fitting(ray.nodes(), actors)  # type: ignore[no-untyped-call]
@@ -161,8 +164,7 @@ def _start(address: str | None, actors: Actors, folder: str) -> None:
         if address is None:
             raise InputError(f"Ray cannot be started on this machine ({_cause(error)})") from None
         raise InputError(
-            f"--ray-address {address}: no Ray cluster can be reached there ({_cause(error)}); expected auto, host:port"
-            " or ray://host:port"
+            f"--ray-address {address}: no Ray cluster can be reached there ({_cause(error)}); expected auto or host:port"
         ) from None
 
 
