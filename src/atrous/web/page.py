@@ -129,7 +129,7 @@ def _photo(label: str) -> gr.Image:
     return gr.Image(
         label=label,
         show_label=False,
-        placeholder="## Drop a photo here\nor click to choose one",
+        placeholder="# Drop a photo here\nor click to choose one",
         type="filepath",
         image_mode=None,
         sources=["upload", "webcam", "clipboard"],
