@@ -20,7 +20,7 @@ from atrous.bulk.cluster import Actors, connected
 from atrous.errors import InputError
 
 # Ray's workers are told to give way to everything else, and starve on a machine that runs other tests too.
-os.environ["RAY_worker_niceness"] = "0"
+os.environ["RAY_worker_niceness"] = "0"  # noqa: SIM112
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 

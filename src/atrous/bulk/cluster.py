@@ -164,7 +164,8 @@ def _start(address: str | None, actors: Actors, folder: str) -> None:
         if address is None:
             raise InputError(f"Ray cannot be started on this machine ({_cause(error)})") from None
         raise InputError(
-            f"--ray-address {address}: no Ray cluster can be reached there ({_cause(error)}); expected auto or host:port"
+            f"--ray-address {address}: no Ray cluster can be reached there ({_cause(error)});"
+            " expected auto or host:port"
         ) from None
 
 
