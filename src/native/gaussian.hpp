@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "buffer.hpp"
+#include "coarse_taps.hpp"
 #include "filter.hpp"
 #include "sheets.hpp"
 
@@ -38,6 +39,7 @@ class GridGaussian final : public Filter {
             }
             taps_.push_back(std::move(taps));
         }
+        if (shape_.size() == 2 && tiles_.line() == shape_[1]) find_coarse(sigmas, least);
     }
 
     const Tiles& tiles() const override { return tiles_; }
@@ -46,6 +48,23 @@ class GridGaussian final : public Filter {
     std::unique_ptr<SheetFiltering> start_sheets(std::int64_t width) const override;
 
   private:
+    void find_coarse(const std::vector<double>& sigmas, double error) {
+        for (const double sigma : sigmas) {
+            const CoarseTaps coarse(sigma, error);
+            if (coarse.between.empty()) {
+                between_.clear();
+                return;
+            }
+            const std::size_t reach = coarse.between.size() - 1;
+            std::vector<float> taps(2 * (reach + kTogether) + 1, 0.0f);
+            for (std::size_t t = 0; t <= reach; ++t)
+                taps[reach + kTogether - t] = taps[reach + kTogether + t] =
+                    static_cast<float>(coarse.between[t]);
+            between_.push_back(std::move(taps));
+        }
+    }
+
+    class CoarseRun;
     class Line;
     class Run;
     class PlaneRun;
@@ -56,8 +75,14 @@ class GridGaussian final : public Filter {
         return static_cast<std::int64_t>(taps_[axis].size() / 2) - kTogether;
     }
 
+    const float* between(std::size_t axis) const { return between_[axis].data() + between_[axis].size() / 2; }
+    std::int64_t coarse_reach(std::size_t axis) const {
+        return static_cast<std::int64_t>(between_[axis].size() / 2) - kTogether;
+    }
+
     std::vector<std::int64_t> shape_;
     std::vector<std::vector<float>> taps_;
+    std::vector<std::vector<float>> between_;  // of CoarseTaps; empty where that is not exact enough
     Tiles tiles_;
     const InnerLoops& loops_;
 };

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "gaussian.hpp"
+#include "gaussian_coarse.hpp"
 #include "sheets.hpp"
 
 namespace atrous {
@@ -23,6 +24,8 @@ class GridGaussian::SheetRun final : public SheetFiltering {
         return static_cast<std::size_t>(padded(width) + (tiles_.width() + 2 * filter_.radius(1)) * width +
                                         kPack);
     }
+
+    bool reads_rows() const override { return true; }
 
     void put(const Sheets&, std::int64_t, const float*, float*) override {}
     void narrow(std::int64_t) override {}
@@ -126,7 +129,8 @@ inline bool GridGaussian::takes_sheets() const {
            std::max(radius(0), radius(1)) <= Tiles::kTallest / 2;
 }
 
-inline std::unique_ptr<SheetFiltering> GridGaussian::start_sheets(std::int64_t) const {
+inline std::unique_ptr<SheetFiltering> GridGaussian::start_sheets(std::int64_t width) const {
+    if (!between_.empty()) return std::make_unique<CoarseRun>(*this, width);
     return std::make_unique<SheetRun>(*this);
 }
 

@@ -4,6 +4,7 @@
 #include "inner_loops.hpp"
 
 #include "convolution_loops.hpp"
+#include "halving_loops.hpp"
 #include "label_loops.hpp"
 #include "lattice_loops.hpp"
 #include "simplex.hpp"
@@ -28,6 +29,9 @@ const InnerLoops& loops() {
         slice,
         convolve,
         convolve_line,
+        mix,
+        halve,
+        widen,
         brute_force,
         survey,
         scores,

@@ -13,6 +13,7 @@ namespace atrous {
 constexpr int kMaxDimensions = 16;
 constexpr int kSimplexBlock = 32;
 constexpr int kTogether = 4;
+constexpr int kHalvingReach = 4;
 
 // Features of some neighbouring points.
 struct FeatureBlock {
@@ -43,6 +44,10 @@ struct VertexLoops {
     // out[v] = rows[v] + (rows[neighbours[2 v]] + rows[neighbours[2 v + 1]]) / 2 for v in [begin, end)
     void (*blur)(std::int64_t begin, std::int64_t end, const std::uint32_t* neighbours, const void* rows,
                  void* out, std::int64_t width);
+
+    // The same in place, for chains of neighbours: see Chains. order[end - 1] is 0, and so is row 0.
+    void (*blur_chains)(std::int64_t begin, std::int64_t end, const std::uint32_t* order, void* rows,
+                        std::int64_t width);
 
     // out[i] = scale * rows[indices[i]] for i < count
     void (*copy)(std::int64_t count, const std::uint32_t* indices, float scale, const void* rows, float* out,
@@ -100,6 +105,18 @@ struct InnerLoops {
     // i < count floats; whatever line[i - radius * width] to line[i + radius * width + 15] holds is read.
     void (*convolve_line)(const float* line, std::int64_t count, std::int64_t width, const float* taps,
                           std::int64_t radius, float* out);
+
+    // out[c] = sum over l < count of factors[l] * lines[l][c] for c < columns; out may be one of the lines.
+    void (*mix)(int count, const float* const* lines, const float* factors, std::int64_t columns, float* out);
+
+    // out[i] = sum over t from -kHalvingReach to it of taps[|t|] * line[2 i + t + kHalvingReach], for i <
+    // count rows
+    void (*halve)(const float* line, std::int64_t count, std::int64_t width, const float* taps, float* out);
+
+    // The transpose, for `count` rows of out: cells[0] lies kHalvingReach rows before the first, or one less
+    // if odd.
+    void (*widen)(const float* cells, bool odd, std::int64_t count, std::int64_t width, const float* taps,
+                  float* out);
 
     // out[p] = sum over all points j of exp(-|f_p - f_j|^2 / 2) * rows[j] for p in [begin, end)
     void (*brute_force)(int dimensions, const float* features, std::int64_t points, std::int64_t begin,

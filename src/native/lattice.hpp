@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "buffer.hpp"
+#include "chains.hpp"
 #include "features.hpp"
 #include "filter.hpp"
 #include "sheets.hpp"
@@ -85,7 +86,7 @@ class Lattice final : public Filter {
     void gather_tiles(Team& team, const std::vector<Touched>& touched);
     void list_rows();
     void link(const VertexTable& table, const std::vector<std::uint64_t>& names, std::size_t begin,
-              std::size_t end);
+              std::size_t end, std::vector<Neighbours>& neighbours) const;
 
     // One step along an axis adds 1 to every coordinate and takes d + 1 off the axis' own.
     std::uint64_t ahead(std::uint64_t name, int axis) const {
@@ -122,9 +123,9 @@ class Lattice final : public Filter {
     Buffer<std::uint32_t> row_vertex_;     // of each tile's rows
     Buffer<std::uint32_t> vertex_start_;   // of each vertex's list of rows, in the tiles' order
     Buffer<std::uint32_t> vertex_row_;
-    Buffer<std::uint32_t> neighbours_;  // [axis][vertex][2]
-    StencilLinks around_;               // instead of the neighbours
-    std::size_t most_rows_ = 0;         // of a tile
+    std::vector<Chains> chains_;  // along each axis
+    StencilLinks around_;         // instead of the chains
+    std::size_t most_rows_ = 0;   // of a tile
 };
 
 // Bounds the cell numbers along each coordinate and lays out the 64 bits of a name.
@@ -234,9 +235,8 @@ inline void Lattice::build(Team& team, const Features& features, const Stencil* 
         around_ = StencilLinks(team, *stencil, geometry_, kRemainders, table, names);
         return;
     }
-    neighbours_ =
-        Buffer<std::uint32_t>(static_cast<std::size_t>(corners_) * 2 * (std::size_t{vertices_} + 1));
-    neighbours_.zero();
+    std::vector<Neighbours> neighbours;
+    for (int axis = 0; axis < corners_; ++axis) neighbours.emplace_back(vertices_);
     constexpr std::int64_t kGrain = 1 << 12;
     // The first range is for what no two threads can share.
     team.for_ranges(vertices_ + kGrain, kGrain, [&](std::int64_t begin, std::int64_t end) {
@@ -244,7 +244,11 @@ inline void Lattice::build(Team& team, const Features& features, const Stencil* 
             list_rows();
         else
             link(table, names, static_cast<std::size_t>(begin - kGrain),
-                 static_cast<std::size_t>(end - kGrain));
+                 static_cast<std::size_t>(end - kGrain), neighbours);
+    });
+    chains_.resize(neighbours.size());
+    team.for_ranges(corners_, 1, [&](std::int64_t axis, std::int64_t) {
+        chains_[static_cast<std::size_t>(axis)] = Chains(neighbours[static_cast<std::size_t>(axis)]);
     });
 }
 
@@ -301,19 +305,18 @@ inline void Lattice::list_rows() {
         vertex_row_[next[row_vertex_[row]]++] = static_cast<std::uint32_t>(row) + 1;
 }
 
-// Looks up the neighbour ahead along each axis, and writes both directions: each entry has one writer.
+// Looks up the neighbour ahead along each axis, and tells both: each entry has one writer.
 inline void Lattice::link(const VertexTable& table, const std::vector<std::uint64_t>& names,
-                          std::size_t begin, std::size_t end) {
-    const std::size_t axis_size = 2 * (std::size_t{vertices_} + 1);
+                          std::size_t begin, std::size_t end, std::vector<Neighbours>& neighbours) const {
     for (std::size_t v = begin; v < end; ++v) {
         if (v + 2 < end)
             for (int axis = 0; axis < corners_; ++axis) table.prefetch(ahead(names[v + 2], axis));
         for (int axis = 0; axis < corners_; ++axis) {
             const std::uint32_t found = table.find(ahead(names[v], axis));
             if (found == VertexTable::kAbsent) continue;
-            std::uint32_t* links = neighbours_.data() + static_cast<std::size_t>(axis) * axis_size;
-            links[2 * (v + 1)] = found + 1;
-            links[2 * (std::size_t{found} + 1) + 1] = static_cast<std::uint32_t>(v + 1);
+            Neighbours& along = neighbours[static_cast<std::size_t>(axis)];
+            along.ahead[v + 1] = found + 1;
+            along.has_behind[std::size_t{found} + 1] = 1;
         }
     }
 }

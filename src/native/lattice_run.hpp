@@ -22,8 +22,8 @@ class Lattice::Vertices {
         choose(width, false);
         room_ = static_cast<std::size_t>(width) * loops_.bytes;
         tile_values_ = Buffer<std::byte>((lattice.row_vertex_.size() + 1) * room_);
-        for (Buffer<std::byte>* values : {&values_, &other_})
-            *values = Buffer<std::byte>((std::size_t{lattice.vertices_} + 1) * room_);
+        values_ = Buffer<std::byte>((std::size_t{lattice.vertices_} + 1) * room_);
+        if (!lattice.around_.empty()) other_ = Buffer<std::byte>(values_.size());
         clear_first();
     }
 
@@ -72,13 +72,11 @@ class Lattice::Vertices {
             std::swap(values_, other_);
             return;
         }
-        for (int axis = 0; axis < lattice_.corners_; ++axis) {
-            const std::uint32_t* links = lattice_.neighbours_.data() + 2 * axis * (vertices + 1);
-            team.for_ranges(vertices, grain, [&](std::int64_t begin, std::int64_t end) {
-                loops_.blur(begin + 1, end + 1, links, values_.data(), other_.data(), width_);
+        for (const Chains& chains : lattice_.chains_)
+            team.for_ranges(chains.parts(), 1, [&](std::int64_t part, std::int64_t) {
+                loops_.blur_chains(chains.begin(part), chains.begin(part + 1), chains.order(), values_.data(),
+                                   width_);
             });
-            std::swap(values_, other_);
-        }
     }
 
     // The rows of a tile's vertices, after all that is done: all columns or some.
@@ -103,6 +101,7 @@ class Lattice::Vertices {
     }
 
   private:
+    std::size_t row() const { return static_cast<std::size_t>(width_) * loops_.bytes; }
     std::int64_t held(std::int64_t tile) const { return static_cast<std::int64_t>(lattice_.tile_rows(tile)); }
     float scale() const { return lattice_.scale_ / factor_; }
     std::byte* rows_of(std::int64_t tile) {
@@ -123,10 +122,7 @@ class Lattice::Vertices {
     }
 
     // The first row stands for vertices that do not exist.
-    void clear_first() {
-        for (Buffer<std::byte>* values : {&values_, &other_})
-            std::fill_n(values->data(), static_cast<std::size_t>(width_) * loops_.bytes, std::byte{0});
-    }
+    void clear_first() { std::fill_n(values_.data(), row(), std::byte{0}); }
 
     static constexpr std::int64_t kLeastHalves = 8;
     static constexpr std::size_t kCached = std::size_t{1} << 19;
@@ -138,7 +134,7 @@ class Lattice::Vertices {
     std::int64_t width_ = 0;
     std::size_t room_ = 0;              // bytes of a row at first
     Buffer<std::byte> tile_values_;     // rows of the tiles, from 1
-    Buffer<std::byte> values_, other_;  // rows of the vertices, from 1; each begins with one of zeros
+    Buffer<std::byte> values_, other_;  // rows of the vertices, from 1, after one of zeros
 };
 
 class Lattice::Run final : public Filtering {

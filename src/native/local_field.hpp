@@ -33,7 +33,8 @@ class LocalField {
     // Whether it can do what is asked for.
     static bool suits(const std::vector<Term>& terms, const Settings& settings, std::int64_t labels) {
         const auto square = static_cast<std::size_t>(labels * labels);
-        return settings.prune > 0 && settings.tolerance == 0 && settings.iterations > 0 && labels > 1 &&
+        return (settings.prune > 0 || labels <= kMostKept) && settings.tolerance == 0 &&
+               settings.iterations > 0 && labels > 1 &&
                std::all_of(terms.begin(), terms.end(), [&](const Term& term) {
                    return term.before.empty() && term.gains.size() != square && term.filter->takes_sheets();
                });
@@ -102,6 +103,8 @@ class LocalField {
     }
 
   private:
+    // Where all labels are kept, more of them in the rows of a tile's vertices would not fit the cache.
+    static constexpr std::int64_t kMostKept = 64;
     // Within a tile, where fewer points speak for a label than in the whole image, it must be less probable
     // to leave.
     static constexpr float kWithinTile = 0.2f;
@@ -220,7 +223,6 @@ class LocalField {
         }
         scores_ = Buffer<float>(floats);
         q_ = Buffer<float>(floats);
-        next_q_ = Buffer<float>(floats);
         renumber(improbable);
     }
 
@@ -244,6 +246,8 @@ class LocalField {
         const std::int64_t width = padded_width(static_cast<std::int64_t>(columns()));
         parts_.clear();
         for (const Term& term : terms_) parts_.push_back(term.filter->start_sheets(width));
+        if (std::any_of(parts_.begin(), parts_.end(), [](const auto& part) { return part->reads_rows(); }))
+            next_q_ = Buffer<float>(q_.size());
         std::int64_t widest = 4;
         for (const Sheet& sheet : sheets_.of_tile) widest = std::max(widest, sheet.width);
         desks_.resize(static_cast<std::size_t>(team.size()));
@@ -312,10 +316,12 @@ class LocalField {
                        desk.largest.data(), &least_winner_[static_cast<std::size_t>(tile)], nullptr);
     }
 
+    Buffer<float>& written() { return next_q_.size() > 0 ? next_q_ : q_; }
+
     // Where the tile has rows, they are the same from now on.
     void decide(std::int64_t tile) {
         const Sheet& sheet = sheets_[tile];
-        for (Buffer<float>* rows : {&q_, &next_q_})
+        for (Buffer<float>* rows : {&q_, &written()})
             for (std::int64_t at = 0; at < sheets_.points(tile) * sheet.width; ++at)
                 rows->data()[sheet.start + static_cast<std::size_t>(at)] =
                     at % sheet.width == 0 ? 1.0f : 0.0f;
@@ -357,12 +363,12 @@ class LocalField {
             Desk& desk = desks_[static_cast<std::size_t>(worker)];
             open_summary(sheet, tile, desk);
             with_messages(tile, desk, [&](std::int64_t place, std::int64_t begin, std::int64_t end) {
-                softmax(tile, place, end - begin, desk, next_q_);
+                softmax(tile, place, end - begin, desk, written());
             });
             close_summary(sheet, tile, desk);
-            if (put_too) put(tile, next_q_, desk);
+            if (put_too) put(tile, written(), desk);
         });
-        std::swap(q_, next_q_);
+        if (next_q_.size() > 0) std::swap(q_, next_q_);
     }
 
     // As of MeanField.
@@ -457,7 +463,7 @@ class LocalField {
     std::vector<std::unique_ptr<SheetFiltering>> parts_;
     std::vector<Desk> desks_;
     Buffer<float> scores_;      // minus the unary term
-    Buffer<float> q_, next_q_;  // each step reads one and writes the other
+    Buffer<float> q_, next_q_;  // each step reads one and writes the other, if there is another
 };
 
 }  // namespace atrous

@@ -19,6 +19,10 @@ struct Sheet {
     std::int64_t width = 0;             // floats in a row; 0: there are none, and the one column is of ones
     std::size_t start = 0;              // of its rows within those of all tiles
 
+    // Whether the columns lie as they do in rows of all columns.
+    bool alike(std::int64_t whole) const {
+        return width == whole && columns.back() == static_cast<std::int32_t>(columns.size()) - 1;
+    }
     bool decided() const { return columns.size() == 1; }  // all rows are 1
     std::int64_t count() const { return static_cast<std::int64_t>(columns.size()); }
 
@@ -58,7 +62,10 @@ class SheetFiltering {
     // The tiles to be put have fewer columns in all from now on.
     virtual void narrow(std::int64_t width) = 0;
 
-    // After all tiles are put. The rows must not change until the last is read.
+    // Whether rows must not change between spreading and the last reading.
+    virtual bool reads_rows() const { return false; }
+
+    // After all tiles are put.
     virtual void spread(Team& team) = 0;
 
     // Before a tile's points are read, which is done line by line.

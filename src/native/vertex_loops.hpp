@@ -83,6 +83,29 @@ struct OfVertices {
         });
     }
 
+    static void blur_chains(int64_t begin, int64_t end, const uint32_t* vertices, void* values,
+                            int64_t width) {
+        for_columns(width, [&](auto columns, int64_t first, auto stride) {
+            using R = Row<decltype(columns)::count>;
+            constexpr int64_t kSoon = decltype(columns)::count <= 8 ? 32 : kAhead;
+            T* const rows = static_cast<T*>(values) + first;
+            const uint32_t* const order = vertices;
+            const int64_t last = end - 1;
+            R behind = R::zero(), own = R::load(rows + order[begin] * stride);
+            for (int64_t e = begin; e < last; ++e) {
+                prefetch(rows + order[e + kSoon < last ? e + kSoon : last] * stride, columns.count);
+                const R ahead = R::load(rows + order[e + 1] * stride);
+                R sum = ahead;
+                sum += behind;
+                sum *= 0.5f;
+                sum += own;
+                if (order[e] != 0) sum.store(rows + order[e] * stride);
+                behind = own;
+                own = ahead;
+            }
+        });
+    }
+
     static void copy(int64_t count, const uint32_t* indices, float scale, const void* from, float* out,
                      int64_t width) {
         const T* rows = static_cast<const T*>(from);
@@ -159,7 +182,7 @@ struct OfVertices {
     }
 
     static constexpr atrous::VertexLoops loops() {
-        return {sizeof(T), sum, weighted_sum, blur, copy, copy_columns, keep, expand, slice_far};
+        return {sizeof(T), sum, weighted_sum, blur, blur_chains, copy, copy_columns, keep, expand, slice_far};
     }
 };
 
