@@ -25,7 +25,7 @@ parameters and the same normalisation, after filtering.
   are left after the last step.
 - *Same labels*: the share of pixels to which both give the same label. They are not the same computation to the
   last bit: pydensecrf2's `unary_from_softmax` lifts probabilities to 1e-5, and it puts the spatial kernel on a
-  lattice, where atrous convolves with it, exact to 1e-5.
+  lattice, where atrous convolves with it, to 1.2e-4 of the sum of weights along each axis.
 
 ## Memory
 
