@@ -125,13 +125,15 @@ def _multiply_scores(graph: _Graph, layer: onnx.NodeProto) -> None:
     if before is None or before.op_type != "DequantizeLinear" or weights is None or weights.shape[2:] != (1, 1):
         return
     matrix = graph.set("fc8.matrix", np.ascontiguousarray(weights[:, :, 0, 0].T))
-    name = layer.input[1]
-    graph.replace(
-        layer,
+    name, *bias = layer.input[1:]  # a bias of zeros is left out by the quantiser
+    steps = [
         helper.make_node("Transpose", [layer.input[0]], ["features"], name="by_pixels", perm=[0, 2, 3, 1]),
         helper.make_node("MatMul", ["features", matrix], ["products"], name="fc8"),
-        helper.make_node("Add", ["products", layer.input[2]], ["scores_by_pixels"], name="fc8_bias"),
-        helper.make_node("Transpose", ["scores_by_pixels"], ["scores"], name="by_classes", perm=[0, 3, 1, 2]),
-    )
+    ]
+    if bias:
+        steps.append(helper.make_node("Add", ["products", *bias], ["scores_by_pixels"], name="fc8_bias"))
+    last = steps[-1].output[0]
+    steps.append(helper.make_node("Transpose", [last], ["scores"], name="by_classes", perm=[0, 3, 1, 2]))
+    graph.replace(layer, *steps)
     for tensor in [tensor for tensor in graph.proto.initializer if tensor.name == name]:
         graph.proto.initializer.remove(tensor)
