@@ -63,9 +63,13 @@ def test_the_sources_error_comes_after_the_items_before_it(segmenter, photos):
         raise OSError("the disk is gone")
 
     seen = []
-    with pytest.raises(OSError, match="gone"):
+
+    def collect():
         for done in segmented(segmenter, source()):
             seen.append(done.made.labels.shape[0])
+
+    with pytest.raises(OSError, match="gone"):
+        collect()
     assert seen == [30, 37, 44]
 
 

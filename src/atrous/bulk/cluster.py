@@ -2,6 +2,7 @@
 
 import logging
 import os
+import socket
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator
@@ -159,6 +160,7 @@ def _start(address: str | None, actors: Actors, folder: str) -> None:
                 **quiet,
             )
         else:
+            _knock(address)
             ray.init(address, **quiet)
     except (Exception, SystemExit) as error:
         if address is None:
@@ -167,6 +169,13 @@ def _start(address: str | None, actors: Actors, folder: str) -> None:
             f"--ray-address {address}: no Ray cluster can be reached there ({_cause(error)});"
             " expected auto or host:port"
         ) from None
+
+
+def _knock(address: str) -> None:
+    """Fail at once where nobody listens; Ray tries for many minutes."""
+    host, colon, port = address.rpartition(":")
+    if colon and "://" not in address:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
 
 
 def _fitting(nodes: list[dict[str, Any]], actors: Actors) -> int:

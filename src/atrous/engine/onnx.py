@@ -73,6 +73,8 @@ class OnnxEngine:
     def __init__(self, path: str | os.PathLike[str], *, threads: int | None = None, device: str | None = None) -> None:
         import onnxruntime
 
+        onnxruntime.disable_telemetry_events()  # which some of its builds send
+
         self.path = Path(path)
         if not self.path.is_file():
             raise InputError(f"{self.path}: no such file; expected an ONNX model made by atrous export")
