@@ -37,7 +37,7 @@ class Actors:
     """
 
     count: int | None = None
-    cpus: int = 2
+    cpus: int = 1
     gpus: float = 0
 
     def __post_init__(self) -> None:
