@@ -1,9 +1,14 @@
-"""Exported files of one checkpoint: size, time of the network, distance from PyTorch on the data's list val.
+"""Exported files of a checkpoint: sizes, times of the network, and how far from the checkpoint on how many photos.
 
-python benchmarks/export.py CHECKPOINT DATA MODEL.onnx... [--check 16] [--repeat 5]
+    python benchmarks/export.py times CHECKPOINT MODEL.onnx... --out times.json
+    python benchmarks/export.py compare CHECKPOINT DATA MODEL.onnx... --photos 60 --name "VOC 2012" --out voc.json
+    python benchmarks/export.py write docs/export.md times.json voc.json...
+
+`write` puts the tables between the page's markers. The times ask for a quiet machine, the comparison does not.
 """
 
 import argparse
+import json
 import statistics
 import time
 from pathlib import Path
@@ -13,57 +18,197 @@ import numpy as np
 from atrous.data.choice import choose_photos
 from atrous.engine import OnnxEngine
 from atrous.evaluation.about import machine, versions
-from atrous.evaluation.parity import compare
-from atrous.network.engine import TorchEngine
+from atrous.evaluation.parity import compare_several
 from atrous.segmenter import Segmenter
 
-
-def seconds(engine, repeat):
-    """Return the median time of one forward pass at 513 x 385."""
-    picture = np.random.default_rng(0).integers(0, 256, (385, 513, 3), dtype=np.uint8)
-    engine.scores(picture)
-    taken = []
-    for _ in range(repeat):
-        start = time.perf_counter()
-        engine.scores(picture)
-        taken.append(time.perf_counter() - start)
-    return statistics.median(taken)
-
-
-def distances(engine, exported, samples):
-    """Return the cells of a row that tell how far a file is off."""
-    parity = compare(Segmenter(engine), Segmenter(exported), samples)
-    shares = (parity.relative_difference, parity.others, parity.crf_others)
-    ious = [f"{100 * before:.2f}, {100 * after:.2f}" for before, after in parity.mean_iou().values()]
-    return [*(f"{100 * share:.2g}" for share in shares), *ious]
+SIZE = (385, 513)
+DRAWS = 10_000
+AT_ONCE = 8  # photos that atrous export compares on unless told otherwise
+LABELLINGS = ("DCNN", "with CRF")
+BEGIN, END = "<!-- written by benchmarks/export.py: {} -->", "<!-- end of {} -->"
 
 
 def main():
-    """Print a table in Markdown."""
+    """Measure, or write the page."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("checkpoint", type=Path)
-    parser.add_argument("data", type=Path)
-    parser.add_argument("models", type=Path, nargs="+")
-    parser.add_argument("--check", type=int, default=16, help="photos of val; 0: times alone")
-    parser.add_argument("--repeat", type=int, default=5)
+    commands = parser.add_subparsers(required=True)
+    command = commands.add_parser("times")
+    command.set_defaults(run=times)
+    command.add_argument("checkpoint", type=Path)
+    command.add_argument("models", type=Path, nargs="+")
+    command.add_argument("--repeat", type=int, default=7)
+    command.add_argument("--out", type=Path, required=True)
+    command = commands.add_parser("compare")
+    command.set_defaults(run=compare)
+    command.add_argument("checkpoint", type=Path)
+    command.add_argument("data", type=Path)
+    command.add_argument("models", type=Path, nargs="+")
+    command.add_argument("--photos", type=int, default=60, help="evenly spaced along the list for evaluation")
+    command.add_argument("--name", required=True, help="of the data, in the tables")
+    command.add_argument("--out", type=Path, required=True)
+    command = commands.add_parser("write")
+    command.set_defaults(run=write)
+    command.add_argument("page", type=Path)
+    command.add_argument("times", type=Path)
+    command.add_argument("compared", type=Path, nargs="+")
     arguments = parser.parse_args()
+    arguments.run(arguments)
+
+
+def times(arguments):
+    """Time one forward pass of each network, in turns."""
+    from atrous.network.engine import TorchEngine
+
+    weights = arguments.checkpoint / "model.safetensors"
+    networks = [("checkpoint", weights.stat().st_size, TorchEngine.read(arguments.checkpoint))]
+    for path in arguments.models:
+        engine = OnnxEngine(path, device="cpu")
+        networks.append((engine.metadata.precision, path.stat().st_size, engine))
+    picture = np.random.default_rng(0).integers(0, 256, (*SIZE, 3), dtype=np.uint8)
+    taken = {name: [] for name, *_ in networks}
+    for turn in range(arguments.repeat + 1):
+        for name, _, engine in networks:
+            start = time.perf_counter()
+            engine.scores(picture)
+            if turn:  # the first warms up
+                taken[name].append(time.perf_counter() - start)
+    rows = [
+        {"name": name, "bytes": size, "seconds": statistics.median(taken[name]), "all": taken[name]}
+        for name, size, _ in networks
+    ]
+    found = {"machine": machine(), "versions": versions(), "size": SIZE, "repeat": arguments.repeat, "rows": rows}
+    _save(arguments.out, found)
+    for row in rows:
+        print(f"{row['name']:<12}{row['bytes'] / 1e6:8.1f} MB{row['seconds']:8.3f} s")
+
+
+def compare(arguments):
+    """Compare each file with the checkpoint, photo by photo."""
+    from atrous.network.engine import TorchEngine
+
     engine = TorchEngine.read(arguments.checkpoint)
-    exported = {path: OnnxEngine(path, device="cpu") for path in arguments.models}
-    print(f"{machine()}; {versions()}; {engine.metadata.variant}", flush=True)
-    size = (arguments.checkpoint / "model.safetensors").stat().st_size
-    print(f"| PyTorch, float32 | {size / 1e6:.1f} | {seconds(engine, arguments.repeat):.2f} |", flush=True)
-    for path, theirs in exported.items():
-        taken = seconds(theirs, arguments.repeat)
-        print(f"| {theirs.metadata.precision} | {path.stat().st_size / 1e6:.1f} | {taken:.2f} |", flush=True)
-    if not arguments.check:
-        return
-    chosen, _ = choose_photos(arguments.data).some(arguments.check)
-    print(f"\n{len(chosen)} photos of {chosen.name}; score off by, other labels, with CRF in %; mean IoU before, after")
-    for theirs in exported.values():
-        print(
-            "| " + " | ".join([theirs.metadata.precision, *distances(engine, theirs, chosen.samples)]) + " |",
-            flush=True,
-        )
+    exported = [OnnxEngine(path, device="cpu") for path in arguments.models]
+    crf = exported[0].metadata.crf
+    ours, theirs = Segmenter(engine, crf=crf), [Segmenter(each, crf=crf) for each in exported]
+    chosen, _ = choose_photos(arguments.data).some(arguments.photos)
+    rows = {each.metadata.precision: [] for each in exported}
+    for number, sample in enumerate(chosen.samples, start=1):
+        parities = compare_several(ours, theirs, [sample], sizes=())
+        for found, parity in zip(rows.values(), parities, strict=True):
+            found.append(_photo(parity))
+        print(f"{number} of {len(chosen)}: {sample.name}", flush=True)
+    found = {"name": arguments.name, "list": chosen.name, "photos": len(chosen), "versions": versions(), "rows": rows}
+    _save(arguments.out, found)
+    print(distances([found]))
+    print(spread([found]))
+
+
+def _photo(parity):
+    (row,) = parity.photos
+    overlaps = {
+        name: [[counts.tolist() for counts in matrix.overlaps()] for matrix in parity.confusion[name]]
+        for name in LABELLINGS
+    }
+    return {
+        "name": row.name,
+        "difference": row.difference,
+        "largest": row.largest,
+        "pixels": row.pixels,
+        "others": [row.others, row.crf_others],
+        "overlaps": overlaps,
+    }
+
+
+def write(arguments):
+    """Put the tables into the page."""
+    measured = json.loads(arguments.times.read_text())
+    compared = [json.loads(path.read_text()) for path in arguments.compared]
+    page = arguments.page.read_text()
+    for name, text in (
+        ("times", sizes_and_times(measured)),
+        ("distances", distances(compared)),
+        ("spread", spread(compared)),
+    ):
+        head, begin, rest = page.partition(BEGIN.format(name))
+        _, end, tail = rest.partition(END.format(name))
+        if not (begin and end):
+            raise SystemExit(f"{arguments.page}: expected the markers {BEGIN.format(name)} and {END.format(name)}")
+        page = f"{head}{begin}\n\n{text}\n\n{end}{tail}"
+    arguments.page.write_text(page)
+
+
+def sizes_and_times(measured):
+    """Return the table of sizes and times, with what they were measured on."""
+    rows = [(r["name"], f"{r['bytes'] / 1e6:.1f}", f"{r['seconds']:.2f}") for r in measured["rows"]]
+    height, width = measured["size"]
+    library = ", ".join(f"{name} {measured['versions'][name]}" for name in ("torch", "onnxruntime"))
+    note = (
+        f"The network alone on a photo of {width} x {height}, median of {measured['repeat']} in turns;"
+        f" {measured['machine']}; {library}."
+    )
+    return _table(("", "MB", "seconds"), rows) + "\n\n" + note
+
+
+def distances(compared):
+    """Return the table of what the files say otherwise over all photos."""
+    rows = []
+    for data in compared:
+        for precision, photos in data["rows"].items():
+            everything = np.arange(len(photos))[None]
+            cells = (f"{100 * share:.2g}" for share in _off(photos, everything)[:, 0])
+            ious = (f"{100 * before:.2f} → {100 * after:.2f}" for before, after in _mean_ious(photos, everything)[0])
+            rows.append((precision, f"{data['name']}, {data['photos']}", *cells, *ious))
+    heads = ("", "photos", "score off by", "other labels", "with CRF", "mean IoU", "with CRF")
+    return _table(heads, rows)
+
+
+def spread(compared):
+    """Return the table of how the distances are spread over photos and over draws of a few photos."""
+    heads = ("", "photos", "in %", "a photo: median", "95 %", "worst", f"{AT_ONCE} photos: median", "95 %", "worst")
+    rows = []
+    for data in compared:
+        for precision, photos in data["rows"].items():
+            if precision == "float32":  # rounding alone
+                continue
+            single = _off(photos, np.arange(len(photos))[:, None])
+            draws = np.argsort(np.random.default_rng(0).random((DRAWS, len(photos))), axis=1)[:, :AT_ONCE]
+            several = _off(photos, draws)
+            before, after = np.moveaxis(_mean_ious(photos, draws), -1, 0)
+            for i, what in enumerate(("score off by", "other labels", "other labels with CRF")):
+                rows.append((precision, data["name"], what, *_percentiles(single[i]), *_percentiles(several[i])))
+            for i, what in enumerate(("mean IoU lost", "mean IoU lost with CRF")):
+                rows.append((precision, data["name"], what, "", "", "", *_percentiles((before - after)[:, i])))
+    return _table(heads, rows)
+
+
+def _off(photos, draws):
+    """Return (3, draws): score difference as a share of the largest, share of other labels, the same with the CRF."""
+    difference, largest, pixels, others = (
+        np.array([photo[key] for photo in photos])[draws] for key in ("difference", "largest", "pixels", "others")
+    )
+    shares = others.sum(axis=1) / pixels.sum(axis=1)[:, None]
+    return np.stack([difference.max(axis=1) / largest.max(axis=1), *shares.T])
+
+
+def _mean_ious(photos, draws):
+    """Return (draws, labellings, 2): mean IoU before and after."""
+    counts = np.array([[photo["overlaps"][name] for name in LABELLINGS] for photo in photos])
+    pooled = np.stack([counts[draw].sum(axis=0) for draw in draws])  # (draws, labellings, 2, hits and union, classes)
+    hits, unions = pooled[..., 0, :], pooled[..., 1, :]
+    return np.nanmean(np.where(unions > 0, hits / np.maximum(unions, 1), np.nan), axis=-1)
+
+
+def _percentiles(values):
+    return [f"{100 * value:.2g}" for value in np.percentile(values, (50, 95, 100))]
+
+
+def _table(heads, rows):
+    lines = [heads, ["---"] * len(heads), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def _save(path, found):
+    path.write_text(json.dumps(found) + "\n")
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from PIL import Image
 from ..data.choice import read_at_most
 from ..data.samples import Sample, read_pair
 from ..errors import InputError
-from ..segmenter import Segmenter
+from ..segmenter import Segmentation, Segmenter
 from .confusion import ConfusionMatrix
 
 # (height, width): one pixel, two sizes of the form 32 k - 31, which need no padding, and two that do.
@@ -197,15 +197,36 @@ def compare(
     InputError
         If a photo or its mask cannot be read or has another class.
     """
-    parity = Parity()
+    (parity,) = compare_several(ours, [theirs], samples, sizes=sizes, done=done)
+    return parity
+
+
+def compare_several(
+    ours: Segmenter,
+    theirs: Sequence[Segmenter],
+    samples: Sequence[Sample] = (),
+    *,
+    sizes: Sequence[tuple[int, int]] = SIZES,
+    done: Callable[[int], None] = lambda n: None,
+) -> list[Parity]:
+    """Compare several exported networks with the one they were exported from, as `compare` does one.
+
+    What the checkpoint says of a photo is computed once. Returns a Parity for each of `theirs`.
+    """
+    parities = [Parity() for _ in theirs]
     first = read_at_most(samples[0].image, ours.max_side) if samples else generated_picture()
     for height, width in sizes:
-        scaled = Image.fromarray(first).resize((width, height), Image.Resampling.BILINEAR)
-        parity.sizes.append(_networks(ours, theirs, np.asarray(scaled)))
+        scaled = np.asarray(Image.fromarray(first).resize((width, height), Image.Resampling.BILINEAR))
+        expected = ours.engine.scores(scaled)
+        for parity, other in zip(parities, theirs, strict=True):
+            parity.sizes.append(_networks(expected, other.engine.scores(scaled), height, width))
     for i, sample in enumerate(samples, start=1):
-        _add_photo(parity, ours, theirs, sample)
+        image, truth = _photo(sample, ours.max_side)
+        before = ours(image)
+        for parity, other in zip(parities, theirs, strict=True):
+            _add_photo(parity, sample.name, truth, before, other(image), with_crf=ours.crf is not None)
         done(i)
-    return parity
+    return parities
 
 
 def generated_picture(height: int = 385, width: int = 513, seed: int = 0) -> NDArray[np.uint8]:
@@ -218,9 +239,7 @@ def generated_picture(height: int = 385, width: int = 513, seed: int = 0) -> NDA
     return total.clip(0, 255).astype(np.uint8)
 
 
-def _networks(ours: Segmenter, theirs: Segmenter, image: NDArray[np.uint8]) -> Agreement:
-    height, width, _ = image.shape
-    expected, got = ours.engine.scores(image), theirs.engine.scores(image)
+def _networks(expected: NDArray[np.float32], got: NDArray[np.float32], height: int, width: int) -> Agreement:
     difference, largest = _difference(expected, got)
     others = int((expected.argmax(axis=0) != got.argmax(axis=0)).sum())
     return Agreement(f"{height} x {width}", height, width, difference, largest, expected[0].size, others)
@@ -232,32 +251,36 @@ def _difference(expected: NDArray[np.float32], got: NDArray[np.float32]) -> tupl
     return float(np.abs(got - expected).max()), float(np.abs(expected).max())
 
 
-def _add_photo(parity: Parity, ours: Segmenter, theirs: Segmenter, sample: Sample) -> None:
-    truth = None
-    if sample.label is None:
-        image = read_at_most(sample.image, ours.max_side)
-    else:
-        image, truth = read_pair(sample)
-    before, after = ours(image), theirs(image)
+def _photo(sample: Sample, max_side: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:
+    return read_pair(sample) if sample.label is not None else (read_at_most(sample.image, max_side), None)
+
+
+def _add_photo(
+    parity: Parity,
+    name: str,
+    truth: NDArray[np.uint8] | None,
+    before: Segmentation,
+    after: Segmentation,
+    *,
+    with_crf: bool,
+) -> None:
     assert before.network is not None
     assert after.network is not None
     difference, largest = _difference(before.network.scores, after.network.scores)
     maps = {"DCNN": (before.dcnn_labels, after.dcnn_labels)}
-    if ours.crf is not None:
+    if with_crf:
         maps["with CRF"] = before.labels, after.labels
-    others = {name: int(np.count_nonzero(a != b)) for name, (a, b) in maps.items()}
-    height, width, _ = image.shape
+    others = {labelling: int(np.count_nonzero(a != b)) for labelling, (a, b) in maps.items()}
+    height, width, _ = before.image.shape
     parity.photos.append(
-        Agreement(
-            sample.name, height, width, difference, largest, height * width, others["DCNN"], others.get("with CRF")
-        )
+        Agreement(name, height, width, difference, largest, height * width, others["DCNN"], others.get("with CRF"))
     )
     if truth is None:
         return
     parity.masks += 1
-    for name, labels in maps.items():
+    for labelling, labels in maps.items():
         matrices = parity.confusion.setdefault(
-            name, (ConfusionMatrix(len(ours.classes)), ConfusionMatrix(len(ours.classes)))
+            labelling, (ConfusionMatrix(len(before.classes)), ConfusionMatrix(len(before.classes)))
         )
         for matrix, predicted in zip(matrices, labels, strict=True):
             assert predicted is not None
