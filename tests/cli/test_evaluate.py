@@ -163,3 +163,21 @@ def test_cores_are_shared_out(monkeypatch):
     assert _shared_out(None, 8, 1) == (2, 8)
     assert _shared_out(None, 64, 1) == (1, 64)
     assert _shared_out(None, None, 32) == (1, 1)
+
+
+def test_the_gain_over_other_scores(data, tiny_model, tmp_path):
+    options = [data, "--model", tiny_model, "--list", "train", "--no-trimap"]
+    before = tmp_path / "before.json"
+    evaluate(*options, "--json", before)
+    words = evaluate(*options, "--preset", "deeplab-largefov", "--against", before).stdout.splitlines()
+    (head,) = (n for n, line in enumerate(words) if line.startswith("mean IoU in %"))
+    assert words[head].split()[-5:] == ["this", "that", "gain", "from", "to"]
+    assert words[head + 1].split()[0] == "DCNN"
+    this, that, *rest = words[head + 1].split()[1:]
+    assert this == that
+    assert rest == ["0.00"] * 3
+    assert words[head + 2].startswith("with CRF")
+    assert f"that: {before}" in words[head + 3]
+    with pytest.raises(InputError, match=r"before\.json: is of other images"):
+        evaluate(*options, "--limit", "3", "--against", before, "--json", tmp_path / "no.json")
+    assert not (tmp_path / "no.json").exists()

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ..data.dataset import Dataset
     from ..data.samples import ImageList
     from ..evaluation.about import Run
+    from ..evaluation.comparison import Scored
     from ..evaluation.labellings import Labeller
     from ..evaluation.result import Evaluation
     from ..evaluation.shards import Shard
@@ -66,6 +67,10 @@ def evaluate(
     report: Annotated[Path | None, typer.Option(help="Write a page with tables, curves and examples (.html).")] = None,
     json: Annotated[Path | None, typer.Option(help="Write all numbers.")] = None,
     csv: Annotated[Path | None, typer.Option(help="Write a line an image.")] = None,
+    against: Annotated[
+        Path | None,
+        typer.Option(help="Other scores of the same images, written by --json: the gain over them, and its interval."),
+    ] = None,
     submit: Annotated[
         Path | None, typer.Option(help="Write label maps into this folder as VOC's server takes them; needs no labels.")
     ] = None,
@@ -79,6 +84,7 @@ def evaluate(
     """
     from ..data.dataset import open_dataset
     from ..evaluation.about import Run, official_size
+    from ..evaluation.comparison import Scored
     from ..evaluation.evaluate import score
     from ..evaluation.shards import Shard
     from ..evaluation.submission import Submission
@@ -88,6 +94,7 @@ def evaluate(
         raise InputError("--masks: scores label maps that are there; leave --model, --preset, --steps and --submit out")
     files = {"report": report, "json": json, "csv": csv}
     _check_files(files)
+    theirs = Scored.read(against) if against is not None else None
     counts = _step_counts(steps)
     shard = Shard.from_environment()
     dataset = open_dataset(data, classes=classes, colours=colours)
@@ -103,6 +110,8 @@ def evaluate(
         for warning in subject.warnings:
             typer.echo(f"warning: {warning}", err=True)
     samples = subject.samples
+    if theirs is not None:
+        theirs.check_comparable(samples.sha256, dataset.classes, subject.labeller.labellings)
     submission = Submission(submit, listed.name, subject.palette) if submit is not None else None
     begun, start, finished = datetime.now().astimezone(), time.perf_counter(), 0
     try:
@@ -147,6 +156,8 @@ def evaluate(
     if result.images:
         _print(result, run)
         written += _write(files, result, run, subject)
+        if theirs is not None:
+            _compare(result, samples, theirs)
     else:
         typer.echo("note: no image of this list has labels, so there are no scores", err=True)
     if submission is not None:
@@ -296,6 +307,14 @@ def _print(result: "Evaluation", run: "Run") -> None:
         typer.echo("\n" + steps_table(result))
     rate = result.images / run.seconds
     typer.echo(f"\nover {run.scope(result.images)}, {rate:.2f} images a second")
+
+
+def _compare(result: "Evaluation", samples: "ImageList", theirs: "Scored") -> None:
+    from ..evaluation.comparison import Scored, differences
+    from ..evaluation.tables import differences_table
+
+    found = differences(Scored.of(result, samples.sha256), theirs)
+    typer.echo("\n" + differences_table(found, theirs.name))
 
 
 def _write(files: dict[str, Path | None], result: "Evaluation", run: "Run", subject: _Subject) -> list[Path]:

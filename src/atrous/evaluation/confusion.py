@@ -41,8 +41,12 @@ class ConfusionMatrix:
 
     def iou(self) -> NDArray[np.float64]:
         """Intersection over union of each class, (C,) float64; NaN where a class occurs in neither."""
+        return _ratios(*self.overlaps())
+
+    def overlaps(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Pixels that are of each class and were given it, and that are or were, both (C,) int64."""
         hits = np.diagonal(self.counts)
-        return _ratios(hits, self.counts.sum(0) + self.counts.sum(1) - hits)
+        return hits, self.counts.sum(0) + self.counts.sum(1) - hits
 
     def mean_iou(self) -> float:
         """Mean of `iou` over the classes that occur."""

@@ -125,8 +125,14 @@ def _scored(place: int, name: str, truth: NDArray[np.uint8], maps: LabelMaps, li
         truth.size - labelled,
         {key: matrix.mean_iou() for key, matrix in own.items()},
         {key: matrix.pixel_accuracy() for key, matrix in own.items()},
+        {key: _overlaps(matrix, like.classes) for key, matrix in own.items()},
     )
     return Evaluation(like.classes, counts, like.widths, steps, (row,))
+
+
+def _overlaps(matrix: ConfusionMatrix, classes: tuple[str, ...]) -> dict[str, tuple[int, int]]:
+    both, either = matrix.overlaps()
+    return {classes[c]: (int(both[c]), int(either[c])) for c in either.nonzero()[0]}
 
 
 def _in_order(function: Callable[[int], T], items: Iterable[int], workers: int) -> Iterator[T]:

@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +27,8 @@ class ImageScores:
         Pixels that are scored and pixels that are not.
     mean_iou, pixel_accuracy : dict of str to float
         By labelling, 0 to 1; NaN where no pixel is labelled. The mean is over the classes that occur in this image.
+    overlaps : dict of str to dict of str to (int, int)
+        By labelling and class that occurs, as truth or as label: the pixels that both have, and that either has.
     """
 
     place: int
@@ -35,6 +37,7 @@ class ImageScores:
     void: int
     mean_iou: dict[str, float]
     pixel_accuracy: dict[str, float]
+    overlaps: dict[str, dict[str, tuple[int, int]]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
