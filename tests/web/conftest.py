@@ -1,4 +1,7 @@
+import asyncio
 import io
+import threading
+from contextlib import contextmanager
 from types import SimpleNamespace
 
 import numpy as np
@@ -7,9 +10,11 @@ from PIL import Image
 
 pytest.importorskip("gradio")
 
+import uvicorn
+
 from atrous.segmenter import Segmenter
 from atrous.web.files import confined
-from atrous.web.server import application
+from atrous.web.server import Server, application, listen
 from atrous.web.settings import ServerSettings
 
 
@@ -28,6 +33,26 @@ def make_app(tiny_model):
             )
 
         yield make
+
+
+@pytest.fixture(scope="session")
+def served():
+    """A context in which a thread serves an application on a free port; yields the port and the server."""
+
+    @contextmanager
+    def serving(app):
+        with listen("127.0.0.1", 0) as listening:
+            port = listening.getsockname()[1]
+            server = Server(uvicorn.Config(app, log_level="critical", timeout_graceful_shutdown=1), app.work)
+            thread = threading.Thread(target=lambda: asyncio.run(server.serve(sockets=[listening])))
+            thread.start()
+            try:
+                yield port, server
+            finally:
+                server.should_exit = True
+                thread.join()
+
+    return serving
 
 
 @pytest.fixture

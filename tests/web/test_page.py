@@ -1,17 +1,13 @@
 """The page in a real browser."""
 
-import asyncio
 import io
 import shutil
-import threading
 
 import numpy as np
 import pytest
-import uvicorn
 from PIL import Image
 
 from atrous.palette import write_labels
-from atrous.web.server import listen
 
 sync_api = pytest.importorskip("playwright.sync_api")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -20,16 +16,9 @@ SIZES = {"desktop": (1280, 900), "phone": (390, 844)}
 
 
 @pytest.fixture(scope="module")
-def url(make_app):
-    """An application that is served by a thread."""
-    app = make_app(max_megapixels=0.05)
-    with listen("127.0.0.1", 0) as listening:
-        server = uvicorn.Server(uvicorn.Config(app, log_level="error", timeout_graceful_shutdown=1))
-        thread = threading.Thread(target=lambda: asyncio.run(server.serve(sockets=[listening])))
-        thread.start()
-        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
-        server.should_exit = True
-        thread.join()
+def url(make_app, served):
+    with served(make_app(max_megapixels=0.05)) as (port, _):
+        yield f"http://127.0.0.1:{port}"
 
 
 @pytest.fixture(scope="module")

@@ -132,7 +132,8 @@ def train(
         try:
             return _train(out, samples, recipe, dataset, start, run, group, console)
         except RuntimeError as error:
-            if "killed by signal" not in str(error):
+            # "... is killed by signal" or "... exited unexpectedly", as it happens to be seen.
+            if not str(error).startswith("DataLoader worker (pid"):
                 raise
             raise InputError(
                 f"a process that cuts crops is gone ({str(error).splitlines()[0]:.100}); the same command goes on from"

@@ -13,8 +13,10 @@ from urllib.parse import urlsplit
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from .lingering import lingering
 from .refused import Refused
 from .settings import ServerSettings
+from .work import WorkQueue
 
 _EXACT = {
     "GET": {"/", "/config", "/theme.css", "/favicon.ico", "/robots.txt", "/gradio_api/queue/data"}
@@ -46,12 +48,15 @@ class Gate:
     settings : ServerSettings
     folder : Path
         Where uploads and results lie.
+    work : WorkQueue
+        What the application computes with.
     """
 
-    def __init__(self, app: ASGIApp, settings: ServerSettings, folder: Path) -> None:
+    def __init__(self, app: ASGIApp, settings: ServerSettings, folder: Path, work: WorkQueue) -> None:
         self.app = app
         self.settings = settings
         self.folder = folder.resolve()
+        self.work = work
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let a request through, or answer it."""
@@ -60,7 +65,7 @@ class Gate:
             return
         if scope["type"] != "http":  # no websockets here
             return
-        send = _with_headers(send)
+        receive, send = lingering(receive, _with_headers(send))
         try:
             receive = await self._checked(scope, receive)
         except Refused as error:

@@ -1,5 +1,6 @@
 """Everything put together, and served."""
 
+import asyncio
 import os
 import signal
 import socket
@@ -11,7 +12,6 @@ from typing import NoReturn
 
 import gradio as gr
 import uvicorn
-from starlette.types import ASGIApp
 
 from ..errors import InputError
 from ..segmenter import Segmenter
@@ -66,7 +66,7 @@ def application(
     page.has_launched = True  # else gradio does not check which files it is asked for
     with Sweeper(folder, int(settings.file_megabytes * 1e6)):
         try:
-            yield Gate(app, settings, folder)
+            yield Gate(app, settings, folder, work)
         finally:
             work.close()
 
@@ -96,8 +96,12 @@ def listen(host: str, port: int) -> socket.socket:
     return listening
 
 
-def serve(app: ASGIApp, listening: socket.socket, *, root_path: str = "") -> None:
-    """Serve until Ctrl-C or SIGTERM; requests that are being answered get their answers."""
+def serve(app: Gate, listening: socket.socket, *, root_path: str = "") -> None:
+    """Serve until Ctrl-C or SIGTERM.
+
+    Then requests that are being computed get their answers, and those that wait or still come are refused (503). A
+    second Ctrl-C leaves all without an answer.
+    """
     config = uvicorn.Config(
         app,
         log_level="warning",
@@ -107,7 +111,22 @@ def serve(app: ASGIApp, listening: socket.socket, *, root_path: str = "") -> Non
         server_header=False,
     )
     with suppress(KeyboardInterrupt, _Stopped), _terminable():
-        uvicorn.Server(config).run(sockets=[listening])
+        Server(config, app.work).run(sockets=[listening])
+
+
+class Server(uvicorn.Server):
+    """Lets what is computed be answered before it closes its sockets."""
+
+    def __init__(self, config: uvicorn.Config, work: WorkQueue) -> None:
+        super().__init__(config)
+        self._work = work
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Answer, then end."""
+        self._work.leave_off()
+        while self._work.busy and not self.force_exit:
+            await asyncio.sleep(0.05)
+        await super().shutdown(sockets)
 
 
 class _Stopped(BaseException):

@@ -38,6 +38,11 @@ class WorkQueue:
         return max(0, self._inside - self.workers)
 
     @property
+    def busy(self) -> bool:
+        """Whether anything is computed or waits."""
+        return self._inside > 0
+
+    @property
     def running(self) -> int:
         """Requests that are computed."""
         return min(self._inside, self.workers)
@@ -45,7 +50,7 @@ class WorkQueue:
     def check_room(self) -> None:
         """Raise Refused (429) if the queue is full: better said before an upload is read."""
         if self._closed:
-            raise Refused(503, "the server is going down; ask again later", retry_after=10)
+            raise _going_down()
         if self._inside >= self.workers + self.limit:
             seconds = math.ceil(self._seconds * self._inside / self.workers)
             raise Refused(
@@ -67,14 +72,25 @@ class WorkQueue:
             future = self._pool.submit(self._timed, work)
         except RuntimeError:  # closed meanwhile
             self._left()
-            raise Refused(503, "the server is going down; ask again later", retry_after=10) from None
+            raise _going_down() from None
         future.add_done_callback(self._left)
-        return await asyncio.wrap_future(future)
+        try:
+            return await asyncio.wrap_future(future)
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if self._closed and not (task and task.cancelling()):  # the caller is still there, his turn never comes
+                raise _going_down() from None
+            raise
+
+    def leave_off(self) -> None:
+        """Take nothing more and refuse who waits (503); what is computed goes on."""
+        self._closed = True
+        self._pool.shutdown(wait=False, cancel_futures=True)
 
     def close(self) -> None:
-        """Forget who waits, and wait for what is computed."""
-        self._closed = True
-        self._pool.shutdown(wait=True, cancel_futures=True)
+        """Leave off, and wait for what is computed."""
+        self.leave_off()
+        self._pool.shutdown(wait=True)
 
     def _timed(self, work: Callable[[], T]) -> T:
         begun = time.perf_counter()
@@ -86,3 +102,7 @@ class WorkQueue:
     def _left(self, _: "Future[T] | None" = None) -> None:
         with self._lock:
             self._inside -= 1
+
+
+def _going_down() -> Refused:
+    return Refused(503, "the server is going down; ask again later", retry_after=10)
