@@ -75,8 +75,23 @@ def test_check_names_each_problem_and_exits_with_1(own, tmp_path):
 def test_check_of_what_is_no_data_set_is_one_line(own, tmp_path):
     with pytest.raises(InputError, match="expected the folders images and labels"):
         data("check", tmp_path)
-    with pytest.raises(InputError, match=r"--json .*report\.json: cannot be written"):
-        data("check", own, "--json", tmp_path / "none" / "report.json")
+
+
+def test_a_report_that_cannot_be_written_is_said_before_the_work(own, tmp_path, monkeypatch):
+    monkeypatch.setattr("atrous.data.check.check", lambda *_args, **_options: pytest.fail("checked all the same"))
+    for report in (tmp_path / "none" / "report.json", tmp_path):
+        with pytest.raises(InputError, match=r"--json .*: expected a file's name in a folder that is there"):
+            data("check", own, "--json", report)
+
+
+def test_without_classes_there_is_no_table_of_them(own):
+    (own / "classes.txt").write_text("sky\n")
+    done = data("check", own)
+    assert done.exit_code == 1
+    first, _, *lists = done.stdout.splitlines()
+    assert first == f"{own}/classes.txt: 1 class(es); expected 2 to 255, a class name a line, id 0 first"
+    assert lists[0] == "list                images"
+    assert lists[-1] == "5 photos with masks; 1 problem(s)"
 
 
 def test_ctrl_c_is_one_line(own, monkeypatch):

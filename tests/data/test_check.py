@@ -162,7 +162,16 @@ def test_a_class_list_that_cannot_be_read_is_one_problem(own):
     found = check(own)
     (problem,) = found.problems
     assert (problem.kind, "line 2 is empty" in problem.says) == ("classes", True)
+    assert problem.file == str(own / "classes.txt")
     assert (found.classes, found.pairs) == ((), 4)
+
+
+def test_a_class_list_that_is_given_and_cannot_be_read_is_a_mistake(own, tmp_path):
+    with pytest.raises(InputError, match=r"nowhere\.txt: cannot be read"):
+        check(own, classes=tmp_path / "nowhere.txt")
+    (tmp_path / "one.txt").write_text("sky\n")
+    with pytest.raises(InputError, match=r"one\.txt: 1 class\(es\); expected 2 to 255"):
+        check(own, classes=tmp_path / "one.txt")
 
 
 def test_masks_in_colours(own):

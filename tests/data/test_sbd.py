@@ -220,8 +220,19 @@ def test_folders_of_another_kind(sources, tmp_path):
     release, voc = sources
     with pytest.raises(InputError, match="expected SBD's release"):
         merge(voc, voc, tmp_path / "out")
-    with pytest.raises(InputError, match=r"train\.txt: cannot be read"):
+    with pytest.raises(
+        InputError, match=r"--voc .*: there is no ImageSets.Segmentation in it; expected the folder VOC2012"
+    ):
         merge(release, release, tmp_path / "out")
+    (voc / "SegmentationClass").rename(voc / "Other")
+    with pytest.raises(InputError, match="there is no SegmentationClass in it"):
+        merge(release, voc, tmp_path / "out")
+    (voc / "Other").rename(voc / "SegmentationClass")
+    assert not (tmp_path / "out").exists()
+    (release / "dataset/train.txt").rename(release / "dataset/other.txt")
+    with pytest.raises(InputError, match=r"train\.txt: cannot be read"):
+        merge(release, voc, tmp_path / "out")
+    (release / "dataset/other.txt").rename(release / "dataset/train.txt")
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match="cannot be made"):
         merge(release, voc, tmp_path / "file")

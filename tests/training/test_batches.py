@@ -2,6 +2,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+from PIL import Image
 
 torch = pytest.importorskip("torch", reason="needs the extra 'train'")
 
@@ -27,6 +28,15 @@ def test_pixels_are_counted(dataset):
     assert counts.sum(axis=1).tolist() == [40 * 50] * 6
     assert counts[0, [0, 1, 2, 255]].tolist() == [2000 - 500 - 40, 500, 0, 40]
     assert counts[1, [0, 1, 2, 255]].tolist() == [2000 - 500 - 40, 0, 500, 40]
+
+
+def test_label_maps_that_are_all_void_are_said_before_the_training(dataset, tmp_path):
+    listed = dataset.read("train")
+    Image.fromarray(np.full((40, 50), 255, np.uint8)).save(tmp_path / "void.png")
+    void = tuple(dataclasses.replace(sample, label=tmp_path / "void.png") for sample in listed.samples)
+    assert pixel_counts(dataclasses.replace(listed, samples=(listed.samples[0], *void[1:])))[:, :255].any()
+    with pytest.raises(InputError, match=r"list train: its label maps are all void \(255\)"):
+        pixel_counts(dataclasses.replace(listed, samples=void))
 
 
 def test_median_frequency_weighs_rare_classes_up():

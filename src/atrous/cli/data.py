@@ -40,6 +40,8 @@ def check(
     """
     from ..data.check import check as run
 
+    if report is not None and (report.is_dir() or not report.parent.is_dir()):
+        raise InputError(f"--json {report}: expected a file's name in a folder that is there")
     with _bar("checking") as done:
         found = run(folder, classes=classes, colours=colours, threads=threads, done=done)
     if report is not None:
@@ -102,7 +104,7 @@ def text(found: "Findings") -> str:
     lines += [f"note: {note}" for note in found.notes[:_MOST_LINES]]
     if len(found.notes) > _MOST_LINES:
         lines.append(f"note: ... and {len(found.notes) - _MOST_LINES:,} more (--json FILE holds all)")
-    if lines:
+    if lines and found.classes:
         lines.append("")
     lines += _classes(found)
     if found.lists:
@@ -115,6 +117,8 @@ def text(found: "Findings") -> str:
 
 
 def _classes(found: "Findings") -> list[str]:
+    if not found.classes:  # the list of them is a problem; void alone would look like an empty data set
+        return []
     total = max(int(found.pixels.sum()), 1)
     names = [*enumerate(found.classes), (255, "void")]
     width = max(len(name) for _, name in names)

@@ -129,7 +129,7 @@ def check(
     Raises
     ------
     InputError
-        If the folder is laid out like no data set.
+        If the folder is laid out like no data set, or a file that is given cannot be used.
     """
     root = Path(root)
     try:
@@ -138,11 +138,18 @@ def check(
         dataset, reason = None, str(error)
     is_voc = (root / "JPEGImages").is_dir()
     recognised = is_voc or ((root / "images").is_dir() and (root / "labels").is_dir())
-    if dataset is None and (not recognised or colours is not None or (root / "colours.txt").is_file()):
+    class_list = root / "classes.txt" if classes is None else Path(classes)
+    of_class_list = dataset is None and reason.startswith(f"{class_list}: ")
+    if dataset is None and (
+        not recognised
+        or colours is not None
+        or (root / "colours.txt").is_file()
+        or (classes is not None and of_class_list)
+    ):
         raise InputError(reason)
     found = Findings("voc" if is_voc else "folders", dataset.classes if dataset else ())
     if dataset is None:
-        found.problems.append(_problem(root, "classes", reason))
+        found.problems.append(_problem(class_list if of_class_list else root, "classes", reason))
     lists = _voc_lists(root, found) if is_voc else _own_lists(root, found)
     samples = list((_voc_samples if is_voc else _own_samples)(root, lists, found))
     if dataset is not None:

@@ -120,6 +120,9 @@ def merge(
         A folder is laid out otherwise, a file cannot be read or written, or a mask does not fit its photo.
     """
     sbd, voc, out = _release(Path(sbd)), Path(voc), Path(out)
+    for folder in (_LISTS, Path("SegmentationClass")):
+        if not (voc / folder).is_dir():
+            raise InputError(f"--voc {voc}: there is no {folder} in it; expected the folder VOC2012 of PASCAL VOC 2012")
     extra = _names(sbd / "train.txt") | _names(sbd / "val.txt")
     train, val = (_names(voc / _LISTS / f"{name}.txt") for name in ("train", "val"))
     if both := sorted(train & val):

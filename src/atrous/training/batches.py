@@ -50,13 +50,22 @@ class CropsByPosition(Dataset[SampleBatch]):
 
 
 def pixel_counts(samples: ImageList) -> NDArray[np.int64]:
-    """Count the pixels of each id in each image, (N, 256)."""
+    """Count the pixels of each id in each image, (N, 256).
+
+    Raises
+    ------
+    InputError
+        If a label map cannot be read or has an id that is no class, or if all are void.
+    """
 
     def count(sample: Sample) -> NDArray[np.int64]:
         return np.bincount(read_label_map(sample).ravel(), minlength=256)
 
     with ThreadPoolExecutor() as pool:
-        return np.stack(list(pool.map(count, samples.samples)))
+        counts = np.stack(list(pool.map(count, samples.samples)))
+    if not counts[:, :VOID].any():
+        raise InputError(f"list {samples.name}: its label maps are all void ({VOID}); expected pixels of a class")
+    return counts
 
 
 def class_weights(recipe: Recipe, classes: int, pixels: NDArray[np.int64] | None) -> Tensor | None:
