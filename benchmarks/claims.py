@@ -1,9 +1,11 @@
-"""What the paper claims, measured again: one table beside the paper's, from scores that are there.
+r"""What the paper claims, measured again: one table beside the paper's, from scores that are there.
 
     atrous evaluate VOC_FOLDER --steps 0,1,2,3,5,10,15,20 --json scores.json
     atrous evaluate VOC_FOLDER --model MULTISCALE --json multiscale.json
+    atrous evaluate VOC_FOLDER --model MULTISCALE_WITH_ITS_OWN_CRF --json searched.json
     python benchmarks/claims.py --costs costs.json
-    python benchmarks/claims.py --scores scores.json --multiscale multiscale.json --costs costs.json --write
+    python benchmarks/claims.py --scores scores.json --multiscale multiscale.json --searched searched.json \
+        --costs costs.json --write
 
 With --costs and a file that is not there the networks are timed, and the file is written. Prints the table; --write
 puts it into docs/paper-claims.md between the markers. What is not given is said not to be measured.
@@ -16,6 +18,7 @@ from typing import NamedTuple
 
 from atrous.atomic import replacing
 from atrous.errors import InputError
+from atrous.evaluation.comparison import DRAWS, Scored, paired_bootstrap
 from atrous.evaluation.published import DEEPLAB_TRIMAP
 from atrous.evaluation.result import CRF, DCNN
 from atrous.evaluation.trimap import WIDTHS
@@ -30,7 +33,7 @@ MSC_LARGE_FOV = (64.21, 68.70)
 SPEEDS = {"deeplab-7x7": 1.44, "deeplab-4x4": 2.90, "deeplab-largefov": 4.84}
 STEPS = (0, 1, 2, 3, 5, 10, 15, 20)
 TEN = 10
-LETTERS = "BCDEFG"  # of scores with multi-scale prediction; costs have the next one
+LETTERS = "BCDEFGHI"  # of scores with multi-scale prediction; costs have the next one
 
 NOT_MEASURED = "not measured"
 
@@ -61,6 +64,7 @@ def read_scores(path: Path) -> dict:
             raise KeyError(CRF)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path}: expected scores as `atrous evaluate --json` writes them ({error!r})") from None
+    scores["scored"] = Scored.read(path)
     return scores
 
 
@@ -74,22 +78,35 @@ def gain(before: float, after: float) -> str:
     return f"{before:.2f} → {after:.2f} ({after - before:+.2f})"
 
 
+def sure_gain(before: tuple[dict, str], after: tuple[dict, str]) -> str:
+    """Say two mean IoUs, what lies between them and its 95 % interval; of scores and a labelling each."""
+    ours, theirs = (scores["scored"].overlaps[labelling] for scores, labelling in (after, before))
+    found = paired_bootstrap(ours, theirs)
+    said = gain(mean_iou(*before), mean_iou(*after)).removesuffix(")")
+    return f"{said}; {100 * found.low:+.2f} to {100 * found.high:+.2f})"
+
+
 def crf_rows(scores: dict | None) -> list[Row]:
     """Return what the CRF adds, over all pixels."""
-    ours = gain(mean_iou(scores, DCNN), mean_iou(scores, CRF)) if scores else NOT_MEASURED
+    ours = sure_gain((scores, DCNN), (scores, CRF)) if scores else NOT_MEASURED
     return [Row("the CRF refines the DCNN: mean IoU", gain(*LARGE_FOV), ours, "A")]
 
 
-def multiscale_rows(plain: dict | None, multiscales: list[dict]) -> list[Row]:
-    """Return what multi-scale prediction adds, without and with the CRF, for each way that it was trained."""
+def multiscale_rows(plain: dict | None, multiscales: list[dict], searched: list[dict]) -> list[Row]:
+    """Return what multi-scale prediction adds for each training: without the CRF, with it, with one of its own."""
     rows = []
-    for i, (labelling, name) in enumerate([(DCNN, "without CRF"), (CRF, "with CRF")]):
-        claim, paper = f"multi-scale prediction, {name}: mean IoU", gain(LARGE_FOV[i], MSC_LARGE_FOV[i])
-        if not plain or not multiscales:
-            rows.append(Row(claim, paper, NOT_MEASURED, "A, B"))
+    given = [*zip(LETTERS, multiscales + searched, strict=False)]
+    first, second = given[: len(multiscales)], given[len(multiscales) :]
+    kinds = [(DCNN, "without CRF", first), (CRF, "with CRF", first), (CRF, "with a CRF searched for it", second)]
+    for labelling, name, theirs in kinds:
+        claim = f"multi-scale prediction, {name}: mean IoU"
+        i = (DCNN, CRF).index(labelling)
+        paper = gain(LARGE_FOV[i], MSC_LARGE_FOV[i])
+        if not plain or not theirs:
+            rows.append(Row(claim, paper, NOT_MEASURED, "A"))
             continue
-        for letter, multiscale in zip(LETTERS, multiscales, strict=False):
-            ours = gain(mean_iou(plain, labelling), mean_iou(multiscale, labelling))
+        for letter, multiscale in theirs:
+            ours = sure_gain((plain, labelling), (multiscale, labelling))
             rows.append(Row(claim, paper, ours, f"A, {letter}"))
     return rows
 
@@ -202,27 +219,32 @@ def scope(scores: dict) -> str:
     return "; ".join(filter(None, [*facts, run["machine"]]))
 
 
-def text(plain: dict | None, multiscales: list[dict], costs: dict | None) -> str:
+def text(plain: dict | None, multiscales: list[dict], searched: list[dict], costs: dict | None) -> str:
     """Return the section: commands, the table, its notes."""
-    for multiscale in multiscales if plain else []:
-        if plain["run"]["sha256"] != multiscale["run"]["sha256"]:
-            raise InputError("--multiscale: was scored on other images than --scores; score both on the same list")
-        if plain["run"]["subject"] == multiscale["run"]["subject"]:
-            raise InputError("--multiscale: is of the same model as --scores; score one with multi-scale prediction")
+    others = [(each, "multiscale") for each in multiscales] + [(each, "searched") for each in searched]
+    if len(others) >= len(LETTERS):
+        raise InputError(f"--multiscale, --searched: {len(others)} files; expected at most {len(LETTERS) - 1}")
+    for each, option in others if plain else []:
+        if plain["run"]["sha256"] != each["run"]["sha256"]:
+            raise InputError(f"--{option}: was scored on other images than --scores; score both on the same list")
+        if plain["run"]["subject"] == each["run"]["subject"]:
+            raise InputError(f"--{option}: is of the same model as --scores; score one with multi-scale prediction")
     sources = {"A": (command(plain, name="scores.json"), scope(plain)) if plain else None}
-    for letter, multiscale in zip(LETTERS, multiscales, strict=False):
-        sources[letter] = (command(multiscale, name="multiscale.json"), scope(multiscale))
-    last = LETTERS[max(1, len(multiscales))]
+    for letter, (each, option) in zip(LETTERS, others, strict=False):
+        sources[letter] = (command(each, name=f"{option}.json"), scope(each))
+    last = LETTERS[max(1, len(others))]
     sources[last] = ("python benchmarks/variants.py " + " ".join(SPEEDS), _costs_scope(costs)) if costs else None
     lines = ["| claim | the paper's | ours | measured by |", "| --- | ---: | ---: | --- |"]
-    rows = crf_rows(plain) + trimap_rows(plain) + step_rows(plain) + multiscale_rows(plain, multiscales)
+    rows = crf_rows(plain) + trimap_rows(plain) + step_rows(plain) + multiscale_rows(plain, multiscales, searched)
     rows += cost_rows(costs, last)
     lines += ["| " + " | ".join(row) + " |" for row in rows]
     lines += [
         "",
-        "Scores are in per cent. (1) The authors' figures are of the basic model, DeepLab, on the 1,449",
+        f"Scores are in per cent. After a semicolon: between what the gain lies in 95 % of {DRAWS:,} draws of the",
+        "images, with replacement; where zero lies between, the gain may be chance. (1) The authors' figures are of the basic",
+        "model, DeepLab, on the 1,449 images of val; their other rows are of LargeFOV. Measured by:",
+        "",
     ]
-    lines += ["images of val; their other rows are of LargeFOV. Measured by:", ""]
     lines += [f"- {letter}: `{source[0]}` ({source[1]})" for letter, source in sources.items() if source]
     return "\n".join(lines) + "\n"
 
@@ -247,6 +269,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--scores", type=Path, help="JSON of a network without multi-scale prediction")
     parser.add_argument("--multiscale", type=Path, nargs="+", default=[], help="JSON of it with it, one a training")
+    parser.add_argument("--searched", type=Path, nargs="+", default=[], help="the same with CRFs searched for them")
     parser.add_argument("--costs", type=Path, help="JSON of the networks' times; measured if it is not there")
     parser.add_argument("--runs", type=int, default=3, help="of each network, when measured")
     parser.add_argument("--threads", type=int, default=2, help="when measured")
@@ -254,15 +277,14 @@ def main() -> None:
     arguments = parser.parse_args()
 
     plain = read_scores(arguments.scores) if arguments.scores else None
-    if len(arguments.multiscale) >= len(LETTERS):
-        raise InputError(f"--multiscale: {len(arguments.multiscale)} files; expected at most {len(LETTERS) - 1}")
     multiscales = [read_scores(path) for path in arguments.multiscale]
+    searched = [read_scores(path) for path in arguments.searched]
     costs = None
     if arguments.costs is not None:
         if not arguments.costs.exists():
             arguments.costs.write_text(json.dumps(measured_costs(arguments.runs, arguments.threads), indent=1) + "\n")
         costs = json.loads(arguments.costs.read_text())
-    section = text(plain, multiscales, costs)
+    section = text(plain, multiscales, searched, costs)
     print(section)
     if arguments.write:
         write_page(section)

@@ -1,0 +1,104 @@
+"""benchmarks/claims.py writes docs/paper-claims.md from files of scores."""
+
+import json
+import runpy
+
+import pytest
+from code_blocks import ROOT
+
+from atrous.data.metadata import VOC_CLASSES
+from atrous.errors import InputError
+
+SCRIPT = ROOT / "benchmarks/claims.py"
+pytestmark = pytest.mark.skipif(not SCRIPT.is_file(), reason="benchmarks/ is not here")
+
+
+@pytest.fixture(scope="module")
+def claims():
+    return runpy.run_path(str(SCRIPT))
+
+
+@pytest.fixture
+def scores(tmp_path):
+    """Write a file of scores in which a share of each image's pixels is right, and return its path."""
+
+    def write(name, dcnn, crf, model="mine.onnx", images=8, parameters="weight 4"):
+        found = {"DCNN": dcnn, "with CRF": crf}
+        subject = {"model": f"{model} (sha256 0)", "network": "net", "trained on": "train", "CRF": parameters}
+        rows = []
+        for size in range(1000, 1000 + 10 * images, 10):
+            rows.append({"overlaps": {n: {"cat": [size - 1000 + round(1000 * v), size]} for n, v in found.items()}})
+        run = {"sha256": "0" * 64, "listed": "val", "listed_images": images, "official": None, "machine": "two cores"}
+        document = {
+            "format": 1,
+            "classes": list(VOC_CLASSES),
+            "images": images,
+            "run": {**run, "subject": subject},
+            "labellings": {n: {"mean IoU": v, "trimap": {}} for n, v in found.items()},
+            "mean_field_steps": {},
+            "per_image": rows,
+        }
+        path = tmp_path / name
+        path.write_text(json.dumps(document))
+        return path
+
+    return write
+
+
+def rows(section, begin):
+    return [[cell.strip() for cell in line.split("|")[1:-1]] for line in section.splitlines() if line.startswith(begin)]
+
+
+def test_each_training_has_a_row_and_a_letter(claims, scores):
+    read = claims["read_scores"]
+    plain = read(scores("a.json", 0.5, 0.6, "bundled with atrous"))
+    first = [read(scores("b.json", 0.4, 0.7, "b.onnx")), read(scores("c.json", 0.6, 0.6, "c.onnx"))]
+    own = [read(scores("d.json", 0.4, 0.8, "d.onnx", parameters="weight 2"))]
+    section = claims["text"](plain, first, own, None)
+    found = rows(section, "| multi-scale prediction")
+    assert [(row[0].split(", ")[1], row[3]) for row in found] == [
+        ("without CRF: mean IoU", "A, B"),
+        ("without CRF: mean IoU", "A, C"),
+        ("with CRF: mean IoU", "A, B"),
+        ("with CRF: mean IoU", "A, C"),
+        ("with a CRF searched for it: mean IoU", "A, D"),
+    ]
+    assert found[0][2].startswith("50.00 → 40.00 (-10.00; -9.")
+    assert found[3][2] == "60.00 → 60.00 (+0.00; +0.00 to +0.00)"
+    assert found[4][2].startswith("60.00 → 80.00 (+20.00; +19.")
+    assert rows(section, "| the CRF refines")[0][2].startswith("50.00 → 60.00 (+10.00; +9.")
+    assert "- D: `atrous evaluate VOC_FOLDER --model d.onnx --json searched.json` (8 images" in section
+    assert rows(section, "| LargeFOV against DeepLab-4x4: parameters")[0][3] == "E"
+
+
+def test_what_is_not_given_is_not_measured(claims):
+    section = claims["text"](None, [], [], None)
+    assert section.count("not measured") > 10
+    assert "- A:" not in section
+
+
+def test_scores_that_do_not_compare_are_refused(claims, scores):
+    read = claims["read_scores"]
+    plain, same = read(scores("a.json", 0.5, 0.6)), read(scores("b.json", 0.5, 0.6))
+    with pytest.raises(InputError, match="--searched: is of the same model as --scores"):
+        claims["text"](plain, [], [same], None)
+    path = scores("c.json", 0.5, 0.6, "c.onnx")
+    path.write_text(path.read_text().replace("0" * 64, "1" * 64))
+    with pytest.raises(InputError, match="--multiscale: was scored on other images"):
+        claims["text"](plain, [read(path)], [], None)
+    path.write_text("{}")
+    with pytest.raises(InputError, match=r"c\.json: expected scores as"):
+        read(path)
+    path.write_text(scores("d.json", 0.5, 0.6).read_text().replace("overlaps", "other"))
+    with pytest.raises(InputError, match="without each image's counts"):
+        read(path)
+
+
+def test_only_what_is_between_the_markers_is_written(claims, tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text(f"# Head\n\n{claims['BEGIN']}\nold\n{claims['END']}\ntail\n")
+    claims["write_page"]("new", page)
+    assert page.read_text() == f"# Head\n\n{claims['BEGIN']}\n\nnew\n{claims['END']}\ntail\n"
+    page.write_text("# Head\n")
+    with pytest.raises(InputError, match="expected the markers"):
+        claims["write_page"]("new", page)
