@@ -241,8 +241,8 @@ def text(plain: dict | None, multiscales: list[dict], searched: list[dict], cost
     lines += [
         "",
         f"Scores are in per cent. After a semicolon: between what the gain lies in 95 % of {DRAWS:,} draws of the",
-        "images, with replacement; where zero lies between, the gain may be chance. (1) The authors' figures are of the basic",
-        "model, DeepLab, on the 1,449 images of val; their other rows are of LargeFOV. Measured by:",
+        "images, with replacement; where zero lies between, the gain may be chance. (1) The authors' figures are of",
+        "the basic model, DeepLab, on the 1,449 images of val; their other rows are of LargeFOV. Measured by:",
         "",
     ]
     lines += [f"- {letter}: `{source[0]}` ({source[1]})" for letter, source in sources.items() if source]
