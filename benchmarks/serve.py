@@ -1,22 +1,27 @@
-"""1,000 photos from 16 clients at a time to `atrous serve` on this machine's loopback.
+"""`atrous serve` on this machine's loopback: 1,000 photos from 16 clients at a time, or one large photo alone.
 
-Prints what docs/page.md tells: answers, requests per second, latencies, and the server's memory before and after.
+Prints what docs/page.md tells: answers, requests per second, latencies, and the server's memory before and after;
+with --large, the most memory that one request took, and its time.
     python benchmarks/serve.py [--requests 1000] [--clients 16]
+    python benchmarks/serve.py --large 1 4 16
 """
 
 import argparse
 import asyncio
 import hashlib
+import io
 import re
 import subprocess
 import sys
 import time
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import httpx
 import numpy as np
 import psutil
+from PIL import Image
 
 EXAMPLES = sorted((Path(__file__).parent.parent / "examples").glob("*.jpg"))
 WARM = 32  # requests before memory is looked at: buffers of the runtime grow with the first ones
@@ -47,12 +52,69 @@ async def load(url: str, requests: int, clients: int) -> tuple[list[tuple[int, f
     return answers, lost
 
 
+def large_photo(megapixels: float, motif: str) -> bytes:
+    """Return a JPEG of 3 to 2: the example photos side by side, mirrored, at their own scale, or one drawn large."""
+    height = round((megapixels * 1e6 / 1.5) ** 0.5)
+    width = int(megapixels * 1e6 / height)
+    if motif == "mosaic":
+        tiles = [np.asarray(Image.open(path).convert("RGB")) for path in EXAMPLES]
+        tiles = [np.pad(t, ((0, 512 - len(t)), (0, 512 - t.shape[1]), (0, 0)), "symmetric") for t in tiles]
+        rows = [[tiles[(y + x) % len(tiles)] for x in range(-(-width // 512))] for y in range(-(-height // 512))]
+        image = Image.fromarray(np.vstack([np.hstack(row) for row in rows])[:height, :width])
+    else:
+        (path,) = (path for path in EXAMPLES if path.stem == motif)
+        image = Image.open(path).convert("RGB").resize((width, height), Image.Resampling.BICUBIC)
+    file = io.BytesIO()
+    image.save(file, "JPEG", quality=90)
+    return file.getvalue()
+
+
+def peak(process: psutil.Process) -> int:
+    """Return the most memory that a process has held since `forget_peak`, in bytes (Linux)."""
+    status = Path(f"/proc/{process.pid}/status").read_text()
+    return int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) * 1024  # type: ignore[index]
+
+
+def forget_peak(process: psutil.Process) -> None:
+    """Let the peak begin anew."""
+    Path(f"/proc/{process.pid}/clear_refs").write_text("5")
+
+
+def large(url: str, process: psutil.Process, sizes: list[float]) -> None:
+    """Send photos of growing size one by one, and print a row of a table for each."""
+    with httpx.Client(timeout=600) as client:
+
+        def post(data: bytes, form: str = "png") -> tuple[float, dict[str, Any]]:
+            begun = time.perf_counter()
+            answer = client.post(f"{url}/api/segment", files={"image": data}, data={"format": form})
+            assert answer.status_code == 200, answer.text
+            return time.perf_counter() - begun, answer.json() if form == "json" else {}
+
+        post(EXAMPLES[0].read_bytes())  # warm
+        print(
+            "| megapixels | photo | classes | s | at rest, MiB | peak, MiB | bytes a pixel |"
+            "\n|---|---|---|---|---|---|---|"
+        )
+        for megapixels in sizes:
+            for motif in ("cat", "photographer", "mosaic"):
+                data = large_photo(megapixels, motif)
+                before = process.memory_info().rss
+                forget_peak(process)
+                seconds, _ = post(data)
+                most = peak(process)
+                _, said = post(data, "json")
+                cells = (f"{megapixels:g}", motif, str(len(said["classes"])), f"{seconds:.1f}")
+                memory = (f"{before / 2**20:.0f}", f"{most / 2**20:.0f}", f"{(most - before) / megapixels / 1e6:.0f}")
+                print("| " + " | ".join(cells + memory) + " |", flush=True)
+
+
 def main() -> None:
     """Start a server, load it, print figures."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--requests", type=int, default=1000)
     parser.add_argument("--clients", type=int, default=16)
     parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--large", type=float, nargs="+", metavar="MEGAPIXELS")
     options = parser.parse_args()
     command = [sys.executable, "-m", "atrous", "serve", "--port", "0", "--workers", str(options.workers)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
@@ -62,6 +124,9 @@ def main() -> None:
             found = re.match(r"(http://\S+?)/ ", line)
             assert found, line
             url, process = found[1], psutil.Process(server.pid)
+            if options.large:
+                large(url, process, options.large)
+                return
             start = process.memory_info().rss
             asyncio.run(load(url, WARM, options.clients))
             print(f"memory: {start / 2**20:.0f} MiB at the start, ", end="")

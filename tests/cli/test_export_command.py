@@ -106,7 +106,7 @@ def test_int8_is_compared_on_photos_it_was_not_calibrated_on(checkpoint, data, t
     done = run(checkpoint.folder, tmp_path / "model.onnx", "--calibrate", data / "images")
     assert done.exit_code == 0, done.output
     assert len(checkpoint.calibration) == 12
-    assert "8 photos of images, calibrated on too" in done.stdout
+    assert "12 photos of images, calibrated on too" in done.stdout
     assert "mean IoU" not in done.stdout
     assert OnnxEngine(tmp_path / "model.onnx").metadata.precision == "int8"
 

@@ -1,13 +1,17 @@
 import os
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from atrous.data.metadata import CrfParameters
+from atrous.palette import write_labels
 from atrous.segmenter import Segmenter
 from atrous.web.files import Sweeper
+from atrous.web.refused import Refused
 from atrous.web.results import safe_stem
 from atrous.web.studio import Kept, KeptPhotos, Studio
 
@@ -24,6 +28,46 @@ def test_other_parameters_run_the_crf_alone(tiny_model, red_square, monkeypatch)
     monkeypatch.setattr(type(segmenter.engine), "scores", lambda *_: pytest.fail("the network ran"))
     assert np.array_equal(studio.sharpen(kept, other).probabilities, expected)
     assert np.array_equal(studio.sharpen(kept, studio.parameters).probabilities, first.probabilities)
+
+
+def test_large_photos_are_computed_one_at_a_time(tiny_model, red_square, monkeypatch):
+    studio = Studio(Segmenter(tiny_model, threads=1), "tiny")
+    scores, begun, go, most = type(studio.segmenter.engine).scores, [], threading.Event(), []
+
+    def slow(self, image):
+        begun.append(image.shape)
+        most.append(len(begun))
+        assert go.wait(10)
+        begun.pop()
+        return scores(self, image)
+
+    monkeypatch.setattr(type(studio.segmenter.engine), "scores", slow)
+    for limit, at_once in ((1, 1), (10**9, 2)):
+        monkeypatch.setattr("atrous.web.studio.LARGE", limit)
+        most.clear()
+        go.clear()
+        with ThreadPoolExecutor(2) as pool:
+            results = [pool.submit(studio.segment, red_square, studio.parameters) for _ in range(2)]
+            time.sleep(0.2)
+            go.set()
+            assert all(result.result().labels.shape == (64, 96) for result in results)
+        assert max(most) == at_once
+
+
+def test_a_mask_of_too_many_labels_is_refused_before_it_takes_memory(tiny_model, red_square, tmp_path, monkeypatch):
+    studio = Studio(Segmenter(tiny_model, threads=1), "tiny")
+    write_labels(tmp_path / "rough.png", np.arange(64 * 96, dtype=np.uint8).reshape(64, 96) % 40)
+
+    def refine():
+        return studio.refine(red_square, tmp_path / "rough.png", "rough.png", 0.7, studio.parameters, 10_000)
+
+    before, _ = refine()
+    assert len(np.unique(before)) == 40
+    monkeypatch.setattr("atrous.web.studio.MOST_NUMBERS", 39 * 64 * 96)
+    monkeypatch.setattr("atrous.web.studio.read_probabilities", lambda *_: pytest.fail("taken"))
+    with pytest.raises(Refused, match="rough.png: 40 labels on 0.00614 megapixels") as caught:
+        refine()
+    assert caught.value.status == 413
 
 
 def test_photos_used_longest_ago_make_room():

@@ -51,7 +51,7 @@ def export(
         ),
     ] = None,
     check_list: Annotated[str | None, typer.Option(help="The data set's list to check on; default: val.")] = None,
-    check_images: Annotated[int, typer.Option(min=1, help="How many photos to check on, evenly spaced.")] = 8,
+    check_images: Annotated[int, typer.Option(min=1, help="How many photos to check on, evenly spaced.")] = 16,
     score_tolerance: Annotated[
         float | None, typer.Option(min=0, help="Largest difference of a score, in % of the largest score.")
     ] = None,

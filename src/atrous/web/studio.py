@@ -2,6 +2,7 @@
 
 import threading
 from collections import OrderedDict
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,11 +13,14 @@ from ..crf import Bilateral, DenseCRF, Spatial
 from ..crf.kernels import Kernel
 from ..data.given_labels import class_names, read_probabilities
 from ..data.metadata import CrfParameters, ModelMetadata
-from ..palette import voc_palette
+from ..palette import read_labels, voc_palette
 from ..segmenter import Segmentation, Segmenter
 from ..segmenter.segmentation import NetworkScores, most_probable
 from .pictures import open_picture
 from .refused import Refused, refusing
+
+LARGE = 4_000_000  # pixels
+MOST_NUMBERS = 128_000_000  # of probabilities, pixels times labels: half a gigabyte of them
 
 
 @dataclass(frozen=True)
@@ -93,14 +97,17 @@ class Studio:
         self.model = model
         self.metadata = segmenter.engine.metadata
         self.parameters: CrfParameters = self.metadata.crf
+        self._large = threading.Lock()
 
     def segment(self, image: NDArray[np.uint8], parameters: CrfParameters | None) -> Segmentation:
         """Segment a photo (H, W, 3); without parameters the CRF is left out."""
-        return self._segmenter(self.segmenter.engine, parameters)(image)
+        with self._turn(image):
+            return self._segmenter(self.segmenter.engine, parameters)(image)
 
     def sharpen(self, kept: Kept, parameters: CrfParameters) -> Segmentation:
         """Run the CRF alone on what the network said before."""
-        return self._segmenter(KeptScores(self.metadata, kept.network), parameters)(kept.image)
+        with self._turn(kept.image):
+            return self._segmenter(KeptScores(self.metadata, kept.network), parameters)(kept.image)
 
     def refine(
         self,
@@ -137,12 +144,19 @@ class Studio:
             with open_picture(given, name, max_pixels) as picture:
                 if picture.format != "PNG":
                     raise Refused(415, f"{name}: {picture.format}; expected an index PNG of labels, or a .npy file")
-        with refusing(given, name):
+        with refusing(given, name), self._turn(image):
+            if not is_array:
+                _check_labels(read_labels(given), name)
             planes, kept = read_probabilities(given, image.shape[:2], None if is_array else confidence)
             names = class_names(None, int(kept.max()) + 1, ids=not is_array)
             crf = self._crf(image, parameters)
             colours = tuple((int(r), int(g), int(b)) for r, g, b in voc_palette(len(names)))
             return most_probable(planes, kept), Segmentation(image, crf(planes), names, colours, None, kept)
+
+    def _turn(self, image: NDArray[np.uint8]) -> AbstractContextManager[object]:
+        # A photo of 16 megapixels takes 3 GiB: one such at a time. The CRF uses all cores for one anyway.
+        height, width, _ = image.shape
+        return self._large if height * width > LARGE else nullcontext()
 
     def _crf(self, image: NDArray[np.uint8], crf: CrfParameters) -> DenseCRF:
         zoom = max(1.0, max(image.shape[:2]) / self.segmenter.max_side)
@@ -164,4 +178,14 @@ class Studio:
             crf=parameters,
             max_side=self.segmenter.max_side,
             threads=self.segmenter.threads,
+        )
+
+
+def _check_labels(ids: NDArray[np.uint8], name: str) -> None:
+    count = len(np.unique(ids))
+    if count * ids.size > MOST_NUMBERS:
+        raise Refused(
+            413,
+            f"{name}: {count} labels on {ids.size / 1e6:.3g} megapixels; expected at most"
+            f" {MOST_NUMBERS / 1e6:.3g} million pixels times labels, so scale photo and mask down first",
         )
