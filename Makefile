@@ -26,7 +26,7 @@ $(VENV)/.installed: $(BIN)/python $(NATIVE)
 	@touch $@
 
 $(VENV)/.developer: $(BIN)/python $(NATIVE) constraints-dev.txt
-	$(PIP) install -q -e '.[train,hub,video,web,bulk,docs,dev]' -c constraints-dev.txt
+	$(PIP) install -q -e '.[train,openvino,hub,video,web,bulk,docs,dev]' -c constraints-dev.txt
 	@touch $@ $(VENV)/.installed
 
 demo: $(VENV)/.installed

@@ -29,6 +29,8 @@ class Settings:
         A PNG for each photo; parquet files of masks; WebDataset tars of masks.
     model : path, optional
         Exported .onnx, or a folder that `Segmenter` takes; the bundled model if left out.
+    engine : str, optional
+        What runs an exported model; each worker's own choice if left out.
     crf : bool
         Whether to sharpen with the model's CRF.
     max_side : int
@@ -47,6 +49,7 @@ class Settings:
 
     output: Output = "png"
     model: str | os.PathLike[str] | None = None
+    engine: str | None = None
     crf: bool = True
     max_side: int = 513
     kind: Kind | None = None

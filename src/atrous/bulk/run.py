@@ -121,7 +121,7 @@ def run(
     _check_output(output)
     found = listing(given, settings, output)
     model = ModelFiles.read(settings.model)
-    classes = _classes(model)
+    classes = _classes(model, settings.engine)
     _agree(output, _settings_values(found, given, settings, model, classes))
     state = State.read(output, settings.output)
     todo = state.new_photos(found, settings, output)
@@ -153,7 +153,7 @@ def run(
     failed = _write_tables(output, state, found, classes)
     output.sweep()
     done = _done(state, found) - before
-    return Summary(done, before, len(failed), begun_again, seconds, output.path(ERRORS) if failed else "")
+    return Summary(done, before, len(failed), begun_again, seconds, f"{output.url}/{ERRORS}" if failed else "")
 
 
 def _done(state: State, found: Listing) -> int:
@@ -223,13 +223,13 @@ def _settings_values(
     }
 
 
-def _classes(model: ModelFiles) -> tuple[str, ...]:
+def _classes(model: ModelFiles, engine: str | None) -> tuple[str, ...]:
     """Return a model's classes; what cannot be loaded is found out here, before anything is started."""
     from ..segmenter import Segmenter
 
     with model.unpacked() as path:
         try:
-            return Segmenter(path, crf=None, threads=1, device="cpu").classes
+            return Segmenter(path, crf=None, threads=1, device="cpu", engine=engine).classes
         except InputError as error:
             raise InputError(str(error).replace(str(path), model.name)) from None
 

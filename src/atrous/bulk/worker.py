@@ -83,6 +83,7 @@ class PartSegmenter:
                 max_side=settings.max_side,
                 threads=self.job.threads,
                 device=self.job.device,
+                engine=settings.engine,
             )
         self.writer = Writer(self.job, self.output, self.segmenter.engine.metadata.palette)
 

@@ -34,6 +34,10 @@ def bench(
     ] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="Default: all cores.")] = None,
     device: Annotated[str | None, typer.Option(help="Of the network: cpu, cuda or cuda:N.")] = None,
+    engine: Annotated[
+        str | None,
+        typer.Option(help="What runs an exported model: onnxruntime or openvino. Default: the quicker one there is."),
+    ] = None,
     runs: Annotated[int, typer.Option(min=1, help="Timings of each step, of which the median counts.")] = 5,
     photos: Annotated[int, typer.Option(min=1, help="How many photos the whole pipeline is timed on.")] = 12,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
@@ -42,7 +46,7 @@ def bench(
     from ..segmenter import Segmenter
 
     files = _photos(paths or [])
-    segmenter = Segmenter(model, threads=threads, device=device)
+    segmenter = Segmenter(model, threads=threads, device=device, engine=engine)
     with tempfile.TemporaryDirectory() as folder:
         if not files:
             files = _copies(Path(folder), photos)
@@ -63,6 +67,8 @@ def machine(segmenter: "Segmenter") -> dict[str, Any]:
 
     from ..segmenter.pipeline import processors
 
+    engine = getattr(segmenter.engine, "name", "unknown")
+
     def installed(package: str) -> str:
         try:
             return version(package)
@@ -73,11 +79,12 @@ def machine(segmenter: "Segmenter") -> dict[str, Any]:
         "processor": _processor(),
         "cores": processors(),
         "threads": segmenter.threads or processors(),
+        "engine": engine,
         "device": getattr(segmenter.engine, "device", "unknown"),
         "system": platform.platform(terse=True),
         "python": platform.python_version(),
         "atrous": installed("atrous"),
-        "onnxruntime": installed("onnxruntime"),
+        "engine_version": installed({"pytorch": "torch"}.get(engine, engine)),
         "network": f"{segmenter.engine.metadata.variant}, {segmenter.engine.metadata.precision}",
     }
 
@@ -209,7 +216,8 @@ def _show(figures: dict[str, Any]) -> None:
     about, whole = figures["machine"], figures["folder"]
     console.print(
         f"{about['processor']}, {about['cores']} cores, {about['threads']} threads; network on {about['device']}"
-        f" ({about['network']}); {about['system']}, Python {about['python']}, ONNX Runtime {about['onnxruntime']}",
+        f" ({about['network']}); {about['system']}, Python {about['python']},"
+        f" {about['engine']} {about['engine_version']}",
         highlight=False,
     )
     steps = Table("one photo, 375x500 where no size is given", title_justify="left")

@@ -38,6 +38,10 @@ def bulk(
     model: Annotated[
         Path | None, typer.Option(help="Exported .onnx or checkpoint folder instead of the bundled model.")
     ] = None,
+    engine: Annotated[
+        str | None,
+        typer.Option(help="What runs an exported model: onnxruntime or openvino. Default: the quicker one there is."),
+    ] = None,
     crf: Annotated[bool, typer.Option("--crf/--no-crf", help="Sharpen with the fully connected CRF.")] = True,
     max_side: Annotated[int, typer.Option(help="Scale larger photos down to this for the network.")] = 513,
     kind: Annotated[str | None, typer.Option(help="photos, parquet or tars, where INPUT holds several.")] = None,
@@ -65,6 +69,7 @@ def bulk(
     settings = Settings(
         output=to,  # type: ignore[arg-type]
         model=model,
+        engine=engine,
         crf=crf,
         max_side=max_side,
         kind=kind,  # type: ignore[arg-type]

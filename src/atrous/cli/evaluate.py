@@ -77,6 +77,10 @@ def evaluate(
     workers: Annotated[int | None, typer.Option(min=1, help="Images at once. Default: one a core, 8 at most.")] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="Of each image. Default: what is left.")] = None,
     device: Annotated[str, typer.Option(help="Of a checkpoint: cpu or cuda.")] = "cpu",
+    engine: Annotated[
+        str | None,
+        typer.Option(help="What runs an exported model: onnxruntime or openvino. Default: the quicker one there is."),
+    ] = None,
 ) -> None:
     """Score a model, or label maps, on labelled images: IoU per class without and with the CRF.
 
@@ -104,7 +108,7 @@ def evaluate(
     if masks:
         subject = _of_masks(masks, dataset, samples)
     else:
-        segmenter = _segmenter(model, (preset or "model") if crf else None, threads, device, shard)
+        segmenter = _segmenter(model, (preset or "model") if crf else None, threads, device, engine, shard)
         subject = _of_model(segmenter, model, dataset, listed, samples, counts)
     if shard.rank == 0:
         for warning in subject.warnings:
@@ -214,17 +218,21 @@ def _some(names: tuple[str, ...]) -> str:
     return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
 
 
-def _segmenter(model: Path | None, crf: str | None, threads: int, device: str, shard: "Shard") -> "Segmenter":
+def _segmenter(
+    model: Path | None, crf: str | None, threads: int, device: str, engine: str | None, shard: "Shard"
+) -> "Segmenter":
     from ..segmenter import Segmenter
 
     if model is None or not model.is_dir():
         if device != "cpu":
             raise InputError(f"--device {device}: expected cpu, unless --model is a checkpoint's folder")
-        return Segmenter(model, crf=crf, threads=threads)
+        return Segmenter(model, crf=crf, threads=threads, engine=engine)
+    if engine is not None:
+        raise InputError(f"--engine {engine}: leave it out, PyTorch runs a checkpoint; an .onnx file is run by others")
     from ..network.engine import TorchEngine  # without PyTorch: MissingExtra
 
-    engine = TorchEngine.read(model, device=_torch_device(device, threads, shard))
-    return Segmenter(engine, crf=crf, threads=threads)
+    checkpoint = TorchEngine.read(model, device=_torch_device(device, threads, shard))
+    return Segmenter(checkpoint, crf=crf, threads=threads)
 
 
 def _torch_device(device: str, threads: int, shard: "Shard") -> str:

@@ -40,6 +40,10 @@ def segment(
         str | None,
         typer.Option(help="Of the network: cpu, cuda or cuda:N. Default: a GPU that can be used, or the CPU."),
     ] = None,
+    engine: Annotated[
+        str | None,
+        typer.Option(help="What runs an exported model: onnxruntime or openvino. Default: the quicker one there is."),
+    ] = None,
     overlay: Annotated[bool, typer.Option("--overlay/--no-overlay", help="Write photo.overlay.jpg too.")] = True,
     probabilities: Annotated[bool, typer.Option(help="Write photo.probabilities.npy (float16) too.")] = False,
     labels: Annotated[bool, typer.Option("--labels/--no-labels", help="Write label frames of clips too.")] = False,
@@ -68,7 +72,9 @@ def segment(
     if photos or clips:
         from ..segmenter import Segmenter
 
-        segmenter = Segmenter(model, crf="model" if crf else None, max_side=max_side, threads=threads, device=device)
+        segmenter = Segmenter(
+            model, crf="model" if crf else None, max_side=max_side, threads=threads, device=device, engine=engine
+        )
         if photos:
             write = partial(_write, out=out, overlay=overlay, probabilities=probabilities)
             _segment_photos(photos, segmenter, write, out, fail)
@@ -213,7 +219,9 @@ def _made_here(path: Path) -> bool:
 
 def report_line(photo: Path, shares: dict[str, float], seconds: float) -> str:
     """One line: the photo, its classes with their share of the pixels, the time it took."""
-    listed = ", ".join(f"{name} {100 * share:.1f}%" for name, share in shares.items())
+    listed = ", ".join(
+        f"{name} {100 * share:.1f}%" if share >= 0.0005 else f"{name} <0.1%" for name, share in shares.items()
+    )
     return f"{photo}: {listed} ({seconds:.2f} s)"
 
 

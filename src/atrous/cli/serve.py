@@ -21,6 +21,10 @@ def serve(
     workers: Annotated[int, typer.Option(help="Requests that are computed at a time.")] = 2,
     max_side: Annotated[int, typer.Option(help="Scale larger photos down to this for the network.")] = 513,
     threads: Annotated[int | None, typer.Option(help="Of one request. Default: all cores.")] = None,
+    engine: Annotated[
+        str | None,
+        typer.Option(help="What runs an exported model: onnxruntime or openvino. Default: the quicker one there is."),
+    ] = None,
     root_path: Annotated[str, typer.Option(help="Path under which a proxy serves this, such as /atrous.")] = "",
     origin: Annotated[
         list[str] | None, typer.Option(help="Origin of other web pages that may post here, such as https://my.site.")
@@ -49,7 +53,7 @@ def serve(
             origins=tuple(origin or ()),
         )
         with listen(host, port) as listening:
-            segmenter = Segmenter(model, max_side=max_side, threads=threads)
+            segmenter = Segmenter(model, max_side=max_side, threads=threads, engine=engine)
             name = (model or bundled_model_path()).name
             with application(segmenter, settings, folder, model=name, root_path=root_path) as app:
                 where, number = listening.getsockname()[:2]

@@ -1,5 +1,16 @@
-"""Running an exported network on ONNX Runtime: no PyTorch."""
+"""Running an exported network on ONNX Runtime or OpenVINO: no PyTorch."""
 
-from .onnx import Engine, OnnxEngine, bundled_model_path
+from .choice import ENGINES, exported_engine
+from .exported import Engine, ExportedEngine, bundled_model_path
+from .onnx import OnnxEngine
+from .openvino import OpenVinoEngine
 
-__all__ = ["Engine", "OnnxEngine", "bundled_model_path"]
+__all__ = [
+    "ENGINES",
+    "Engine",
+    "ExportedEngine",
+    "OnnxEngine",
+    "OpenVinoEngine",
+    "bundled_model_path",
+    "exported_engine",
+]

@@ -76,6 +76,7 @@ def subject_of(segmenter: Segmenter, model: str | os.PathLike[str] | None) -> di
     return {
         "model": f"{name} (sha256 {model_sha256(model)[:12]})",
         "network": f"{metadata.variant}, {metadata.precision}",
+        "engine": getattr(segmenter.engine, "name", type(segmenter.engine).__name__),
         "trained on": metadata.training_list,
         "CRF": _crf(segmenter),
     }
@@ -113,9 +114,9 @@ def _processor() -> str:
 def versions() -> dict[str, str]:
     """Return the versions of what took part in the scores."""
     found = {"Python": platform.python_version()}
-    for package in ("atrous", "numpy", "onnxruntime", "torch"):
-        # PyTorch only if it ran.
-        if package == "torch" and package not in sys.modules:
+    for package in ("atrous", "numpy", "onnxruntime", "openvino", "torch"):
+        # Of those that may be absent, what ran.
+        if package in ("openvino", "torch") and package not in sys.modules:
             continue
         try:
             found[package] = version(package)

@@ -52,6 +52,8 @@ class TorchEngine:
         If the metadata is not of such a network, or the device cannot be used.
     """
 
+    name = "pytorch"
+
     def __init__(
         self, net: DeepLab, metadata: ModelMetadata, *, device: str | None = "cpu", threads: int | None = None
     ) -> None:

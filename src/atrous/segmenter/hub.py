@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..atomic import replacing
 from ..data.metadata import CONFIG
-from ..engine import OnnxEngine
+from ..engine import ExportedEngine
 from ..errors import InputError, MissingExtra
 from .pretrained import ONNX, WEIGHTS, SavedSettings
 
@@ -53,7 +53,7 @@ class HubModel(ModelHubMixin, library_name="atrous"):
     def _save_pretrained(self, save_directory: Path) -> None:
         target = save_directory / self.settings.file
         engine: Any = self.segmenter.engine
-        if isinstance(engine, OnnxEngine):
+        if isinstance(engine, ExportedEngine):
             if not (target.exists() and target.samefile(engine.path)):
                 with replacing(target) as temporary:
                     shutil.copyfile(engine.path, temporary)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self, cast
 from ..crf.kernels import Kernel
 from ..crf.presets import PRESETS
 from ..data.metadata import CONFIG, CrfParameters, ModelMetadata
-from ..engine import Engine, OnnxEngine
+from ..engine import ENGINES, Engine, ExportedEngine, exported_engine
 from ..errors import InputError
 
 if TYPE_CHECKING:
@@ -181,12 +181,12 @@ class SavedSettings:
         metadata, crf = segmenter.engine.metadata, _saved_crf(segmenter.crf)
         if isinstance(crf, CrfParameters):
             metadata = dataclasses.replace(metadata, crf=crf)
-        if isinstance(engine, OnnxEngine):
+        if isinstance(engine, ExportedEngine):
             return cls(ONNX, metadata, crf, segmenter.max_side)
         if hasattr(engine, "net"):
             metadata = dataclasses.replace(metadata, variant=engine.net.name)
             return cls(WEIGHTS, metadata, crf, segmenter.max_side)
-        raise InputError(f"engine {type(engine).__name__}: expected one of ONNX Runtime or PyTorch to save")
+        raise InputError(f"engine {type(engine).__name__}: expected one of ONNX Runtime, OpenVINO or PyTorch to save")
 
     def to_json(self) -> str:
         """Return the text that `read` reads."""
@@ -231,23 +231,32 @@ class SavedSettings:
         return cls(file, metadata, crf, max_side)
 
 
-def folder_engine(folder: Path, *, threads: int | None = None, device: str | None = None) -> Engine:
+def folder_engine(
+    folder: Path, *, threads: int | None = None, device: str | None = None, engine: str | None = None
+) -> Engine:
     """Read the model in a folder: a training checkpoint, or what `save_pretrained` wrote.
 
     Raises
     ------
     InputError
-        If there is none.
+        If there is none, or an engine for exported models is asked for and it is none.
     MissingExtra
-        If it needs PyTorch, which is not installed.
+        If it needs PyTorch or OpenVINO, which is not installed.
     """
     saved = SavedSettings.read(folder)
     if saved.file == ONNX if saved is not None else (folder / ONNX).is_file():
-        engine = OnnxEngine(folder / ONNX, threads=threads, device=device)
+        exported = exported_engine(folder / ONNX, threads=threads, device=device, engine=engine)
         if saved is not None:
             # The CRF may have been tuned since the file was exported.
-            engine.metadata = dataclasses.replace(engine.metadata, crf=saved.metadata.crf)
-        return engine
+            exported.metadata = dataclasses.replace(exported.metadata, crf=saved.metadata.crf)
+        return exported
+    if engine is not None:
+        raise InputError(
+            f"engine={engine!r}: {folder} is run by PyTorch; make an .onnx file of it (atrous export),"
+            " or leave the engine out"
+            if engine in ENGINES
+            else f"engine={engine!r}: expected {' or '.join(map(repr, ENGINES))}, or None"
+        )
     from ..network.engine import TorchEngine  # without PyTorch: MissingExtra
 
     return TorchEngine.read(folder, threads=threads, device=device)

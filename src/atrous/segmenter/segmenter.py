@@ -16,7 +16,7 @@ from ..crf.kernels import Kernel
 from ..crf.presets import resolve
 from ..data.images import Photo, read_image
 from ..data.metadata import CrfParameters
-from ..engine import Engine, OnnxEngine, bundled_model_path
+from ..engine import Engine, bundled_model_path, exported_engine
 from ..errors import InputError
 from .pretrained import Pretrained, folder_engine
 from .segmentation import NetworkScores, Segmentation
@@ -44,11 +44,16 @@ class Segmenter(Pretrained):
     device : str, optional
         Where the network computes: "cpu", "cuda" or "cuda:N". If left out, on CUDA where a GPU and ONNX Runtime's
         or PyTorch's build for it are found, else on the CPU. The CRF always computes on the CPU.
+    engine : str, optional
+        What runs an exported model: "onnxruntime", or "openvino" (extra "openvino"; on the CPU). If left out, on the
+        CPU of an x86-64 machine OpenVINO where it is installed, else ONNX Runtime.
 
     Raises
     ------
     InputError
         If the model cannot be loaded, the device cannot be used or an argument cannot be used.
+    MissingExtra
+        If the model or the engine needs a package that is not installed.
 
     Examples
     --------
@@ -64,15 +69,15 @@ class Segmenter(Pretrained):
         max_side: int = 513,
         threads: int | None = None,
         device: str | None = None,
+        engine: str | None = None,
     ) -> None:
         if max_side < 1:
             raise InputError(f"max_side={max_side}: expected at least 1 pixel")
         if threads is not None and threads < 1:
             raise InputError(f"threads={threads}: expected at least 1, or None for all cores")
-        self.engine = _engine(model, threads, device)
-        # ONNX Runtime takes photos from several threads at once on the CPU; of other engines that is not known.
-        several = isinstance(self.engine, OnnxEngine) and self.engine.device == "cpu"
-        self._turn = nullcontext() if several else threading.Lock()
+        self.engine = _engine(model, threads, device, engine)
+        # Of an engine that does not say so it is not known that it takes photos from several threads at once.
+        self._turn = nullcontext() if getattr(self.engine, "several", False) else threading.Lock()
         self.max_side = max_side
         self.threads = threads
         metadata = self.engine.metadata
@@ -213,16 +218,20 @@ class Segmenter(Pretrained):
         return max(1, round(height * scale)), max(1, round(width * scale))
 
 
-def _engine(model: str | os.PathLike[str] | Engine | None, threads: int | None, device: str | None) -> Engine:
+def _engine(
+    model: str | os.PathLike[str] | Engine | None, threads: int | None, device: str | None, engine: str | None
+) -> Engine:
     if model is None:
-        return OnnxEngine(bundled_model_path(), threads=threads, device=device)
+        return exported_engine(bundled_model_path(), threads=threads, device=device, engine=engine)
     if not isinstance(model, (str, os.PathLike)):
         if device is not None:
             raise InputError(f"device={device!r}: the engine that was given has its own; leave it out")
+        if engine is not None:
+            raise InputError(f"engine={engine!r}: the model that was given is an engine; leave it out")
         return model
     if Path(model).is_dir():
-        return folder_engine(Path(model), threads=threads, device=device)
-    return OnnxEngine(model, threads=threads, device=device)
+        return folder_engine(Path(model), threads=threads, device=device, engine=engine)
+    return exported_engine(model, threads=threads, device=device, engine=engine)
 
 
 def _build_crf(

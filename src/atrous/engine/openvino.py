@@ -1,0 +1,123 @@
+"""The OpenVINO engine: quicker than ONNX Runtime on x86-64, of the extra "openvino"."""
+
+import os
+import sys
+from collections import deque
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..data.metadata import METADATA_KEY
+from ..errors import InputError, MissingExtra
+from .exported import ExportedEngine, processors
+
+# Kernels that were made for one size of photo are kept for the next of that size: some 25 for a size, 1 MiB. All
+# sizes' (OpenVINO keeps 5,000 unless told) would fill the memory; making them again takes a tenth of a photo's time.
+KERNELS_KEPT = 256
+
+
+class OpenVinoEngine(ExportedEngine):
+    """Runs a model exported by `atrous export` on OpenVINO, on the CPU.
+
+    Parameters
+    ----------
+    path : path
+        An ONNX file with atrous' metadata.
+    threads : int, optional
+        Threads of one forward pass; all cores if left out.
+
+    Attributes
+    ----------
+    path : Path
+    metadata : ModelMetadata
+    device : str
+        "cpu".
+
+    Raises
+    ------
+    InputError
+        If there is no such file, it is no ONNX model, or not one of ours.
+    MissingExtra
+        If OpenVINO is not installed.
+    """
+
+    name = "openvino"
+
+    def __init__(self, path: str | os.PathLike[str], *, threads: int | None = None) -> None:
+        super().__init__(path)
+        openvino = import_openvino()
+        try:
+            # Core.read_model would ask the readers of all other formats too, who print what they dislike.
+            reader = openvino.frontend.FrontEndManager().load_by_framework("onnx")
+            model = reader.convert(reader.load(os.fspath(self.path)))
+        except Exception as error:
+            raise self._cannot_load(error) from None
+        self._check_faces(*([port.get_any_name() for port in ports] for ports in (model.inputs, model.outputs)))
+        key = ["framework", METADATA_KEY]  # where the reader puts what an ONNX file says about itself
+        self.metadata = self._read_metadata(model.get_rt_info(key).astype(str) if model.has_rt_info(key) else None)
+        streams, in_all = streams_and_threads(threads, processors())
+        settings = {
+            "NUM_STREAMS": streams,
+            "INFERENCE_NUM_THREADS": in_all,
+            # The CRF's threads run beside it; where nothing is pinned the system moves either.
+            "ENABLE_CPU_PINNING": False,
+            # What is not quantised would be computed in bfloat16 where the processor has it.
+            "INFERENCE_PRECISION_HINT": "f32",
+            "CPU_RUNTIME_CACHE_CAPACITY": KERNELS_KEPT,
+        }
+        try:
+            self._compiled = openvino.Core().compile_model(model, "CPU", settings)
+        except Exception as error:
+            raise self._cannot_load(error) from None
+        # A request computes one photo at a time: one for each thread that has ever asked at the same time.
+        self._idle: deque[Any] = deque()
+
+    def _forward(self, blob: NDArray[np.float32]) -> NDArray[np.float32]:
+        try:
+            request = self._idle.pop()
+        except IndexError:
+            request = self._compiled.create_infer_request()
+        (scores,) = request.infer({"image": blob}, share_inputs=True).values()
+        self._idle.append(request)
+        return scores
+
+    def _cannot_load(self, error: Exception) -> InputError:
+        lines = [line for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+        return InputError(f"{self.path}: not a model that OpenVINO can load ({lines[-1].strip()[:200]})")
+
+
+def streams_and_threads(threads: int | None, cores: int) -> tuple[int, int]:
+    """Return how many photos are computed at the same time, more of them wait, and the threads of all together.
+
+    Parameters
+    ----------
+    threads : int or None
+        Of each photo; all cores if None.
+    cores : int
+    """
+    threads = cores if threads is None else threads
+    streams = max(1, cores // threads)
+    return streams, streams * threads
+
+
+def import_openvino() -> Any:
+    """Import OpenVINO, which reports each import to its makers unless its telemetry is missing.
+
+    Raises
+    ------
+    MissingExtra
+        If it is not installed.
+    """
+    hidden = "openvino_telemetry" not in sys.modules and "openvino" not in sys.modules
+    if hidden:
+        sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]  # Python's own way to forbid an import
+    try:
+        import openvino
+    except ImportError as error:
+        reason = "is not installed" if error.name == "openvino" else f"cannot be imported ({error})"
+        raise MissingExtra(f"openvino {reason}: its engine needs the extra, pip install 'atrous[openvino]'") from None
+    finally:
+        if hidden:
+            del sys.modules["openvino_telemetry"]
+    return openvino
