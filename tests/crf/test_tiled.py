@@ -46,6 +46,8 @@ class TestCut:
 class TestAgainstTheWhole:
     @pytest.mark.parametrize("filtering", ["lattice", "fine", "exact"])
     def test_same_where_a_tile_sees_all(self, image, probabilities, filtering):
+        if filtering == "exact":  # whose time grows with the square of the pixels
+            image, probabilities = image[:45, :40], probabilities[:, :45, :40]
         whole = DenseCRF(image, KERNELS, filtering=filtering)
         tiled = DenseCRF(image, KERNELS, filtering=filtering, tile=(40, 30), overlap=90)
         np.testing.assert_allclose(tiled(probabilities), whole(probabilities), atol=1e-6)

@@ -14,7 +14,7 @@ from atrous.network.export import OPSET, export_float, export_float16, export_in
 from atrous.segmenter import Segmenter
 
 
-@pytest.mark.parametrize("multiscale", [False, True], ids=["plain", "msc"])
+@pytest.mark.parametrize("multiscale", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["plain", "msc"])
 def test_the_float_export_agrees_with_pytorch_at_any_size(narrow, write_checkpoint, photo, tmp_path, multiscale):
     ours = TorchEngine.read(write_checkpoint(recipe={"multiscale": multiscale}))
     path = tmp_path / "float.onnx"

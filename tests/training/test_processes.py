@@ -119,6 +119,7 @@ def test_two_processes_do_what_one_does(tmp_path, train):
     assert all(torch.allclose(first[k], second[k], atol=1e-5) for k in first)
 
 
+@pytest.mark.slow
 def test_an_error_in_one_process_ends_all_and_is_seen(tmp_path, train, tiny_voc, class_list):
     root = tmp_path / "voc"
     shutil.copytree(tiny_voc, root)
@@ -132,6 +133,7 @@ def test_an_error_in_one_process_ends_all_and_is_seen(tmp_path, train, tiny_voc,
     assert "photo3.jpg: not a picture" in output
 
 
+@pytest.mark.slow
 def test_torchrun_restarts_what_was_killed(tmp_path, train):
     options = ("--batch", "4", "--set", "dropout=0")
     whole = train(tmp_path / "whole", *options, torchrun=("--nproc-per-node=2", "--standalone"))
