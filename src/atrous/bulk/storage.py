@@ -1,7 +1,9 @@
 """Folders that are local or behind any fsspec URL, in which a file is there whole or not at all."""
 
 import errno
+import io
 import os
+import tempfile
 import uuid
 from collections.abc import Iterator
 from contextlib import suppress
@@ -14,6 +16,11 @@ from .keys import RECORDS
 # Stores in which one upload appears whole or not at all; others get a temporary name and a rename.
 ATOMIC_UPLOADS = frozenset({"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "adl", "oss", "oci", "r2", "memory"})
 TEMPORARY = f"{RECORDS}/tmp"
+# Fields of fsspec's that change with a file's content, the surest first.
+CHANGES = (
+    *("ETag", "etag", "md5Hash", "crc32c", "Content-MD5"),
+    *("LastModified", "Last-Modified", "mtime", "modify", "last_commit", "created"),
+)
 
 # What may be wrong with one name; anything else concerns the whole output.
 OF_A_NAME = frozenset({errno.ENAMETOOLONG, errno.EISDIR, errno.ENOTDIR, errno.EINVAL, errno.EILSEQ, errno.EEXIST})
@@ -62,7 +69,9 @@ class Storage:
             self.root = self.root.rstrip("/")
         self.url = self.root if self.local else url.rstrip("/")
         protocols = self.fs.protocol
-        self._atomic = bool(ATOMIC_UPLOADS & set((protocols,) if isinstance(protocols, str) else protocols))
+        protocols = {protocols} if isinstance(protocols, str) else set(protocols)
+        self._atomic = bool(ATOMIC_UPLOADS & protocols)
+        self._on_the_web = bool({"http", "https"} & protocols)
 
     def path(self, name: str) -> str:
         """Return the file system's path of a name below the folder; of the folder itself for ""."""
@@ -71,6 +80,10 @@ class Storage:
     def is_folder(self) -> bool:
         """Whether a folder is there; object stores have one where anything lies below it."""
         return Path(self.root).is_dir() if self.local else bool(self.fs.isdir(self.root))
+
+    def is_seen(self) -> bool:
+        """Whether a folder is there as far as can be told: web servers need not list theirs."""
+        return self._on_the_web or self.is_folder()
 
     def is_file(self, name: str = "") -> bool:
         """Whether a file of this name is there."""
@@ -82,7 +95,22 @@ class Storage:
 
     def open(self, name: str) -> Any:
         """Open a file for reading, seekable."""
-        return open(self.path(name), "rb") if self.local else self.fs.open(self.path(name), "rb")  # noqa: PTH123
+        if self.local:
+            return open(self.path(name), "rb")  # noqa: PTH123
+        file = self.fs.open(self.path(name), "rb")
+        if not self._on_the_web:
+            return file
+        try:
+            file.seek(-1, io.SEEK_END)
+            file.read(1)
+            file.seek(0)
+            return file
+        except ValueError:  # a server that gives a file only from its beginning to its end
+            file.close()
+            whole = tempfile.TemporaryFile(prefix="atrous-file-")  # noqa: SIM115
+            self.fs.get_file(self.path(name), whole)
+            whole.seek(0)
+            return whole
 
     def walk(self) -> Iterator[tuple[str, str]]:
         """Yield each file below the folder, unordered: its name, and a stamp that changes with its content.
@@ -92,6 +120,7 @@ class Storage:
         if self.local:
             yield from _local_files(self.root)
             return
+        self.fs.invalidate_cache()  # of what this process has seen earlier
         prefix = self.root + "/"
         for path, info in self.fs.find(self.root, detail=True).items():
             name = path.removeprefix(prefix)
@@ -218,7 +247,7 @@ def file_storage(root: str, file: str) -> tuple[Storage, str]:
 
 def stamp_of(info: dict[str, Any]) -> str:
     """Return the stamp of what fsspec says of a file."""
-    for field in ("ETag", "etag", "md5Hash", "crc32c", "LastModified", "mtime", "modify", "last_commit", "created"):
+    for field in CHANGES:
         if info.get(field):
             return f"{info.get('size')}:{str(info[field]).strip(chr(34))}"
     return f"{info.get('size')}:"

@@ -73,7 +73,7 @@ class PartSegmenter:
         self.output = Storage(self.job.output)
         if not self.output.is_file(SETTINGS):
             raise InputError(f"{here}does not see {self.job.output}; the output must be on storage that all share")
-        if self.job.input and not Storage(self.job.input).is_folder():
+        if self.job.input and not Storage(self.job.input).is_seen():
             raise InputError(f"{here}does not see {self.job.input}; the input must be on storage that all share")
         settings = self.job.settings
         with model.unpacked() as path:

@@ -24,7 +24,7 @@ FORMATS = "mov,matroska,avi,mpegts,mpeg,flv,asf,ogg,mp3,wav,aac,flac"
 # Formats that keep the order of decoding but not when a frame is shown.
 _WITHOUT_TIMES = ("avi",)
 # PyAV takes tags that are not UTF-8 as they are since 19, where it no longer has the argument.
-_TAGS = {"metadata_errors": "replace"} if int(av.__version__.split(".")[0]) < 19 else {}
+_TAGS: dict[str, Any] = {"metadata_errors": "replace"} if int(av.__version__.split(".")[0]) < 19 else {}
 _TRIES = 5  # at reading on after an error, without a packet in between
 
 
