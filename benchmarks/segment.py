@@ -1,8 +1,9 @@
 """Photo to mask: the whole pipeline warm in Python, by stage, and as a cold command.
 
-    python benchmarks/segment.py [PHOTO] [--runs N]
+    python benchmarks/segment.py [PHOTO] [--runs N] [--engine ENGINE]
 
-The photo is scaled to 500 x 375 (or 375 x 500), the size of most photos in PASCAL VOC.
+The photo is scaled to 500 x 375 (or 375 x 500), the size of most photos in PASCAL VOC, and to the paper's 306 x 306.
+Without --engine each engine that is installed has its turn at every run, as the machine may be shared.
 """
 
 import argparse
@@ -11,13 +12,17 @@ import subprocess
 import sys
 import tempfile
 import time
+from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 import atrous
+from atrous.cli.bench import PAPER
 from atrous.data.images import read_image
+from atrous.engine import ENGINES
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "cat.jpg"
 
@@ -35,13 +40,20 @@ def _cpuinfo() -> list[str]:
 
 def median_seconds(function, runs: int) -> float:
     """Return the median time of `runs` calls, after one that is not counted."""
-    function()
-    times = []
-    for _ in range(runs):
-        begun = time.perf_counter()
+    return in_turns([function], runs)[0]
+
+
+def in_turns(functions: list, runs: int) -> list[float]:
+    """Return each function's median time of `runs` calls in turns, after one that is not counted."""
+    times = [[] for _ in functions]
+    for function in functions:
         function()
-        times.append(time.perf_counter() - begun)
-    return statistics.median(times)
+    for _ in range(runs):
+        for function, taken in zip(functions, times, strict=True):
+            begun = time.perf_counter()
+            function()
+            taken.append(time.perf_counter() - begun)
+    return [statistics.median(taken) for taken in times]
 
 
 def main() -> None:
@@ -49,29 +61,39 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("photo", nargs="?", type=Path, default=EXAMPLE)
     parser.add_argument("--runs", type=int, default=7)
+    parser.add_argument("--engine", choices=ENGINES)
     arguments = parser.parse_args()
 
     original = Image.fromarray(read_image(arguments.photo))
     size = (500, 375) if original.width >= original.height else (375, 500)
     image = np.asarray(original.resize(size))
-    segmenter = atrous.Segmenter()
-    probabilities = segmenter.probabilities(image)
+    frame = np.asarray(original.resize(PAPER[::-1]))
+    engines = [arguments.engine] if arguments.engine else [name for name in ENGINES if find_spec(name) is not None]
+    segmenters = [atrous.Segmenter(engine=name) for name in engines]
+    probabilities = segmenters[0].probabilities(image)
 
     rows = {
-        "network (int8)": lambda: segmenter.engine.scores(image),
-        "network, zoom, softmax": lambda: segmenter.probabilities(image),
-        "CRF": lambda: segmenter.refine(image, probabilities),
-        "photo to labels, warm": lambda: segmenter(image).labels,
+        f"network (int8), {PAPER[0]}x{PAPER[1]}": lambda segmenter: segmenter.engine.scores(frame),
+        "network (int8)": lambda segmenter: segmenter.engine.scores(image),
+        "network, zoom, softmax": lambda segmenter: segmenter.probabilities(image),
+        "CRF": lambda segmenter: segmenter.refine(image, probabilities),
+        "photo to labels, warm": lambda segmenter: segmenter(image).labels,
     }
-    print(f"{arguments.photo.name} at {size[0]}x{size[1]}; {processor()}; median of {arguments.runs} runs")
+    print(f"{arguments.photo.name} at {size[0]}x{size[1]}; {processor()}; s, median of {arguments.runs} runs")
+    print(f"{'':<36}" + "".join(f"{name:>14}" for name in engines))
     for name, function in rows.items():
-        print(f"{name:<36}{median_seconds(function, arguments.runs):>8.3f} s")
+        show(name, in_turns([partial(function, segmenter) for segmenter in segmenters], arguments.runs))
     with tempfile.TemporaryDirectory() as folder:
         photo = Path(folder) / "photo.jpg"
         Image.fromarray(image).save(photo, quality=95)
-        command = [sys.executable, "-m", "atrous", "segment", str(photo), "--out", folder, "--overwrite"]
-        seconds = median_seconds(lambda: subprocess.run(command, check=True, capture_output=True), arguments.runs)
-        print(f"{'atrous segment photo.jpg, cold':<36}{seconds:>8.3f} s")
+        command = [sys.executable, "-m", "atrous", "segment", str(photo), "--out", folder, "--overwrite", "--engine"]
+        cold = [partial(subprocess.run, [*command, name], check=True, capture_output=True) for name in engines]
+        show("atrous segment photo.jpg, cold", in_turns(cold, arguments.runs))
+
+
+def show(name: str, seconds: list[float]) -> None:
+    """Print a line of the table."""
+    print(f"{name:<36}" + "".join(f"{taken:>14.3f}" for taken in seconds), flush=True)
 
 
 if __name__ == "__main__":

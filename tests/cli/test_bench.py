@@ -1,4 +1,5 @@
 import json
+from importlib.metadata import version
 
 import numpy as np
 import pytest
@@ -6,7 +7,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from atrous.cli import app
-from atrous.cli.bench import PAPER, VOC
+from atrous.cli.bench import PAPER, VOC, _covered
 from atrous.errors import InputError
 
 
@@ -37,6 +38,8 @@ def test_json_on_the_photo_that_ships(bench):
     assert whole["median_pixels"] == 375 * 500
     assert whole["photos_per_second"] == pytest.approx(3 / whole["seconds"])
     assert set(whole["stages_alone"]) == {"decoding", "network", "zoom and CRF", "writing"}
+    assert 0 < whole["network_busy"] <= 1
+    assert whole["network_busy"] * whole["seconds"] <= whole["network_seconds"] * 1.001
     assert whole["whole_by_slowest_stage"] == pytest.approx(whole["seconds"] / max(whole["stages_alone"].values()))
 
 
@@ -51,6 +54,20 @@ def test_a_table_of_ones_own_photos_which_stay_alone(bench, tmp_path, red_square
     assert "2 photos of about 0.01 megapixels" in out
     assert "times its slowest stage" in out
     assert sorted(p.name for p in photos.iterdir()) == ["0.png", "1.png", "2.png"]
+
+
+def test_the_time_that_spans_cover():
+    assert _covered([]) == 0
+    assert _covered([(5, 6), (1, 2), (1.5, 3), (1.6, 1.7)]) == pytest.approx(3)
+
+
+def test_the_engine_is_named(tiny_model):
+    result = CliRunner().invoke(
+        app, ["bench", "--model", str(tiny_model), "--engine", "onnxruntime", "--runs", "1", "--photos", "1", "--json"]
+    )
+    machine = json.loads(result.stdout)["machine"]
+    assert machine["engine"] == "onnxruntime"
+    assert machine["engine_version"] == version("onnxruntime")
 
 
 def test_what_is_no_photo(bench, tmp_path):

@@ -6,7 +6,8 @@ import platform
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -122,11 +123,12 @@ def folder_times(segmenter: "Segmenter", files: list[Path], folder: Path) -> dic
     from ..segmenter.pipeline import segmented, worker_count
 
     results = [segmenter(file) for file in files[:1]]  # warms up
-    begun = time.perf_counter()
-    for done in segmented(segmenter, files, finish=lambda file, result: result.save(folder / "out", file.stem)):
-        if done.error is not None:
-            raise done.error
-    whole = time.perf_counter() - begun
+    with _network_watched(segmenter) as spans:
+        begun = time.perf_counter()
+        for done in segmented(segmenter, files, finish=lambda file, result: result.save(folder / "out", file.stem)):
+            if done.error is not None:
+                raise done.error
+        whole = time.perf_counter() - begun
 
     images = [read_image(file) for file in files]
     results = [segmenter.segment(image, source=file) for image, file in zip(images, files, strict=True)]
@@ -151,7 +153,44 @@ def folder_times(segmenter: "Segmenter", files: list[Path], folder: Path) -> dic
         "photos_per_second": len(files) / whole,
         "stages_alone": alone,
         "whole_by_slowest_stage": whole / max(alone.values()),
+        "network_seconds": sum(end - start for start, end in spans),
+        "network_busy": _covered(spans) / whole,
     }
+
+
+class _Watched:
+    """An engine that notes when it is at work."""
+
+    def __init__(self, engine: Any) -> None:
+        self.engine, self.metadata = engine, engine.metadata
+        self.spans: list[tuple[float, float]] = []
+
+    def scores(self, image: "NDArray[np.uint8]") -> "NDArray[np.float32]":
+        begun = time.perf_counter()
+        scores = self.engine.scores(image)
+        self.spans.append((begun, time.perf_counter()))
+        return scores
+
+
+@contextmanager
+def _network_watched(segmenter: "Segmenter") -> Iterator[list[tuple[float, float]]]:
+    """Yield the list that gets the beginning and end of each photo's network."""
+    engine = segmenter.engine
+    watched = _Watched(engine)
+    segmenter.engine = watched
+    try:
+        yield watched.spans
+    finally:
+        segmenter.engine = engine
+
+
+def _covered(spans: list[tuple[float, float]]) -> float:
+    """Return the seconds that lie in any span."""
+    covered, reached = 0.0, 0.0
+    for begun, ended in sorted(spans):
+        covered += max(0.0, ended - max(begun, reached))
+        reached = max(reached, ended)
+    return covered
 
 
 def _refine(segmenter: "Segmenter", image: "NDArray[np.uint8]", network: Any) -> object:
@@ -233,4 +272,8 @@ def _show(figures: dict[str, Any]) -> None:
     for name, seconds in whole["stages_alone"].items():
         several.add_row(f"{name} by itself", f"{seconds:.2f}", f"{whole['photos'] / seconds:.1f}")
     console.print(several)
-    console.print(f"whole pipeline: {whole['whole_by_slowest_stage']:.2f} times its slowest stage by itself")
+    console.print(
+        f"whole pipeline: {whole['whole_by_slowest_stage']:.2f} times its slowest stage by itself;"
+        f" a network was at work for {100 * whole['network_busy']:.0f} % of it",
+        highlight=False,
+    )
