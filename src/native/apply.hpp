@@ -38,6 +38,7 @@ inline void apply(Team& team, const Filter& filter, const float* planes, std::in
     filtering->spread(team, rows.data());
     const auto open = [&](std::int64_t tile, int worker) {
         filtering->visit(tile, scratch[static_cast<std::size_t>(worker)].data());
+        return true;
     };
     for_chunks(
         team, filter.tiles(), chunk, open,

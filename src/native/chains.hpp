@@ -10,38 +10,30 @@
 
 namespace atrous {
 
-// Of each vertex along one axis, counting from 1: the next one, 0 for none, and whether there is one before.
-struct Neighbours {
-    Buffer<std::uint32_t> ahead;
-    Buffer<std::uint8_t> has_behind;
-
-    explicit Neighbours(std::size_t vertices) : ahead(vertices + 1), has_behind(vertices + 1) {
-        ahead.zero();
-        has_behind.zero();
-    }
-};
-
 // Vertices that follow one another along an axis, a 0 after the last of each chain. What has no neighbour is
 // in no chain: a blur leaves it as it is.
 class Chains {
   public:
     Chains() = default;
-    explicit Chains(const Neighbours& neighbours) {
-        const std::size_t vertices = neighbours.ahead.size() - 1;
+    // ahead: of each vertex, counting from 1, the next one, 0 for none; after none comes none.
+    explicit Chains(const Buffer<std::uint32_t>& ahead) {
+        const std::size_t vertices = ahead.size() - 1;
         Buffer<std::uint32_t> order(vertices + vertices / 2 + kStride + 1);  // a chain has two at least
         std::size_t size = 0;
         parts_.push_back(0);
+        Buffer<std::uint8_t> has_behind(vertices + 1);
+        has_behind.zero();
+        for (std::size_t v = 1; v <= vertices; ++v) has_behind[ahead[v]] = 1;
         Buffer<std::uint32_t> starts(vertices + 1);
         std::size_t chains = 0;
         for (std::size_t v = 1; v <= vertices; ++v) {
             starts[chains] = static_cast<std::uint32_t>(v);
-            chains += static_cast<std::size_t>(neighbours.ahead[v] != 0) &
-                      (std::size_t{1} - neighbours.has_behind[v]);
+            chains += static_cast<std::size_t>(ahead[v] != 0) & (std::size_t{1} - has_behind[v]);
         }
         for (std::size_t c = 0; c < chains; ++c) {
             // Some at once, since no processor foresees where a chain ends; none follows none.
             for (std::uint32_t next = starts[c]; next != 0;)
-                for (int k = 0; k < kStride; ++k, next = neighbours.ahead[next]) {
+                for (int k = 0; k < kStride; ++k, next = ahead[next]) {
                     order[size] = next;
                     size += next != 0 ? 1 : 0;
                 }

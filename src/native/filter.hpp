@@ -67,13 +67,13 @@ class Filter {
     virtual std::unique_ptr<SheetFiltering> start_sheets(std::int64_t width) const;
 };
 
-// Calls open(tile, worker) for each tile, body(tile, place, begin, end, worker) for its runs of points, cut
+// Calls open(tile, worker) for each tile and, unless it returns false, body(tile, place, begin, end, worker) for its runs of points, cut
 // into chunks, and close(tile, worker); place counts the tile's points before the chunk.
 template <class Open, class Body, class Close>
 void for_chunks(Team& team, const Tiles& tiles, std::int64_t chunk, const Open& open, const Body& body,
                 const Close& close) {
     team.for_ranges(tiles.count(), 1, [&](std::int64_t tile, std::int64_t, int worker) {
-        open(tile, worker);
+        if (!open(tile, worker)) return;
         std::int64_t place = 0;
         tiles.segments(tile, [&](std::int64_t first, std::int64_t last) {
             for (std::int64_t begin = first; begin < last; begin += chunk) {

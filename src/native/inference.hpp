@@ -6,6 +6,7 @@
 
 #include "local_field.hpp"
 #include "mean_field.hpp"
+#include "pair_field.hpp"
 
 namespace atrous {
 
@@ -27,7 +28,11 @@ void write(const Field& field, Team& team, const Wanted& wanted) {
 inline Report infer(Team& team, const std::vector<Term>& terms, const Tiles& tiles, const Unary& unary,
                     const Settings& settings, const Wanted& wanted) {
     Report report;
-    if (LocalField::suits(terms, settings, unary.labels)) {
+    if (PairField::suits(settings, unary.labels)) {
+        PairField field(terms, tiles, unary, settings);
+        report = field.infer(team);
+        write(field, team, wanted);
+    } else if (LocalField::suits(terms, settings, unary.labels)) {
         LocalField field(terms, tiles, unary, settings);
         report = field.infer(team);
         write(field, team, wanted);

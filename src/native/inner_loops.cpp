@@ -39,6 +39,7 @@ const InnerLoops& loops() {
         add,
         add_product,
         softmax,
+        logistic,
         planes,
     };
     return all;

@@ -85,13 +85,14 @@ class Lattice final : public Filter {
     void bound_halves(const std::vector<Touched>& touched);
     void gather_tiles(Team& team, const std::vector<Touched>& touched);
     void list_rows();
-    void link(const VertexTable& table, const std::vector<std::uint64_t>& names, std::size_t begin,
-              std::size_t end, std::vector<Neighbours>& neighbours) const;
+    void link(const VertexTable& table, std::size_t begin, std::size_t end,
+              std::vector<Buffer<std::uint32_t>>& ahead_of) const;
 
     // One step along an axis adds 1 to every coordinate and takes d + 1 off the axis' own.
     std::uint64_t ahead(std::uint64_t name, int axis) const {
-        const bool wraps = name % kRemainders == static_cast<std::uint64_t>(geometry_.dimensions);
-        return name + (wraps ? wrap_ : 1) - geometry_.stride[axis];
+        // Without a branch, since remainders follow no order.
+        const std::uint64_t wraps = 0 - std::uint64_t{name % kRemainders == std::uint64_t(geometry_.dimensions)};
+        return name + 1 - geometry_.stride[axis] + ((wrap_ - 1) & wraps);
     }
 
     std::size_t tile_rows(std::int64_t tile) const {
@@ -121,8 +122,9 @@ class Lattice final : public Filter {
     // Vertices count from 1: row 0 holds zeros and stands for every vertex that no point touches.
     std::vector<std::size_t> tile_start_;  // of each tile's rows
     Buffer<std::uint32_t> row_vertex_;     // of each tile's rows
-    Buffer<std::uint32_t> vertex_start_;   // of each vertex's list of rows, in the tiles' order
-    Buffer<std::uint32_t> vertex_row_;
+    Buffer<std::uint32_t> first_row_;      // of each vertex, in the tiles' order
+    Buffer<std::uint32_t> others_start_;   // of each vertex' further rows, in the lists of them all
+    Buffer<std::uint32_t> others_vertex_, others_row_;
     std::vector<Chains> chains_;  // along each axis
     StencilLinks around_;         // instead of the chains
     std::size_t most_rows_ = 0;   // of a tile
@@ -194,21 +196,18 @@ inline void Lattice::build(Team& team, const Features& features, const Stencil* 
     std::vector<Touched> touched(static_cast<std::size_t>(tiles_.count()));
     std::vector<TileTable> tables(static_cast<std::size_t>(team.size()));
     VertexTable table(static_cast<std::size_t>(points() / 4));
-    std::vector<std::uint64_t> names;
     const auto number = [&](Touched& tile) {
         tile.vertices.resize(tile.names.size());
         for (std::size_t n = 0; n < tile.names.size(); ++n) {
             if (n + kAhead < tile.names.size()) table.prefetch(tile.names[n + kAhead]);
-            const std::uint32_t vertex = table.insert(tile.names[n]);
-            if (vertex == names.size()) names.push_back(tile.names[n]);
-            tile.vertices[n] = vertex + 1;
+            tile.vertices[n] = table.insert(tile.names[n]) + 1;
         }
         tile.names = {};
     };
     std::mutex mutex;
     std::size_t next = 0;
     bool numbering = false;
-    team.for_ranges(tiles_.count(), 1, [&](std::int64_t tile, std::int64_t, int worker) {
+    team.in_turn(tiles_.count(), 1, [&](std::int64_t tile, std::int64_t, int worker) {
         Touched& own = touched[static_cast<std::size_t>(tile)];
         TileTable& rows = tables[static_cast<std::size_t>(worker)];
         touch(tile, features, rows);
@@ -226,29 +225,29 @@ inline void Lattice::build(Team& team, const Features& features, const Stencil* 
         }
         numbering = false;
     });
-    vertices_ = static_cast<std::uint32_t>(names.size());
+    vertices_ = static_cast<std::uint32_t>(table.keys().size());
     gather_tiles(team, touched);
     bound_halves(touched);
 
     if (stencil != nullptr) {
         list_rows();
-        around_ = StencilLinks(team, *stencil, geometry_, kRemainders, table, names);
+        around_ = StencilLinks(team, *stencil, geometry_, kRemainders, table);
         return;
     }
-    std::vector<Neighbours> neighbours;
-    for (int axis = 0; axis < corners_; ++axis) neighbours.emplace_back(vertices_);
+    std::vector<Buffer<std::uint32_t>> ahead_of;  // each axis: see Chains
+    for (int axis = 0; axis < corners_; ++axis) ahead_of.emplace_back(std::size_t{vertices_} + 1)[0] = 0;
     constexpr std::int64_t kGrain = 1 << 12;
     // The first range is for what no two threads can share.
     team.for_ranges(vertices_ + kGrain, kGrain, [&](std::int64_t begin, std::int64_t end) {
         if (begin == 0)
             list_rows();
         else
-            link(table, names, static_cast<std::size_t>(begin - kGrain),
-                 static_cast<std::size_t>(end - kGrain), neighbours);
+            link(table, static_cast<std::size_t>(begin - kGrain), static_cast<std::size_t>(end - kGrain),
+                 ahead_of);
     });
-    chains_.resize(neighbours.size());
+    chains_.resize(ahead_of.size());
     team.for_ranges(corners_, 1, [&](std::int64_t axis, std::int64_t) {
-        chains_[static_cast<std::size_t>(axis)] = Chains(neighbours[static_cast<std::size_t>(axis)]);
+        chains_[static_cast<std::size_t>(axis)] = Chains(ahead_of[static_cast<std::size_t>(axis)]);
     });
 }
 
@@ -290,33 +289,52 @@ inline void Lattice::gather_tiles(Team& team, const std::vector<Touched>& touche
     });
 }
 
-// Lists for each vertex the tiles' rows that are its own.
+// Lists for each vertex the tiles' rows that are its own, rows counting from 1. Most have one only.
 inline void Lattice::list_rows() {
     const std::size_t rows = row_vertex_.size();
-    vertex_start_ = Buffer<std::uint32_t>(std::size_t{vertices_} + 2);
-    vertex_row_ = Buffer<std::uint32_t>(rows);
-    vertex_start_.zero();
-    // While the lists are filled, the entry after a vertex' own says where its next row goes.
-    std::uint32_t* next = vertex_start_.data() + 1;
-    for (std::size_t row = 0; row < rows; ++row)
-        if (row_vertex_[row] < vertices_) ++next[row_vertex_[row] + 1];
-    for (std::size_t v = 1; v <= vertices_; ++v) next[v] += next[v - 1];
-    for (std::size_t row = 0; row < rows; ++row)
-        vertex_row_[next[row_vertex_[row]]++] = static_cast<std::uint32_t>(row) + 1;
+    first_row_ = Buffer<std::uint32_t>(std::size_t{vertices_} + 1);
+    others_start_ = Buffer<std::uint32_t>(std::size_t{vertices_} + 3);
+    others_vertex_ = Buffer<std::uint32_t>(rows - vertices_);
+    others_row_ = Buffer<std::uint32_t>(rows - vertices_);
+    others_start_.zero();
+    // Vertices are numbered as they come, and a new one has the next number. While the lists are filled, the
+    // entry after a vertex' own says where its next row goes.
+    std::uint32_t* next = others_start_.data() + 1;
+    std::uint32_t known = 0;
+    for (std::size_t row = 0; row < rows; ++row) {
+        const std::uint32_t vertex = row_vertex_[row];
+        const bool fresh = vertex > known;
+        known += fresh;
+        first_row_[fresh ? vertex : 0] = static_cast<std::uint32_t>(row) + 1;
+        next[fresh ? 0 : vertex + 1] += 1;
+    }
+    first_row_[0] = 0;
+    next[0] = 0;
+    for (std::size_t v = 1; v <= vertices_; ++v) next[v + 1] += next[v];
+    known = 0;
+    for (std::size_t row = 0; row < rows; ++row) {
+        const std::uint32_t vertex = row_vertex_[row];
+        if (vertex > known) {
+            known = vertex;
+            continue;
+        }
+        const std::uint32_t at = next[vertex]++;
+        others_vertex_[at] = vertex;
+        others_row_[at] = static_cast<std::uint32_t>(row) + 1;
+    }
 }
 
-// Looks up the neighbour ahead along each axis, and tells both: each entry has one writer.
-inline void Lattice::link(const VertexTable& table, const std::vector<std::uint64_t>& names,
-                          std::size_t begin, std::size_t end, std::vector<Neighbours>& neighbours) const {
-    for (std::size_t v = begin; v < end; ++v) {
-        if (v + 2 < end)
-            for (int axis = 0; axis < corners_; ++axis) table.prefetch(ahead(names[v + 2], axis));
-        for (int axis = 0; axis < corners_; ++axis) {
-            const std::uint32_t found = table.find(ahead(names[v], axis));
-            if (found == VertexTable::kAbsent) continue;
-            Neighbours& along = neighbours[static_cast<std::size_t>(axis)];
-            along.ahead[v + 1] = found + 1;
-            along.has_behind[std::size_t{found} + 1] = 1;
+// Looks up the neighbour ahead along each axis.
+inline void Lattice::link(const VertexTable& table, std::size_t begin, std::size_t end,
+                          std::vector<Buffer<std::uint32_t>>& ahead_of) const {
+    const std::vector<std::uint64_t>& names = table.keys();
+    for (int axis = 0; axis < corners_; ++axis) {
+        Buffer<std::uint32_t>& along = ahead_of[static_cast<std::size_t>(axis)];
+        std::uint64_t soon[kAhead];
+        for (std::size_t v = begin; v < end + kAhead; ++v) {
+            std::uint64_t& key = soon[v % kAhead];
+            if (v >= begin + kAhead) along[v + 1 - kAhead] = table.find_from_1(key);
+            if (v < end) table.prefetch(key = ahead(names[v], axis));
         }
     }
 }

@@ -58,10 +58,11 @@ class Lattice::Vertices {
     // Sums what the tiles hold, and blurs.
     void spread(Team& team) {
         const std::int64_t vertices = lattice_.vertices_;
-        const std::int64_t grain = std::clamp<std::int64_t>((1 << 16) / width_, 64, 1 << 13);
+        const std::int64_t grain = std::clamp<std::int64_t>((1 << 12) / width_, 64, 1 << 13);
         team.for_ranges(vertices, grain, [&](std::int64_t begin, std::int64_t end) {
-            loops_.sum(begin + 1, end + 1, lattice_.vertex_start_.data(), lattice_.vertex_row_.data(),
-                       tile_values_.data(), values_.data(), width_);
+            loops_.sum(begin + 1, end + 1, lattice_.first_row_.data(), lattice_.others_start_.data(),
+                       lattice_.others_vertex_.data(), lattice_.others_row_.data(), tile_values_.data(),
+                       values_.data(), width_);
         });
         const StencilLinks& around = lattice_.around_;
         if (!around.empty()) {

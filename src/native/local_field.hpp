@@ -15,6 +15,7 @@
 #include "buffer.hpp"
 #include "filter.hpp"
 #include "mean_field.hpp"
+#include "pruning.hpp"
 #include "sheets.hpp"
 
 namespace atrous {
@@ -105,12 +106,6 @@ class LocalField {
   private:
     // Where all labels are kept, more of them in the rows of a tile's vertices would not fit the cache.
     static constexpr std::int64_t kMostKept = 64;
-    // Within a tile, where fewer points speak for a label than in the whole image, it must be less probable
-    // to leave.
-    static constexpr float kWithinTile = 0.2f;
-    // A label that rules points of a tile beside may spread from there, unless it is less probable by so
-    // much.
-    static constexpr float kRules = 0.5f, kBesideRuled = 0.05f;
 
     // What a worker writes on.
     struct Desk {
@@ -179,24 +174,14 @@ class LocalField {
 
     // The columns of a tile that are left there.
     std::vector<std::int32_t> probable(std::int64_t tile, const std::vector<bool>& improbable) const {
-        const Tiles& tiles = sheets_.tiles;
-        const std::int64_t across = (tiles.line() + tiles.width() - 1) / tiles.width();
         const float bound =
             std::min(settings_.prune * kWithinTile, least_winner_[static_cast<std::size_t>(tile)]);
-        const auto ruled_beside = [&](std::size_t column) {
-            for (std::int64_t y = tile / across - 1; y <= tile / across + 1; ++y)
-                for (std::int64_t x = tile % across - 1; x <= tile % across + 1; ++x)
-                    if (x >= 0 && x < across && y >= 0 && y * across + x < tiles.count() &&
-                        largest(y * across + x, column) >= kRules)
-                        return true;
-            return false;
-        };
         std::vector<std::int32_t> left;
         for (const std::int32_t column : sheets_[tile].columns) {
             const auto c = static_cast<std::size_t>(column);
-            const float own = largest(tile, c);
-            if (improbable[c] || (own < bound && (own < bound * kBesideRuled || !ruled_beside(c)))) continue;
-            left.push_back(column);
+            const auto rules = [&](std::int64_t other) { return largest(other, c) >= kRules; };
+            if (!improbable[c] && !leaves_tile(largest(tile, c), bound, sheets_.tiles, tile, rules))
+                left.push_back(column);
         }
         return left;
     }

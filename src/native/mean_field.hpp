@@ -8,6 +8,7 @@
 #include <limits>
 #include <memory>
 #include <numeric>
+#include <optional>
 #include <stdexcept>
 #include <utility>
 #include <vector>
@@ -24,6 +25,7 @@ struct Term {
     std::vector<float> before;  // empty: ones
     std::vector<float> after;
     std::vector<float> gains;  // one for each label, or a matrix [from label][to label]; empty: ones
+    std::optional<float> total = {};  // after * (K before), if it is known and the same for all points
 };
 
 // What is known of each point alone: energies, or probabilities, of `labels` labels, wherever they lie.
@@ -315,6 +317,7 @@ class MeanField {
             Desk& desk = desks_[static_cast<std::size_t>(worker)];
             for (std::size_t f = 0; f < parts_.size(); ++f)
                 parts_[f].filtering->visit(tile, desk.of_filters[f].data());
+            return true;
         };
         for_chunks(
             team, tiles_, chunk(), open,
@@ -337,7 +340,6 @@ class MeanField {
                                    width_);
                     base = desk.scores.data();
                 }
-                if (parts_.empty()) std::copy_n(base, (end - begin) * width_, desk.scores.data());
                 if (parts_.empty()) std::copy_n(base, (end - begin) * width_, desk.scores.data());
                 body(begin, end, desk);
             },

@@ -36,6 +36,7 @@ class Team {
         } catch (const std::exception&) {
             // The system refuses more threads: results do not depend on their number.
         }
+        shares_ = std::vector<Share>(workers_.size() + 1);
     }
     Team(const Team&) = delete;
     Team& operator=(const Team&) = delete;
@@ -54,9 +55,37 @@ class Team {
 
     // Calls body(begin, end) or body(begin, end, worker) for consecutive ranges of `grain` indices below
     // `count`. Which worker, below size(), runs which range is left to chance, so a body may write only what
-    // belongs to its own range, or for its worker's later use.
+    // belongs to its own range, or for its worker's later use. Each worker begins with a share of its own, the
+    // same in every loop, so that it meets in its cache what it left there.
     template <class Body>
     void for_ranges(std::int64_t count, std::int64_t grain, const Body& body) {
+        run(count, grain, body, static_cast<std::int64_t>(workers_.size()) + 1);
+    }
+
+    // The same, the ranges begun one after the other.
+    template <class Body>
+    void in_turn(std::int64_t count, std::int64_t grain, const Body& body) {
+        run(count, grain, body, 1);
+    }
+
+    // For worker 0 within long ranges: throws Interrupted if the loop shall stop.
+    void ask() {
+        if (stop_ == nullptr) return;
+        const auto now = std::chrono::steady_clock::now();
+        if (now < next_question_) return;
+        next_question_ = now + std::chrono::milliseconds(50);
+        if (stop_()) throw Interrupted();
+    }
+
+  private:
+    // Ranges that are still to be run; a cache line each.
+    struct alignas(64) Share {
+        std::atomic<std::int64_t> next{0};
+        std::int64_t end = 0;
+    };
+
+    template <class Body>
+    void run(std::int64_t count, std::int64_t grain, const Body& body, std::int64_t shares) {
         const std::int64_t ranges = (count + grain - 1) / grain;
         const auto call = [&](std::int64_t r, int worker) {
             if constexpr (std::is_invocable_v<Body, std::int64_t, std::int64_t, int>)
@@ -75,8 +104,11 @@ class Team {
             (*static_cast<decltype(&call)>(target))(r, worker);
         };
         target_ = &call;
-        ranges_ = ranges;
-        next_.store(0, std::memory_order_relaxed);
+        for (std::int64_t s = 0; s < static_cast<std::int64_t>(shares_.size()); ++s) {
+            Share& share = shares_[static_cast<std::size_t>(s)];
+            share.end = s < shares ? (s + 1) * ranges / shares : 0;
+            share.next.store(s < shares ? s * ranges / shares : 0, std::memory_order_relaxed);
+        }
         busy_.store(static_cast<int>(workers_.size()), std::memory_order_relaxed);
         {
             const std::lock_guard lock(mutex_);
@@ -88,16 +120,6 @@ class Team {
         if (failure_) std::rethrow_exception(std::exchange(failure_, nullptr));
     }
 
-    // For worker 0 within long ranges: throws Interrupted if the loop shall stop.
-    void ask() {
-        if (stop_ == nullptr) return;
-        const auto now = std::chrono::steady_clock::now();
-        if (now < next_question_) return;
-        next_question_ = now + std::chrono::milliseconds(50);
-        if (stop_()) throw Interrupted();
-    }
-
-  private:
     static void pause() {
 #if defined(__x86_64__) || defined(_M_X64)
         _mm_pause();
@@ -119,12 +141,16 @@ class Team {
 
     void take_ranges(int worker) {
         try {
-            for (std::int64_t r; (r = next_.fetch_add(1, std::memory_order_relaxed)) < ranges_;) {
-                if (worker == 0) ask();
-                job_(target_, r, worker);
+            // One's own share first, then what is left of the others'.
+            for (std::size_t s = 0; s < shares_.size(); ++s) {
+                Share& share = shares_[(static_cast<std::size_t>(worker) + s) % shares_.size()];
+                for (std::int64_t r; (r = share.next.fetch_add(1, std::memory_order_relaxed)) < share.end;) {
+                    if (worker == 0) ask();
+                    job_(target_, r, worker);
+                }
             }
         } catch (...) {
-            next_.store(ranges_, std::memory_order_relaxed);
+            for (Share& share : shares_) share.next.store(share.end, std::memory_order_relaxed);
             const std::lock_guard lock(mutex_);
             if (!failure_) failure_ = std::current_exception();
         }
@@ -160,11 +186,10 @@ class Team {
     std::mutex mutex_;
     std::condition_variable start_, done_;
     std::atomic<std::uint64_t> round_{0};
-    std::atomic<std::int64_t> next_{0};
+    std::vector<Share> shares_;
     std::atomic<int> busy_{0};
     void (*job_)(const void*, std::int64_t, int) = nullptr;
     const void* target_ = nullptr;
-    std::int64_t ranges_ = 0;
     std::exception_ptr failure_;
     bool closing_ = false;
 };

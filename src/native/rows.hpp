@@ -88,6 +88,7 @@ struct FixedStride {
 // Calls body(Columns<n>, first, stride) for pieces of fixed size that make up rows of `width` columns.
 template <class Body>
 ATROUS_INLINE void for_columns(std::int64_t width, const Body& body) {
+    if (width == 1) return body(Columns<1>{}, std::int64_t{0}, FixedStride<1>{});
     if (width == 4) return body(Columns<4>{}, std::int64_t{0}, FixedStride<4>{});
     if (width == 8) return body(Columns<8>{}, std::int64_t{0}, FixedStride<8>{});
     if (width == 16) return body(Columns<16>{}, std::int64_t{0}, FixedStride<16>{});

@@ -167,23 +167,19 @@ class SequentialLattice {
         std::size_t touched = 0;
         for (const Band& band : bands) touched += band.names.size();
         VertexTable table(touched / 2);
-        std::vector<std::uint64_t> names(1);
         std::vector<std::uint32_t> totals(1);
         for (Band& band : bands) {
             band.vertex.resize(band.names.size());
             band.place.resize(band.names.size());
             for (std::size_t n = 0; n < band.names.size(); ++n) {
                 const std::uint32_t vertex = table.insert(band.names[n]) + 1;
-                if (vertex == names.size()) {
-                    names.push_back(band.names[n]);
-                    totals.push_back(0);
-                }
+                if (vertex == totals.size()) totals.push_back(0);
                 band.vertex[n] = vertex;
                 band.place[n] = totals[vertex];
                 totals[vertex] += band.counts[n];
             }
         }
-        vertices_ = static_cast<std::uint32_t>(names.size() - 1);
+        vertices_ = static_cast<std::uint32_t>(table.keys().size());
         vertex_start_ = Buffer<std::uint32_t>(std::size_t{vertices_} + 2);
         vertex_start_[0] = vertex_start_[1] = 0;
         for (std::size_t v = 1; v <= vertices_; ++v) vertex_start_[v + 1] = vertex_start_[v] + totals[v];
@@ -203,10 +199,11 @@ class SequentialLattice {
                     vertex_weight_[place] = corner_weight_[entry];
                 }
         });
-        link(team, table, names);
+        link(team, table);
     }
 
-    void link(Team& team, const VertexTable& table, const std::vector<std::uint64_t>& names) {
+    void link(Team& team, const VertexTable& table) {
+        const std::vector<std::uint64_t>& names = table.keys();
         const int d = geometry_.dimensions;
         const std::size_t axis_size = 2 * (std::size_t{vertices_} + 1);
         neighbours_ = Buffer<std::uint32_t>(static_cast<std::size_t>(corners_) * axis_size);
@@ -220,8 +217,8 @@ class SequentialLattice {
         team.for_ranges(vertices_, 1 << 12, [&](std::int64_t begin, std::int64_t end) {
             for (std::int64_t v = begin + 1; v <= end; ++v)
                 for (int axis = 0; axis <= d; ++axis) {
-                    if (v + 2 <= end) table.prefetch(ahead(names[static_cast<std::size_t>(v + 2)], axis));
-                    const std::uint32_t found = table.find(ahead(names[static_cast<std::size_t>(v)], axis));
+                    if (v + 2 <= end) table.prefetch(ahead(names[static_cast<std::size_t>(v + 1)], axis));
+                    const std::uint32_t found = table.find(ahead(names[static_cast<std::size_t>(v - 1)], axis));
                     if (found == VertexTable::kAbsent) continue;
                     std::uint32_t* links = neighbours_.data() + static_cast<std::size_t>(axis) * axis_size;
                     links[2 * v] = found + 1;

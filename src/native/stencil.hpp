@@ -41,10 +41,10 @@ class StencilLinks {
   public:
     StencilLinks() = default;
 
-    // names: of the vertices, `remainders` being what the remainder within a name is taken modulo.
+    // `remainders` is what the remainder within a vertex' name is taken modulo.
     StencilLinks(Team& team, const Stencil& stencil, const LatticeGeometry& geometry,
-                 std::uint64_t remainders, const VertexTable& table,
-                 const std::vector<std::uint64_t>& names) {
+                 std::uint64_t remainders, const VertexTable& table) {
+        const std::vector<std::uint64_t>& names = table.keys();
         const std::vector<Move> moves = moves_of(stencil, geometry);
         const Present present(names);
         const auto vertices = static_cast<std::int64_t>(names.size());

@@ -25,21 +25,36 @@ ATROUS_INLINE void for_count(int64_t count, const Body& body) {
 // Where the rows are of T: floats or halves.
 template <class T>
 struct OfVertices {
-    static void sum(int64_t begin, int64_t end, const uint32_t* starts, const uint32_t* indices,
-                    const void* from, void* to, int64_t width) {
+    template <int Columns>
+    static constexpr bool kShort = std::is_same_v<T, float> && Columns <= 8;
+
+    static void sum(int64_t begin, int64_t end, const uint32_t* first_row, const uint32_t* starts,
+                    const uint32_t* owners, const uint32_t* others, const void* from, void* to, int64_t width) {
         const T* rows = static_cast<const T*>(from);
         T* out = static_cast<T*>(to);
         for_columns(width, [&](auto columns, int64_t first, auto stride) {
-            using R = Row<decltype(columns)::count>;
+            constexpr int kColumns = decltype(columns)::count;
+            using R = Row<kColumns>;
             const uint32_t last = starts[end];
+            const auto soon = [&](uint32_t e) {
+                if (e + kAhead < last) prefetch(rows + others[e + kAhead] * stride + first, kColumns);
+            };
             for (int64_t v = begin; v < end; ++v) {
-                R total = R::zero();
-                for (uint32_t e = starts[v]; e < starts[v + 1]; ++e) {
-                    if (e + kAhead < last)
-                        prefetch(rows + indices[e + kAhead] * stride + first, columns.count);
-                    total += R::load(rows + indices[e] * stride + first);
+                if (v + kAhead < end) prefetch(rows + first_row[v + kAhead] * stride + first, kColumns);
+                R total = R::load(rows + first_row[v] * stride + first);
+                // Short rows are added later: how many there are, no processor foresees. Halves would be rounded.
+                for (uint32_t e = starts[v]; !kShort<kColumns> && e < starts[v + 1]; ++e) {
+                    soon(e);
+                    total += R::load(rows + others[e] * stride + first);
                 }
                 total.store(out + v * stride + first);
+            }
+            for (uint32_t e = starts[begin]; kShort<kColumns> && e < last; ++e) {
+                soon(e);
+                T* const own = out + owners[e] * stride + first;
+                R total = R::load(own);
+                total += R::load(rows + others[e] * stride + first);
+                total.store(own);
             }
         });
     }
@@ -83,8 +98,31 @@ struct OfVertices {
         });
     }
 
+    // Where a row is one number, no branch: no processor foresees where a chain ends.
+    static void blur_numbers(int64_t begin, int64_t end, const uint32_t* order, T* rows) {
+        constexpr int64_t kRun = 128, kSoon = 64;
+        float values[kRun + 2], sums[kRun];  // values: of a run, the one before and the one after
+        values[0] = 0.0f;
+        values[1] = as_float(rows[order[begin]]);
+        const int64_t last = end - 1;  // a 0, which stays as it is
+        for (int64_t b = begin; b < last; b += kRun) {
+            const int64_t run = last - b < kRun ? last - b : kRun;
+            const uint32_t* const own = order + b;
+            for (int64_t i = 1; i <= run; ++i) {
+                prefetch(rows + order[b + i + kSoon < last ? b + i + kSoon : last], 1);
+                values[i + 1] = as_float(rows[own[i]]);
+            }
+            for (int64_t i = 0; i < run; ++i)
+                sums[i] = own[i] != 0 ? values[i + 1] + 0.5f * (values[i] + values[i + 2]) : 0.0f;
+            for (int64_t i = 0; i < run; ++i) set(rows[own[i]], sums[i]);
+            values[0] = values[run];
+            values[1] = values[run + 1];
+        }
+    }
+
     static void blur_chains(int64_t begin, int64_t end, const uint32_t* vertices, void* values,
                             int64_t width) {
+        if (width == 1) return blur_numbers(begin, end, vertices, static_cast<T*>(values));
         for_columns(width, [&](auto columns, int64_t first, auto stride) {
             using R = Row<decltype(columns)::count>;
             constexpr int64_t kSoon = decltype(columns)::count <= 8 ? 32 : kAhead;

@@ -1,0 +1,338 @@
+// Mean field inference between two labels: their probabilities sum to 1, so that one says it all.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+#include <memory>
+#include <stdexcept>
+#include <vector>
+
+#include "buffer.hpp"
+#include "filter.hpp"
+#include "mean_field.hpp"
+#include "pruning.hpp"
+
+namespace atrous {
+
+// What MeanField computes, by the difference of the two scores: with M = K (before * Q) of the first label and
+// T = K before, the second label's is T - M, and
+//
+//     difference = unary difference + sum over terms of after * (slope * M + offset * T).
+//
+// A tile where a label is improbable is decided, as in LocalField, and has nothing more to compute.
+class PairField {
+  public:
+    // The terms must outlive the inference; their filters have the same tiles.
+    PairField(const std::vector<Term>& terms, const Tiles& tiles, const Unary& unary,
+              const Settings& settings)
+        : terms_(terms), tiles_(tiles), unary_(unary), settings_(settings) {}
+
+    static bool suits(const Settings& settings, std::int64_t labels) {
+        return labels == 2 && !settings.trace;
+    }
+
+    // Throws std::domain_error where the unary term has values that cannot be used.
+    Report infer(Team& team) {
+        Report report;
+        find_kept(team);
+        report.kept = kept_;
+        if (kept_.size() == 1) {
+            report.steps = settings_.tolerance > 0 ? std::min(settings_.iterations, 1) : settings_.iterations;
+            return report;
+        }
+        begin(team);
+        decide_tiles(team);
+        if (settings_.iterations > 0) start_filters(team);
+        bool put = false;  // whether Q went into the filters as it arose
+        while (report.steps < settings_.iterations) {
+            filter(team, put);
+            put = ++report.steps < settings_.iterations;
+            const float change = step(team, put);
+            if (settings_.tolerance > 0 && change <= settings_.tolerance) break;
+            if (put) decide_tiles(team);
+        }
+        parts_.clear();
+        return report;
+    }
+
+    // As of MeanField.
+    void probabilities(Team& team, float* planes, std::int64_t label_stride, std::int64_t stride) const {
+        if (kept_.size() == 1) {
+            for (std::int64_t label = 0; label < 2; ++label)
+                for (std::int64_t p = 0; p < unary_.points; ++p)
+                    planes[label * label_stride + p * stride] = label == kept_[0] ? 1.0f : 0.0f;
+            return;
+        }
+        team.for_ranges(unary_.points, kGroup, [&](std::int64_t first, std::int64_t last) {
+            float of_both[2][kChunk];
+            for (std::int64_t begin = first; begin < last; begin += kChunk) {
+                const std::int64_t count = std::min(kChunk, last - begin);
+                loops_.logistic(count, sums_.data() + begin, of_both[0], of_both[1], nullptr);
+                for (std::int64_t label = 0; label < 2; ++label)
+                    for (std::int64_t p = 0; p < count; ++p)
+                        planes[label * label_stride + (begin + p) * stride] = of_both[label][p];
+            }
+        });
+    }
+
+    // The more probable label of each point; of equals the first.
+    void labels(Team& team, std::int32_t* out) const {
+        if (kept_.size() == 1) {
+            std::fill_n(out, unary_.points, kept_[0]);
+            return;
+        }
+        team.for_ranges(unary_.points, kGroup, [&](std::int64_t begin, std::int64_t end) {
+            for (std::int64_t p = begin; p < end; ++p) out[p] = sums_[static_cast<std::size_t>(p)] < 0;
+        });
+    }
+
+  private:
+    static constexpr std::int64_t kGroup = 1 << 12;  // points that a thread takes at a time
+    static constexpr std::int64_t kChunk = 256;      // points treated together
+    static constexpr float kCertain = 1000.0f;       // a difference whose probability is 1
+
+    struct Part {
+        const Term& term;
+        float slope, offset;
+        std::unique_ptr<Filtering> filtering;
+        Buffer<float> scaled;  // before * Q, if there is a before
+    };
+
+    // What a worker writes on.
+    struct Desk {
+        Buffer<float> message, sums;
+        std::vector<Buffer<float>> of_filters;
+        float change = 0.0f;
+    };
+
+    // What is known of a tile's Q.
+    struct Tile {
+        PairRange range;
+        bool decided = false;
+    };
+
+    Tile& tile(std::int64_t number) { return of_tile_[static_cast<std::size_t>(number)]; }
+    float largest(std::int64_t number, int label) const {
+        const PairRange& range = of_tile_[static_cast<std::size_t>(number)].range;
+        return label == 0 ? range.highest : 1.0f - range.lowest;
+    }
+
+    // Checks the unary term, and leaves a label out that is improbable everywhere.
+    void find_kept(Team& team) {
+        const float* planes[2] = {unary_.values, unary_.values + unary_.label_stride};
+        struct Seen {
+            float largest[2] = {0.0f, 0.0f};
+            float least_winner = std::numeric_limits<float>::infinity();
+        };
+        std::vector<Seen> seen(static_cast<std::size_t>(team.size()));
+        team.for_ranges(unary_.points, kGroup, [&](std::int64_t begin, std::int64_t end, int worker) {
+            Seen& own = seen[static_cast<std::size_t>(worker)];
+            if (!loops_.survey(unary_.energies, planes, 2, unary_.point_stride, begin, end - begin, 1, 0,
+                               unary_.lowest, unary_.highest, own.largest, &own.least_winner))
+                throw std::domain_error("values that cannot be used");
+        });
+        float bound = settings_.prune;
+        for (const Seen& own : seen) bound = std::min(bound, own.least_winner);
+        for (std::int32_t label = 0; label < 2; ++label)
+            if (std::any_of(seen.begin(), seen.end(),
+                            [&](const Seen& own) { return own.largest[label] >= bound; }))
+                kept_.push_back(label);
+    }
+
+    void begin(Team& team) {
+        const auto points = static_cast<std::size_t>(unary_.points);
+        for (Buffer<float>* buffer : {&scores_, &sums_, &q_, &next_q_}) *buffer = Buffer<float>(points);
+        of_tile_.resize(static_cast<std::size_t>(tiles_.count()));
+        desks_.resize(static_cast<std::size_t>(team.size()));
+        const float* planes[2] = {unary_.values, unary_.values + unary_.label_stride};
+        team.for_ranges(tiles_.count(), 1, [&](std::int64_t number, std::int64_t) {
+            float both[4 * kChunk];
+            tile(number).range = {};
+            tiles_.segments(number, [&](std::int64_t first, std::int64_t last) {
+                for (std::int64_t begin = first; begin < last; begin += kChunk) {
+                    const std::int64_t count = std::min(kChunk, last - begin);
+                    float* sums = sums_.data() + begin;
+                    loops_.scores(unary_.energies, planes, 2, unary_.point_stride, begin, count, both, 4);
+                    for (std::int64_t p = 0; p < count; ++p) sums[p] = both[4 * p] - both[4 * p + 1];
+                    std::copy_n(sums, count, scores_.data() + begin);
+                    loops_.logistic(count, sums, q_.data() + begin, nullptr, &tile(number).range);
+                }
+            });
+        });
+    }
+
+    void start_filters(Team& team) {
+        for (const Term& term : terms_) {
+            const std::vector<float>& g = term.gains;
+            float slope = 2.0f, offset = -1.0f;
+            if (g.size() == 2) slope = g[0] + g[1], offset = -g[1];
+            if (g.size() == 4) slope = g[0] - g[1] - g[2] + g[3], offset = g[2] - g[3];
+            const std::size_t scaled = term.before.empty() ? 0 : q_.size();
+            parts_.push_back(
+                {term, slope, offset, term.filter->start(1, term.before.empty()), Buffer<float>(scaled)});
+        }
+        for (Desk& desk : desks_) {
+            desk.message = Buffer<float>(kChunk);
+            desk.sums = Buffer<float>(kChunk);
+            for (const Part& part : parts_) desk.of_filters.emplace_back(part.filtering->scratch());
+        }
+        for (std::size_t f = 0; f < parts_.size(); ++f) add_offset(team, f);
+    }
+
+    // scores += offset * after * K before
+    void add_offset(Team& team, std::size_t f) {
+        const Part& part = parts_[f];
+        if (part.term.total) {
+            const float offset = part.offset * *part.term.total;
+            for (std::size_t p = 0; p < scores_.size(); ++p) scores_[p] += offset;
+            return;
+        }
+        if (part.term.before.empty()) std::fill_n(next_q_.data(), next_q_.size(), 1.0f);
+        const float* rows = part.term.before.empty() ? next_q_.data() : part.term.before.data();
+        team.for_ranges(tiles_.count(), 1, [&](std::int64_t number, std::int64_t, int worker) {
+            part.filtering->put(number, rows, scratch(worker, f));
+        });
+        part.filtering->spread(team, rows);
+        for_chunks(
+            team, tiles_, kChunk,
+            [&](std::int64_t number, int worker) {
+                part.filtering->visit(number, scratch(worker, f));
+                return true;
+            },
+            [&](std::int64_t number, std::int64_t place, std::int64_t begin, std::int64_t end, int worker) {
+                add(part, f, part.offset, number, place, begin, end, worker, scores_.data() + begin,
+                    scores_.data() + begin);
+            },
+            [](std::int64_t, int) {});
+    }
+
+    float* scratch(int worker, std::size_t f) {
+        return desks_[static_cast<std::size_t>(worker)].of_filters[f].data();
+    }
+
+    // out = base + factor * after * what the filter has for these points of a tile that is visited
+    void add(const Part& part, std::size_t f, float factor, std::int64_t number, std::int64_t place,
+             std::int64_t begin, std::int64_t end, int worker, const float* base, float* out) {
+        Desk& desk = desks_[static_cast<std::size_t>(worker)];
+        const float* message =
+            part.filtering->read(number, place, begin, end, scratch(worker, f), desk.message.data());
+        loops_.add(end - begin, part.term.after.data() + begin, &factor, message, base, out, 1);
+    }
+
+    // Q through all filters; decided tiles too, where Q changes no more: what they have in is kept.
+    void filter(Team& team, bool put) {
+        for (std::size_t f = 0; f < parts_.size(); ++f) {
+            Part& part = parts_[f];
+            const bool scales = !part.term.before.empty();
+            const float* rows = scales ? part.scaled.data() : q_.data();
+            if (!put || scales)
+                team.for_ranges(tiles_.count(), 1, [&](std::int64_t number, std::int64_t, int worker) {
+                    tiles_.segments(number, [&](std::int64_t begin, std::int64_t end) {
+                        for (std::int64_t p = begin; scales && p < end; ++p)
+                            part.scaled[static_cast<std::size_t>(p)] =
+                                part.term.before[static_cast<std::size_t>(p)] * q_[static_cast<std::size_t>(p)];
+                    });
+                    part.filtering->put(number, rows, scratch(worker, f));
+                });
+            part.filtering->spread(team, rows);
+        }
+    }
+
+    // Puts the new Q into the filters at once if it will be needed there; returns the largest change of Q if
+    // there is a tolerance.
+    float step(Team& team, bool put) {
+        for (Desk& desk : desks_) desk.change = 0.0f;
+        const bool keep_sums = !put || settings_.tolerance > 0;  // of what may be the last step
+        for_chunks(
+            team, tiles_, kChunk,
+            [&](std::int64_t number, int worker) {
+                if (tile(number).decided) return false;
+                for (std::size_t f = 0; f < parts_.size(); ++f)
+                    parts_[f].filtering->visit(number, scratch(worker, f));
+                tile(number).range = {};
+                return true;
+            },
+            [&](std::int64_t number, std::int64_t place, std::int64_t begin, std::int64_t end, int worker) {
+                float* sums = keep_sums ? sums_.data() + begin
+                                        : desks_[static_cast<std::size_t>(worker)].sums.data();
+                const float* base = scores_.data() + begin;
+                for (std::size_t f = 0; f < parts_.size(); ++f) {
+                    add(parts_[f], f, parts_[f].slope, number, place, begin, end, worker, base, sums);
+                    base = sums;
+                }
+                loops_.logistic(end - begin, base, next_q_.data() + begin, nullptr, &tile(number).range);
+                if (settings_.tolerance > 0)
+                    note_change(desks_[static_cast<std::size_t>(worker)].change, begin, end);
+            },
+            [&](std::int64_t number, int worker) {
+                for (std::size_t f = 0; put && f < parts_.size(); ++f)
+                    if (parts_[f].term.before.empty())
+                        parts_[f].filtering->put(number, next_q_.data(), scratch(worker, f));
+            });
+        std::swap(q_, next_q_);
+        float change = 0.0f;
+        for (const Desk& desk : desks_) change = std::max(change, desk.change);
+        return change;
+    }
+
+    void note_change(float& change, std::int64_t begin, std::int64_t end) const {
+        for (auto p = static_cast<std::size_t>(begin); p < static_cast<std::size_t>(end); ++p)
+            change = std::max(change, std::abs(next_q_[p] - q_[p]));
+    }
+
+    bool improbable_everywhere(int label) const {
+        float most = 0.0f, bound = settings_.prune;
+        for (std::int64_t number = 0; number < tiles_.count(); ++number) {
+            most = std::max(most, largest(number, label));
+            bound = std::min(bound, of_tile_[static_cast<std::size_t>(number)].range.least_winner);
+        }
+        return most < bound;
+    }
+
+    void decide_tiles(Team& team) {
+        std::vector<int> winner(of_tile_.size(), -1);
+        for (int label = 0; label < 2; ++label) {
+            const bool everywhere = improbable_everywhere(label);
+            for (std::int64_t number = 0; number < tiles_.count(); ++number) {
+                if (tile(number).decided) continue;
+                const float bound =
+                    std::min(settings_.prune * kWithinTile, tile(number).range.least_winner);
+                const auto rules = [&](std::int64_t other) { return largest(other, label) >= kRules; };
+                if (everywhere || leaves_tile(largest(number, label), bound, tiles_, number, rules))
+                    winner[static_cast<std::size_t>(number)] = 1 - label;
+            }
+        }
+        team.for_ranges(tiles_.count(), 1, [&](std::int64_t number, std::int64_t, int worker) {
+            const int label = winner[static_cast<std::size_t>(number)];
+            if (label < 0) return;
+            const float q = label == 0 ? 1.0f : 0.0f;
+            tile(number) = {{q, q, 1.0f}, true};
+            tiles_.segments(number, [&](std::int64_t begin, std::int64_t end) {
+                std::fill_n(q_.data() + begin, end - begin, q);
+                std::fill_n(next_q_.data() + begin, end - begin, q);
+                std::fill_n(sums_.data() + begin, end - begin, label == 0 ? kCertain : -kCertain);
+            });
+            for (std::size_t f = 0; f < parts_.size(); ++f)
+                if (parts_[f].term.before.empty())
+                    parts_[f].filtering->put(number, q_.data(), scratch(worker, f));
+        });
+    }
+
+    const std::vector<Term>& terms_;
+    Tiles tiles_;
+    Unary unary_;
+    Settings settings_;
+    const InnerLoops& loops_ = inner_loops();
+    std::vector<std::int32_t> kept_;
+    std::vector<Tile> of_tile_;
+    std::vector<Part> parts_;
+    std::vector<Desk> desks_;
+    Buffer<float> scores_;      // differences of what does not change
+    Buffer<float> sums_;        // with the messages
+    Buffer<float> q_, next_q_;  // of the first label; each step reads one and writes the other
+};
+
+}  // namespace atrous
