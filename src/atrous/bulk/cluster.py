@@ -2,6 +2,7 @@
 
 import logging
 import os
+import secrets
 import socket
 import sys
 import tempfile
@@ -149,6 +150,7 @@ def _start(address: str | None, actors: Actors, folder: str) -> None:
     quiet: dict[str, Any] = {"logging_level": logging.CRITICAL, "log_to_driver": False}
     try:
         if address is None:
+            _keep_key()
             cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
             ray.init(
                 "local",
@@ -169,6 +171,15 @@ def _start(address: str | None, actors: Actors, folder: str) -> None:
             f"--ray-address {address}: no Ray cluster can be reached there ({_cause(error)});"
             " expected auto or host:port"
         ) from None
+
+
+def _keep_key() -> None:
+    """Give Ray the key of a local cluster where it cannot keep one in the home folder."""
+    try:
+        (Path.home() / ".ray").mkdir(exist_ok=True)
+    except (OSError, RuntimeError):
+        if not os.environ.get("RAY_AUTH_TOKEN_PATH"):
+            os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
 
 
 def _knock(address: str) -> None:
