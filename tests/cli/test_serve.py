@@ -6,10 +6,13 @@ import socket
 import subprocess
 import sys
 import urllib.request
+from pathlib import Path
 
 import pytest
 
 from atrous.cli import main
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
 def command(monkeypatch, capsys, *arguments):
@@ -54,11 +57,45 @@ def test_what_cannot_be_served(monkeypatch, capsys, tmp_path):
             assert says in err
 
 
+# Told of every connection, datagram and look-up of a name that Python makes; what would leave this machine is refused.
+GUARD = """
+import os, sys
+
+def told(event, arguments):
+    if event in ("socket.connect", "socket.sendto", "socket.sendmsg", "socket.getaddrinfo", "socket.gethostbyname"):
+        place = arguments[0] if event.startswith("socket.get") else arguments[1]
+        host = place[0] if isinstance(place, tuple) else place
+        if host not in (None, "", "127.0.0.1", "localhost", "::1") and not str(host).startswith("/"):
+            with open(os.environ["TOLD"], "a") as file:
+                file.write(f"{event} {host}\\n")
+            raise OSError("nothing leaves this machine")
+
+sys.addaudithook(told)
+"""
+
+
+@pytest.fixture
+def guarded(tmp_path_factory):
+    """The environment of a process that may not reach anything outside, and the file that tells what it tried."""
+    folder = tmp_path_factory.mktemp("guard")
+    (folder / "sitecustomize.py").write_text(GUARD)
+    paths = [str(folder), *filter(None, [os.environ.get("PYTHONPATH")])]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "TOLD": str(folder / "told")}, folder / "told"
+
+
+def test_the_guard_sees_who_goes_out(guarded):
+    environment, told = guarded
+    code = "import urllib.request; urllib.request.urlopen('http://example.invalid/', timeout=5)"
+    assert subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True).returncode == 1
+    assert told.read_text() == "socket.getaddrinfo example.invalid\n"
+
+
 @pytest.mark.skipif(os.name == "nt", reason="Windows has other signals")
 @pytest.mark.parametrize("with_signal", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
-def test_serves_until_it_is_asked_to_stop(tiny_model, tmp_path, with_signal):
+def test_serves_until_it_is_asked_to_stop_and_nothing_leaves_the_machine(tiny_model, tmp_path, with_signal, guarded):
     pytest.importorskip("gradio")
-    environment = {**os.environ, "TMPDIR": str(tmp_path), "PYTHONUNBUFFERED": "1"}
+    environment, told = guarded
+    environment |= {"TMPDIR": str(tmp_path), "PYTHONUNBUFFERED": "1"}
     arguments = ["--port", "0", "--model", str(tiny_model)]
     process = subprocess.Popen(
         [sys.executable, "-m", "atrous", "serve", *arguments],
@@ -73,6 +110,13 @@ def test_serves_until_it_is_asked_to_stop(tiny_model, tmp_path, with_signal):
         url = re.match(r"(http://localhost:\d+)/ ", line)[1]
         with urllib.request.urlopen(f"{url}/api/health", timeout=20) as answer:
             assert b'"model":"tiny.onnx"' in answer.read()
+        with urllib.request.urlopen(f"{url}/", timeout=20) as page:
+            assert b"<html" in page.read()
+        photo = urllib.request.Request(
+            f"{url}/api/segment", (EXAMPLES / "cat.jpg").read_bytes(), {"Content-Type": "image/jpeg"}
+        )
+        with urllib.request.urlopen(photo, timeout=60) as mask:
+            assert mask.read(4) == b"\x89PNG"
         assert [path.name[:7] for path in tmp_path.iterdir()] == ["atrous-"]
         process.send_signal(with_signal)
         rest, err = process.communicate(timeout=20)
@@ -81,3 +125,4 @@ def test_serves_until_it_is_asked_to_stop(tiny_model, tmp_path, with_signal):
             process.kill()
     assert (process.returncode, rest, err) == (0, "stopped\n", "")
     assert list(tmp_path.iterdir()) == []  # no picture stays behind
+    assert not told.exists(), told.read_text()
