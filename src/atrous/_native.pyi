@@ -26,7 +26,10 @@ class Model:
         before: NDArray[np.float32] | None,
         after: NDArray[np.float32],
         gains: NDArray[np.float32] | None,
-    ) -> None: ...
+        total: float | None = None,
+    ) -> None:
+        """Total: after * (K before), where it is known and the same for all points."""
+
     def infer(
         self,
         unary: NDArray[np.float32],
@@ -37,10 +40,14 @@ class Model:
         prune: float = 0.0,
         trace: bool = False,
         threads: int,
+        zeroed: bool = False,
         probabilities: NDArray[np.float32] | None = None,
         labels: NDArray[np.int32] | None = None,
     ) -> Report:
-        """Unary and probabilities are (C, N) with any strides; ValueError for a unary that cannot be used."""
+        """Unary and probabilities are (C, N) with any strides; ValueError for a unary that cannot be used.
+
+        zeroed: probabilities holds zeros, which need not be written for labels that left.
+        """
 
 class Report:
     """What happened in an inference."""

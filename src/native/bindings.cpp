@@ -190,7 +190,7 @@ class Model {
     explicit Model(std::int64_t points) : points_(points) { require(points >= 1, "no points"); }
 
     void add(FilterPointer filter, const std::optional<Vector>& before, const Vector& after,
-             const std::optional<Values>& gains) {
+             const std::optional<Values>& gains, std::optional<float> total) {
         const auto points = static_cast<std::size_t>(points_);
         require(filter->points() == points_, "the filter has another number of points");
         require(finite(after) && (!before || finite(*before)) && (!gains || finite(*gains)),
@@ -199,12 +199,13 @@ class Model {
                 "filters differ in the length of lines");
         require(after.size() == points && (!before || before->size() == points), "one factor for each point");
         terms_.push_back({std::move(filter), before ? copied(*before) : std::vector<float>(), copied(after),
-                          gains ? copied(*gains) : std::vector<float>()});
+                          gains ? copied(*gains) : std::vector<float>(), total});
     }
 
     // Writes what is wanted of Q; probabilities and labels may each be None.
     atrous::Report infer(const Strided& unary, bool energies, int iterations, double tolerance, double prune,
-                         bool trace, int threads, const std::optional<OutStrided>& probabilities,
+                         bool trace, int threads, bool zeroed,
+                         const std::optional<OutStrided>& probabilities,
                          const std::optional<OutLabels>& labels) const {
         const auto count = static_cast<std::size_t>(unary.shape(0));
         require(count >= 1 && count <= std::numeric_limits<std::int32_t>::max(), "too few or many labels");
@@ -230,7 +231,7 @@ class Model {
         if (labels) wanted.labels = labels->data();
         if (probabilities)
             wanted = {probabilities->data(), probabilities->stride(0), probabilities->stride(1),
-                      wanted.labels};
+                      wanted.labels, zeroed};
         atrous::Report report;
         released(threads, [&](Team& team) {
             report = atrous::infer(team, terms_,
@@ -332,10 +333,10 @@ NB_MODULE(_native, m) {
     nb::class_<Model>(m, "Model", "A fully connected CRF over a number of points.")
         .def(nb::init<std::int64_t>(), "points"_a)
         .def("add", &Model::add, "filter"_a, "before"_a.noconvert().none(), "after"_a.noconvert(),
-             "gains"_a.noconvert().none())
+             "gains"_a.noconvert().none(), "total"_a.none() = nb::none())
         .def("infer", &Model::infer, "unary"_a.noconvert(), nb::kw_only(), "energies"_a, "iterations"_a,
              "tolerance"_a = 0.0, "prune"_a = 0.0, "trace"_a = false, "threads"_a,
-             "probabilities"_a.noconvert().none() = nb::none(), "labels"_a.noconvert().none() = nb::none());
+             "zeroed"_a = false, "probabilities"_a.noconvert().none() = nb::none(), "labels"_a.noconvert().none() = nb::none());
 
     nb::class_<SequentialModel>(m, "SequentialModel",
                                 "A CRF that rounds as the reference implementation does.")

@@ -11,6 +11,8 @@
 #include <sys/mman.h>
 #endif
 
+#include "block_cache.hpp"
+
 namespace atrous {
 
 // A fixed-size array that is not initialised: a std::vector would write every element once more.
@@ -23,10 +25,14 @@ class Buffer {
         if (count > (SIZE_MAX / 2) / sizeof(T)) throw std::bad_alloc();
         const std::size_t bytes = count * sizeof(T);
         if (bytes == 0) return;
-        alignment_ = bytes >= kHugePage ? kHugePage : 64;
-        data_ = static_cast<T*>(::operator new(bytes, std::align_val_t(alignment_)));
+        if (bytes < BlockCache::kLeast) {
+            data_ = static_cast<T*>(::operator new(bytes, std::align_val_t(64)));
+            return;
+        }
+        const std::size_t block = BlockCache::rounded(bytes);
+        data_ = static_cast<T*>(BlockCache::shared().take(block));
 #if defined(__linux__) && defined(MADV_HUGEPAGE)
-        if (alignment_ == kHugePage) madvise(data_, bytes, MADV_HUGEPAGE);
+        madvise(data_, block, MADV_HUGEPAGE);
 #endif
     }
     Buffer(Buffer&& other) noexcept { swap(other); }
@@ -34,7 +40,13 @@ class Buffer {
         swap(other);
         return *this;
     }
-    ~Buffer() { ::operator delete(data_, std::align_val_t(alignment_)); }
+    ~Buffer() {
+        const std::size_t bytes = count_ * sizeof(T);
+        if (bytes < BlockCache::kLeast)
+            ::operator delete(data_, std::align_val_t(64));
+        else
+            BlockCache::shared().give(data_, BlockCache::rounded(bytes));
+    }
 
     T* data() { return data_; }
     const T* data() const { return data_; }
@@ -46,17 +58,13 @@ class Buffer {
     }
 
   private:
-    static constexpr std::size_t kHugePage = std::size_t{1} << 21;
-
     void swap(Buffer& other) {
         std::swap(data_, other.data_);
         std::swap(count_, other.count_);
-        std::swap(alignment_, other.alignment_);
     }
 
     T* data_ = nullptr;
     std::size_t count_ = 0;
-    std::size_t alignment_ = 64;
 };
 
 }  // namespace atrous

@@ -15,13 +15,14 @@ struct Wanted {
     float* probabilities = nullptr;  // planes, `label_stride` floats apart, their values `stride`
     std::int64_t label_stride = 0, stride = 1;
     std::int32_t* labels = nullptr;
+    bool zeroed = false;  // the probabilities hold zeros, which need not be written
 };
 
 template <class Field>
 void write(const Field& field, Team& team, const Wanted& wanted) {
     if (wanted.labels != nullptr) field.labels(team, wanted.labels);
     if (wanted.probabilities != nullptr)
-        field.probabilities(team, wanted.probabilities, wanted.label_stride, wanted.stride);
+        field.probabilities(team, wanted.probabilities, wanted.label_stride, wanted.stride, wanted.zeroed);
 }
 
 // Throws std::domain_error where the unary term has values that cannot be used.

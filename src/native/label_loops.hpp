@@ -48,7 +48,9 @@ bool survey(bool energies, const float* const* planes, int64_t labels, int64_t s
     float copied[kRun], top[kRun], inverse[kRun];
     int32_t unusable = 0;
     float least = *least_winner;
-    const int64_t together = count < kRun ? kRun / count : 1, pieces = (count + kRun - 1) / kRun;
+    // What need not be copied to be read in packs is taken line by line.
+    const bool packs = stride == 1 && count % 16 == 0;
+    const int64_t together = count < kRun && !packs ? kRun / count : 1, pieces = (count + kRun - 1) / kRun;
     for (int64_t task = 0; task < (lines + together - 1) / together * pieces; ++task) {
         const int64_t y = task / pieces * together, x = task % pieces * kRun;
         const int64_t tall = lines - y < together ? lines - y : together;

@@ -66,7 +66,8 @@ class LocalField {
     }
 
     // As of MeanField.
-    void probabilities(Team& team, float* planes, std::int64_t label_stride, std::int64_t stride) const {
+    void probabilities(Team& team, float* planes, std::int64_t label_stride, std::int64_t stride,
+                       bool zeroed = false) const {
         team.for_ranges(sheets_.tiles.count(), 1, [&](std::int64_t tile, std::int64_t) {
             const Sheet& sheet = sheets_[tile];
             std::vector<std::int64_t> place(static_cast<std::size_t>(unary_.labels), -1);
@@ -74,6 +75,7 @@ class LocalField {
                 place[static_cast<std::size_t>(label_of(sheet.columns[c]))] = static_cast<std::int64_t>(c);
             for (std::int64_t label = 0; label < unary_.labels; ++label) {
                 const std::int64_t column = place[static_cast<std::size_t>(label)];
+                if (column < 0 && zeroed) continue;
                 const float* from = q_.data() + sheet.start + std::max<std::int64_t>(column, 0);
                 sheets_.tiles.segments(tile, [&](std::int64_t begin, std::int64_t end) {
                     float* to = planes + label * label_stride;

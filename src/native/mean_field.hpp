@@ -101,8 +101,10 @@ class MeanField {
         return report;
     }
 
-    // Writes the probabilities of each label to its plane, of which a value lies every `stride` floats.
-    void probabilities(Team& team, float* planes, std::int64_t label_stride, std::int64_t stride) const {
+    // Writes the probabilities of each label to its plane, of which a value lies every `stride` floats; zeroed: no
+    // zeros of those that left.
+    void probabilities(Team& team, float* planes, std::int64_t label_stride, std::int64_t stride,
+                       bool zeroed = false) const {
         std::vector<float*> of_kept;
         std::vector<bool> dead(static_cast<std::size_t>(unary_.labels), true);
         for (const std::int32_t label : kept_) {
@@ -115,7 +117,7 @@ class MeanField {
                 loops_.planes(q_.data() + b * width_, count, width_, of_kept.data(),
                               static_cast<std::int64_t>(of_kept.size()), stride, b);
             }
-            for (std::int64_t c = 0; c < unary_.labels; ++c)
+            for (std::int64_t c = 0; !zeroed && c < unary_.labels; ++c)
                 for (std::int64_t p = begin; dead[static_cast<std::size_t>(c)] && p < end; ++p)
                     planes[c * label_stride + p * stride] = 0.0f;
         });

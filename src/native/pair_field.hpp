@@ -59,7 +59,8 @@ class PairField {
     }
 
     // As of MeanField.
-    void probabilities(Team& team, float* planes, std::int64_t label_stride, std::int64_t stride) const {
+    void probabilities(Team& team, float* planes, std::int64_t label_stride, std::int64_t stride,
+                       bool = false) const {
         if (kept_.size() == 1) {
             for (std::int64_t label = 0; label < 2; ++label)
                 for (std::int64_t p = 0; p < unary_.points; ++p)

@@ -176,7 +176,7 @@ class DenseCRF:
         ]
         self._model = _native.Model(int(np.prod(self.shape)))
         for term in self._terms:
-            self._model.add(term.filter, term.before, term.after, term.gains)
+            self._model.add(term.filter, term.before, term.after, term.gains, term.total)
 
     def __call__(
         self,
@@ -213,12 +213,13 @@ class DenseCRF:
         unary = self._read(probabilities, energies, channels)
         if out is not None:
             check_out(out, unary.array.shape, np.float16)
-        q = np.empty(unary.array.shape, np.float32) if out is None or self._tiling is None else out
+        # Planes of labels that left are not written, and take no memory before they are.
+        q = np.zeros(unary.array.shape, np.float32) if out is None or self._tiling is None else out
         if self._tiling is not None:
             self._tiling.infer(unary, q, None)
         else:
             for planes, places in zip(unary.planes(unary.array), unary.planes(q), strict=True):
-                self._infer(unary, planes, probabilities=places)
+                self._infer(unary, planes, probabilities=places, zeroed=True)
         if out is None:
             return like(probabilities if energies is None else energies, q)
         if q is not out:
@@ -290,10 +291,10 @@ class DenseCRF:
         if unary.batch:
             raise InputError(f"{unary.name}: expected one unary term, got a batch {unary.array.shape}; infer each")
         (planes,) = unary.planes(unary.array)
-        q = np.empty(unary.array.shape, np.float32)
+        q = np.zeros(unary.array.shape, np.float32)
         labels = np.empty(planes.shape[1], np.int32)
         (places,) = unary.planes(q)
-        report = self._infer(unary, planes, probabilities=places, labels=labels, trace=trace)
+        report = self._infer(unary, planes, probabilities=places, zeroed=True, labels=labels, trace=trace)
         energy = np.array(report.energy) + self._potts_energy if trace else None
         return Inference(
             probabilities=like(given, q),

@@ -40,12 +40,15 @@ class Term:
         With the weight.
     gains : (C,) or (C, C) array of float32, or None for Potts
         Minus the compatibility; a matrix is [from][to].
+    total : float, optional
+        after * (K before), where it is known and the same for all points.
     """
 
     filter: _native.Filter
     before: NDArray[np.float32] | None
     after: NDArray[np.float32]
     gains: NDArray[np.float32] | None
+    total: float | None = None
 
     def mass(self, threads: int) -> float:
         """Return the sum over all pairs of points of K with its factors."""
@@ -81,10 +84,11 @@ def build_term(
     mass = _grid_mass(shape, sigmas) if on_grid and sigmas is not None and normalization != "none" else None
     before, after = normalizers(built, normalization, threads, mass)
     after *= np.float32(kernel.weight)
+    total = float(kernel.weight) if normalization == "after" else None
     if compatibility is None:
-        return Term(built, before, after, None)
+        return Term(built, before, after, None, total)
     gains = compatibility if compatibility.ndim == 1 else -compatibility.T
-    return Term(built, before, after, np.ascontiguousarray(gains, np.float32))
+    return Term(built, before, after, np.ascontiguousarray(gains, np.float32), total)
 
 
 def _worth_a_lattice(shape: tuple[int, ...], sigmas: tuple[float, ...]) -> bool:
