@@ -176,7 +176,7 @@ def _start(address: str | None, actors: Actors, folder: str) -> None:
 def _keep_key() -> None:
     """Give Ray the key of a local cluster where it cannot keep one in the home folder."""
     try:
-        (Path.home() / ".ray").mkdir(exist_ok=True)
+        (Path.home() / ".ray").mkdir(mode=0o700, exist_ok=True)
     except (OSError, RuntimeError):
         if not os.environ.get("RAY_AUTH_TOKEN_PATH"):
             os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
