@@ -64,7 +64,8 @@ def read_scores(path: Path) -> dict:
             raise KeyError(CRF)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path}: expected scores as `atrous evaluate --json` writes them ({error!r})") from None
-    scores["scored"] = Scored.read(path)
+    counted = any("overlaps" in row for row in scores.get("per_image", ()))
+    scores["scored"] = Scored.read(path) if counted else None
     return scores
 
 
@@ -79,7 +80,9 @@ def gain(before: float, after: float) -> str:
 
 
 def sure_gain(before: tuple[dict, str], after: tuple[dict, str]) -> str:
-    """Say two mean IoUs, what lies between them and its 95 % interval; of scores and a labelling each."""
+    """Say two mean IoUs, what lies between them and its 95 % interval, if each image's counts are there."""
+    if not (before[0]["scored"] and after[0]["scored"]):
+        return gain(mean_iou(*before), mean_iou(*after))
     ours, theirs = (scores["scored"].overlaps[labelling] for scores, labelling in (after, before))
     found = paired_bootstrap(ours, theirs)
     said = gain(mean_iou(*before), mean_iou(*after)).removesuffix(")")

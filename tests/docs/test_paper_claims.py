@@ -89,9 +89,13 @@ def test_scores_that_do_not_compare_are_refused(claims, scores):
     path.write_text("{}")
     with pytest.raises(InputError, match=r"c\.json: expected scores as"):
         read(path)
-    path.write_text(scores("d.json", 0.5, 0.6).read_text().replace("overlaps", "other"))
-    with pytest.raises(InputError, match="without each image's counts"):
-        read(path)
+
+
+def test_without_each_images_counts_there_is_no_interval(claims, scores):
+    path = scores("a.json", 0.5, 0.6)
+    path.write_text(path.read_text().replace("overlaps", "other"))
+    section = claims["text"](claims["read_scores"](path), [], [], None)
+    assert rows(section, "| the CRF refines")[0][2] == "50.00 → 60.00 (+10.00)"
 
 
 def test_only_what_is_between_the_markers_is_written(claims, tmp_path):
