@@ -204,8 +204,7 @@ class Model {
 
     // Writes what is wanted of Q; probabilities and labels may each be None.
     atrous::Report infer(const Strided& unary, bool energies, int iterations, double tolerance, double prune,
-                         bool trace, int threads, bool zeroed,
-                         const std::optional<OutStrided>& probabilities,
+                         bool trace, int threads, bool zeroed, const std::optional<OutStrided>& probabilities,
                          const std::optional<OutLabels>& labels) const {
         const auto count = static_cast<std::size_t>(unary.shape(0));
         require(count >= 1 && count <= std::numeric_limits<std::int32_t>::max(), "too few or many labels");
@@ -335,8 +334,8 @@ NB_MODULE(_native, m) {
         .def("add", &Model::add, "filter"_a, "before"_a.noconvert().none(), "after"_a.noconvert(),
              "gains"_a.noconvert().none(), "total"_a.none() = nb::none())
         .def("infer", &Model::infer, "unary"_a.noconvert(), nb::kw_only(), "energies"_a, "iterations"_a,
-             "tolerance"_a = 0.0, "prune"_a = 0.0, "trace"_a = false, "threads"_a,
-             "zeroed"_a = false, "probabilities"_a.noconvert().none() = nb::none(), "labels"_a.noconvert().none() = nb::none());
+             "tolerance"_a = 0.0, "prune"_a = 0.0, "trace"_a = false, "threads"_a, "zeroed"_a = false,
+             "probabilities"_a.noconvert().none() = nb::none(), "labels"_a.noconvert().none() = nb::none());
 
     nb::class_<SequentialModel>(m, "SequentialModel",
                                 "A CRF that rounds as the reference implementation does.")

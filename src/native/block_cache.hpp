@@ -8,9 +8,9 @@
 
 namespace atrous {
 
-// The system clears each page that it hands out, which is a twentieth of the time of refining a photo. So a few
-// large blocks are kept, 64 MiB at most, the ones freed last. Any thread may call; nobody waits, so that a child
-// of fork(), whose parent held the lock, does not either: it goes to the system.
+// The system clears each page that it hands out, which is a twentieth of the time of refining a photo. So a
+// few large blocks are kept, 64 MiB at most, the ones freed last. Any thread may call; nobody waits, so that
+// a child of fork(), whose parent held the lock, does not either: it goes to the system.
 class BlockCache {
   public:
     static constexpr std::size_t kAlignment = std::size_t{1} << 21;  // a huge page of Linux
@@ -22,7 +22,8 @@ class BlockCache {
         return *cache;
     }
 
-    // What a block of so many bytes takes, so that those of similar pictures fit one another: an eighth more at most.
+    // What a block of so many bytes takes, so that those of similar pictures fit one another: an eighth more
+    // at most.
     static std::size_t rounded(std::size_t bytes) {
         std::size_t step = kLeast / 8;
         while (step * 16 <= bytes) step *= 2;

@@ -67,8 +67,9 @@ class Filter {
     virtual std::unique_ptr<SheetFiltering> start_sheets(std::int64_t width) const;
 };
 
-// Calls open(tile, worker) for each tile and, unless it returns false, body(tile, place, begin, end, worker) for its runs of points, cut
-// into chunks, and close(tile, worker); place counts the tile's points before the chunk.
+// Calls open(tile, worker) for each tile and, unless it returns false, body(tile, place, begin, end, worker)
+// for its runs of points, cut into chunks, and close(tile, worker); place counts the tile's points before the
+// chunk.
 template <class Open, class Body, class Close>
 void for_chunks(Team& team, const Tiles& tiles, std::int64_t chunk, const Open& open, const Body& body,
                 const Close& close) {

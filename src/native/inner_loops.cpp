@@ -7,6 +7,7 @@
 #include "halving_loops.hpp"
 #include "label_loops.hpp"
 #include "lattice_loops.hpp"
+#include "pair_loops.hpp"
 #include "simplex.hpp"
 
 #define ATROUS_TEXT(x) #x

@@ -32,13 +32,14 @@ struct LatticeGeometry {
 struct VertexLoops {
     std::size_t bytes;  // of a value; 0 where the instruction set has no such rows
 
-    // out[v] = rows[first[v]] + sum over e in [starts[v], starts[v + 1]) of rows[others[e]] for v in [begin, end);
-    // owners[e] is that v.
+    // out[v] = rows[first[v]] + sum over e in [starts[v], starts[v + 1]) of rows[others[e]] for v in [begin,
+    // end); owners[e] is that v.
     void (*sum)(std::int64_t begin, std::int64_t end, const std::uint32_t* first, const std::uint32_t* starts,
                 const std::uint32_t* owners, const std::uint32_t* others, const void* rows, void* out,
                 std::int64_t width);
 
-    // out[v] = sum over e in [starts[v], starts[v + 1]) of weights[e] * rows[indices[e]] for v in [begin, end)
+    // out[v] = sum over e in [starts[v], starts[v + 1]) of weights[e] * rows[indices[e]] for v in [begin,
+    // end)
     void (*weighted_sum)(std::int64_t begin, std::int64_t end, const std::uint32_t* starts,
                          const std::uint32_t* indices, const float* weights, const void* rows, void* out,
                          std::int64_t width);
@@ -162,8 +163,8 @@ struct InnerLoops {
     void (*softmax)(std::int64_t count, float* scores, float* probabilities, std::int64_t width,
                     float* largest, float* least_winner, float* change);
 
-    // first[p] = 1 / (1 + exp(-scores[p])), second[p] = 1 / (1 + exp(scores[p])), 0 where that is under 2e-22;
-    // second may be null. Widens *range, unless it is null, to what first holds.
+    // first[p] = 1 / (1 + exp(-scores[p])), second[p] = 1 / (1 + exp(scores[p])), 0 where that is under
+    // 2e-22; second may be null. Widens *range, unless it is null, to what first holds.
     void (*logistic)(std::int64_t count, const float* scores, float* first, float* second, PairRange* range);
 
     // planes[c][(begin + p) * stride] = rows[p, c] for the labels c whose plane is not null

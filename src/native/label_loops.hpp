@@ -4,7 +4,6 @@
 #include <limits>
 
 #include "elementary.hpp"
-#include "inner_loops.hpp"
 #include "rows.hpp"
 
 namespace {
@@ -346,46 +345,6 @@ void softmax(int64_t count, float* scores, float* probabilities, int64_t width, 
     }
     *change = most;
     for (int64_t e = 0; e < count * width; ++e) probabilities[e] = scores[e];
-}
-
-void logistic(int64_t count, const float* scores, float* first, float* second, atrous::PairRange* range) {
-    using P = Lanes<16>;
-    float own[kRun], other[kRun];
-    const P zero = P::all(0.0f), half = P::all(0.5f);
-    // Of what is negated, the largest is the smallest.
-    P lowest = P::all(range == nullptr ? 0.0f : -range->lowest), nearest = P::all(-0.5f);
-    P highest = P::all(range == nullptr ? 0.0f : range->highest);
-    for (int64_t b = 0; b < count; b += kRun) {
-        const int64_t run = count - b < kRun ? count - b : kRun, filled = whole(run);
-        for (int64_t p = 0; p < run; ++p) {
-            const float score = scores[b + p];
-            const float e = exp_of_negative(score < 0.0f ? score : -score);
-            const float larger = 1.0f / (1.0f + e), smaller = e * larger;
-            own[p] = score < 0.0f ? smaller : larger;
-            other[p] = score < 0.0f ? larger : smaller;
-        }
-        for (int64_t p = 0; p < run; ++p) first[b + p] = own[p];
-        for (int64_t p = 0; second != nullptr && p < run; ++p) second[b + p] = other[p];
-        if (range == nullptr) continue;
-        for (int64_t p = run; p < filled; ++p) own[p] = own[run - 1];
-        for (int64_t p = 0; p < filled; p += 16) {
-            const P q = P::load(own + p), beyond = q - half;
-            highest = larger(highest, q);
-            lowest = larger(lowest, zero - q);
-            nearest = larger(nearest, zero - larger(beyond, zero - beyond));
-        }
-    }
-    if (range == nullptr) return;
-    float lanes[3][16];
-    highest.store(lanes[0]);
-    lowest.store(lanes[1]);
-    nearest.store(lanes[2]);
-    for (int l = 0; l < 16; ++l) {
-        range->highest = lanes[0][l] > range->highest ? lanes[0][l] : range->highest;
-        range->lowest = -lanes[1][l] < range->lowest ? -lanes[1][l] : range->lowest;
-        const float winner = 0.5f - lanes[2][l];
-        range->least_winner = winner < range->least_winner ? winner : range->least_winner;
-    }
 }
 
 void planes(const float* rows, int64_t count, int64_t width, float* const* planes, int64_t labels,

@@ -91,7 +91,8 @@ class Lattice final : public Filter {
     // One step along an axis adds 1 to every coordinate and takes d + 1 off the axis' own.
     std::uint64_t ahead(std::uint64_t name, int axis) const {
         // Without a branch, since remainders follow no order.
-        const std::uint64_t wraps = 0 - std::uint64_t{name % kRemainders == std::uint64_t(geometry_.dimensions)};
+        const std::uint64_t wraps =
+            0 - std::uint64_t{name % kRemainders == std::uint64_t(geometry_.dimensions)};
         return name + 1 - geometry_.stride[axis] + ((wrap_ - 1) & wraps);
     }
 

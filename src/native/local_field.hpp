@@ -15,7 +15,7 @@
 #include "buffer.hpp"
 #include "filter.hpp"
 #include "mean_field.hpp"
-#include "pruning.hpp"
+#include "presence.hpp"
 #include "sheets.hpp"
 
 namespace atrous {
@@ -44,7 +44,8 @@ class LocalField {
     // Throws std::domain_error where the unary term has values that cannot be used.
     Report infer(Team& team) {
         Report report;
-        survey(team);
+        present_.survey(team, unary_, sheets_.tiles);
+        for (Sheet& sheet : sheets_.of_tile) sheet.columns = present_.kept();
         keep_probable();
         begin(team);
         while (report.steps < settings_.iterations) {
@@ -61,7 +62,7 @@ class LocalField {
         parts_.clear();
         scores_ = Buffer<float>();
         next_q_ = Buffer<float>();
-        report.kept = kept_;
+        report.kept = present_.kept();
         return report;
     }
 
@@ -72,7 +73,8 @@ class LocalField {
             const Sheet& sheet = sheets_[tile];
             std::vector<std::int64_t> place(static_cast<std::size_t>(unary_.labels), -1);
             for (std::size_t c = 0; c < sheet.columns.size(); ++c)
-                place[static_cast<std::size_t>(label_of(sheet.columns[c]))] = static_cast<std::int64_t>(c);
+                place[static_cast<std::size_t>(present_.label_of(sheet.columns[c]))] =
+                    static_cast<std::int64_t>(c);
             for (std::int64_t label = 0; label < unary_.labels; ++label) {
                 const std::int64_t column = place[static_cast<std::size_t>(label)];
                 if (column < 0 && zeroed) continue;
@@ -99,7 +101,7 @@ class LocalField {
                     std::int64_t best = 0;
                     for (std::int64_t c = 1; c < sheet.count(); ++c)
                         if (row[c] > row[best]) best = c;
-                    out[p] = label_of(sheet.columns[static_cast<std::size_t>(best)]);
+                    out[p] = present_.label_of(sheet.columns[static_cast<std::size_t>(best)]);
                 }
             });
         });
@@ -116,78 +118,6 @@ class LocalField {
         std::vector<float> largest, gains;
     };
 
-    std::int32_t label_of(std::int32_t column) const { return kept_[static_cast<std::size_t>(column)]; }
-    std::size_t columns() const { return kept_.size(); }
-
-    // Of each column in a tile its largest probability, 0 where it has left; and the smallest of the points'
-    // largest.
-    float& largest(std::int64_t tile, std::size_t column) {
-        return largest_[static_cast<std::size_t>(tile) * columns() + column];
-    }
-    float largest(std::int64_t tile, std::size_t column) const {
-        return largest_[static_cast<std::size_t>(tile) * columns() + column];
-    }
-
-    const float* plane(std::int32_t column) const {
-        return unary_.values + label_of(column) * unary_.label_stride;
-    }
-
-    // Looks once through the unary term: checks it, and finds which labels are probable where.
-    void survey(Team& team) {
-        kept_.resize(static_cast<std::size_t>(unary_.labels));
-        std::iota(kept_.begin(), kept_.end(), 0);
-        const std::int64_t tiles = sheets_.tiles.count();
-        largest_.assign(static_cast<std::size_t>(tiles) * columns(), 0.0f);
-        least_winner_.assign(static_cast<std::size_t>(tiles), std::numeric_limits<float>::infinity());
-        std::vector<const float*> planes;
-        for (const std::int32_t label : kept_) planes.push_back(plane(label));
-        team.for_ranges(tiles, 1, [&](std::int64_t tile, std::int64_t) {
-            const auto look = [&](std::int64_t begin, std::int64_t count, std::int64_t lines) {
-                if (!loops_.survey(unary_.energies, planes.data(), unary_.labels, unary_.point_stride, begin,
-                                   count, lines, sheets_.tiles.line(), unary_.lowest, unary_.highest,
-                                   &largest(tile, 0), &least_winner_[static_cast<std::size_t>(tile)]))
-                    throw std::domain_error("values that cannot be used");
-            };
-            std::int64_t first = 0, wide = 0, lines = 0;  // of those alike
-            sheets_.tiles.segments(tile, [&](std::int64_t begin, std::int64_t end) {
-                if (lines > 0 && end - begin == wide) {
-                    ++lines;
-                    return;
-                }
-                if (lines > 0) look(first, wide, lines);
-                first = begin, wide = end - begin, lines = 1;
-            });
-            if (lines > 0) look(first, wide, lines);
-        });
-        for (Sheet& sheet : sheets_.of_tile) sheet.columns = kept_;
-    }
-
-    // Which columns are improbable in all tiles.
-    std::vector<bool> improbable_everywhere() const {
-        std::vector<float> most(columns(), 0.0f);
-        for (std::int64_t tile = 0; tile < sheets_.tiles.count(); ++tile)
-            for (std::size_t c = 0; c < columns(); ++c) most[c] = std::max(most[c], largest(tile, c));
-        const float bound =
-            std::min(settings_.prune, *std::min_element(least_winner_.begin(), least_winner_.end()));
-        std::vector<bool> improbable;
-        for (const float probability : most) improbable.push_back(probability < bound);
-        return improbable;
-    }
-
-    // The columns of a tile that are left there.
-    std::vector<std::int32_t> probable(std::int64_t tile, const std::vector<bool>& improbable) const {
-        const float bound =
-            std::min(settings_.prune * kWithinTile, least_winner_[static_cast<std::size_t>(tile)]);
-        std::vector<std::int32_t> left;
-        for (const std::int32_t column : sheets_[tile].columns) {
-            const auto c = static_cast<std::size_t>(column);
-            const auto rules = [&](std::int64_t other) { return largest(other, c) >= kRules; };
-            if (!improbable[c] && !leaves_tile(largest(tile, c), bound, sheets_.tiles, tile, rules))
-                left.push_back(column);
-        }
-        return left;
-    }
-
     // A tile that is decided needs rows for its energy alone.
     std::int64_t width_of(const std::vector<std::int32_t>& columns) const {
         const auto count = static_cast<std::int64_t>(columns.size());
@@ -196,10 +126,11 @@ class LocalField {
 
     // Before any rows exist.
     void keep_probable() {
-        const std::vector<bool> improbable = improbable_everywhere();
+        const std::vector<bool> improbable = present_.improbable_everywhere(settings_.prune);
         std::vector<std::vector<std::int32_t>> left;
         for (std::int64_t tile = 0; tile < sheets_.tiles.count(); ++tile)
-            left.push_back(probable(tile, improbable));
+            left.push_back(
+                present_.probable(tile, sheets_[tile].columns, improbable, sheets_.tiles, settings_.prune));
         std::size_t floats = 0;
         for (std::int64_t tile = 0; tile < sheets_.tiles.count(); ++tile) {
             Sheet& sheet = sheets_[tile];
@@ -215,22 +146,13 @@ class LocalField {
 
     // Leaves out the columns that no tile has.
     void renumber(const std::vector<bool>& absent) {
-        std::vector<std::int32_t> number, kept;
-        std::vector<float> of_kept;
-        for (std::size_t c = 0; c < columns(); ++c) {
-            number.push_back(static_cast<std::int32_t>(kept.size()));
-            if (!absent[c]) kept.push_back(kept_[c]);
-        }
-        for (std::size_t at = 0; at < largest_.size(); ++at)
-            if (!absent[at % columns()]) of_kept.push_back(largest_[at]);
+        const std::vector<std::int32_t> number = present_.renumber(absent);
         for (Sheet& sheet : sheets_.of_tile)
             for (std::int32_t& column : sheet.columns) column = number[static_cast<std::size_t>(column)];
-        kept_ = std::move(kept);
-        largest_ = std::move(of_kept);
     }
 
     void start_filters(Team& team) {
-        const std::int64_t width = padded_width(static_cast<std::int64_t>(columns()));
+        const std::int64_t width = padded_width(static_cast<std::int64_t>(present_.columns()));
         parts_.clear();
         for (const Term& term : terms_) parts_.push_back(term.filter->start_sheets(width));
         if (std::any_of(parts_.begin(), parts_.end(), [](const auto& part) { return part->reads_rows(); }))
@@ -267,7 +189,7 @@ class LocalField {
             const Sheet& sheet = sheets_[tile];
             Desk& desk = desks_[static_cast<std::size_t>(worker)];
             std::vector<const float*> planes;
-            for (const std::int32_t column : sheet.columns) planes.push_back(plane(column));
+            for (const std::int32_t column : sheet.columns) planes.push_back(present_.plane(unary_, column));
             open_summary(sheet, tile, desk);
             if (sheet.width > 0)
                 for_lines(tile, [&](std::int64_t place, std::int64_t begin, std::int64_t end) {
@@ -279,7 +201,7 @@ class LocalField {
                     softmax(tile, place, end - begin, desk, q_);
                 });
             if (sheet.decided()) decide(tile);
-            std::fill_n(&largest(tile, 0), columns(), 0.0f);
+            std::fill_n(&present_.largest(tile, 0), present_.columns(), 0.0f);
             close_summary(sheet, tile, desk);
             put(tile, q_, desk);
         });
@@ -288,19 +210,18 @@ class LocalField {
     void open_summary(const Sheet& sheet, std::int64_t tile, Desk& desk) {
         desk.largest.assign(static_cast<std::size_t>(std::max<std::int64_t>(sheet.width, 1)),
                             sheet.decided() ? 1.0f : 0.0f);
-        least_winner_[static_cast<std::size_t>(tile)] =
-            sheet.decided() ? 1.0f : std::numeric_limits<float>::infinity();
+        present_.least_winner(tile) = sheet.decided() ? 1.0f : std::numeric_limits<float>::infinity();
     }
 
     void close_summary(const Sheet& sheet, std::int64_t tile, const Desk& desk) {
         for (std::size_t c = 0; c < sheet.columns.size(); ++c)
-            largest(tile, static_cast<std::size_t>(sheet.columns[c])) = desk.largest[c];
+            present_.largest(tile, static_cast<std::size_t>(sheet.columns[c])) = desk.largest[c];
     }
 
     void softmax(std::int64_t tile, std::int64_t place, std::int64_t count, Desk& desk, Buffer<float>& q) {
         const Sheet& sheet = sheets_[tile];
         loops_.softmax(count, desk.scores.data(), q.data() + sheet.start + place * sheet.width, sheet.width,
-                       desk.largest.data(), &least_winner_[static_cast<std::size_t>(tile)], nullptr);
+                       desk.largest.data(), &present_.least_winner(tile), nullptr);
     }
 
     Buffer<float>& written() { return next_q_.size() > 0 ? next_q_ : q_; }
@@ -386,19 +307,21 @@ class LocalField {
                 desk.gains[f * width + c] =
                     terms_[f].gains.empty()
                         ? 1.0f
-                        : terms_[f].gains[static_cast<std::size_t>(label_of(sheet.columns[c]))];
+                        : terms_[f].gains[static_cast<std::size_t>(present_.label_of(sheet.columns[c]))];
     }
 
     // Labels leave tiles where that makes the rows narrower, there or in the filters.
     void drop_improbable(Team& team) {
-        std::vector<bool> absent = improbable_everywhere();
+        std::vector<bool> absent = present_.improbable_everywhere(settings_.prune);
         const auto present = static_cast<std::int64_t>(std::count(absent.begin(), absent.end(), false));
-        const bool narrower = padded_width(present) < padded_width(static_cast<std::int64_t>(columns()));
+        const bool narrower =
+            padded_width(present) < padded_width(static_cast<std::int64_t>(present_.columns()));
         std::vector<std::vector<std::int32_t>> left(sheets_.of_tile.size());
         for (std::int64_t tile = 0; tile < sheets_.tiles.count(); ++tile) {
             const Sheet& sheet = sheets_[tile];
             if (sheet.decided()) continue;
-            std::vector<std::int32_t> columns = probable(tile, absent);
+            std::vector<std::int32_t> columns =
+                present_.probable(tile, sheet.columns, absent, sheets_.tiles, settings_.prune);
             const auto has_absent = [&](std::int32_t column) {
                 return absent[static_cast<std::size_t>(column)];
             };
@@ -421,19 +344,19 @@ class LocalField {
             };
             if (width > 0) narrow(scores_, -std::numeric_limits<float>::infinity());
             if (width > 0) narrow(q_, 0.0f);
-            std::fill_n(&largest(tile, 0), this->columns(), 0.0f);
+            std::fill_n(&present_.largest(tile, 0), present_.columns(), 0.0f);
             sheet.columns = std::move(columns);
             sheet.width = width;
             if (!sheet.decided()) return;
-            largest(tile, static_cast<std::size_t>(sheet.columns[0])) = 1.0f;
-            least_winner_[static_cast<std::size_t>(tile)] = 1.0f;
+            present_.largest(tile, static_cast<std::size_t>(sheet.columns[0])) = 1.0f;
+            present_.least_winner(tile) = 1.0f;
             decide(tile);
             put(tile, q_, desks_[static_cast<std::size_t>(worker)]);  // once and for all
         });
         if (!narrower) return;
         renumber(absent);
         for (const auto& part : parts_)
-            part->narrow(padded_width(static_cast<std::int64_t>(this->columns())));
+            part->narrow(padded_width(static_cast<std::int64_t>(present_.columns())));
         team.for_ranges(sheets_.tiles.count(), 1, [&](std::int64_t tile, std::int64_t, int worker) {
             put(tile, q_, desks_[static_cast<std::size_t>(worker)]);
         });
@@ -444,9 +367,7 @@ class LocalField {
     Settings settings_;
     const InnerLoops& loops_ = inner_loops();
     Sheets sheets_;
-    std::vector<std::int32_t> kept_;   // labels, in the order of the columns
-    std::vector<float> largest_;       // [tile][column]
-    std::vector<float> least_winner_;  // [tile]
+    Presence present_;
     std::vector<std::unique_ptr<SheetFiltering>> parts_;
     std::vector<Desk> desks_;
     Buffer<float> scores_;      // minus the unary term

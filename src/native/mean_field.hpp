@@ -8,60 +8,15 @@
 #include <limits>
 #include <memory>
 #include <numeric>
-#include <optional>
 #include <stdexcept>
 #include <utility>
 #include <vector>
 
 #include "buffer.hpp"
 #include "filter.hpp"
+#include "model.hpp"
 
 namespace atrous {
-
-// One kernel's part in the CRF: scores += after * (G . K (before * Q)), where before and after scale pixels
-// (normalisation and weight) and G mixes labels.
-struct Term {
-    std::shared_ptr<const Filter> filter;
-    std::vector<float> before;  // empty: ones
-    std::vector<float> after;
-    std::vector<float> gains;  // one for each label, or a matrix [from label][to label]; empty: ones
-    std::optional<float> total = {};  // after * (K before), if it is known and the same for all points
-};
-
-// What is known of each point alone: energies, or probabilities, of `labels` labels, wherever they lie.
-struct Unary {
-    const float* values;
-    std::int64_t labels, points;
-    std::int64_t label_stride, point_stride;
-    bool energies;
-    float lowest, highest;  // of values that can be used
-};
-
-struct Settings {
-    int iterations = 10;
-    // A label whose largest probability is under `prune`, and which is the likeliest of no point, leaves
-    // the inference; 0 keeps all.
-    float prune = 0.0f;
-    float tolerance = 0.0f;  // steps that change no probability by more are the last
-    bool trace = false;
-};
-
-// What happened.
-struct Report {
-    int steps = 0;
-    std::vector<std::int32_t> kept;       // labels that took part to the end
-    std::vector<double> energy, entropy;  // after each step, the first before any; only if traced
-};
-
-// Adds a point's part of the expected energy, sum Q unary - 1/2 sum Q message, and of the entropy of Q; own:
-// minus the unary term, all: with the messages.
-inline void add_energy(std::size_t labels, const float* q, const float* own, const float* all, double& energy,
-                       double& entropy) {
-    for (std::size_t c = 0; c < labels; ++c) {
-        energy -= 0.5 * q[c] * (double{own[c]} + all[c]);
-        if (q[c] > 0) entropy -= q[c] * std::log(double{q[c]});
-    }
-}
 
 class MeanField {
   public:
@@ -101,8 +56,8 @@ class MeanField {
         return report;
     }
 
-    // Writes the probabilities of each label to its plane, of which a value lies every `stride` floats; zeroed: no
-    // zeros of those that left.
+    // Writes the probabilities of each label to its plane, of which a value lies every `stride` floats;
+    // zeroed: no zeros of those that left.
     void probabilities(Team& team, float* planes, std::int64_t label_stride, std::int64_t stride,
                        bool zeroed = false) const {
         std::vector<float*> of_kept;

@@ -17,8 +17,8 @@
 
 namespace atrous {
 
-// What MeanField computes, by the difference of the two scores: with M = K (before * Q) of the first label and
-// T = K before, the second label's is T - M, and
+// What MeanField computes, by the difference of the two scores: with M = K (before * Q) of the first label
+// and T = K before, the second label's is T - M, and
 //
 //     difference = unary difference + sum over terms of after * (slope * M + offset * T).
 //
@@ -234,7 +234,8 @@ class PairField {
                     tiles_.segments(number, [&](std::int64_t begin, std::int64_t end) {
                         for (std::int64_t p = begin; scales && p < end; ++p)
                             part.scaled[static_cast<std::size_t>(p)] =
-                                part.term.before[static_cast<std::size_t>(p)] * q_[static_cast<std::size_t>(p)];
+                                part.term.before[static_cast<std::size_t>(p)] *
+                                q_[static_cast<std::size_t>(p)];
                     });
                     part.filtering->put(number, rows, scratch(worker, f));
                 });
@@ -257,8 +258,8 @@ class PairField {
                 return true;
             },
             [&](std::int64_t number, std::int64_t place, std::int64_t begin, std::int64_t end, int worker) {
-                float* sums = keep_sums ? sums_.data() + begin
-                                        : desks_[static_cast<std::size_t>(worker)].sums.data();
+                float* sums =
+                    keep_sums ? sums_.data() + begin : desks_[static_cast<std::size_t>(worker)].sums.data();
                 const float* base = scores_.data() + begin;
                 for (std::size_t f = 0; f < parts_.size(); ++f) {
                     add(parts_[f], f, parts_[f].slope, number, place, begin, end, worker, base, sums);
@@ -299,8 +300,7 @@ class PairField {
             const bool everywhere = improbable_everywhere(label);
             for (std::int64_t number = 0; number < tiles_.count(); ++number) {
                 if (tile(number).decided) continue;
-                const float bound =
-                    std::min(settings_.prune * kWithinTile, tile(number).range.least_winner);
+                const float bound = std::min(settings_.prune * kWithinTile, tile(number).range.least_winner);
                 const auto rules = [&](std::int64_t other) { return largest(other, label) >= kRules; };
                 if (everywhere || leaves_tile(largest(number, label), bound, tiles_, number, rules))
                     winner[static_cast<std::size_t>(number)] = 1 - label;

@@ -55,8 +55,8 @@ class Team {
 
     // Calls body(begin, end) or body(begin, end, worker) for consecutive ranges of `grain` indices below
     // `count`. Which worker, below size(), runs which range is left to chance, so a body may write only what
-    // belongs to its own range, or for its worker's later use. Each worker begins with a share of its own, the
-    // same in every loop, so that it meets in its cache what it left there.
+    // belongs to its own range, or for its worker's later use. Each worker begins with a share of its own,
+    // the same in every loop, so that it meets in its cache what it left there.
     template <class Body>
     void for_ranges(std::int64_t count, std::int64_t grain, const Body& body) {
         run(count, grain, body, static_cast<std::int64_t>(workers_.size()) + 1);

@@ -11,9 +11,9 @@ namespace atrous {
 // leave, by this factor.
 inline constexpr float kWithinTile = 0.2f;
 
-// Whether a label leaves a tile where its largest probability is `own`: under the bound there. But a label that
-// rules points of a tile beside may spread from there, unless it is less probable by much; rules(tile) tells
-// whether it does.
+// Whether a label leaves a tile where its largest probability is `own`: under the bound there. But a label
+// that rules points of a tile beside may spread from there, unless it is less probable by much; rules(tile)
+// tells whether it does.
 template <class Rules>
 bool leaves_tile(float own, float bound, const Tiles& tiles, std::int64_t tile, const Rules& rules) {
     constexpr float kBesideRuled = 0.05f;

@@ -218,7 +218,8 @@ class SequentialLattice {
             for (std::int64_t v = begin + 1; v <= end; ++v)
                 for (int axis = 0; axis <= d; ++axis) {
                     if (v + 2 <= end) table.prefetch(ahead(names[static_cast<std::size_t>(v + 1)], axis));
-                    const std::uint32_t found = table.find(ahead(names[static_cast<std::size_t>(v - 1)], axis));
+                    const std::uint32_t found =
+                        table.find(ahead(names[static_cast<std::size_t>(v - 1)], axis));
                     if (found == VertexTable::kAbsent) continue;
                     std::uint32_t* links = neighbours_.data() + static_cast<std::size_t>(axis) * axis_size;
                     links[2 * v] = found + 1;

@@ -29,7 +29,8 @@ struct OfVertices {
     static constexpr bool kShort = std::is_same_v<T, float> && Columns <= 8;
 
     static void sum(int64_t begin, int64_t end, const uint32_t* first_row, const uint32_t* starts,
-                    const uint32_t* owners, const uint32_t* others, const void* from, void* to, int64_t width) {
+                    const uint32_t* owners, const uint32_t* others, const void* from, void* to,
+                    int64_t width) {
         const T* rows = static_cast<const T*>(from);
         T* out = static_cast<T*>(to);
         for_columns(width, [&](auto columns, int64_t first, auto stride) {
@@ -42,7 +43,8 @@ struct OfVertices {
             for (int64_t v = begin; v < end; ++v) {
                 if (v + kAhead < end) prefetch(rows + first_row[v + kAhead] * stride + first, kColumns);
                 R total = R::load(rows + first_row[v] * stride + first);
-                // Short rows are added later: how many there are, no processor foresees. Halves would be rounded.
+                // Short rows are added later: how many there are, no processor foresees. Halves would be
+                // rounded.
                 for (uint32_t e = starts[v]; !kShort<kColumns> && e < starts[v + 1]; ++e) {
                     soon(e);
                     total += R::load(rows + others[e] * stride + first);

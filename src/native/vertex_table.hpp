@@ -13,9 +13,9 @@ namespace atrous {
 
 // Open addressing with linear probing; grows by doubling. Numbers count up in the order of insertion.
 //
-// A slot is 32 bits, so that many fit the cache: the number, counting from 1, in as many bits as the table's size
-// needs, and above it further bits of the key's hash. The keys themselves lie in the order of the numbers, near
-// those that were inserted at about the same time.
+// A slot is 32 bits, so that many fit the cache: the number, counting from 1, in as many bits as the table's
+// size needs, and above it further bits of the key's hash. The keys themselves lie in the order of the
+// numbers, near those that were inserted at about the same time.
 class VertexTable {
   public:
     static constexpr std::uint32_t kAbsent = UINT32_MAX;
@@ -45,8 +45,8 @@ class VertexTable {
         }
     }
 
-    // As find, but numbers count from 1 and 0 stands for none. Without a branch where one of the first two slots
-    // tells: no processor foresees whether a neighbour is there. The table must not be empty.
+    // As find, but numbers count from 1 and 0 stands for none. Without a branch where one of the first two
+    // slots tells: no processor foresees whether a neighbour is there. The table must not be empty.
     std::uint32_t find_from_1(std::uint64_t key) const {
         const std::uint64_t hash = hash_of(key);
         const std::size_t slot = slot_of(hash);
@@ -54,9 +54,9 @@ class VertexTable {
         const std::uint32_t alike = mark_of(hash);
         const std::uint32_t in_first = 0 - std::uint32_t{((first ^ alike) & ~number_mask_) == 0},
                             in_second = 0 - std::uint32_t{((second ^ alike) & ~number_mask_) == 0};
-        const std::uint32_t found =
-            ((first & in_first) | (second & in_second & ~in_first)) & number_mask_;
-        const std::uint32_t any = found != 0, right = keys_[found - any] == key, end = (first == 0) | (second == 0);
+        const std::uint32_t found = ((first & in_first) | (second & in_second & ~in_first)) & number_mask_;
+        const std::uint32_t any = found != 0, right = keys_[found - any] == key,
+                            end = (first == 0) | (second == 0);
         if (((any & right) | (~any & end)) != 0) return found;
         return find(key) + 1;  // kAbsent + 1 is 0
     }

@@ -13,6 +13,7 @@
 #include "lattice.hpp"
 #include "random.hpp"
 #include "reference.hpp"
+#include "scene.hpp"
 
 using namespace testing;
 using atrous::Filter;
@@ -32,20 +33,6 @@ struct Result {
     std::vector<std::int32_t> labels;
 };
 
-Unary energies_of(const std::vector<float>& values, std::size_t points) {
-    const auto count = static_cast<std::int64_t>(points);
-    return {values.data(), static_cast<std::int64_t>(values.size()) / count, count, count, 1, true, -1e30f,
-            1e30f};
-}
-
-Unary probabilities_of(const std::vector<float>& values, std::size_t points) {
-    Unary unary = energies_of(values, points);
-    unary.energies = false;
-    unary.lowest = 0.0f;
-    unary.highest = 1.001f;
-    return unary;
-}
-
 Result infer(const std::vector<Term>& terms, const Unary& unary, const Settings& settings, int threads = 2,
              Team::Asked stop = nullptr) {
     Team team(threads, stop);
@@ -57,70 +44,6 @@ Result infer(const std::vector<Term>& terms, const Unary& unary, const Settings&
     result.labels.assign(static_cast<std::size_t>(unary.points), -1);
     field.labels(team, result.labels.data());
     return result;
-}
-
-Settings steps(int iterations) {
-    Settings settings;
-    settings.iterations = iterations;
-    return settings;
-}
-
-// The matrix that a filter multiplies by, read off column after column.
-Matrix matrix_of(const Filter& filter) {
-    const auto points = static_cast<std::size_t>(filter.points());
-    std::vector<float> unit(points * points, 0.0f);
-    for (std::size_t i = 0; i < points; ++i) unit[i * points + i] = 1.0f;
-    const auto columns = applied(filter, unit, 1);
-    Matrix kernel(points, std::vector<double>(points));
-    for (std::size_t j = 0; j < points; ++j)
-        for (std::size_t i = 0; i < points; ++i) kernel[i][j] = columns[j * points + i];
-    return kernel;
-}
-
-// Three kernels with everything that a term can have.
-struct Scene {
-    explicit Scene(std::size_t labels, std::uint64_t seed = 5) : labels_(labels) {
-        Random random(seed);
-        const auto features = random.normals(2 * kPoints, 1.0);
-        Team team(2);
-        const Tiles tiles(kPoints, 11);
-        const std::vector<std::shared_ptr<const Filter>> filters = {
-            std::make_shared<atrous::BruteForce>(features.data(), 2, tiles),
-            std::make_shared<atrous::GridGaussian>(std::vector<std::int64_t>{6, 11},
-                                                   std::vector<double>{1.0, 2.0}, 1e-7),
-            std::make_shared<atrous::Lattice>(team, atrous::ArrayFeatures(features.data(), 2, tiles))};
-        const std::vector<std::vector<float>> gains = {
-            {}, random.uniforms(labels), random.normals(labels * labels, 0.5)};
-        for (std::size_t i = 0; i < 3; ++i) {
-            Term term{filters[i], i == 0 ? std::vector<float>() : random.uniforms(kPoints),
-                      random.uniforms(kPoints), gains[i]};
-            for (float& factor : term.after) factor *= 0.3f;
-            plain.push_back({matrix_of(*term.filter), term.before, term.after, term.gains});
-            terms.push_back(std::move(term));
-        }
-        energies = random.normals(labels * kPoints, 2.0);
-    }
-
-    PlainReport truth(int iterations) const {
-        return plain_mean_field(plain, std::vector<double>(energies.begin(), energies.end()), kPoints,
-                                iterations);
-    }
-
-    static constexpr std::size_t kPoints = 66;
-    std::size_t labels_;
-    std::vector<Term> terms;
-    std::vector<PlainTerm> plain;
-    std::vector<float> energies;
-};
-
-double largest_difference(const std::vector<float>& a, const std::vector<double>& b) {
-    double most = 0;
-    for (std::size_t i = 0; i < a.size(); ++i) {
-        const double difference = std::abs(a[i] - b[i]);
-        if (std::isnan(difference)) return difference;
-        most = std::max(most, difference);
-    }
-    return most;
 }
 
 std::atomic<int> questions_left{0};

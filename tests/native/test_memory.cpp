@@ -38,6 +38,28 @@ TEST_CASE("buffers of nothing, of a little, of a huge page") {
     }
 }
 
+TEST_CASE("memory is kept for the next call, up to a bound, and never given twice") {
+    using atrous::BlockCache;
+    for (std::size_t bytes = BlockCache::kLeast; bytes < 3 * BlockCache::kMost; bytes += bytes / 5) {
+        const std::size_t rounded = BlockCache::rounded(bytes);
+        CHECK(rounded >= bytes);
+        CHECK(rounded <= bytes + bytes / 8);
+        CHECK(BlockCache::rounded(rounded) == rounded);
+    }
+    BlockCache cache;
+    const std::size_t bytes = BlockCache::rounded(std::size_t{3} << 20);
+    std::vector<void*> blocks;
+    for (int i = 0; i < 40; ++i) blocks.push_back(cache.take(bytes));
+    for (void* block : blocks) cache.give(block, bytes);
+    std::vector<void*> again;
+    for (int i = 0; i < 40; ++i) again.push_back(cache.take(bytes));
+    std::sort(again.begin(), again.end());
+    CHECK(std::adjacent_find(again.begin(), again.end()) == again.end());
+    for (void* block : again) ::operator delete(block, std::align_val_t(BlockCache::kAlignment));
+    // What is larger than all that may be kept is not.
+    cache.give(cache.take(2 * BlockCache::kMost), 2 * BlockCache::kMost);
+}
+
 TEST_CASE("a size that no address space holds is bad_alloc") {
     CHECK_THROWS_AS(Buffer<double>(SIZE_MAX), std::bad_alloc);
     CHECK_THROWS_AS(Buffer<double>(SIZE_MAX / sizeof(double) + 2), std::bad_alloc);  // would wrap to 8 bytes
@@ -65,8 +87,16 @@ TEST_CASE("numbers count up in the order of insertion, however often the table g
             table.prefetch(bits);
         }
         bool all_found = true;
-        for (const auto& [key, number] : truth) all_found &= table.find(key) == number;
+        for (const auto& [key, number] : truth)
+            all_found &= table.find(key) == number && table.find_from_1(key) == number + 1 &&
+                         table.keys()[number] == key;
         CHECK(all_found);
+        bool none_found = true;
+        for (int i = 0; i < 50000; ++i) {
+            const std::uint64_t key = random.bits();
+            if (!truth.contains(key)) none_found &= table.find_from_1(key) == 0;
+        }
+        CHECK(none_found);
     }
 }
 

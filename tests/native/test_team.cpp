@@ -1,5 +1,6 @@
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <cstdint>
@@ -47,6 +48,24 @@ TEST_CASE("every index is visited once, in ranges of the grain") {
                 CHECK(fits);
                 CHECK(visits == std::vector<int>(visits.size(), 1));
             }
+    }
+}
+
+TEST_CASE("in turn, a range begins when all before it have begun") {
+    for (const int threads : {1, 2, 5}) {
+        Team team(threads);
+        std::vector<std::atomic<bool>> begun(300);
+        std::atomic<int> late{0};
+        team.in_turn(300, 1, [&](std::int64_t r, std::int64_t) {
+            begun[static_cast<std::size_t>(r)] = true;
+            // Others may have taken theirs without having come to this line.
+            int missing = 0;
+            for (std::int64_t before = 0; before < r; ++before)
+                missing += !begun[static_cast<std::size_t>(before)];
+            if (missing >= team.size()) ++late;
+        });
+        CHECK(late == 0);
+        CHECK(std::all_of(begun.begin(), begun.end(), [](const auto& b) { return b.load(); }));
     }
 }
 
