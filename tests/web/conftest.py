@@ -43,7 +43,7 @@ def served():
     def serving(app):
         with listen("127.0.0.1", 0) as listening:
             port = listening.getsockname()[1]
-            server = Server(uvicorn.Config(app, log_level="critical", timeout_graceful_shutdown=1), app.work)
+            server = Server(uvicorn.Config(app, log_level="critical", timeout_graceful_shutdown=1), app)
             thread = threading.Thread(target=lambda: asyncio.run(server.serve(sockets=[listening])))
             thread.start()
             try:

@@ -198,3 +198,17 @@ def test_a_server_that_ends_answers_what_it_computes_and_refuses_the_rest(make_a
             assert int(refused.headers["retry-after"]) == 10
         held.set()
         assert (ids(computed.result()) == truth.labels).all()
+
+
+@pytest.mark.parametrize("encoding", ["identity", "br"])
+def test_an_open_page_does_not_hold_the_server_up(make_app, served, caplog, encoding):
+    with served(make_app()) as (port, server), connected(port) as page:
+        lines = ("GET /gradio_api/heartbeat/abc HTTP/1.1", "Host: here", f"Accept-Encoding: {encoding}", "", "")
+        page.sendall("\r\n".join(lines).encode())
+        assert page.recv(1000).split()[1] == b"200"
+        begun = time.monotonic()
+        server.should_exit = True
+        while page.recv(1000):
+            pass
+        assert time.monotonic() - begun < 1  # when uvicorn would cut it off
+    assert not caplog.records

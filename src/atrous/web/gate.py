@@ -4,6 +4,7 @@ Gradio serves a great deal beside a page: it fetches addresses for its clients, 
 and serves files. Here only what the page itself asks for is let through, and only for files that were uploaded.
 """
 
+import asyncio
 import json
 from collections.abc import MutableMapping
 from pathlib import Path
@@ -26,6 +27,7 @@ _EXACT = {
 _API = {"/api/segment": ("POST",), "/api/health": ("GET",), "/api/docs": ("GET",), "/api/openapi.json": ("GET",)}
 _BELOW = ("/assets/", "/static/", "/svelte/", "/gradio_api/heartbeat/", "/gradio_api/file=")
 _FILE = "/gradio_api/file="
+_STREAMS = ("/gradio_api/heartbeat/", "/gradio_api/queue/data")
 SLACK = 64 * 1024
 LONGEST_EVENT = 256 * 1024
 
@@ -57,6 +59,12 @@ class Gate:
         self.settings = settings
         self.folder = folder.resolve()
         self.work = work
+        self._streams: set[asyncio.Task[Any]] = set()
+
+    def end_streams(self) -> None:
+        """End what an open page listens to, which has no end of its own."""
+        for task in tuple(self._streams):
+            task.cancel()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let a request through, or answer it."""
@@ -73,9 +81,34 @@ class Gate:
             await JSONResponse({"error": error.message}, error.status, headers)(scope, receive, send)
             return
         try:
-            await self.app(scope, receive, send)
+            if _path(scope).startswith(_STREAMS):
+                await self._streamed(scope, receive, send)
+            else:
+                await self.app(scope, receive, send)
         except Refused as error:  # an upload grew too long while it was read
             await JSONResponse({"error": error.message}, error.status)(scope, receive, send)
+
+    async def _streamed(self, scope: Scope, receive: Receive, send: Send) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._streams.add(task)
+        ended = False
+
+        async def sending(message: Message) -> None:
+            nonlocal ended
+            ended = message["type"] == "http.response.body" and not message.get("more_body", False)
+            await send(message)
+
+        try:
+            await self.app(scope, receive, sending)
+        except asyncio.CancelledError:
+            if not self.work.closed:
+                raise
+            task.uncancel()
+            if not ended:  # where the stream is compressed, its end is sent all the same
+                await send({"type": "http.response.body"})
+        finally:
+            self._streams.discard(task)
 
     async def _checked(self, scope: Scope, receive: Receive) -> Receive:
         method, path = scope["method"], _path(scope)

@@ -111,21 +111,23 @@ def serve(app: Gate, listening: socket.socket, *, root_path: str = "") -> None:
         server_header=False,
     )
     with suppress(KeyboardInterrupt, _Stopped), _terminable():
-        Server(config, app.work).run(sockets=[listening])
+        Server(config, app).run(sockets=[listening])
 
 
 class Server(uvicorn.Server):
     """Lets what is computed be answered before it closes its sockets."""
 
-    def __init__(self, config: uvicorn.Config, work: WorkQueue) -> None:
+    def __init__(self, config: uvicorn.Config, gate: Gate) -> None:
         super().__init__(config)
-        self._work = work
+        self._gate = gate
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Answer, then end."""
-        self._work.leave_off()
-        while self._work.busy and not self.force_exit:
+        self._gate.work.leave_off()
+        while self._gate.work.busy and not self.force_exit:
             await asyncio.sleep(0.05)
+        await asyncio.sleep(0.2)  # for the page to be told what came out of it
+        self._gate.end_streams()
         await super().shutdown(sockets)
 
 

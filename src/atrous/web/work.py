@@ -38,6 +38,11 @@ class WorkQueue:
         return max(0, self._inside - self.workers)
 
     @property
+    def closed(self) -> bool:
+        """Whether nothing more is taken."""
+        return self._closed
+
+    @property
     def busy(self) -> bool:
         """Whether anything is computed or waits."""
         return self._inside > 0
