@@ -2,6 +2,7 @@
 
 import os
 import sys
+import threading
 from collections import deque
 from typing import Any
 
@@ -15,6 +16,10 @@ from .exported import ExportedEngine, processors
 # Kernels that were made for one size of photo are kept for the next of that size: some 25 for a size, 1 MiB. All
 # sizes' (OpenVINO keeps 5,000 unless told) would fill the memory; making them again takes a tenth of a photo's time.
 KERNELS_KEPT = 256
+
+# Its binding sets up tables in the first call of a process, holding Python's lock and waiting for the tables' or the
+# other way round: two threads that make their first call at the same time would wait for each other for ever.
+_first_call = threading.Lock()
 
 
 class OpenVinoEngine(ExportedEngine):
@@ -43,6 +48,7 @@ class OpenVinoEngine(ExportedEngine):
     """
 
     name = "openvino"
+    _called = False  # by any thread of the process, and answered
 
     def __init__(self, path: str | os.PathLike[str], *, threads: int | None = None) -> None:
         super().__init__(path)
@@ -74,6 +80,14 @@ class OpenVinoEngine(ExportedEngine):
         self._idle: deque[Any] = deque()
 
     def _forward(self, blob: NDArray[np.float32]) -> NDArray[np.float32]:
+        if OpenVinoEngine._called:
+            return self._infer(blob)
+        with _first_call:
+            scores = self._infer(blob)
+            OpenVinoEngine._called = True
+        return scores
+
+    def _infer(self, blob: NDArray[np.float32]) -> NDArray[np.float32]:
         try:
             request = self._idle.pop()
         except IndexError:
