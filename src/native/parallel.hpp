@@ -29,14 +29,14 @@ class Team {
     // Asked now and then, by the thread that built the team alone; true stops the loop that runs.
     using Asked = bool (*)();
 
-    explicit Team(int threads, Asked stop = nullptr) : stop_(stop) {
+    explicit Team(int threads, Asked stop = nullptr)
+        : stop_(stop), shares_(static_cast<std::size_t>(std::max(threads, 1))) {
         try {
             workers_.reserve(static_cast<std::size_t>(std::max(threads, 1)));
             for (int i = 1; i < threads; ++i) workers_.emplace_back([this, i] { work(i); });
         } catch (const std::exception&) {
             // The system refuses more threads: results do not depend on their number.
         }
-        shares_ = std::vector<Share>(workers_.size() + 1);
     }
     Team(const Team&) = delete;
     Team& operator=(const Team&) = delete;
@@ -59,7 +59,7 @@ class Team {
     // the same in every loop, so that it meets in its cache what it left there.
     template <class Body>
     void for_ranges(std::int64_t count, std::int64_t grain, const Body& body) {
-        run(count, grain, body, static_cast<std::int64_t>(workers_.size()) + 1);
+        run(count, grain, body, size());
     }
 
     // The same, the ranges begun one after the other.
@@ -182,11 +182,11 @@ class Team {
     Asked stop_;
     std::chrono::steady_clock::time_point next_question_ =
         std::chrono::steady_clock::now() + std::chrono::milliseconds(50);
+    std::vector<Share> shares_;  // one for each worker at least
     std::vector<std::thread> workers_;
     std::mutex mutex_;
     std::condition_variable start_, done_;
     std::atomic<std::uint64_t> round_{0};
-    std::vector<Share> shares_;
     std::atomic<int> busy_{0};
     void (*job_)(const void*, std::int64_t, int) = nullptr;
     const void* target_ = nullptr;

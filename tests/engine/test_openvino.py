@@ -1,5 +1,6 @@
 """What is particular to OpenVINO."""
 
+import ctypes
 import os
 import subprocess
 import sys
@@ -118,3 +119,39 @@ def test_a_processor_taken_away_is_not_used(tiny_model):
         pytest.skip("threads are read from /proc")
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert (done.stdout, done.stderr) == ("1\n", "")
+
+
+def test_signals_are_served_where_they_were(tiny_model):
+    class Stack(ctypes.Structure):
+        _fields_ = [("at", ctypes.c_void_p), ("flags", ctypes.c_int), ("size", ctypes.c_size_t)]
+
+    def stack():
+        now = Stack()
+        assert ctypes.CDLL(None).sigaltstack(None, ctypes.byref(now)) == 0
+        return now.at, now.flags, now.size
+
+    if not sys.platform.startswith("linux"):
+        pytest.skip("only on Linux does OpenVINO put a stack of its own in place")
+    before = stack()
+    engine = OpenVinoEngine(tiny_model)
+    assert stack() == before
+    engine.scores(np.zeros((33, 33, 3), np.uint8))
+    assert stack() == before
+
+
+def test_first_calls_at_the_same_time_do_not_wait_for_each_other(tiny_model):
+    program = """
+import os, sys, threading
+import numpy as np
+from atrous.engine.openvino import OpenVinoEngine
+sys.setswitchinterval(1e-5)
+engine, together = OpenVinoEngine(sys.argv[1], threads=1), threading.Barrier(6)
+def call():
+    together.wait()
+    engine.scores(np.zeros((33, 33, 3), np.uint8))
+calls = [threading.Thread(target=call, daemon=True) for _ in range(6)]
+for thread in calls: thread.start()
+for thread in calls: thread.join(60)
+os._exit(any(thread.is_alive() for thread in calls))
+"""
+    subprocess.run([sys.executable, "-c", program, str(tiny_model)], check=True, timeout=120)

@@ -52,7 +52,7 @@ struct Halves {
         for (std::int64_t p = 0; p < kPoints; ++p) {
             const double place = static_cast<double>(p % kWidth) / kWidth - 0.5;
             energies[static_cast<std::size_t>(p)] =
-                static_cast<float>(60.0 * place * std::abs(place)) + noise[static_cast<std::size_t>(p)];
+                static_cast<float>(240.0 * place * std::abs(place)) + noise[static_cast<std::size_t>(p)];
         }
         terms.push_back({std::make_shared<atrous::GridGaussian>(std::vector<std::int64_t>{kHeight, kWidth},
                                                                 std::vector<double>{2, 2}, 1e-4),
