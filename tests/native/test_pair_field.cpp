@@ -129,7 +129,7 @@ TEST_CASE("two labels: tiles where one is improbable are decided, and little cha
     const auto zeros = std::count(pruned.q.begin(), pruned.q.end(), 0.0f);
     CHECK(zeros >= 2 * Tiles(Halves::kPoints, Halves::kWidth).width() * Halves::kHeight);
     CHECK(std::count(pruned.q.begin(), pruned.q.end(), 1.0f) >= zeros);
-    CHECK(std::count(whole.q.begin(), whole.q.end(), 0.0f) == 0);
+    CHECK(std::count(whole.q.begin(), whole.q.end(), 0.0f) < zeros / 4);
     CHECK(largest_difference(pruned.q, std::vector<double>(whole.q.begin(), whole.q.end())) < 0.02);
     CHECK(pruned.labels == whole.labels);
     for (const int threads : {1, 5}) CHECK(infer(halves.terms, unary, settings, threads).q == pruned.q);
