@@ -104,6 +104,7 @@ struct OfVertices {
     static void blur_numbers(int64_t begin, int64_t end, const uint32_t* order, T* rows) {
         constexpr int64_t kRun = 128, kSoon = 64;
         float values[kRun + 2], sums[kRun];  // values: of a run, the one before and the one after
+        T nowhere;
         values[0] = 0.0f;
         values[1] = as_float(rows[order[begin]]);
         const int64_t last = end - 1;  // a 0, which stays as it is
@@ -114,9 +115,9 @@ struct OfVertices {
                 prefetch(rows + order[b + i + kSoon < last ? b + i + kSoon : last], 1);
                 values[i + 1] = as_float(rows[own[i]]);
             }
-            for (int64_t i = 0; i < run; ++i)
-                sums[i] = own[i] != 0 ? values[i + 1] + 0.5f * (values[i] + values[i + 2]) : 0.0f;
-            for (int64_t i = 0; i < run; ++i) set(rows[own[i]], sums[i]);
+            for (int64_t i = 0; i < run; ++i) sums[i] = values[i + 1] + 0.5f * (values[i] + values[i + 2]);
+            // Row 0 belongs to all threads, and stays as it is.
+            for (int64_t i = 0; i < run; ++i) set(*(own[i] != 0 ? rows + own[i] : &nowhere), sums[i]);
             values[0] = values[run];
             values[1] = values[run + 1];
         }
