@@ -25,14 +25,27 @@ void write(const Field& field, Team& team, const Wanted& wanted) {
         field.probabilities(team, wanted.probabilities, wanted.label_stride, wanted.stride, wanted.zeroed);
 }
 
+// The energies of two labels' steps, which the field of their difference does not know; its Q must not depend
+// on who wants to know them.
+inline void trace(Team& team, const std::vector<Term>& terms, const Tiles& tiles, const Unary& unary,
+                  Settings settings, Report& report) {
+    settings.iterations = report.steps;
+    settings.tolerance = 0.0f;
+    MeanField field(terms, tiles, unary);
+    const Report traced = field.infer(team, settings);
+    report.energy = traced.energy;
+    report.entropy = traced.entropy;
+}
+
 // Throws std::domain_error where the unary term has values that cannot be used.
 inline Report infer(Team& team, const std::vector<Term>& terms, const Tiles& tiles, const Unary& unary,
                     const Settings& settings, const Wanted& wanted) {
     Report report;
-    if (PairField::suits(settings, unary.labels)) {
+    if (unary.labels == 2) {
         PairField field(terms, tiles, unary, settings);
         report = field.infer(team);
         write(field, team, wanted);
+        if (settings.trace) trace(team, terms, tiles, unary, settings, report);
     } else if (LocalField::suits(terms, settings, unary.labels)) {
         LocalField field(terms, tiles, unary, settings);
         report = field.infer(team);

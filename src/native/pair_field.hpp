@@ -17,8 +17,8 @@
 
 namespace atrous {
 
-// What MeanField computes, by the difference of the two scores: with M = K (before * Q) of the first label
-// and T = K before, the second label's is T - M, and
+// What MeanField computes but for the energies, by the difference of the two scores: with M = K (before * Q)
+// of the first label and T = K before, the second label's is T - M, and
 //
 //     difference = unary difference + sum over terms of after * (slope * M + offset * T).
 //
@@ -29,10 +29,6 @@ class PairField {
     PairField(const std::vector<Term>& terms, const Tiles& tiles, const Unary& unary,
               const Settings& settings)
         : terms_(terms), tiles_(tiles), unary_(unary), settings_(settings) {}
-
-    static bool suits(const Settings& settings, std::int64_t labels) {
-        return labels == 2 && !settings.trace;
-    }
 
     // Throws std::domain_error where the unary term has values that cannot be used.
     Report infer(Team& team) {

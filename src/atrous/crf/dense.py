@@ -278,7 +278,7 @@ class DenseCRF:
             As for a call; no batch.
         trace : bool
             Compute energy and divergence before and after each step, which takes the time of a step more
-            and some for each.
+            and some for each; twice the time where there are two labels.
 
         Returns
         -------
