@@ -36,7 +36,8 @@ class PairField {
         find_kept(team);
         report.kept = kept_;
         if (kept_.size() == 1) {
-            report.steps = settings_.tolerance > 0 ? std::min(settings_.iterations, 1) : settings_.iterations;
+            report.steps = std::clamp(settings_.iterations, 0,
+                                      settings_.tolerance > 0 ? 1 : std::numeric_limits<int>::max());
             return report;
         }
         begin(team);
@@ -81,8 +82,13 @@ class PairField {
             std::fill_n(out, unary_.points, kept_[0]);
             return;
         }
-        team.for_ranges(unary_.points, kGroup, [&](std::int64_t begin, std::int64_t end) {
-            for (std::int64_t p = begin; p < end; ++p) out[p] = sums_[static_cast<std::size_t>(p)] < 0;
+        team.for_ranges(unary_.points, kGroup, [&](std::int64_t first, std::int64_t last) {
+            float of_both[2][kChunk];  // where these are equal, the sums need not be
+            for (std::int64_t begin = first; begin < last; begin += kChunk) {
+                const std::int64_t count = std::min(kChunk, last - begin);
+                loops_.logistic(count, sums_.data() + begin, of_both[0], of_both[1], nullptr);
+                for (std::int64_t p = 0; p < count; ++p) out[begin + p] = of_both[0][p] < of_both[1][p];
+            }
         });
     }
 
@@ -135,7 +141,7 @@ class PairField {
         for (const Seen& own : seen) bound = std::min(bound, own.least_winner);
         for (std::int32_t label = 0; label < 2; ++label)
             if (std::any_of(seen.begin(), seen.end(),
-                            [&](const Seen& own) { return own.largest[label] >= bound; }))
+                            [&](const Seen& own) { return !(own.largest[label] < bound); }))
                 kept_.push_back(label);
     }
 

@@ -17,7 +17,7 @@ inline constexpr float kWithinTile = 0.2f;
 template <class Rules>
 bool leaves_tile(float own, float bound, const Tiles& tiles, std::int64_t tile, const Rules& rules) {
     constexpr float kBesideRuled = 0.05f;
-    if (own >= bound) return false;
+    if (!(own < bound)) return false;
     if (own < bound * kBesideRuled) return true;
     const std::int64_t across = (tiles.line() + tiles.width() - 1) / tiles.width();
     for (std::int64_t y = tile / across - 1; y <= tile / across + 1; ++y)

@@ -110,6 +110,31 @@ TEST_CASE("two labels: a total that is known gives what a computed one gives") {
     }
 }
 
+TEST_CASE("two labels: settings that are no numbers, or negative, are those of no pruning and no step") {
+    const Scene scene(2);
+    const Unary unary = energies_of(scene.energies, Scene::kPoints);
+    Settings settings = steps(-1);
+    settings.prune = NAN;
+    settings.tolerance = NAN;
+    const auto got = infer(scene.terms, unary, settings);
+    CHECK(got.report.steps == 0);
+    CHECK(got.q == infer(scene.terms, unary, steps(0)).q);
+    settings.prune = 5.0f;
+    const std::vector<float> energies = [] {
+        std::vector<float> values(2 * Scene::kPoints, 0.0f);
+        std::fill_n(values.begin(), Scene::kPoints, 9.0f);
+        return values;
+    }();
+    CHECK(infer(scene.terms, energies_of(energies, Scene::kPoints), settings).report.steps == 0);
+}
+
+TEST_CASE("two labels: of equal probabilities the first is chosen, however near the scores are") {
+    const std::vector<float> energies = {1e-9f, 0.0f, 0.0f, 1e-9f};
+    const auto got = infer({}, energies_of(energies, 2), steps(1));
+    CHECK(got.q == std::vector<float>(4, 0.5f));
+    CHECK(got.labels == std::vector<std::int32_t>{0, 0});
+}
+
 TEST_CASE("two labels: each is as exact where it is improbable as where it is not") {
     const std::vector<float> energies = {0.0f, 30.0f, 2.0f, 30.0f, 0.0f, 2.0f};
     const auto q = infer({}, energies_of(energies, 3), steps(0)).q;
