@@ -158,6 +158,7 @@ FilterPointer image_lattice(const Image& image, double sx, double sy, const std:
 }
 
 FilterPointer brute_force(const Planes& features, std::int64_t line) {
+    require(finite(features), "features must be finite");
     return std::make_shared<atrous::BruteForce>(features.data(), checked_dimensions(features),
                                                 atrous::Tiles(points(features), line));
 }
