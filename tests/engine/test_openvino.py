@@ -77,7 +77,7 @@ def test_memory_does_not_grow_with_the_number_of_sizes(bundled):
     before = resident()
     for h, w in sizes[:-25]:
         engine.scores(blank[:h, :w])
-    assert resident() - before < 30e6
+    assert resident() - before < 40e6  # 56 sizes' kernels would be some 60e6
 
 
 def test_its_import_reports_nothing(tmp_path, tiny_model):
