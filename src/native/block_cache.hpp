@@ -8,9 +8,9 @@
 
 namespace atrous {
 
-// The system clears each page that it hands out, which is a twentieth of the time of refining a photo. So a
-// few large blocks are kept, 64 MiB at most, the ones freed last. Any thread may call; nobody waits, so that
-// a child of fork(), whose parent held the lock, does not either: it goes to the system.
+// The system clears each page that it hands out, which takes time in every call. So a few large blocks are
+// kept, 64 MiB at most, the ones freed last. Any thread may call; nobody waits, so that a child of fork(),
+// whose parent held the lock, does not either: it goes to the system.
 class BlockCache {
   public:
     static constexpr std::size_t kAlignment = std::size_t{1} << 21;  // a huge page of Linux
