@@ -150,3 +150,62 @@ def test_sbd(tmp_path):
     assert "0 masks written, 3 were there" in data("sbd", release, "--voc", voc, "--out", out).stdout
     with pytest.raises(InputError, match="expected SBD's release"):
         data("sbd", voc, "--voc", voc, "--out", out)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(importlib.util.find_spec("scipy") is None, reason="needs scipy, the extra 'sbd'")
+def test_sbd_and_voc_of_their_published_size(tmp_path):
+    """8,498 + 2,857 images of SBD, 1,464 + 1,449 of VOC, of which SBD labelled 2,237 too: 10,582 for training."""
+    from scipy.io import savemat
+
+    release, voc, out = tmp_path / "benchmark_RELEASE", tmp_path / "VOC2012", tmp_path / "out"
+    for folder in (
+        release / "dataset/cls",
+        voc / "JPEGImages",
+        voc / "SegmentationClass",
+        voc / "ImageSets/Segmentation",
+    ):
+        folder.mkdir(parents=True)
+    names = [f"2008_{i:06}" for i in np.random.default_rng(0).permutation(12031)]
+    of_voc, of_sbd = names[:2913], names[2913 - 2237 :]
+    of_sbd = [of_sbd[i] for i in np.random.default_rng(1).permutation(len(of_sbd))]
+    both = set(of_voc) & set(of_sbd)
+    assert (len(of_sbd), len(both)) == (8498 + 2857, 2237)
+
+    photo, mask, mat = tmp_path / "photo.jpg", tmp_path / "mask.png", tmp_path / "labels.mat"
+    Image.fromarray(np.zeros((4, 4, 3), np.uint8)).save(photo)
+    Image.fromarray(np.full((4, 4), 5, np.uint8)).save(mask)
+    savemat(mat, {"GTcls": {"Segmentation": np.full((4, 4), 3, np.uint8)}})
+    for listed, source, folder in (
+        (names, photo, voc / "JPEGImages"),
+        (of_voc, mask, voc / "SegmentationClass"),
+        (of_sbd, mat, release / "dataset/cls"),
+    ):
+        content = source.read_bytes()
+        for name in listed:
+            (folder / f"{name}{source.suffix}").write_bytes(content)
+    for path, listed in (
+        (release / "dataset/train.txt", of_sbd[:8498]),
+        (release / "dataset/val.txt", of_sbd[8498:]),
+        (voc / "ImageSets/Segmentation" / "train.txt", of_voc[:1464]),
+        (voc / "ImageSets/Segmentation" / "val.txt", of_voc[1464:]),
+    ):
+        path.write_text("".join(f"{name}\n" for name in listed))
+
+    done = data("sbd", release, "--voc", voc, "--out", out)
+    assert done.exit_code == 0, done.output
+    assert done.stdout.splitlines()[:5] == [
+        "train          1,464 images, as published",
+        "val            1,449 images, as published",
+        "trainval       2,913 images, as published",
+        "train_aug     10,582 images, as published",
+        "trainval_aug  12,031 images, as published",
+    ]
+    assert "note" not in done.stderr
+    trained, val = (
+        set((out / "ImageSets/Segmentation" / f"{name}.txt").read_text().split()) for name in ("train_aug", "val")
+    )
+    assert not trained & val
+    assert trained == (set(of_sbd) | set(of_voc[:1464])) - set(of_voc[1464:])
+    ids = {name: np.asarray(Image.open(out / f"SegmentationClassAug/{name}.png")).max() for name in names[::50]}
+    assert ids == {name: 5 if name in of_voc else 3 for name in names[::50]}  # VOC's mask where both labelled it
