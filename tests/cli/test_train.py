@@ -63,7 +63,7 @@ def test_train_evaluate_tune_and_export(tiny_voc, vgg, tmp_path):
         (["--recipe", "fast"], "recipe 'fast' is unknown; expected one of paper, poly, msc, cpu"),
         (["--set", "crops=3"], "recipe key 'crops' is unknown"),
         (["--set", "crop"], "--set crop: expected key=value"),
-        (["--crop", "320"], "crop=320: expected 32 k - 31"),
+        (["--crop", "320"], "crop=320: expected 8 k - 7"),
         (["--variant", "vgg"], "variant='vgg': expected one of"),
         (["--list", "test"], r"test\.txt: expected a text file"),
         (["--list", "train", "--hold-out", "6"], "hold_out=6: expected 0 to 5"),

@@ -27,13 +27,13 @@ def test_colour_order_and_mean_may_be_a_models_own():
 
 def test_network_input_is_padded_with_the_mean():
     blob = network_input(np.full((34, 33, 3), 200, np.uint8))
-    assert blob.shape == (3, 65, 33)
+    assert blob.shape == (3, 41, 33)
     assert (blob[:, 34:] == 0).all()
     assert (blob[:, :34] != 0).all()
 
 
-@pytest.mark.parametrize(("side", "aligned"), [(1, 1), (2, 33), (33, 33), (321, 321), (375, 385), (500, 513)])
-def test_aligned_sizes_are_32k_minus_31(side, aligned):
+@pytest.mark.parametrize(("side", "aligned"), [(1, 1), (2, 9), (9, 9), (33, 33), (321, 321), (375, 377), (500, 505)])
+def test_aligned_sizes_are_8k_minus_7(side, aligned):
     assert aligned_size(side) == aligned
 
 

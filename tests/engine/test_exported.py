@@ -25,7 +25,7 @@ def test_scores_lie_on_the_padded_stride_8_grid(engine_class, tiny_model):
     image = np.zeros((40, 70, 3), np.uint8)
     image[:8, 8:] = 255, 0, 0
     scores = engine.scores(image)
-    assert scores.shape == (3, 9, 13)  # 40 -> 65, 70 -> 97
+    assert scores.shape == (3, 6, 10)  # 40 -> 41, 70 -> 73
     assert scores.dtype == np.float32
     np.testing.assert_allclose(scores[:, 0, 1], [2, 5.1, -5.1], atol=1e-4)
     np.testing.assert_allclose(scores[:, 0, 0], [2, 0, 0], atol=1e-4)

@@ -28,7 +28,7 @@ def train(
     multiscale: Annotated[
         bool | None, typer.Option("--multiscale/--no-multiscale", help="Multi-scale prediction.")
     ] = None,
-    crop: Annotated[int | None, typer.Option(help="Side of the crops, 32 k - 31.")] = None,
+    crop: Annotated[int | None, typer.Option(help="Side of the crops, 8 k - 7.")] = None,
     batch: Annotated[int | None, typer.Option(help="Crops in a step, over all processes.")] = None,
     iterations: Annotated[int | None, typer.Option(help="Steps.")] = None,
     learning_rate: Annotated[float | None, typer.Option(help="Base learning rate.")] = None,

@@ -25,8 +25,8 @@ def to_network(
 
 
 def aligned_size(side: int) -> int:
-    """Smallest 32 k - 31 that is at least `side`: sizes at which the score grid meets both corners."""
-    return -(-(side + 31) // 32) * 32 - 31
+    """Smallest 8 k - 7 that is at least `side`: sizes at which the score grid of stride 8 meets both corners."""
+    return -(-(side + 7) // 8) * 8 - 7
 
 
 def pad_bottom_right(blob: NDArray[np.float32], height: int, width: int) -> NDArray[np.float32]:
@@ -38,7 +38,7 @@ def pad_bottom_right(blob: NDArray[np.float32], height: int, width: int) -> NDAr
 def network_input(
     image: Image, mean: tuple[float, float, float] = MEAN_BGR, colour_order: Literal["BGR", "RGB"] = "BGR"
 ) -> NDArray[np.float32]:
-    """Do as `to_network`, and pad at the bottom and right with zeros, which are the mean, to 32 k - 31 a side."""
+    """Do as `to_network`, and pad at the bottom and right with zeros, which are the mean, to 8 k - 7 a side."""
     h, w, _ = image.shape
     return pad_bottom_right(to_network(image, mean, colour_order), aligned_size(h), aligned_size(w))
 
@@ -61,7 +61,7 @@ def random_crop(
     labels : (H, W) uint8
         Class ids, 255 void.
     size : int
-        Side of the crop in pixels, 32 k - 31.
+        Side of the crop in pixels, 8 k - 7.
     rng : numpy.random.Generator
         Draws the zoom, the position and the mirroring.
     scales : (float, float)
@@ -102,6 +102,6 @@ def _zoomed(image: Image, labels: Labels, scale: float) -> tuple[Image, Labels]:
 def shrink_labels(labels: Labels, stride: int = 8) -> Labels:
     """Labels at the cells of the score grid: ids are picked, never blended.
 
-    With H = 32 k - 31 and align-corners geometry cell (i, j) lies exactly on pixel (8 i, 8 j).
+    With H = 8 k - 7 and align-corners geometry cell (i, j) lies exactly on pixel (8 i, 8 j).
     """
     return labels[..., ::stride, ::stride]

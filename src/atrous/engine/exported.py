@@ -25,7 +25,7 @@ class Engine(Protocol):
         """Classes, palette, CRF parameters."""
 
     def scores(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """(H, W, 3) uint8 RGB to (C, h, w) scores of the image padded to 32 k - 31 a side.
+        """(H, W, 3) uint8 RGB to (C, h, w) scores of the image padded to 8 k - 7 a side.
 
         Cell (i, j) lies on the pixel `metadata.output_stride` times (i, j).
         """
@@ -98,7 +98,7 @@ class ExportedEngine(ABC):
         Returns
         -------
         (C, h, w) float32
-            Of the photo padded at the bottom and right to 32 k - 31 a side, on the grid of
+            Of the photo padded at the bottom and right to 8 k - 7 a side, on the grid of
             `metadata.output_stride`: 8 pixels, or 1 with multi-scale prediction.
         """
         blob = network_input(image, self.metadata.mean, self.metadata.colour_order)

@@ -15,7 +15,7 @@ from ..errors import InputError
 from ..segmenter import Segmentation, Segmenter
 from .confusion import ConfusionMatrix
 
-# (height, width): one pixel, two sizes of the form 32 k - 31, which need no padding, and two that do.
+# (height, width): one pixel and two more sizes of the form 8 k - 7, which need no padding, and two that do.
 SIZES = ((1, 1), (97, 129), (200, 321), (321, 321), (385, 250))
 
 LARGEST_HALF = float(np.finfo(np.float16).max)

@@ -50,7 +50,7 @@ class DeepLab(nn.Module):
     Notes
     -----
     The forward pass takes ``(N, 3, H, W)`` float32, blue-green-red, 0 to 255 minus the mean pixel,
-    and returns ``(N, classes, ceil((H - 1) / 8) + 1, ...)`` unnormalised scores: for H = 32 k - 31 the
+    and returns ``(N, classes, ceil((H - 1) / 8) + 1, ...)`` unnormalised scores: for H = 8 k - 7 the
     grid's corners lie exactly on the image's corner pixels. With multi-scale prediction it does so while
     training only; in evaluation mode it returns ``(N, classes, H, W)``.
     """

@@ -50,7 +50,7 @@ def zoomed_probabilities(
     Parameters
     ----------
     scores : (C, h, w) float32
-        Of the image that the network saw, padded to 32 k - 31 a side.
+        Of the image that the network saw, padded to 8 k - 7 a side.
     inner, outer : (height, width)
         Of the network's image without its padding, and of the photo.
     kept : (K,) int, optional

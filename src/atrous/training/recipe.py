@@ -25,7 +25,7 @@ class Recipe:
     multiscale : bool
         With the paper's multi-scale prediction (MSc).
     crop : int
-        Side of the training crops in pixels, 32 k - 31.
+        Side of the training crops in pixels, 8 k - 7.
     scales : (float, float)
         Photos are zoomed by a random factor between these two before the crop; the paper has none, (1, 1).
     mirror : bool
@@ -102,9 +102,9 @@ class Recipe:
             check_type(name, getattr(self, name), kind)
         if self.variant not in VARIANTS:
             raise InputError(f"variant={self.variant!r}: expected one of {', '.join(VARIANTS)}")
-        if self.crop < 1 or (self.crop + 31) % 32:
-            nearest = max(self.crop + 31 + 16, 32) // 32 * 32 - 31
-            raise InputError(f"crop={self.crop}: expected 32 k - 31 (161, 193, ... 321); {nearest} is nearest")
+        if self.crop < 1 or (self.crop + 7) % 8:
+            nearest = max(self.crop + 7 + 4, 8) // 8 * 8 - 7
+            raise InputError(f"crop={self.crop}: expected 8 k - 7 (193, 201, ... 321); {nearest} is nearest")
         for name in ("batch", "accumulate", "iterations", "learning_rate", "step_size", "gamma", "power"):
             if not 0 < getattr(self, name) < float("inf"):
                 raise InputError(f"{name}={getattr(self, name)}: expected a number above 0")
