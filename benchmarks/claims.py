@@ -7,6 +7,8 @@ r"""What the paper claims, measured again: one table beside the paper's, from sc
     python benchmarks/claims.py --scores scores.json --multiscale multiscale.json --searched searched.json \
         --costs costs.json --write
 
+Where multi-scale prediction was trained on another network than that of --scores, --trunk names that one's scores.
+
 With --costs and a file that is not there the networks are timed, and the file is written. Prints the table; --write
 puts it into docs/paper-claims.md between the markers. What is not given is said not to be measured.
 """
@@ -33,7 +35,7 @@ MSC_LARGE_FOV = (64.21, 68.70)
 SPEEDS = {"deeplab-7x7": 1.44, "deeplab-4x4": 2.90, "deeplab-largefov": 4.84}
 STEPS = (0, 1, 2, 3, 5, 10, 15, 20)
 TEN = 10
-LETTERS = "BCDEFGHI"  # of scores with multi-scale prediction; costs have the next one
+LETTERS = "ABCDEFGHI"  # of files of scores in the order of the sources; costs have the next one
 
 NOT_MEASURED = "not measured"
 
@@ -95,22 +97,25 @@ def crf_rows(scores: dict | None) -> list[Row]:
     return [Row("the CRF refines the DCNN: mean IoU", gain(*LARGE_FOV), ours, "A")]
 
 
-def multiscale_rows(plain: dict | None, multiscales: list[dict], searched: list[dict]) -> list[Row]:
-    """Return what multi-scale prediction adds for each training: without the CRF, with it, with one of its own."""
+def multiscale_rows(trunk: dict | None, multiscales: list[dict], searched: list[dict], letters: str) -> list[Row]:
+    """Return what multi-scale prediction adds for each training: without the CRF, with it, with one of its own.
+
+    `letters` are the trunk's, then the others'.
+    """
     rows = []
-    given = [*zip(LETTERS, multiscales + searched, strict=False)]
+    given = [*zip(letters[1:], multiscales + searched, strict=False)]
     first, second = given[: len(multiscales)], given[len(multiscales) :]
     kinds = [(DCNN, "without CRF", first), (CRF, "with CRF", first), (CRF, "with a CRF searched for it", second)]
     for labelling, name, theirs in kinds:
         claim = f"multi-scale prediction, {name}: mean IoU"
         i = (DCNN, CRF).index(labelling)
         paper = gain(LARGE_FOV[i], MSC_LARGE_FOV[i])
-        if not plain or not theirs:
-            rows.append(Row(claim, paper, NOT_MEASURED, "A"))
+        if not trunk or not theirs:
+            rows.append(Row(claim, paper, NOT_MEASURED, letters[0]))
             continue
         for letter, multiscale in theirs:
-            ours = sure_gain((plain, labelling), (multiscale, labelling))
-            rows.append(Row(claim, paper, ours, f"A, {letter}"))
+            ours = sure_gain((trunk, labelling), (multiscale, labelling))
+            rows.append(Row(claim, paper, ours, f"{letters[0]}, {letter}"))
     return rows
 
 
@@ -222,23 +227,29 @@ def scope(scores: dict) -> str:
     return "; ".join(filter(None, [*facts, run["machine"]]))
 
 
-def text(plain: dict | None, multiscales: list[dict], searched: list[dict], costs: dict | None) -> str:
+def text(
+    plain: dict | None, multiscales: list[dict], searched: list[dict], costs: dict | None, trunk: dict | None = None
+) -> str:
     """Return the section: commands, the table, its notes."""
     others = [(each, "multiscale") for each in multiscales] + [(each, "searched") for each in searched]
-    if len(others) >= len(LETTERS):
-        raise InputError(f"--multiscale, --searched: {len(others)} files; expected at most {len(LETTERS) - 1}")
+    first = 1 if trunk is None else 2  # letter of the multi-scale files
+    if len(others) >= len(LETTERS) - first:
+        raise InputError(f"--multiscale, --searched: {len(others)} files; expected at most {len(LETTERS) - first - 1}")
+    if trunk is not None:
+        others.insert(0, (trunk, "trunk"))
     for each, option in others if plain else []:
         if plain["run"]["sha256"] != each["run"]["sha256"]:
             raise InputError(f"--{option}: was scored on other images than --scores; score both on the same list")
         if plain["run"]["subject"] == each["run"]["subject"]:
-            raise InputError(f"--{option}: is of the same model as --scores; score one with multi-scale prediction")
+            raise InputError(f"--{option}: is of the same model as --scores; score another one")
     sources = {"A": (command(plain, name="scores.json"), scope(plain)) if plain else None}
-    for letter, (each, option) in zip(LETTERS, others, strict=False):
+    for letter, (each, option) in zip(LETTERS[1:], others, strict=False):
         sources[letter] = (command(each, name=f"{option}.json"), scope(each))
-    last = LETTERS[max(1, len(others))]
+    last = LETTERS[max(2, 1 + len(others))]
     sources[last] = ("python benchmarks/variants.py " + " ".join(SPEEDS), _costs_scope(costs)) if costs else None
     lines = ["| claim | the paper's | ours | measured by |", "| --- | ---: | ---: | --- |"]
-    rows = crf_rows(plain) + trimap_rows(plain) + step_rows(plain) + multiscale_rows(plain, multiscales, searched)
+    rows = crf_rows(plain) + trimap_rows(plain) + step_rows(plain)
+    rows += multiscale_rows(trunk or plain, multiscales, searched, LETTERS[first - 1 :])
     rows += cost_rows(costs, last)
     lines += ["| " + " | ".join(row) + " |" for row in rows]
     lines += [
@@ -271,6 +282,7 @@ def main() -> None:
     """Print or write the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--scores", type=Path, help="JSON of a network without multi-scale prediction")
+    parser.add_argument("--trunk", type=Path, help="JSON of the network that multi-scale prediction was trained on")
     parser.add_argument("--multiscale", type=Path, nargs="+", default=[], help="JSON of it with it, one a training")
     parser.add_argument("--searched", type=Path, nargs="+", default=[], help="the same with CRFs searched for them")
     parser.add_argument("--costs", type=Path, help="JSON of the networks' times; measured if it is not there")
@@ -287,7 +299,8 @@ def main() -> None:
         if not arguments.costs.exists():
             arguments.costs.write_text(json.dumps(measured_costs(arguments.runs, arguments.threads), indent=1) + "\n")
         costs = json.loads(arguments.costs.read_text())
-    section = text(plain, multiscales, searched, costs)
+    trunk = read_scores(arguments.trunk) if arguments.trunk else None
+    section = text(plain, multiscales, searched, costs, trunk)
     print(section)
     if arguments.write:
         write_page(section)

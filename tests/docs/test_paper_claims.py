@@ -71,6 +71,21 @@ def test_each_training_has_a_row_and_a_letter(claims, scores):
     assert rows(section, "| LargeFOV against DeepLab-4x4: parameters")[0][3] == "E"
 
 
+def test_multi_scale_prediction_on_another_network(claims, scores):
+    read = claims["read_scores"]
+    plain, trunk = read(scores("a.json", 0.7, 0.8, "bundled with atrous")), read(scores("t.json", 0.5, 0.6, "t.onnx"))
+    section = claims["text"](plain, [read(scores("b.json", 0.4, 0.7, "b.onnx"))], [], None, trunk)
+    found = rows(section, "| multi-scale prediction")
+    assert [(row[2].split(";")[0], row[3]) for row in found] == [
+        ("50.00 → 40.00 (-10.00", "B, C"),
+        ("60.00 → 70.00 (+10.00", "B, C"),
+        ("not measured", "B"),
+    ]
+    assert "- B: `atrous evaluate VOC_FOLDER --model t.onnx --json trunk.json` (8 images" in section
+    assert "- C: `atrous evaluate VOC_FOLDER --model b.onnx --json multiscale.json` (8 images" in section
+    assert rows(section, "| LargeFOV against DeepLab-4x4: parameters")[0][3] == "D"
+
+
 def test_what_is_not_given_is_not_measured(claims):
     section = claims["text"](None, [], [], None)
     assert section.count("not measured") > 10
