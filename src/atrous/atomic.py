@@ -1,7 +1,8 @@
-"""Files that are either there whole or not there at all."""
+"""Files and folders that are either there whole or not there at all."""
 
 import os
-import tempfile
+import secrets
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -11,7 +12,8 @@ from pathlib import Path
 def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Yield a temporary path beside `path`; sync and rename it to `path` when the block succeeds.
 
-    Whatever was at `path` stays untouched if the block raises, and no temporary file is left behind.
+    Whatever was at `path` stays untouched if the block raises, and no temporary file is left behind. An OSError names
+    `path`, not the temporary one.
 
     Examples
     --------
@@ -19,27 +21,53 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     ...     image.save(temporary, format="PNG")
     """
     path = Path(path)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
-    os.close(handle)
-    temporary = Path(name)
+    temporary = _beside(path)
     try:
+        # Made as any other file is: who may read a mask is left to the umask, which cannot be asked for without
+        # changing it for all threads.
+        os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
         yield temporary
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
-        # mkstemp makes private files; a mask is as public as its folder's umask lets it be.
-        temporary.chmod(0o666 & ~_umask())
         temporary.replace(path)
-    except BaseException:
-        with suppress(FileNotFoundError):
+    except BaseException as error:
+        with suppress(OSError):
             temporary.unlink()
+        if isinstance(error, OSError) and str(error.filename) == str(temporary):
+            raise OSError(error.errno, error.strerror, os.fspath(path)) from None
         raise
     _sync_folder(path.parent)
 
 
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+@contextmanager
+def replacing_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Yield an empty folder beside `path`; rename it to `path`, its files synced, when the block succeeds.
+
+    A folder at `path` is removed then, and stays untouched if the block raises.
+    """
+    path = Path(path)
+    temporary, old = _beside(path), _beside(path)
+    temporary.mkdir()
+    try:
+        yield temporary
+        for file in temporary.iterdir():
+            with file.open("rb+") as opened:
+                os.fsync(opened.fileno())
+        if path.exists():
+            path.rename(old)
+        temporary.rename(path)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        if old.exists() and not path.exists():
+            old.rename(path)
+        raise
+    if old.exists():
+        shutil.rmtree(old)
+
+
+def _beside(path: Path) -> Path:
+    # Without the file's own name, which may be as long as the file system allows.
+    return path.parent / f".{secrets.token_hex(8)}.tmp"
 
 
 def _sync_folder(folder: Path) -> None:

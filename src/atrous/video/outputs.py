@@ -1,11 +1,6 @@
-"""The files made of a clip: where they are, and how they come into being whole or not at all."""
+"""The files made of a clip: where they are, and what they may replace."""
 
-import os
 import re
-import shutil
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -63,34 +58,3 @@ class LabelFrames:
     def close(self) -> None:
         """Close the table of times."""
         self._times.close()
-
-
-@contextmanager
-def replacing_folder(path: Path) -> Iterator[Path]:
-    """Yield an empty folder beside `path`; rename it to `path`, its files synced, when the block succeeds.
-
-    A folder at `path` is removed then, and stays untouched if the block raises.
-    """
-    temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent))
-    try:
-        yield temporary
-        for file in temporary.iterdir():
-            _sync(file)
-        mask = os.umask(0)
-        os.umask(mask)
-        temporary.chmod(0o777 & ~mask)
-        old = None
-        if path.exists():
-            old = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".old", dir=path.parent))
-            path.rename(old / "frames")
-        temporary.rename(path)
-        if old is not None:
-            shutil.rmtree(old)
-    except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise
-
-
-def _sync(path: Path) -> None:
-    with path.open("rb+") as file:
-        os.fsync(file.fileno())

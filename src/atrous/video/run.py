@@ -11,14 +11,14 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from ..atomic import replacing
+from ..atomic import replacing, replacing_folder
 from ..errors import InputError
 from ..palette import overlay
 from ..segmenter import Segmentation, Segmenter
 from ..segmenter.pipeline import segmented
 from .ahead import ahead
 from .clip import Clip, Frame
-from .outputs import LabelFrames, check_outputs, output_paths, replacing_folder
+from .outputs import LabelFrames, check_outputs, output_paths
 from .writing import ClipWriter
 
 # Decoded frames that wait for the network, and drawn ones that wait for the encoder; more would only take memory.
