@@ -138,6 +138,11 @@ def test_lists(own):
     assert check(own).lists == {"all": 3, "train": 3, "val": 2}
 
 
+def test_a_list_that_names_a_photo_in_two_ways(own):
+    (own / "lists/val.txt").write_text("c\nd\nc.jpg\n")
+    assert problems(own) == {("lists/val.txt", "list"): "line 3 repeats 'c' of line 1; take one off"}
+
+
 def test_photos_on_no_list_need_no_label_map(own):
     photo(own, "later.jpg")
     assert problems(own) == {}

@@ -72,6 +72,13 @@ def test_a_photo_without_a_label_map(own):
     assert names(own, "labelled") == ["photo 5", "photo 2"]
 
 
+def test_a_photo_that_a_list_names_in_two_ways_is_named_twice(own):
+    (own / "lists").mkdir()
+    (own / "lists/mine.txt").write_bytes(b"photo 5\r\nphoto 2\r\nphoto 5.jpg\r\n")
+    with pytest.raises(InputError, match=r"mine\.txt: line 3 repeats 'photo 5' of line 1; take one off"):
+        read_list(own, "mine")
+
+
 def test_the_split_is_by_name_alone(own):
     train, val = names(own, "train"), names(own, "val")
     assert sorted(train + val) == names(own, "all")

@@ -43,6 +43,28 @@ def test_a_path_serves_as_a_list_too(voc, tmp_path):
     assert [s.name for s in read_list(voc, str(voc / "mine.txt")).samples] == ["2007_000004"]
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "2007_000004.jpg",
+        "JPEGImages/2007_000004.jpg",
+        # As the paper's authors' own lists have it.
+        "/JPEGImages/2007_000004.jpg /SegmentationClassAug/2007_000004.png",
+        "/JPEGImages/2007_000004.jpg",
+    ],
+)
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_lists_may_name_files(voc, line, end):
+    listing = voc / "ImageSets/Segmentation/theirs.txt"
+    listing.write_bytes(f"{line}{end}2007_000005{end}".encode())
+    samples = read_list(voc, "theirs")
+    assert [s.name for s in samples.samples] == ["2007_000004", "2007_000005"]
+    assert samples.samples[0].label == voc / "SegmentationClassAug/2007_000004.png"
+    listing.write_text(f"{line}\n2007_000004\n")
+    with pytest.raises(InputError, match=r"theirs\.txt: line 2 repeats '2007_000004' of line 1"):
+        read_list(voc, "theirs")
+
+
 def test_mistakes_name_the_file(voc):
     with pytest.raises(InputError, match=r"val\.txt.*train_aug"):
         read_list(voc, "val")

@@ -1,6 +1,7 @@
 import csv
 import io
 import json
+import os
 
 import numpy as np
 import pytest
@@ -63,3 +64,8 @@ def test_the_machine_is_named():
 def test_what_cannot_be_written_is_said(tmp_path):
     with pytest.raises(InputError, match="nowhere.*cannot be written"):
         write_text(tmp_path / "nowhere" / "scores.json", "{}")
+
+
+def test_file_names_that_are_no_text_can_be_written(tmp_path):
+    write_text(tmp_path / "images.csv", os.fsdecode(b"name\ncaf\xe9\n"))
+    assert (tmp_path / "images.csv").read_bytes() == b"name\ncaf\xe9\n"

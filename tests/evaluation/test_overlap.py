@@ -1,3 +1,4 @@
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,3 +28,9 @@ def test_a_model_knows_its_lists_name_and_hash(tiny_metadata):
     named = replace(tiny_metadata, training_list="val")
     warning = overlap_warning(named, Path("model.onnx"), VAL)
     assert warning == "the model was trained on a list of the same name, val; it may have seen these images"
+
+
+def test_names_that_are_no_text_are_known_too(tmp_path, tiny_metadata):
+    (tmp_path / "training-list.txt").write_bytes(b"caf\xe9\nb\n")
+    found = overlap_warning(tiny_metadata, tmp_path, listed("val", os.fsdecode(b"caf\xe9"), "c"))
+    assert found == "1 of val's 2 images are among those trained on"

@@ -250,9 +250,10 @@ def _torch_device(device: str, threads: int, shard: "Shard") -> str:
 
 def _listed(dataset: "Dataset", name: str, *, unlabelled: bool) -> "ImageList":
     if unlabelled and dataset.layout == "voc":
-        from ..evaluation.submission import read_unlabelled
+        from ..data import voc
 
-        return read_unlabelled(dataset.root, name)
+        n = len(dataset.classes)
+        return voc.read_list(dataset.root, name, colours=dataset.colours, classes=n, unlabelled=True)
     return dataset.read(name)
 
 

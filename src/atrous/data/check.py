@@ -3,7 +3,7 @@
 import dataclasses
 import hashlib
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Set
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import combinations
@@ -324,30 +324,31 @@ def _own_lists(root: Path, found: Findings) -> dict[str, set[str]]:
         found.problems.append(_problem(root, "list", str(error)))
         return {}
     photos = {folders.composed(path.stem) for path in folders.photo_files(root)}
-    return _read_lists(files, lambda line: folders.named(line, photos), found)
+    return _read_lists(files, lambda line: folders.named(line, photos) or line, found, photos)
 
 
 def _voc_lists(root: Path, found: Findings) -> dict[str, set[str]]:
     files = {name: root / "ImageSets" / "Segmentation" / f"{name}.txt" for name in voc.list_names(root)}
     if not files:
         found.notes.append(f"{root / 'ImageSets' / 'Segmentation'}: no lists; training needs one")
-    return _read_lists(files, lambda line: line, found)
+    return _read_lists(files, voc.image_name, found)
 
 
-def _read_lists(files: dict[str, Path], named: Callable[[str], str | None], found: Findings) -> dict[str, set[str]]:
+def _read_lists(
+    files: dict[str, Path], image: Callable[[str], str], found: Findings, photos: Set[str] | None = None
+) -> dict[str, set[str]]:
     lists = {}
     for list_name, path in files.items():
         try:
-            lines: Iterable[str] = folders.read_names(path)
+            names = set(folders.read_names(path, image))
         except InputError as error:
             found.problems.append(_problem(path, "list", str(error)))
             continue
-        names = {line: named(line) for line in lines}
-        unknown = [line for line, name in names.items() if name is None]
+        unknown = names - photos if photos is not None else set()
         found.problems += [
-            _problem(path, "list", f"names {line!r:.80}, but there is no such photo") for line in unknown
+            _problem(path, "list", f"names {name!r:.80}, but there is no such photo") for name in sorted(unknown)
         ]
-        lists[list_name] = {name for name in names.values() if name is not None}
+        lists[list_name] = names - unknown
     return lists
 
 

@@ -8,7 +8,7 @@ split by a hash of each photo's name, so that photos that are added later move n
 import hashlib
 import os
 import unicodedata
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 
@@ -47,16 +47,23 @@ def read_classes(path: str | os.PathLike[str]) -> tuple[str, ...]:
     return tuple(names)
 
 
-def read_names(path: str | os.PathLike[str]) -> tuple[str, ...]:
-    """Read a list of images, a name a line; empty lines do not count.
+def read_names(path: str | os.PathLike[str], image: Callable[[str], str] = str) -> tuple[str, ...]:
+    """Read a list of images, one a line; empty lines do not count.
+
+    Parameters
+    ----------
+    path : path
+    image : callable
+        Which image a line means; the line itself is its name if left out.
 
     Raises
     ------
     InputError
-        The file cannot be read, has no name in it or one twice.
+        The file cannot be read, has no name in it or an image twice.
     """
     names: dict[str, int] = {}
-    for number, name in enumerate(read_lines(path, "one image name per line"), 1):
+    for number, line in enumerate(read_lines(path, "one image name per line"), 1):
+        name = image(line) if line else line
         if name in names:
             raise InputError(f"{path}: line {number} repeats {name!r:.60} of line {names[name]}; take one off")
         if name:
@@ -212,15 +219,13 @@ def part_of(names: Iterable[str], part: str, share: Decimal) -> list[str]:
 
 
 def _names_of_file(path: Path, photos: dict[str, Path]) -> list[str]:
-    names = []
-    for line in read_names(path):
-        name = named(line, photos)
-        if name is None:
+    names = read_names(path, lambda line: named(line, photos) or line)
+    for name in names:
+        if name not in photos:
             raise InputError(
-                f"{path}: names {line!r:.80}, but there is no such photo in images/; take it off or add it"
+                f"{path}: names {name!r:.80}, but there is no such photo in images/; take it off or add it"
             )
-        names.append(name)
-    return names
+    return list(names)
 
 
 def _hash(name: str) -> int:

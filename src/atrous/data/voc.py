@@ -1,7 +1,7 @@
 """PASCAL VOC 2012 as it lies on disk."""
 
 import os
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from ..errors import InputError
 from ..palette.colour_table import ColourTable
@@ -10,12 +10,16 @@ from .samples import ImageList, Sample, image_list
 
 
 def label_folder(root: str | os.PathLike[str]) -> Path:
-    """Return `SegmentationClassAug`, or `SegmentationClass` where that is not there."""
-    root = Path(root)
-    for folder in (root / "SegmentationClassAug", root / "SegmentationClass"):
-        if folder.is_dir():
-            return folder
-    raise InputError(f"{root}: expected a folder SegmentationClassAug or SegmentationClass in it, got none")
+    """Return `SegmentationClassAug`, or `SegmentationClass` where that is not there; InputError without either."""
+    folder = _label_folder(Path(root))
+    if folder is None:
+        raise InputError(f"{root}: expected a folder SegmentationClassAug or SegmentationClass in it, got none")
+    return folder
+
+
+def _label_folder(root: Path) -> Path | None:
+    folders = (root / "SegmentationClassAug", root / "SegmentationClass")
+    return next((folder for folder in folders if folder.is_dir()), None)
 
 
 def list_names(root: str | os.PathLike[str]) -> tuple[str, ...]:
@@ -28,8 +32,29 @@ def default_lists(root: str | os.PathLike[str]) -> tuple[str, str]:
     return "train_aug" if "train_aug" in list_names(root) else "train", "val"
 
 
+def image_name(line: str) -> str:
+    """Return which image a line of a list means.
+
+    Lines hold names, names of photos, or a photo and its label map as in the lists of the paper's authors.
+
+    Examples
+    --------
+    >>> image_name("/JPEGImages/2007_000032.jpg /SegmentationClassAug/2007_000032.png")
+    '2007_000032'
+    """
+    photo, *label = map(PurePosixPath, line.split())
+    if photo.suffix == ".jpg" and [path.name for path in label] in ([], [f"{photo.stem}.png"]):
+        return photo.stem
+    return line
+
+
 def read_list(
-    root: str | os.PathLike[str], name: str, *, colours: ColourTable | None = None, classes: int | None = None
+    root: str | os.PathLike[str],
+    name: str,
+    *,
+    colours: ColourTable | None = None,
+    classes: int | None = None,
+    unlabelled: bool = False,
 ) -> ImageList:
     """Read a list of a VOC 2012 folder.
 
@@ -39,11 +64,13 @@ def read_list(
         The folder that holds `JPEGImages`, `SegmentationClassAug` (or `SegmentationClass`) and
         `ImageSets/Segmentation`.
     name : str
-        List name without ".txt", or the path of a text file with one image name per line.
+        List name without ".txt", or the path of a text file with an image a line, as `image_name` reads it.
     colours : ColourTable, optional
         Given if the label maps are drawn in colours.
     classes : int, optional
         How many there are.
+    unlabelled : bool
+        Take images without a label map too, as VOC's test images are.
 
     Raises
     ------
@@ -57,12 +84,14 @@ def read_list(
             f"{listing}: expected a text file with one image name per line; "
             f"lists of {root}: {', '.join(list_names(root)) or 'none found, is it a VOC 2012 folder?'}"
         )
-    labels = label_folder(root)
-    samples = tuple(
-        Sample(n, root / "JPEGImages" / f"{n}.jpg", labels / f"{n}.png", colours, classes) for n in read_names(listing)
-    )
-    for sample in samples:
-        for path in (sample.image, sample.label):
+    labels = _label_folder(root) if unlabelled else label_folder(root)
+    samples = []
+    for stem in read_names(listing, image_name):
+        photo, label = root / "JPEGImages" / f"{stem}.jpg", labels / f"{stem}.png" if labels is not None else None
+        if unlabelled and label is not None and not label.is_file():
+            label = None
+        for path in (photo, label):
             if path is not None and not path.is_file():
                 raise InputError(f"{path}: named by {listing}, but no such file; take it off the list or add it")
+        samples.append(Sample(stem, photo, label, colours, classes))
     return image_list(listing.stem, samples)

@@ -16,10 +16,10 @@ from .result import Evaluation
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:
-    """Write a file, whole or not at all; InputError if it cannot be."""
+    """Write a file, whole or not at all; InputError if it cannot be. Names of files in it may be no text."""
     try:
         with replacing(path) as temporary:
-            temporary.write_text(text, encoding="utf-8", newline="")
+            temporary.write_bytes(text.encode("utf-8", "surrogateescape"))
     except OSError as error:
         raise InputError(f"{path}: cannot be written ({error.strerror or error})") from None
 

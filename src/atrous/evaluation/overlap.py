@@ -22,7 +22,7 @@ def overlap_warning(metadata: ModelMetadata, model: Path | None, samples: ImageL
     """
     names = model / TRAINING_LIST if model is not None else None
     if names is not None and names.is_file():
-        seen = set(names.read_text(encoding="utf-8").split("\n"))
+        seen = set(names.read_bytes().decode("utf-8", "surrogateescape").split("\n"))
         count = sum(sample.name in seen for sample in samples.samples)
         return f"{count} of {samples.name}'s {len(samples)} images are among those trained on" if count else None
     if metadata.training_list_sha256 == samples.sha256:

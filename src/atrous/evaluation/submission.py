@@ -10,9 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..atomic import replacing
-from ..data.folders import read_names
-from ..data.samples import ImageList, Sample, image_list
-from ..data.voc import list_names
+from ..data.samples import Sample
 from ..errors import InputError
 from ..palette.labels import write_labels
 from .labellings import LabelMaps
@@ -85,37 +83,3 @@ class Submission:
                 f"{error.filename or path}: {error.strerror or error}; the archive is not written"
             ) from None
         return path
-
-
-def read_unlabelled(root: str | os.PathLike[str], name: str) -> ImageList:
-    """Read a list of a VOC folder, with labels for those images that have them: VOC's test images have none.
-
-    Parameters
-    ----------
-    root : path
-        The folder that holds `JPEGImages` and `ImageSets/Segmentation`.
-    name : str
-        As for `data.voc.read_list`.
-
-    Raises
-    ------
-    InputError
-        If there is no such list, or a photo is missing.
-    """
-    root = Path(root)
-    listing = Path(name) if name.endswith(".txt") else root / "ImageSets" / "Segmentation" / f"{name}.txt"
-    if not listing.is_file():
-        raise InputError(
-            f"{listing}: expected a text file with one image name per line; lists of {root}:"
-            f" {', '.join(list_names(root)) or 'none found, is it a VOC 2012 folder?'}"
-        )
-    folders = [root / "SegmentationClassAug", root / "SegmentationClass"]
-    labels = next((folder for folder in folders if folder.is_dir()), None)
-    samples = []
-    for stem in read_names(listing):
-        photo = root / "JPEGImages" / f"{stem}.jpg"
-        if not photo.is_file():
-            raise InputError(f"{photo}: named by {listing}, but no such file; take it off the list or add it")
-        label = labels / f"{stem}.png" if labels is not None else None
-        samples.append(Sample(stem, photo, label if label is not None and label.is_file() else None))
-    return image_list(listing.stem, samples)
