@@ -107,8 +107,6 @@ def _checkpoint_recipe(source: Path) -> tuple[dict[str, Any], list[str] | None]:
     if not (source / STATE).is_file():
         return {}, None
     state = read_state(source)
-    if not isinstance(state["classes"], list):
-        raise InputError(f"{source / STATE}: not the state of a checkpoint (classes are no list)")
     return state["recipe"], state["classes"]
 
 

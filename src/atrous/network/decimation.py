@@ -1,4 +1,4 @@
-"""fc6 of VGG-16 made smaller: fewer taps, fewer channels (Chen et al. 2015, sections 2.1 and 4)."""
+"""fc6 of VGG-16 made smaller: fewer taps, fewer channels (Chen et al. 2015, sections 3.2 and 5)."""
 
 from typing import Literal
 

@@ -174,7 +174,7 @@ def read_state(folder: Path) -> dict[str, Any]:
     Raises
     ------
     InputError
-        If it is missing or lacks what a network needs.
+        If it is missing, cannot be read or lacks what a network needs.
     """
     path = folder / STATE
     if not path.is_file():
@@ -182,8 +182,12 @@ def read_state(folder: Path) -> dict[str, Any]:
         remedy = f"; give {newest[-1].parent}" if newest else ""
         raise InputError(f"{folder}: expected a checkpoint folder with {STATE} and {MODEL} in it{remedy}")
     try:
-        state: dict[str, Any] = json.loads(path.read_text())
-        state["recipe"]["variant"], state["classes"], state["training_list"], state["training_list_sha256"]
+        state: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        state["recipe"]["variant"], state["training_list"], state["training_list_sha256"]
+        if not isinstance(state["classes"], list):
+            raise TypeError("classes are no list")
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror or error})") from None
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path}: not the state of a checkpoint ({error!r})") from None
     return state
