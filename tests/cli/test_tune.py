@@ -160,6 +160,7 @@ def test_mistakes(folder, tiny_voc, tiny_model, tmp_path):
         ([tmp_path], "expected the folders images and labels, or JPEGImages"),
         ([tiny_voc, "--list", "train", "--hold-out", "0", "--model", tiny_model], "has 21 classes, but .*tiny.onnx 3"),
         ([folder, "--model", tiny_model], "--model .*: .* holds scores already"),
+        ([folder, "--list", "val"], "--list val: .* holds scores already"),
         ([folder, "--out", tmp_path / "crf.csv"], "--out .*crf.csv: expected a name for JSON"),
         ([folder, "--out", tmp_path / "no" / "crf.json"], "--out .*: there is no folder"),
         ([folder, "--weight", "1:2"], "--weight 1:2: expected positive numbers"),

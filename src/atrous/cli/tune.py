@@ -121,13 +121,15 @@ def _samples(
     """Return the labelled images of any kind of folder, and what they are if that is not told by their contents."""
     from ..data.dataset import open_dataset
     from ..evaluation.labelled_images import FolderSamples, NetworkSamples, model_sha256
+    from ..evaluation.overlap import overlap_warning
     from ..segmenter import Segmenter
 
     if not data.is_dir():
         raise InputError(f"{data}: no such folder")
     if any((data / name).is_dir() for name in ("scores", "masks")):
-        if model is not None:
-            raise InputError(f"--model {model}: {data} holds scores already; leave the option out")
+        for option, given in {"model": model, "list": listed, "classes": classes, "colours": colours}.items():
+            if given is not None:
+                raise InputError(f"--{option} {given}: {data} holds scores already; leave the option out")
         return FolderSamples(data, limit), None
     dataset = open_dataset(data, classes=classes, colours=colours)
     names = dataset.read(listed or dataset.default_training_list)
@@ -141,6 +143,8 @@ def _samples(
         raise InputError(
             f"{data}: has {len(dataset.classes)} classes, but {of} {len(segmenter.classes)}; give another --model"
         )
+    if (overlap := overlap_warning(segmenter.engine.metadata, model, names)) is not None:
+        typer.echo(f"warning: {overlap}: there the network is surer than on others", err=True)
     # A network may answer with other last bits on another machine; the trials compare all the same.
     identity = {"list": names.name, "sha256": names.sha256, "model": model_sha256(model)}
     return NetworkSamples(segmenter, names.samples), identity
