@@ -6,6 +6,15 @@
 #include <mutex>
 #include <new>
 
+// GCC tells of its address sanitizer by a macro, Clang by a feature.
+#if defined(__SANITIZE_ADDRESS__)
+#define ATROUS_ADDRESS_SANITIZER
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define ATROUS_ADDRESS_SANITIZER
+#endif
+#endif
+
 namespace atrous {
 
 // The system clears each page that it hands out, which takes time in every call. So a few large blocks are
@@ -15,6 +24,13 @@ class BlockCache {
   public:
     static constexpr std::size_t kAlignment = std::size_t{1} << 21;  // a huge page of Linux
     static constexpr std::size_t kLeast = std::size_t{1} << 20, kMost = std::size_t{1} << 26;
+    static constexpr std::size_t kMostBlocks = 32;
+// A sanitizer shall see each use of memory that was freed.
+#if defined(ATROUS_ADDRESS_SANITIZER)
+    static constexpr bool kKeeps = false;
+#else
+    static constexpr bool kKeeps = true;
+#endif
 
     // Never destroyed: what it serves may outlive other static objects.
     static BlockCache& shared() {
@@ -50,13 +66,6 @@ class BlockCache {
     }
 
   private:
-// A sanitizer shall see each use of memory that was freed.
-#if defined(__SANITIZE_ADDRESS__)
-    static constexpr bool kKeeps = false;
-#else
-    static constexpr bool kKeeps = true;
-#endif
-
     struct Block {
         void* data;
         std::size_t bytes;
@@ -93,7 +102,7 @@ class BlockCache {
     static void release(void* block) { ::operator delete(block, std::align_val_t(kAlignment)); }
 
     std::mutex mutex_;
-    std::array<Block, 32> blocks_{};  // in the order in which they were freed
+    std::array<Block, kMostBlocks> blocks_{};  // in the order in which they were freed
     std::size_t count_ = 0, held_ = 0;
 };
 

@@ -1,13 +1,16 @@
-// An executable of its own: it puts an operator new that fails in place of the library's.
+// An executable of its own: it puts an operator new that fails, and counts, in place of the library's.
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <atomic>
+#include <cstddef>
 #include <cstdint>
 #include <cstdlib>
 #include <memory>
 #include <new>
 #include <vector>
 
+#include "block_cache.hpp"
 #include "gaussian.hpp"
 #include "lattice.hpp"
 #include "mean_field.hpp"
@@ -17,6 +20,7 @@ namespace {
 
 constexpr std::int64_t kNever = std::int64_t{1} << 60;
 std::atomic<std::int64_t> allocations_left{kNever};
+std::atomic<std::int64_t> aligned_blocks{0};  // that are not freed
 
 void* allocate(std::size_t size, std::size_t alignment) {
     if (--allocations_left < 0) throw std::bad_alloc();
@@ -43,7 +47,9 @@ void* operator new(std::size_t size) {
     return allocate(size, alignof(std::max_align_t));
 }
 void* operator new(std::size_t size, std::align_val_t alignment) {
-    return allocate(size, static_cast<std::size_t>(alignment));
+    void* memory = allocate(size, static_cast<std::size_t>(alignment));
+    ++aligned_blocks;
+    return memory;
 }
 void operator delete(void* memory) noexcept {
     release(memory);
@@ -52,10 +58,11 @@ void operator delete(void* memory, std::size_t) noexcept {
     release(memory);
 }
 void operator delete(void* memory, std::align_val_t) noexcept {
+    aligned_blocks -= memory != nullptr;
     release(memory);
 }
-void operator delete(void* memory, std::size_t, std::align_val_t) noexcept {
-    release(memory);
+void operator delete(void* memory, std::size_t, std::align_val_t alignment) noexcept {
+    operator delete(memory, alignment);
 }
 
 namespace {
@@ -90,6 +97,46 @@ void run(int threads, const std::vector<float>& features, const std::vector<floa
 }
 
 }  // namespace
+
+TEST_CASE("many small blocks are kept up to a bound in all, those freed last") {
+    BlockCache cache;
+    const std::int64_t before = aligned_blocks;
+    const auto kept = [&] { return static_cast<std::size_t>(aligned_blocks - before); };
+    const auto expected = [](std::size_t count) { return BlockCache::kKeeps ? count : 0; };
+    const auto give = [&](std::size_t count, std::size_t bytes) {
+        std::vector<void*> blocks;
+        for (std::size_t b = 0; b < count; ++b) blocks.push_back(cache.take(bytes));
+        for (void* block : blocks) cache.give(block, bytes);
+        return blocks.back();
+    };
+    const auto take_all = [&](std::size_t bytes) {
+        for (std::size_t left = kept(); left > 0; --left)
+            ::operator delete(cache.take(bytes), std::align_val_t(BlockCache::kAlignment));
+        CHECK(kept() == 0);
+    };
+    for (const std::size_t mebibytes : {1, 3, 8, 24, 64}) {
+        const std::size_t bytes = mebibytes << 20;
+        CAPTURE(mebibytes);
+        CHECK(BlockCache::rounded(bytes) == bytes);
+        const std::size_t most = std::min(BlockCache::kMost / bytes, BlockCache::kMostBlocks);
+        for (int round = 0; round < 3; ++round) {
+            void* const last = give(most + 3, bytes);
+            CHECK(kept() == expected(most));
+            if (!BlockCache::kKeeps) continue;
+            void* const next = cache.take(bytes);
+            CHECK(next == last);
+            cache.give(next, bytes);
+        }
+        take_all(bytes);
+    }
+    // A large block drives as many small ones out as its room takes.
+    give(8, std::size_t{8} << 20);
+    give(1, std::size_t{48} << 20);
+    CHECK(kept() == expected(3));
+    give(1, BlockCache::kMost);
+    CHECK(kept() == expected(1));
+    take_all(BlockCache::kMost);
+}
 
 TEST_CASE("wherever memory runs out, bad_alloc comes out, nothing leaks, and the next run succeeds") {
     testing::Random random(1);
