@@ -1,6 +1,7 @@
 // A small CRF with everything that a term can have, and the plain mean field of it.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
@@ -35,6 +36,27 @@ inline atrous::Settings steps(int iterations) {
     atrous::Settings settings;
     settings.iterations = iterations;
     return settings;
+}
+
+// What an inference gives.
+struct Result {
+    Result(std::int64_t labels_count, std::int64_t points)
+        : q(static_cast<std::size_t>(labels_count * points), -1.0f),
+          labels(static_cast<std::size_t>(points), -1) {}
+
+    atrous::Report report;
+    std::vector<float> q;  // [label][point]
+    std::vector<std::int32_t> labels;
+};
+
+// What a field has inferred.
+template <class Field>
+Result result_of(const Field& field, atrous::Team& team, const atrous::Unary& unary, atrous::Report report) {
+    Result result(unary.labels, unary.points);
+    result.report = std::move(report);
+    field.probabilities(team, result.q.data(), unary.points, 1);
+    field.labels(team, result.labels.data());
+    return result;
 }
 
 // The matrix that a filter multiplies by, read off column after column.

@@ -14,9 +14,9 @@
 #include "lattice.hpp"
 #include "random.hpp"
 #include "reference.hpp"
+#include "scene.hpp"
 
 using namespace testing;
-using atrous::Report;
 using atrous::Settings;
 using atrous::Team;
 using atrous::Term;
@@ -67,12 +67,6 @@ struct Picture {
     std::vector<Term> terms;
 };
 
-struct Result {
-    Report report;
-    std::vector<float> q;
-    std::vector<std::int32_t> labels;
-};
-
 Result infer(const std::vector<Term>& terms, const Unary& unary, float prune, int threads = 2,
              int iterations = 6, bool trace = false) {
     Team team(threads);
@@ -80,9 +74,7 @@ Result infer(const std::vector<Term>& terms, const Unary& unary, float prune, in
     settings.iterations = iterations;
     settings.prune = prune;
     settings.trace = trace;
-    Result result;
-    result.q.assign(static_cast<std::size_t>(unary.labels * unary.points), -1.0f);
-    result.labels.assign(static_cast<std::size_t>(unary.points), -1);
+    Result result(unary.labels, unary.points);
     result.report = atrous::infer(team, terms, Tiles(unary.points, Picture::kWidth), unary, settings,
                                   {result.q.data(), unary.points, 1, result.labels.data()});
     return result;

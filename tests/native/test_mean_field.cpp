@@ -18,7 +18,6 @@
 using namespace testing;
 using atrous::Filter;
 using atrous::MeanField;
-using atrous::Report;
 using atrous::Settings;
 using atrous::Team;
 using atrous::Term;
@@ -27,23 +26,11 @@ using atrous::Unary;
 
 namespace {
 
-struct Result {
-    Report report;
-    std::vector<float> q;  // [label][point]
-    std::vector<std::int32_t> labels;
-};
-
 Result infer(const std::vector<Term>& terms, const Unary& unary, const Settings& settings, int threads = 2,
              Team::Asked stop = nullptr) {
     Team team(threads, stop);
     MeanField field(terms, terms.empty() ? Tiles(unary.points) : terms[0].filter->tiles(), unary);
-    Result result;
-    result.report = field.infer(team, settings);
-    result.q.assign(static_cast<std::size_t>(unary.labels * unary.points), -1.0f);
-    field.probabilities(team, result.q.data(), unary.points, 1);
-    result.labels.assign(static_cast<std::size_t>(unary.points), -1);
-    field.labels(team, result.labels.data());
-    return result;
+    return result_of(field, team, unary, field.infer(team, settings));
 }
 
 std::atomic<int> questions_left{0};

@@ -15,7 +15,6 @@
 
 using namespace testing;
 using atrous::PairField;
-using atrous::Report;
 using atrous::Settings;
 using atrous::Team;
 using atrous::Term;
@@ -24,22 +23,10 @@ using atrous::Unary;
 
 namespace {
 
-struct Result {
-    Report report;
-    std::vector<float> q;
-    std::vector<std::int32_t> labels;
-};
-
 Result infer(const std::vector<Term>& terms, const Unary& unary, const Settings& settings, int threads = 2) {
     Team team(threads);
     PairField field(terms, terms.empty() ? Tiles(unary.points) : terms[0].filter->tiles(), unary, settings);
-    Result result;
-    result.report = field.infer(team);
-    result.q.assign(static_cast<std::size_t>(2 * unary.points), -1.0f);
-    field.probabilities(team, result.q.data(), unary.points, 1);
-    result.labels.assign(static_cast<std::size_t>(unary.points), -1);
-    field.labels(team, result.labels.data());
-    return result;
+    return result_of(field, team, unary, field.infer(team));
 }
 
 // A picture of many tiles: the first label rules its left, the second its right, and noise the middle.
