@@ -20,12 +20,13 @@ struct FeatureBlock {
     float at[kMaxDimensions][kSimplexBlock];
 };
 
-// What the search for the simplex around a point needs to know of a lattice.
+// A lattice's coordinates and the names of its vertices: see vertex_names.hpp.
 struct LatticeGeometry {
     int dimensions;
     float scale[kMaxDimensions];               // features -> the coordinates that are elevated
     std::int32_t origin[kMaxDimensions];       // smallest cell number along each coordinate
-    std::uint64_t stride[kMaxDimensions + 1];  // of a cell number within a packed key; the last is 0
+    std::uint64_t stride[kMaxDimensions + 1];  // of a cell number within a name; the last is 0
+    std::uint64_t wrap;                        // added to a name where the remainder wraps around
 };
 
 // What happens to the rows of a lattice's vertices, which are floats or, in half the memory, of 16 bits.
@@ -83,7 +84,7 @@ struct InnerLoops {
     const char* name;
     VertexLoops whole, half;
 
-    // Packed keys of the d + 1 vertices around `count` points, [vertex][kSimplexBlock], and their barycentric
+    // Names of the d + 1 vertices around `count` points, [vertex][kSimplexBlock], and their barycentric
     // weights, [point][vertex].
     void (*simplex)(const LatticeGeometry&, const FeatureBlock& features, int count, std::uint64_t* keys,
                     float* weights);
@@ -131,10 +132,9 @@ struct InnerLoops {
                         std::int64_t end, const float* rows, float* out, std::int64_t width);
 
     // Looks through planes[c][(begin + y * line + p) * stride] for p < count, y < lines, energies or
-    // probabilities of `labels` labels: raises
-    // largest[c] to the largest probability beside the likeliest label's (energies), or beside the sum of all
-    // (probabilities), lowers *least_winner to the smallest of the points' largest. False where a value is
-    // not within lowest to highest.
+    // probabilities of `labels` labels: raises largest[c] to the largest probability beside the likeliest
+    // label's (energies), or beside the sum of all (probabilities), lowers *least_winner to the smallest of
+    // the points' largest. False where a value is not within lowest to highest.
     bool (*survey)(bool energies, const float* const* planes, std::int64_t labels, std::int64_t stride,
                    std::int64_t begin, std::int64_t count, std::int64_t lines, std::int64_t line,
                    float lowest, float highest, float* largest, float* least_winner);

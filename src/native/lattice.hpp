@@ -9,7 +9,6 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
-#include <random>
 #include <stdexcept>
 #include <vector>
 
@@ -17,21 +16,17 @@
 #include "chains.hpp"
 #include "features.hpp"
 #include "filter.hpp"
+#include "inner_loops.hpp"
 #include "sheets.hpp"
 #include "stencil.hpp"
 #include "tile_table.hpp"
+#include "vertex_names.hpp"
 #include "vertex_table.hpp"
 
 namespace atrous {
 
 // Points give their values to the vertices of the simplex around them (splat), the vertices blur along
 // the d + 1 axes, the points read the result back (slice).
-//
-// A vertex has d + 1 coordinates that all leave the same remainder r modulo d + 1, so it is named by the
-// cell numbers floor(x_i / (d + 1)) and r: name = r + sum over i of stride_i * cell_i, 64 bits. The name of a
-// neighbour is the name plus a constant that depends on the axis only (and on whether r wraps around).
-// Where the ranges of the cells allow, the strides make a mixed radix, and names never collide; otherwise
-// (many dimensions) they are random, and a million vertices share a name with a chance of 1e-6.
 //
 // Each tile of points numbers the vertices that it touches, and splats to and slices from rows of its own,
 // which stay in the cache; what the tiles hold of a vertex is summed.
@@ -41,12 +36,6 @@ class Lattice final : public Filter {
     Lattice(Team& team, const Features& features, const Stencil* stencil = nullptr)
         : corners_(features.dimensions() + 1), tiles_(features.tiles()), loops_(inner_loops()) {
         const double d = features.dimensions();
-        geometry_.dimensions = features.dimensions();
-        const auto common = static_cast<float>((d + 1) * std::sqrt(2.0 / 3.0));
-        for (int i = 0; i < geometry_.dimensions; ++i)
-            geometry_.scale[i] =
-                static_cast<float>(double{common} * (1.0 / std::sqrt((i + 1.0) * (i + 2.0))));
-
         // Splat, blur and slice together spread a unit with variance 1 along each feature, but with
         // 2^(d+1) times its mass, over (3/2)^(d/2) / sqrt(d+1) of feature volume a vertex. The factor
         // gives the kernel the integral of exp(-|x|^2 / 2).
@@ -55,7 +44,10 @@ class Lattice final : public Filter {
             static_cast<float>(std::pow(2.0 * pi / 1.5, d / 2) * std::sqrt(d + 1) / std::pow(2.0, d + 1));
 
         if (stencil != nullptr) scale_ = 1.0f;
-        name_cells(team, features, stencil == nullptr ? 1 : stencil->reach());
+        float low[kMaxDimensions], high[kMaxDimensions];
+        features.range(team, low, high);
+        geometry_ =
+            lattice_geometry(features.dimensions(), low, high, stencil == nullptr ? 1 : stencil->reach());
         build(team, features, stencil);
     }
 
@@ -78,7 +70,6 @@ class Lattice final : public Filter {
         bool ready = false;
     };
 
-    void name_cells(Team& team, const Features& features, std::int32_t reach);
     void build(Team& team, const Features& features, const Stencil* stencil);
     void touch(std::int64_t tile, const Features& features, TileTable& table);
     std::vector<float> masses(std::int64_t tile, std::size_t rows) const;
@@ -88,14 +79,6 @@ class Lattice final : public Filter {
     void link(const VertexTable& table, std::size_t begin, std::size_t end,
               std::vector<Buffer<std::uint32_t>>& ahead_of) const;
 
-    // One step along an axis adds 1 to every coordinate and takes d + 1 off the axis' own.
-    std::uint64_t ahead(std::uint64_t name, int axis) const {
-        // Without a branch, since remainders follow no order.
-        const std::uint64_t wraps =
-            0 - std::uint64_t{name % kRemainders == std::uint64_t(geometry_.dimensions)};
-        return name + 1 - geometry_.stride[axis] + ((wrap_ - 1) & wraps);
-    }
-
     std::size_t tile_rows(std::int64_t tile) const {
         return tile_start_[static_cast<std::size_t>(tile) + 1] - tile_start_[static_cast<std::size_t>(tile)];
     }
@@ -104,12 +87,10 @@ class Lattice final : public Filter {
         return row_vertex_.data() + tile_start_[static_cast<std::size_t>(tile)];
     }
 
-    static constexpr std::uint64_t kRemainders = 32;  // the low five bits of a name
-    static constexpr double kLargestHalf = 60000;     // 65504, and some for rounding
-    static constexpr std::size_t kAhead = 8;          // names between asking for their slot and using it
+    static constexpr double kLargestHalf = 60000;  // 65504, and some for rounding
+    static constexpr std::size_t kAhead = 8;       // names between asking for their slot and using it
 
     LatticeGeometry geometry_{};
-    std::uint64_t wrap_ = 0;
     int corners_;
     Tiles tiles_;
     std::uint32_t vertices_ = 0;
@@ -130,43 +111,6 @@ class Lattice final : public Filter {
     StencilLinks around_;         // instead of the chains
     std::size_t most_rows_ = 0;   // of a tile
 };
-
-// Bounds the cell numbers along each coordinate and lays out the 64 bits of a name.
-inline void Lattice::name_cells(Team& team, const Features& features, std::int32_t reach) {
-    const int d = geometry_.dimensions;
-    float low[kMaxDimensions], high[kMaxDimensions];
-    features.range(team, low, high);
-    double names = kRemainders;
-    for (int i = 0; i < d; ++i) {
-        // Coordinate i is -i scaled_(i-1) plus the sum of the scaled features from i on.
-        double lowest = 0, highest = 0;
-        for (int j = i; j < d; ++j) {
-            lowest += low[j] * geometry_.scale[j];
-            highest += high[j] * geometry_.scale[j];
-        }
-        if (i > 0) {
-            lowest -= i * (high[i - 1] * geometry_.scale[i - 1]);
-            highest -= i * (low[i - 1] * geometry_.scale[i - 1]);
-        }
-        lowest /= d + 1;
-        highest /= d + 1;
-        // Beyond, float32 coordinates cannot tell the corners of a simplex apart.
-        if (!(std::max(-lowest, highest) < 100000.0))
-            throw std::overflow_error("features too large for the lattice");
-        // The rounding may be corrected by one cell, a simplex reaches another one back, neighbours of its
-        // corners `reach` more; one more for rounding.
-        geometry_.origin[i] = static_cast<std::int32_t>(std::floor(lowest)) - 3 - reach;
-        geometry_.stride[i] = static_cast<std::uint64_t>(names);
-        names = std::min(names * (std::ceil(highest) - std::floor(lowest) + 6 + 2 * reach), 4e18);
-    }
-    if (names == 4e18) {
-        std::mt19937_64 random;
-        for (int i = 0; i < d; ++i) geometry_.stride[i] = (random() | 1) * kRemainders;
-    }
-    geometry_.stride[d] = 0;
-    for (int i = 0; i < d; ++i) wrap_ += geometry_.stride[i];
-    wrap_ -= static_cast<std::uint64_t>(d);
-}
 
 // Finds the simplices around a tile's points and numbers the vertices that they touch.
 inline void Lattice::touch(std::int64_t tile, const Features& features, TileTable& table) {
@@ -232,7 +176,7 @@ inline void Lattice::build(Team& team, const Features& features, const Stencil* 
 
     if (stencil != nullptr) {
         list_rows();
-        around_ = StencilLinks(team, *stencil, geometry_, kRemainders, table);
+        around_ = StencilLinks(team, *stencil, geometry_, table);
         return;
     }
     std::vector<Buffer<std::uint32_t>> ahead_of;  // each axis: see Chains
@@ -335,7 +279,7 @@ inline void Lattice::link(const VertexTable& table, std::size_t begin, std::size
         for (std::size_t v = begin; v < end + kAhead; ++v) {
             std::uint64_t& key = soon[v % kAhead];
             if (v >= begin + kAhead) along[v + 1 - kAhead] = table.find_from_1(key);
-            if (v < end) table.prefetch(key = ahead(names[v], axis));
+            if (v < end) table.prefetch(key = ahead(geometry_, names[v], axis));
         }
     }
 }

@@ -7,17 +7,20 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstddef>
 #include <cstdint>
 #include <limits>
 #include <memory>
-#include <random>
 #include <stdexcept>
+#include <utility>
 #include <vector>
 
 #include "buffer.hpp"
 #include "features.hpp"
 #include "filter.hpp"
+#include "inner_loops.hpp"
 #include "sequential_loops.hpp"
+#include "vertex_names.hpp"
 #include "vertex_table.hpp"
 
 namespace atrous {
@@ -30,13 +33,14 @@ class SequentialLattice {
     SequentialLattice(Team& team, const Features& features)
         : corners_(features.dimensions() + 1), points_(features.tiles().points()) {
         const int d = features.dimensions();
-        geometry_.dimensions = d;
-        const auto common = static_cast<float>((d + 1) * std::sqrt(2.0 / 3.0));
-        for (int i = 0; i < d; ++i)
-            geometry_.scale[i] =
-                static_cast<float>(double{common} * (1.0 / std::sqrt((i + 1.0) * (i + 2.0))));
         scale_ = 1.0f / (1.0f + std::ldexp(1.0f, -d));
-        name_cells(team, features);
+        float low[kMaxDimensions], high[kMaxDimensions];
+        features.range(team, low, high);
+        for (int i = 0; i < d; ++i) {  // the origin too: see build()
+            low[i] = std::min(low[i], 0.0f);
+            high[i] = std::max(high[i], 0.0f);
+        }
+        geometry_ = lattice_geometry(d, low, high, 1);
         build(team, features);
     }
 
@@ -85,38 +89,6 @@ class SequentialLattice {
     };
 
   private:
-    static constexpr std::uint64_t kRemainders = 32;  // see Lattice
-
-    void name_cells(Team& team, const Features& features) {
-        const int d = geometry_.dimensions;
-        float low[kMaxDimensions], high[kMaxDimensions];
-        features.range(team, low, high);
-        double names = kRemainders;
-        for (int i = 0; i < d; ++i) {
-            double lowest = 0, highest = 0;  // the origin too
-            for (int j = i; j < d; ++j) {
-                lowest += std::min(low[j], 0.0f) * geometry_.scale[j];
-                highest += std::max(high[j], 0.0f) * geometry_.scale[j];
-            }
-            if (i > 0) {
-                lowest -= i * (std::max(high[i - 1], 0.0f) * geometry_.scale[i - 1]);
-                highest -= i * (std::min(low[i - 1], 0.0f) * geometry_.scale[i - 1]);
-            }
-            lowest /= d + 1;
-            highest /= d + 1;
-            if (!(std::max(-lowest, highest) < 100000.0))
-                throw std::overflow_error("features too large for the lattice");
-            geometry_.origin[i] = static_cast<std::int32_t>(std::floor(lowest)) - 4;
-            geometry_.stride[i] = static_cast<std::uint64_t>(names);
-            names = std::min(names * (std::ceil(highest) - std::floor(lowest) + 8), 4e18);
-        }
-        if (names == 4e18) {
-            std::mt19937_64 random;
-            for (int i = 0; i < d; ++i) geometry_.stride[i] = (random() | 1) * kRemainders;
-        }
-        geometry_.stride[d] = 0;
-    }
-
     struct Band {
         std::vector<std::uint64_t> names;
         std::vector<std::uint32_t> counts, vertex, place;
@@ -204,22 +176,16 @@ class SequentialLattice {
 
     void link(Team& team, const VertexTable& table) {
         const std::vector<std::uint64_t>& names = table.keys();
-        const int d = geometry_.dimensions;
         const std::size_t axis_size = 2 * (std::size_t{vertices_} + 1);
         neighbours_ = Buffer<std::uint32_t>(static_cast<std::size_t>(corners_) * axis_size);
         neighbours_.zero();
-        std::uint64_t all = 0;
-        for (int i = 0; i < d; ++i) all += geometry_.stride[i];
-        const auto ahead = [&](std::uint64_t name, int axis) {
-            const bool wraps = name % kRemainders == static_cast<std::uint64_t>(d);
-            return name + (wraps ? all - static_cast<std::uint64_t>(d) : 1) - geometry_.stride[axis];
-        };
         team.for_ranges(vertices_, 1 << 12, [&](std::int64_t begin, std::int64_t end) {
             for (std::int64_t v = begin + 1; v <= end; ++v)
-                for (int axis = 0; axis <= d; ++axis) {
-                    if (v + 2 <= end) table.prefetch(ahead(names[static_cast<std::size_t>(v + 1)], axis));
+                for (int axis = 0; axis < corners_; ++axis) {
+                    if (v + 2 <= end)
+                        table.prefetch(ahead(geometry_, names[static_cast<std::size_t>(v + 1)], axis));
                     const std::uint32_t found =
-                        table.find(ahead(names[static_cast<std::size_t>(v - 1)], axis));
+                        table.find(ahead(geometry_, names[static_cast<std::size_t>(v - 1)], axis));
                     if (found == VertexTable::kAbsent) continue;
                     std::uint32_t* links = neighbours_.data() + static_cast<std::size_t>(axis) * axis_size;
                     links[2 * v] = found + 1;
@@ -298,13 +264,13 @@ class SequentialField {
     void each_chunk(Team& team, const Body& body) {
         const std::int64_t grain = 16 * chunk();
         const auto size = static_cast<std::size_t>(chunk() * width_);
-        std::vector<Buffer<float>> desks(2 * static_cast<std::size_t>(team.size()));
-        for (Buffer<float>& desk : desks) desk = Buffer<float>(size);
+        std::vector<Buffer<float>> workspaces(2 * static_cast<std::size_t>(team.size()));
+        for (Buffer<float>& workspace : workspaces) workspace = Buffer<float>(size);
         team.for_ranges(points_, grain, [&](std::int64_t first, std::int64_t last, int worker) {
             for (std::int64_t begin = first; begin < last; begin += chunk())
                 body(begin, std::min(last, begin + chunk()),
-                     desks[2 * static_cast<std::size_t>(worker)].data(),
-                     desks[2 * static_cast<std::size_t>(worker) + 1].data());
+                     workspaces[2 * static_cast<std::size_t>(worker)].data(),
+                     workspaces[2 * static_cast<std::size_t>(worker) + 1].data());
         });
     }
 

@@ -11,6 +11,7 @@
 #include "buffer.hpp"
 #include "inner_loops.hpp"
 #include "parallel.hpp"
+#include "vertex_names.hpp"
 #include "vertex_table.hpp"
 
 namespace atrous {
@@ -41,9 +42,8 @@ class StencilLinks {
   public:
     StencilLinks() = default;
 
-    // `remainders` is what the remainder within a vertex' name is taken modulo.
     StencilLinks(Team& team, const Stencil& stencil, const LatticeGeometry& geometry,
-                 std::uint64_t remainders, const VertexTable& table) {
+                 const VertexTable& table) {
         const std::vector<std::uint64_t>& names = table.keys();
         const std::vector<Move> moves = moves_of(stencil, geometry);
         const Present present(names);
@@ -56,7 +56,7 @@ class StencilLinks {
             std::vector<std::uint64_t> wanted(moves.size());
             std::vector<float> weights(moves.size());
             for (auto v = static_cast<std::size_t>(begin); v < static_cast<std::size_t>(end); ++v) {
-                const std::uint64_t name = names[v], remainder = name % remainders;
+                const std::uint64_t name = names[v], remainder = name % kRemainders;
                 std::size_t count = 0;
                 for (const Move& move : moves) {
                     const std::uint64_t other =
@@ -120,8 +120,6 @@ class StencilLinks {
 
     static std::vector<Move> moves_of(const Stencil& stencil, const LatticeGeometry& geometry) {
         const std::int32_t side = geometry.dimensions + 1;
-        std::uint64_t all = 0;
-        for (int i = 0; i < geometry.dimensions; ++i) all += geometry.stride[i];
         std::vector<Move> moves;
         for (const Stencil::Pair& pair : stencil.pairs) {
             const std::int32_t remainder = (pair.offset[0] % side + side) % side;
@@ -131,7 +129,7 @@ class StencilLinks {
                 const std::int64_t cells = (pair.offset[static_cast<std::size_t>(i)] - remainder) / side;
                 move.plain += static_cast<std::uint64_t>(cells) * geometry.stride[i];
             }
-            move.wrapped = move.plain + all - static_cast<std::uint64_t>(side);
+            move.wrapped = move.plain + geometry.wrap - 1;
             moves.push_back(move);
         }
         return moves;
