@@ -5,6 +5,7 @@
 #include <array>
 #include <cmath>
 #include <cstddef>
+#include <cstdlib>
 #include <vector>
 
 #include "inner_loops.hpp"
@@ -24,6 +25,7 @@ struct CoarseTaps {
 
     // At most `error` of the sum of all weights is put elsewhere than where it belongs, at any point.
     CoarseTaps(double sigma, double error) {
+        if (error < kParity) return;
         for (int reach = 2; reach <= 2 * sigma + 1 && sigma <= kWidest; ++reach) {
             fit(sigma, reach);
             if (misplaced(sigma) <= error) return;
@@ -33,6 +35,13 @@ struct CoarseTaps {
 
   private:
     static constexpr double kWidest = 64.0;
+    // By how much of their sum even and odd points differ in what reaches the cells: no weights between cells
+    // do with less error.
+    static constexpr double kParity = [] {
+        const double even = double{kToCells[0]} + 2.0 * (double{kToCells[2]} + kToCells[4]);
+        const double odd = 2.0 * (double{kToCells[1]} + kToCells[3]);
+        return (even > odd ? even - odd : odd - even) / (even + odd);
+    }();
 
     static double to_cells(int distance) {
         return std::abs(distance) <= kHalvingReach

@@ -14,6 +14,7 @@
 #include "buffer.hpp"
 #include "coarse_taps.hpp"
 #include "filter.hpp"
+#include "inner_loops.hpp"
 #include "sheets.hpp"
 
 namespace atrous {
@@ -67,8 +68,12 @@ class GridGaussian final : public Filter {
     class CoarseRun;
     class Line;
     class Run;
+    class Strip;
     class PlaneRun;
     class SheetRun;
+
+    static constexpr std::int64_t kPack = 16;  // floats that convolve_line reads at a time
+    static constexpr std::int64_t kFlat = 24;  // the widest rows for which that is faster
 
     const float* middle(std::size_t axis) const { return taps_[axis].data() + taps_[axis].size() / 2; }
     std::int64_t radius(std::size_t axis) const {
@@ -128,9 +133,6 @@ class GridGaussian::Line {
         filter_.loops_.convolve_line(padded_ + reach_ * width_, (end - begin) * width_, width_,
                                      filter_.middle(filter_.shape_.size() - 1), reach_, out);
     }
-
-    static constexpr std::int64_t kPack = 16;  // floats that convolve_line reads at a time
-    static constexpr std::int64_t kFlat = 24;  // the widest rows for which that is faster
 
     const GridGaussian& filter_;
     std::int64_t width_, reach_;
@@ -204,6 +206,55 @@ class GridGaussian::Run final : public Filtering {
     Buffer<float> done_, spare_;
 };
 
+// A tile of an image, and as much above and below it as its columns need: what is convolved along the lines
+// goes in, what is convolved along the columns too comes out.
+class GridGaussian::Strip {
+  public:
+    Strip(const GridGaussian& filter, std::int64_t tile, std::int64_t width, float* scratch)
+        : filter_(filter),
+          width_(width),
+          top_(filter.tiles_.top(tile)),
+          first_(std::max<std::int64_t>(0, top_ - filter.radius(0))),
+          last_(std::min(filter.shape_[0], top_ + filter.tiles_.height() + filter.radius(0))),
+          lines_(scratch) {}
+
+    // Floats of the scratch that it takes.
+    static std::int64_t room(const GridGaussian& filter, std::int64_t width) {
+        return lines(filter) * pitch(filter, width) + kTogether * filter.tiles_.width() * width;
+    }
+
+    std::int64_t first() const { return first_; }
+    std::int64_t last() const { return last_; }
+    float* line(std::int64_t y) const { return lines_ + (y - first_) * pitch(filter_, width_); }
+
+    // The points [begin, end) of a line of the tile, whose lines are read in their order: some at a time.
+    const float* read(std::int64_t begin, std::int64_t end) const {
+        const Tiles& tiles = filter_.tiles_;
+        const std::int64_t y = begin / tiles.line(), part = (y - top_) % kTogether;
+        const std::int64_t columns = (end - begin) * width_;
+        float* out = lines_ + lines(filter_) * pitch(filter_, width_);
+        if (part == 0)
+            filter_.loops_.convolve(
+                lines_, last_ - first_, pitch(filter_, width_), columns, y - first_,
+                std::min({y + kTogether, top_ + tiles.height(), filter_.shape_[0]}) - first_,
+                filter_.middle(0), filter_.radius(0), out, columns);
+        return out + part * columns;
+    }
+
+  private:
+    static std::int64_t lines(const GridGaussian& filter) {
+        return filter.tiles_.height() + 2 * filter.radius(0);
+    }
+    // Lines that differ in their place in the cache.
+    static std::int64_t pitch(const GridGaussian& filter, std::int64_t width) {
+        return filter.tiles_.width() * width / 32 * 32 + 48;
+    }
+
+    const GridGaussian& filter_;
+    std::int64_t width_, top_, first_, last_;
+    float* lines_;
+};
+
 // An image and a kernel that is small beside a tile: convolves each tile when it is read, so that nothing but
 // the rows themselves passes through the memory.
 class GridGaussian::PlaneRun final : public Filtering {
@@ -221,55 +272,27 @@ class GridGaussian::PlaneRun final : public Filtering {
     void spread(Team&, const float* rows) override { rows_ = rows; }
 
     std::size_t scratch() const override {
-        const std::int64_t wide = filter_.tiles_.width(), tall = filter_.tiles_.height();
-        return static_cast<std::size_t>((tall + 2 * filter_.radius(0)) * pitch() +
-                                        kTogether * wide * width_) +
-               Line::room(filter_, width_, wide);
+        return static_cast<std::size_t>(Strip::room(filter_, width_)) +
+               Line::room(filter_, width_, filter_.tiles_.width());
     }
 
-    // Along the lines, also those above and below that the columns need.
     void visit(std::int64_t tile, float* scratch) const override {
-        const std::int64_t width = filter_.shape_[1], reach = filter_.radius(0);
-        const std::int64_t top = filter_.tiles_.top(tile), left = filter_.tiles_.left(tile);
+        const std::int64_t width = filter_.shape_[1], left = filter_.tiles_.left(tile);
         const std::int64_t right = std::min(left + filter_.tiles_.width(), width);
-        const Line line(filter_, width_, scratch + padding());
-        for (std::int64_t y = first_line(top, reach); y < last_line(top, reach); ++y) {
+        const Strip strip(filter_, tile, width_, scratch);
+        const Line line(filter_, width_, scratch + Strip::room(filter_, width_));
+        for (std::int64_t y = strip.first(); y < strip.last(); ++y) {
             if (width_ <= 8) filter_.tiles_.prefetch_next(rows_, width_, y * width + left, y * width + right);
-            line.convolve(rows_ + y * width * width_, width, left, right,
-                          scratch + (y - first_line(top, reach)) * pitch());
+            line.convolve(rows_ + y * width * width_, width, left, right, strip.line(y));
         }
     }
 
-    // Along the columns, some lines at a time.
     const float* read(std::int64_t tile, std::int64_t, std::int64_t begin, std::int64_t end, float* scratch,
                       float*) const override {
-        const std::int64_t width = filter_.shape_[1], reach = filter_.radius(0);
-        const std::int64_t top = filter_.tiles_.top(tile), y = begin / width, part = (y - top) % kTogether;
-        const std::int64_t first = first_line(top, reach), last = last_line(top, reach);
-        const std::int64_t columns = (end - begin) * width_;
-        float* out = scratch + (filter_.tiles_.height() + 2 * reach) * pitch();
-        if (part == 0)
-            filter_.loops_.convolve(
-                scratch, last - first, pitch(), columns, y - first,
-                std::min({y + kTogether, top + filter_.tiles_.height(), filter_.shape_[0]}) - first,
-                filter_.middle(0), reach, out, columns);
-        return out + part * columns;
+        return Strip(filter_, tile, width_, scratch).read(begin, end);
     }
 
   private:
-    // Lines that differ in their place in the cache.
-    std::int64_t pitch() const { return filter_.tiles_.width() * width_ / 32 * 32 + 48; }
-    std::int64_t padding() const {
-        return (filter_.tiles_.height() + 2 * filter_.radius(0)) * pitch() +
-               kTogether * filter_.tiles_.width() * width_;
-    }
-    static std::int64_t first_line(std::int64_t top, std::int64_t reach) {
-        return std::max<std::int64_t>(0, top - reach);
-    }
-    std::int64_t last_line(std::int64_t top, std::int64_t reach) const {
-        return std::min(filter_.shape_[0], top + filter_.tiles_.height() + reach);
-    }
-
     static constexpr std::int64_t kWidest = 64;  // beyond, a tile does not fit the cache
 
     const GridGaussian& filter_;

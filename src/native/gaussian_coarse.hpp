@@ -5,10 +5,11 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <memory>
 #include <vector>
 
+#include "buffer.hpp"
 #include "gaussian.hpp"
+#include "inner_loops.hpp"
 #include "sheets.hpp"
 
 namespace atrous {
@@ -214,9 +215,6 @@ class GridGaussian::CoarseRun final : public SheetFiltering {
 
     // Lines that differ in their place in the cache.
     std::int64_t pitch(std::int64_t width) const { return end_cell(tiles_.width()) * width / 32 * 32 + 48; }
-
-    static constexpr std::int64_t kPack = 16;  // floats that convolve_line reads at a time
-    static constexpr std::int64_t kFlat = 24;  // the widest rows for which that is faster
 
     const GridGaussian& filter_;
     const Tiles& tiles_;

@@ -21,8 +21,8 @@ class GridGaussian::SheetRun final : public SheetFiltering {
     explicit SheetRun(const GridGaussian& filter) : filter_(filter), tiles_(filter.tiles_) {}
 
     std::size_t scratch(std::int64_t width) const override {
-        return static_cast<std::size_t>(padded(width) + (tiles_.width() + 2 * filter_.radius(1)) * width +
-                                        kPack);
+        return static_cast<std::size_t>(Strip::room(filter_, width) +
+                                        (tiles_.width() + 2 * filter_.radius(1)) * width + kPack);
     }
 
     bool reads_rows() const override { return true; }
@@ -31,17 +31,16 @@ class GridGaussian::SheetRun final : public SheetFiltering {
     void narrow(std::int64_t) override {}
     void spread(Team&) override {}
 
-    // Along the lines, also those above and below that the columns need.
     void visit(const Sheets& sheets, std::int64_t tile, const float* rows, float* scratch) const override {
         const Sheet& sheet = sheets[tile];
         const std::int64_t width = sheet.width, reach = filter_.radius(1);
         const std::int64_t left = tiles_.left(tile), right = std::min(left + tiles_.width(), tiles_.line());
-        const std::int64_t first = first_line(tile), last = last_line(tile);
-        float* line = scratch + padded(width);
+        const Strip strip(filter_, tile, width, scratch);
+        float* line = scratch + Strip::room(filter_, width);
         Places places;
-        for (std::int64_t y = first; y < last; ++y) {
+        for (std::int64_t y = strip.first(); y < strip.last(); ++y) {
             gather(sheets, sheet, y, left - reach, right + reach, rows, places, line);
-            float* out = scratch + (y - first) * pitch(width);
+            float* out = strip.line(y);
             if (width <= kFlat)
                 filter_.loops_.convolve_line(line + reach * width, (right - left) * width, width,
                                              filter_.middle(1), reach, out);
@@ -51,19 +50,9 @@ class GridGaussian::SheetRun final : public SheetFiltering {
         }
     }
 
-    // Along the columns, some lines at a time.
     const float* read(const Sheets& sheets, std::int64_t tile, std::int64_t, std::int64_t begin,
                       std::int64_t end, float* scratch, float*) const override {
-        const std::int64_t width = sheets[tile].width, top = tiles_.top(tile), y = begin / tiles_.line();
-        const std::int64_t first = first_line(tile), part = (y - top) % kTogether;
-        const std::int64_t columns = (end - begin) * width;
-        float* out = scratch + lines() * pitch(width);
-        if (part == 0)
-            filter_.loops_.convolve(
-                scratch, last_line(tile) - first, pitch(width), columns, y - first,
-                std::min({y + kTogether, top + tiles_.height(), filter_.shape_[0]}) - first,
-                filter_.middle(0), filter_.radius(0), out, columns);
-        return out + part * columns;
+        return Strip(filter_, tile, sheets[tile].width, scratch).read(begin, end);
     }
 
   private:
@@ -103,22 +92,6 @@ class GridGaussian::SheetRun final : public SheetFiltering {
         }
         std::fill_n(out, (end - x) * width + kPack, 0.0f);
     }
-
-    // Lines that differ in their place in the cache.
-    std::int64_t pitch(std::int64_t width) const { return tiles_.width() * width / 32 * 32 + 48; }
-    std::int64_t lines() const { return tiles_.height() + 2 * filter_.radius(0); }
-    std::int64_t padded(std::int64_t width) const {
-        return lines() * pitch(width) + kTogether * tiles_.width() * width;
-    }
-    std::int64_t first_line(std::int64_t tile) const {
-        return std::max<std::int64_t>(0, tiles_.top(tile) - filter_.radius(0));
-    }
-    std::int64_t last_line(std::int64_t tile) const {
-        return std::min(filter_.shape_[0], tiles_.top(tile) + tiles_.height() + filter_.radius(0));
-    }
-
-    static constexpr std::int64_t kPack = 16;  // floats that convolve_line reads at a time
-    static constexpr std::int64_t kFlat = 24;  // the widest rows for which that is faster
 
     const GridGaussian& filter_;
     const Tiles& tiles_;
