@@ -17,8 +17,12 @@ ATROUS_INLINE float nearest(float x) {
     return (x + 12582912.0f) - 12582912.0f;
 }
 
-ATROUS_INLINE float power_of_two(int32_t n) {
-    const int32_t bits = (n + 127) * (1 << 23);
+// 2^n for a whole number n from -126 to 127. NaN has no whole number to be turned into; this leaves any.
+ATROUS_INLINE float power_of_two(float n) {
+    const float shifted = n + 12582912.0f;
+    std::uint32_t bits;
+    std::memcpy(&bits, &shifted, sizeof bits);
+    bits = (bits + 127) << 23;  // the last bits of the sum hold n
     float value;
     std::memcpy(&value, &bits, sizeof value);
     return value;
@@ -37,7 +41,7 @@ ATROUS_INLINE float exp_of_negative(float x) {
     e = e * r + 0.5f;
     e = e * r + 1.0f;
     e = e * r + 1.0f;
-    e *= power_of_two(static_cast<int32_t>(n));
+    e *= power_of_two(n);
     return x < -50.0f ? 0.0f : e;
 }
 

@@ -131,7 +131,7 @@ ATROUS_INLINE float exp_by_cephes(float given) {
     e = e * x + 5.0000001201e-1f;
     e = e * (x * x) + x;
     e = e + 1.0f;
-    e *= power_of_two(static_cast<std::int32_t>(n));
+    e *= power_of_two(n);
     return given < -50.0f ? 0.0f : e;
 }
 
