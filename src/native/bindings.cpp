@@ -8,18 +8,27 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
 #include <cstdlib>
 #include <limits>
+#include <memory>
 #include <optional>
 #include <stdexcept>
 #include <thread>
+#include <utility>
+#include <vector>
 
 #include "apply.hpp"
 #include "exact.hpp"
+#include "features.hpp"
+#include "filter.hpp"
 #include "gaussian.hpp"
 #include "inference.hpp"
 #include "inner_loops.hpp"
 #include "lattice.hpp"
+#include "model.hpp"
 #include "parallel.hpp"
 #include "sequential.hpp"
 
@@ -40,6 +49,10 @@ using OutStrided = nb::ndarray<float, nb::ndim<2>, nb::device::cpu>;
 using OutLabels = nb::ndarray<std::int32_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 using Offsets = nb::ndarray<const std::int32_t, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
 using FilterPointer = std::shared_ptr<atrous::Filter>;
+
+// Of a label at a point. Arrays whose strides are 0 may claim more than any memory holds, and the sizes of
+// what is computed from them must not overflow.
+constexpr std::int64_t kMostValues = std::int64_t{1} << 48;
 
 void require(bool holds, const char* what) {
     if (!holds) throw std::invalid_argument(what);
@@ -70,8 +83,10 @@ void released(int threads, const Work& work) {
         work(team);
         // Only daemon threads run on by then, and the interpreter would end them without their unwinding.
         while (closing.load() && asked == nullptr) std::this_thread::sleep_for(std::chrono::hours(1));
-    } catch (const atrous::Interrupted&) {
-        throw nb::python_error();  // which the signal's handler raised
+    } catch (...) {
+        // Interrupted, or what another thread threw in the meantime: the signal's handler has raised.
+        if (asked != nullptr && PyErr_Occurred() != nullptr) throw nb::python_error();
+        throw;
     }
 }
 
@@ -167,7 +182,12 @@ FilterPointer grid_gaussian(const std::vector<std::int64_t>& shape, const std::v
                             double least) {
     require(least > 0 && least < 1, "least must be a weight beside 1");
     require(!shape.empty() && shape.size() == sigmas.size(), "one sigma for each axis");
-    for (const std::int64_t length : shape) require(length >= 1, "axes must not be empty");
+    std::int64_t points = 1;
+    for (const std::int64_t length : shape) {
+        require(length >= 1, "axes must not be empty");
+        require(length <= kMostValues / points, "too many points");
+        points *= length;
+    }
     for (const double sigma : sigmas) require(sigma > 0, "sigmas must be positive");
     return std::make_shared<atrous::GridGaussian>(shape, sigmas, least);
 }
@@ -208,7 +228,9 @@ class Model {
                          bool trace, int threads, bool zeroed, const std::optional<OutStrided>& probabilities,
                          const std::optional<OutLabels>& labels) const {
         const auto count = static_cast<std::size_t>(unary.shape(0));
-        require(count >= 1 && count <= std::numeric_limits<std::int32_t>::max(), "too few or many labels");
+        require(count >= 1 && count <= std::numeric_limits<std::int32_t>::max() &&
+                    static_cast<std::int64_t>(count) <= kMostValues / points_,
+                "too few or many labels");
         require(static_cast<std::int64_t>(unary.shape(1)) == points_, "unary does not fit the points");
         require(
             !probabilities || (probabilities->shape(0) == count && probabilities->shape(1) == unary.shape(1)),

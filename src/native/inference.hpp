@@ -6,6 +6,7 @@
 
 #include "local_field.hpp"
 #include "mean_field.hpp"
+#include "model.hpp"
 #include "pair_field.hpp"
 
 namespace atrous {
@@ -44,8 +45,9 @@ inline Report infer(Team& team, const std::vector<Term>& terms, const Tiles& til
     if (unary.labels == 2) {
         PairField field(terms, tiles, unary, settings);
         report = field.infer(team);
-        write(field, team, wanted);
+        // Before Q is written, which may be over the unary term.
         if (settings.trace) trace(team, terms, tiles, unary, settings, report);
+        write(field, team, wanted);
     } else if (LocalField::suits(terms, settings, unary.labels)) {
         LocalField field(terms, tiles, unary, settings);
         report = field.infer(team);
