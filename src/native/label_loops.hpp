@@ -121,6 +121,10 @@ void scores(bool energies, const float* const* planes, int64_t labels, int64_t s
 }
 
 void scale(int64_t count, const float* factors, const float* input, float* rows, int64_t width) {
+    if (width == 1) {  // rows side by side make packs
+        for (int64_t p = 0; p < count; ++p) rows[p] = factors[p] * input[p];
+        return;
+    }
     for_columns(width, [&](auto columns, int64_t first, auto stride) {
         using R = Row<decltype(columns)::count>;
         for (int64_t p = 0; p < count; ++p) {

@@ -2,19 +2,18 @@
 #pragma once
 
 #include <algorithm>
-#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <limits>
 #include <memory>
 #include <numeric>
-#include <stdexcept>
 #include <utility>
 #include <vector>
 
 #include "buffer.hpp"
 #include "filter.hpp"
-#include "mean_field.hpp"
+#include "inner_loops.hpp"
+#include "model.hpp"
 #include "presence.hpp"
 #include "sheets.hpp"
 
@@ -112,7 +111,7 @@ class LocalField {
     static constexpr std::int64_t kMostKept = 64;
 
     // What a worker writes on.
-    struct Desk {
+    struct Workspace {
         Buffer<float> scores, message;          // of a line of a tile
         std::vector<Buffer<float>> of_filters;  // what they need to read a tile
         std::vector<float> largest, gains;
@@ -159,12 +158,12 @@ class LocalField {
             next_q_ = Buffer<float>(q_.size());
         std::int64_t widest = 4;
         for (const Sheet& sheet : sheets_.of_tile) widest = std::max(widest, sheet.width);
-        desks_.resize(static_cast<std::size_t>(team.size()));
-        for (Desk& desk : desks_) {
-            desk.scores = Buffer<float>(static_cast<std::size_t>(chunk() * widest));
-            desk.message = Buffer<float>(static_cast<std::size_t>(chunk() * widest));
-            desk.of_filters.clear();
-            for (const auto& part : parts_) desk.of_filters.emplace_back(part->scratch(widest));
+        workspaces_.resize(static_cast<std::size_t>(team.size()));
+        for (Workspace& workspace : workspaces_) {
+            workspace.scores = Buffer<float>(static_cast<std::size_t>(chunk() * widest));
+            workspace.message = Buffer<float>(static_cast<std::size_t>(chunk() * widest));
+            workspace.of_filters.clear();
+            for (const auto& part : parts_) workspace.of_filters.emplace_back(part->scratch(widest));
         }
     }
 
@@ -187,41 +186,42 @@ class LocalField {
         start_filters(team);
         team.for_ranges(sheets_.tiles.count(), 1, [&](std::int64_t tile, std::int64_t, int worker) {
             const Sheet& sheet = sheets_[tile];
-            Desk& desk = desks_[static_cast<std::size_t>(worker)];
+            Workspace& workspace = workspaces_[static_cast<std::size_t>(worker)];
             std::vector<const float*> planes;
             for (const std::int32_t column : sheet.columns) planes.push_back(present_.plane(unary_, column));
-            open_summary(sheet, tile, desk);
+            open_summary(sheet, tile, workspace);
             if (sheet.width > 0)
                 for_lines(tile, [&](std::int64_t place, std::int64_t begin, std::int64_t end) {
                     float* rows = scores_.data() + sheet.start + place * sheet.width;
                     loops_.scores(unary_.energies, planes.data(), sheet.count(), unary_.point_stride, begin,
                                   end - begin, rows, sheet.width);
                     if (sheet.decided()) return;
-                    std::copy_n(rows, (end - begin) * sheet.width, desk.scores.data());
-                    softmax(tile, place, end - begin, desk, q_);
+                    std::copy_n(rows, (end - begin) * sheet.width, workspace.scores.data());
+                    softmax(tile, place, end - begin, workspace, q_);
                 });
             if (sheet.decided()) decide(tile);
             std::fill_n(&present_.largest(tile, 0), present_.columns(), 0.0f);
-            close_summary(sheet, tile, desk);
-            put(tile, q_, desk);
+            close_summary(sheet, tile, workspace);
+            put(tile, q_, workspace);
         });
     }
 
-    void open_summary(const Sheet& sheet, std::int64_t tile, Desk& desk) {
-        desk.largest.assign(static_cast<std::size_t>(std::max<std::int64_t>(sheet.width, 1)),
-                            sheet.decided() ? 1.0f : 0.0f);
+    void open_summary(const Sheet& sheet, std::int64_t tile, Workspace& workspace) {
+        workspace.largest.assign(static_cast<std::size_t>(std::max<std::int64_t>(sheet.width, 1)),
+                                 sheet.decided() ? 1.0f : 0.0f);
         present_.least_winner(tile) = sheet.decided() ? 1.0f : std::numeric_limits<float>::infinity();
     }
 
-    void close_summary(const Sheet& sheet, std::int64_t tile, const Desk& desk) {
+    void close_summary(const Sheet& sheet, std::int64_t tile, const Workspace& workspace) {
         for (std::size_t c = 0; c < sheet.columns.size(); ++c)
-            present_.largest(tile, static_cast<std::size_t>(sheet.columns[c])) = desk.largest[c];
+            present_.largest(tile, static_cast<std::size_t>(sheet.columns[c])) = workspace.largest[c];
     }
 
-    void softmax(std::int64_t tile, std::int64_t place, std::int64_t count, Desk& desk, Buffer<float>& q) {
+    void softmax(std::int64_t tile, std::int64_t place, std::int64_t count, Workspace& workspace,
+                 Buffer<float>& q) {
         const Sheet& sheet = sheets_[tile];
-        loops_.softmax(count, desk.scores.data(), q.data() + sheet.start + place * sheet.width, sheet.width,
-                       desk.largest.data(), &present_.least_winner(tile), nullptr);
+        loops_.softmax(count, workspace.scores.data(), q.data() + sheet.start + place * sheet.width,
+                       sheet.width, workspace.largest.data(), &present_.least_winner(tile), nullptr);
     }
 
     Buffer<float>& written() { return next_q_.size() > 0 ? next_q_ : q_; }
@@ -235,30 +235,31 @@ class LocalField {
                     at % sheet.width == 0 ? 1.0f : 0.0f;
     }
 
-    void put(std::int64_t tile, const Buffer<float>& rows, Desk& desk) {
+    void put(std::int64_t tile, const Buffer<float>& rows, Workspace& workspace) {
         for (std::size_t f = 0; f < parts_.size(); ++f)
-            parts_[f]->put(sheets_, tile, rows.data(), desk.of_filters[f].data());
+            parts_[f]->put(sheets_, tile, rows.data(), workspace.of_filters[f].data());
     }
 
-    // Calls body(place, begin, end) for a tile's lines, desk.scores holding these points' scores plus all
-    // messages to them.
+    // Calls body(place, begin, end) for a tile's lines, workspace.scores holding these points' scores plus
+    // all messages to them.
     template <class Body>
-    void with_messages(std::int64_t tile, Desk& desk, const Body& body) const {
+    void with_messages(std::int64_t tile, Workspace& workspace, const Body& body) const {
         const Sheet& sheet = sheets_[tile];
         for (std::size_t f = 0; f < parts_.size(); ++f)
-            parts_[f]->visit(sheets_, tile, q_.data(), desk.of_filters[f].data());
-        gather_gains(sheet, desk);
+            parts_[f]->visit(sheets_, tile, q_.data(), workspace.of_filters[f].data());
+        gather_gains(sheet, workspace);
         for_lines(tile, [&](std::int64_t place, std::int64_t begin, std::int64_t end) {
             const float* base = scores_.data() + sheet.start + place * sheet.width;
             for (std::size_t f = 0; f < parts_.size(); ++f) {
-                const float* message = parts_[f]->read(sheets_, tile, place, begin, end,
-                                                       desk.of_filters[f].data(), desk.message.data());
+                const float* message =
+                    parts_[f]->read(sheets_, tile, place, begin, end, workspace.of_filters[f].data(),
+                                    workspace.message.data());
                 loops_.add(end - begin, terms_[f].after.data() + begin,
-                           desk.gains.data() + f * static_cast<std::size_t>(sheet.width), message, base,
-                           desk.scores.data(), sheet.width);
-                base = desk.scores.data();
+                           workspace.gains.data() + f * static_cast<std::size_t>(sheet.width), message, base,
+                           workspace.scores.data(), sheet.width);
+                base = workspace.scores.data();
             }
-            if (parts_.empty()) std::copy_n(base, (end - begin) * sheet.width, desk.scores.data());
+            if (parts_.empty()) std::copy_n(base, (end - begin) * sheet.width, workspace.scores.data());
             body(place, begin, end);
         });
     }
@@ -268,13 +269,13 @@ class LocalField {
         team.for_ranges(sheets_.tiles.count(), 1, [&](std::int64_t tile, std::int64_t, int worker) {
             const Sheet& sheet = sheets_[tile];
             if (sheet.decided()) return;
-            Desk& desk = desks_[static_cast<std::size_t>(worker)];
-            open_summary(sheet, tile, desk);
-            with_messages(tile, desk, [&](std::int64_t place, std::int64_t begin, std::int64_t end) {
-                softmax(tile, place, end - begin, desk, written());
+            Workspace& workspace = workspaces_[static_cast<std::size_t>(worker)];
+            open_summary(sheet, tile, workspace);
+            with_messages(tile, workspace, [&](std::int64_t place, std::int64_t begin, std::int64_t end) {
+                softmax(tile, place, end - begin, workspace, written());
             });
-            close_summary(sheet, tile, desk);
-            if (put_too) put(tile, written(), desk);
+            close_summary(sheet, tile, workspace);
+            if (put_too) put(tile, written(), workspace);
         });
         if (next_q_.size() > 0) std::swap(q_, next_q_);
     }
@@ -284,13 +285,13 @@ class LocalField {
         std::vector<double> energies(static_cast<std::size_t>(unary_.points)), entropies(energies);
         team.for_ranges(sheets_.tiles.count(), 1, [&](std::int64_t tile, std::int64_t, int worker) {
             const Sheet& sheet = sheets_[tile];
-            Desk& desk = desks_[static_cast<std::size_t>(worker)];
-            with_messages(tile, desk, [&](std::int64_t place, std::int64_t begin, std::int64_t end) {
+            Workspace& workspace = workspaces_[static_cast<std::size_t>(worker)];
+            with_messages(tile, workspace, [&](std::int64_t place, std::int64_t begin, std::int64_t end) {
                 for (std::int64_t p = begin; p < end; ++p) {
                     const std::size_t row =
                         sheet.start + static_cast<std::size_t>((place + p - begin) * sheet.width);
                     add_energy(sheet.columns.size(), q_.data() + row, scores_.data() + row,
-                               desk.scores.data() + (p - begin) * sheet.width,
+                               workspace.scores.data() + (p - begin) * sheet.width,
                                energies[static_cast<std::size_t>(p)], entropies[static_cast<std::size_t>(p)]);
                 }
             });
@@ -299,12 +300,12 @@ class LocalField {
         report.entropy.push_back(std::accumulate(entropies.begin(), entropies.end(), 0.0));
     }
 
-    void gather_gains(const Sheet& sheet, Desk& desk) const {
+    void gather_gains(const Sheet& sheet, Workspace& workspace) const {
         const auto width = static_cast<std::size_t>(sheet.width);
-        desk.gains.assign(terms_.size() * width, 0.0f);
+        workspace.gains.assign(terms_.size() * width, 0.0f);
         for (std::size_t f = 0; f < terms_.size(); ++f)
             for (std::size_t c = 0; c < sheet.columns.size(); ++c)
-                desk.gains[f * width + c] =
+                workspace.gains[f * width + c] =
                     terms_[f].gains.empty()
                         ? 1.0f
                         : terms_[f].gains[static_cast<std::size_t>(present_.label_of(sheet.columns[c]))];
@@ -351,14 +352,14 @@ class LocalField {
             present_.largest(tile, static_cast<std::size_t>(sheet.columns[0])) = 1.0f;
             present_.least_winner(tile) = 1.0f;
             decide(tile);
-            put(tile, q_, desks_[static_cast<std::size_t>(worker)]);  // once and for all
+            put(tile, q_, workspaces_[static_cast<std::size_t>(worker)]);  // once and for all
         });
         if (!narrower) return;
         renumber(absent);
         for (const auto& part : parts_)
             part->narrow(padded_width(static_cast<std::int64_t>(present_.columns())));
         team.for_ranges(sheets_.tiles.count(), 1, [&](std::int64_t tile, std::int64_t, int worker) {
-            put(tile, q_, desks_[static_cast<std::size_t>(worker)]);
+            put(tile, q_, workspaces_[static_cast<std::size_t>(worker)]);
         });
     }
 
@@ -369,7 +370,7 @@ class LocalField {
     Sheets sheets_;
     Presence present_;
     std::vector<std::unique_ptr<SheetFiltering>> parts_;
-    std::vector<Desk> desks_;
+    std::vector<Workspace> workspaces_;
     Buffer<float> scores_;      // minus the unary term
     Buffer<float> q_, next_q_;  // each step reads one and writes the other, if there is another
 };

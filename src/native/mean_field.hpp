@@ -2,11 +2,9 @@
 #pragma once
 
 #include <algorithm>
-#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <limits>
-#include <memory>
 #include <numeric>
 #include <stdexcept>
 #include <utility>
@@ -14,7 +12,9 @@
 
 #include "buffer.hpp"
 #include "filter.hpp"
+#include "inner_loops.hpp"
 #include "model.hpp"
+#include "term_filtering.hpp"
 
 namespace atrous {
 
@@ -96,11 +96,9 @@ class MeanField {
     static constexpr std::int64_t kGroup = 1 << 12;  // points that a thread takes at a time
 
     struct Part {
-        const Term& term;
+        TermFiltering kernel;
         std::vector<float> gains;  // of the labels that are kept, padded to the width
         bool matrix;
-        std::unique_ptr<Filtering> filtering;
-        Buffer<float> scaled;  // before * Q, if there is a before
     };
 
     // Of Q over all points, or of those that a worker has seen.
@@ -119,7 +117,7 @@ class MeanField {
     };
 
     // What a worker writes on.
-    struct Desk {
+    struct Workspace {
         Buffer<float> scores, message;          // of a chunk
         std::vector<Buffer<float>> of_filters;  // what they need to read a tile
         Summary summary;
@@ -128,13 +126,13 @@ class MeanField {
     std::int64_t chunk() const { return chunk_of_pixels(width_); }
 
     void clear_summaries(const Team& team, std::size_t columns) {
-        desks_.resize(static_cast<std::size_t>(team.size()));
-        for (Desk& desk : desks_) desk.summary = Summary(columns);
+        workspaces_.resize(static_cast<std::size_t>(team.size()));
+        for (Workspace& workspace : workspaces_) workspace.summary = Summary(columns);
     }
 
     void join_summaries() {
-        summary_ = Summary(desks_[0].summary.largest.size());
-        for (const Desk& desk : desks_) summary_.add(desk.summary);
+        summary_ = Summary(workspaces_[0].summary.largest.size());
+        for (const Workspace& workspace : workspaces_) summary_.add(workspace.summary);
     }
 
     // Looks once through the unary term: checks it, and finds which labels are probable anywhere.
@@ -142,7 +140,7 @@ class MeanField {
         clear_summaries(team, kept_.size());
         const std::vector<const float*> planes = planes_of_kept();
         team.for_ranges(unary_.points, kGroup, [&](std::int64_t begin, std::int64_t end, int worker) {
-            Summary& summary = desks_[static_cast<std::size_t>(worker)].summary;
+            Summary& summary = workspaces_[static_cast<std::size_t>(worker)].summary;
             if (!loops_.survey(unary_.energies, planes.data(), unary_.labels, unary_.point_stride, begin,
                                end - begin, 1, 0, unary_.lowest, unary_.highest, summary.largest.data(),
                                &summary.least_winner))
@@ -183,14 +181,14 @@ class MeanField {
         start_filters(team);
         const std::vector<const float*> planes = planes_of_kept();
         team.for_ranges(unary_.points, kGroup, [&](std::int64_t first, std::int64_t last, int worker) {
-            Desk& desk = desks_[static_cast<std::size_t>(worker)];
+            Workspace& workspace = workspaces_[static_cast<std::size_t>(worker)];
             for (std::int64_t begin = first; begin < last; begin += chunk()) {
                 const std::int64_t end = std::min(last, begin + chunk());
                 float* rows = scores_.data() + begin * width_;
                 loops_.scores(unary_.energies, planes.data(), static_cast<std::int64_t>(planes.size()),
                               unary_.point_stride, begin, end - begin, rows, width_);
-                std::copy_n(rows, (end - begin) * width_, desk.scores.data());
-                softmax(begin, end, desk, q_, false);
+                std::copy_n(rows, (end - begin) * width_, workspace.scores.data());
+                softmax(begin, end, workspace, q_, false);
             }
         });
         join_summaries();
@@ -210,15 +208,14 @@ class MeanField {
                     gains[from * width + to] =
                         term.gains[static_cast<std::size_t>(kept_[from]) * labels + label];
             }
-            parts_.push_back(
-                {term, std::move(gains), matrix, term.filter->start(width_, term.before.empty()),
-                 Buffer<float>(term.before.empty() ? 0 : static_cast<std::size_t>(unary_.points * width_))});
+            parts_.push_back({TermFiltering(term, width_), std::move(gains), matrix});
         }
-        for (Desk& desk : desks_) {
-            desk.scores = Buffer<float>(static_cast<std::size_t>(chunk() * width_));
-            desk.message = Buffer<float>(static_cast<std::size_t>(chunk() * width_));
-            desk.of_filters.clear();
-            for (const Part& part : parts_) desk.of_filters.emplace_back(part.filtering->scratch());
+        for (Workspace& workspace : workspaces_) {
+            workspace.scores = Buffer<float>(static_cast<std::size_t>(chunk() * width_));
+            workspace.message = Buffer<float>(static_cast<std::size_t>(chunk() * width_));
+            workspace.of_filters.clear();
+            for (const Part& part : parts_)
+                workspace.of_filters.emplace_back(part.kernel.filtering().scratch());
         }
     }
 
@@ -247,87 +244,74 @@ class MeanField {
 
     // Q through all filters.
     void filter(Team& team, bool put) {
-        for (std::size_t f = 0; f < parts_.size(); ++f) {
-            Part& part = parts_[f];
-            const bool scales = !part.term.before.empty();
-            const float* rows = scales ? part.scaled.data() : q_.data();
-            if (!put || scales)
-                team.for_ranges(tiles_.count(), 1, [&](std::int64_t tile, std::int64_t, int worker) {
-                    tiles_.segments(tile, [&](std::int64_t begin, std::int64_t end) {
-                        if (scales)
-                            loops_.scale(end - begin, part.term.before.data() + begin,
-                                         q_.data() + begin * width_, part.scaled.data() + begin * width_,
-                                         width_);
-                    });
-                    part.filtering->put(tile, rows,
-                                        desks_[static_cast<std::size_t>(worker)].of_filters[f].data());
-                });
-            part.filtering->spread(team, rows);
-        }
+        for (std::size_t f = 0; f < parts_.size(); ++f)
+            parts_[f].kernel.filter(team, q_.data(), put, [&](int worker) {
+                return workspaces_[static_cast<std::size_t>(worker)].of_filters[f].data();
+            });
     }
 
-    // Calls body(begin, end, desk), desk.scores holding these points' scores plus all messages to them, and
-    // close(tile, desk) after a tile's points.
+    // Calls body(begin, end, workspace), workspace.scores holding these points' scores plus all messages to
+    // them, and close(tile, workspace) after a tile's points.
     template <class Body, class Close>
     void with_messages(Team& team, const Body& body, const Close& close) {
         const auto open = [&](std::int64_t tile, int worker) {
-            Desk& desk = desks_[static_cast<std::size_t>(worker)];
+            Workspace& workspace = workspaces_[static_cast<std::size_t>(worker)];
             for (std::size_t f = 0; f < parts_.size(); ++f)
-                parts_[f].filtering->visit(tile, desk.of_filters[f].data());
+                parts_[f].kernel.filtering().visit(tile, workspace.of_filters[f].data());
             return true;
         };
         for_chunks(
             team, tiles_, chunk(), open,
             [&](std::int64_t tile, std::int64_t place, std::int64_t begin, std::int64_t end, int worker) {
-                Desk& desk = desks_[static_cast<std::size_t>(worker)];
+                Workspace& workspace = workspaces_[static_cast<std::size_t>(worker)];
                 if (width_ <= 8) tiles_.prefetch_next(scores_.data(), width_, begin, end);
                 if (width_ <= 8) tiles_.prefetch_next(next_q_.data(), width_, begin, end);
                 const float* base = scores_.data() + begin * width_;
                 for (std::size_t f = 0; f < parts_.size(); ++f) {
                     const Part& part = parts_[f];
-                    const float* message = part.filtering->read(
-                        tile, place, begin, end, desk.of_filters[f].data(), desk.message.data());
-                    const float* after = part.term.after.data() + begin;
+                    const float* message = part.kernel.filtering().read(
+                        tile, place, begin, end, workspace.of_filters[f].data(), workspace.message.data());
+                    const float* after = part.kernel.term().after.data() + begin;
                     if (part.matrix)
                         loops_.add_product(end - begin, after, part.gains.data(), message,
-                                           static_cast<std::int64_t>(kept_.size()), base, desk.scores.data(),
-                                           width_);
+                                           static_cast<std::int64_t>(kept_.size()), base,
+                                           workspace.scores.data(), width_);
                     else
-                        loops_.add(end - begin, after, part.gains.data(), message, base, desk.scores.data(),
-                                   width_);
-                    base = desk.scores.data();
+                        loops_.add(end - begin, after, part.gains.data(), message, base,
+                                   workspace.scores.data(), width_);
+                    base = workspace.scores.data();
                 }
-                if (parts_.empty()) std::copy_n(base, (end - begin) * width_, desk.scores.data());
-                body(begin, end, desk);
+                if (parts_.empty()) std::copy_n(base, (end - begin) * width_, workspace.scores.data());
+                body(begin, end, workspace);
             },
-            [&](std::int64_t tile, int worker) { close(tile, desks_[static_cast<std::size_t>(worker)]); });
+            [&](std::int64_t tile, int worker) {
+                close(tile, workspaces_[static_cast<std::size_t>(worker)]);
+            });
     }
 
-    // Puts the new Q into the filters at once if it will be needed there: the cache still holds it.
+    // put: whether the new Q will be needed in the filters.
     void step(Team& team, float tolerance, bool put) {
         clear_summaries(team, static_cast<std::size_t>(width_));
-        const auto close = [&](std::int64_t tile, Desk& desk) {
-            if (!put) return;
-            for (std::size_t f = 0; f < parts_.size(); ++f)
-                if (parts_[f].term.before.empty())
-                    parts_[f].filtering->put(tile, next_q_.data(), desk.of_filters[f].data());
+        const auto close = [&](std::int64_t tile, Workspace& workspace) {
+            for (std::size_t f = 0; put && f < parts_.size(); ++f)
+                parts_[f].kernel.put_new(tile, next_q_.data(), workspace.of_filters[f].data());
         };
         with_messages(
             team,
-            [&](std::int64_t begin, std::int64_t end, Desk& desk) {
+            [&](std::int64_t begin, std::int64_t end, Workspace& workspace) {
                 if (tolerance > 0)
                     std::copy_n(q_.data() + begin * width_, (end - begin) * width_,
                                 next_q_.data() + begin * width_);
-                softmax(begin, end, desk, next_q_, tolerance > 0);
+                softmax(begin, end, workspace, next_q_, tolerance > 0);
             },
             close);
         std::swap(q_, next_q_);
         join_summaries();
     }
 
-    void softmax(std::int64_t begin, std::int64_t end, Desk& desk, Buffer<float>& q, bool compare) {
-        Summary& summary = desk.summary;
-        loops_.softmax(end - begin, desk.scores.data(), q.data() + begin * width_, width_,
+    void softmax(std::int64_t begin, std::int64_t end, Workspace& workspace, Buffer<float>& q, bool compare) {
+        Summary& summary = workspace.summary;
+        loops_.softmax(end - begin, workspace.scores.data(), q.data() + begin * width_, width_,
                        summary.largest.data(), &summary.least_winner, compare ? &summary.change : nullptr);
     }
 
@@ -335,16 +319,16 @@ class MeanField {
     void measure(Team& team, Report& report) {
         // Point by point: which thread had which points must not show in the sums.
         std::vector<double> energies(static_cast<std::size_t>(unary_.points)), entropies(energies);
-        const auto add = [&](std::int64_t begin, std::int64_t end, const Desk& desk) {
+        const auto add = [&](std::int64_t begin, std::int64_t end, const Workspace& workspace) {
             for (std::int64_t p = begin; p < end; ++p) {
                 const float* own = scores_.data() + p * width_;
-                const float* all = desk.scores.data() + (p - begin) * width_;
+                const float* all = workspace.scores.data() + (p - begin) * width_;
                 const float* q = q_.data() + p * width_;
                 add_energy(kept_.size(), q, own, all, energies[static_cast<std::size_t>(p)],
                            entropies[static_cast<std::size_t>(p)]);
             }
         };
-        with_messages(team, add, [](std::int64_t, Desk&) {});
+        with_messages(team, add, [](std::int64_t, Workspace&) {});
         report.energy.push_back(std::accumulate(energies.begin(), energies.end(), 0.0));
         report.entropy.push_back(std::accumulate(entropies.begin(), entropies.end(), 0.0));
     }
@@ -358,7 +342,7 @@ class MeanField {
     std::int64_t width_ = 0, old_width_ = 0;
     Summary summary_;
     std::vector<Part> parts_;
-    std::vector<Desk> desks_;
+    std::vector<Workspace> workspaces_;
     Buffer<float> scores_;      // minus the unary term
     Buffer<float> q_, next_q_;  // each step reads one and writes the other
 };

@@ -6,14 +6,15 @@
 #include <cstddef>
 #include <cstdint>
 #include <limits>
-#include <memory>
 #include <stdexcept>
 #include <vector>
 
 #include "buffer.hpp"
 #include "filter.hpp"
-#include "mean_field.hpp"
+#include "inner_loops.hpp"
+#include "model.hpp"
 #include "pruning.hpp"
+#include "term_filtering.hpp"
 
 namespace atrous {
 
@@ -98,14 +99,12 @@ class PairField {
     static constexpr float kCertain = 1000.0f;       // a difference whose probability is 1
 
     struct Part {
-        const Term& term;
+        TermFiltering kernel;
         float slope, offset;
-        std::unique_ptr<Filtering> filtering;
-        Buffer<float> scaled;  // before * Q, if there is a before
     };
 
     // What a worker writes on.
-    struct Desk {
+    struct Workspace {
         Buffer<float> message, sums;
         std::vector<Buffer<float>> of_filters;
         float change = 0.0f;
@@ -149,7 +148,7 @@ class PairField {
         const auto points = static_cast<std::size_t>(unary_.points);
         for (Buffer<float>* buffer : {&scores_, &sums_, &q_, &next_q_}) *buffer = Buffer<float>(points);
         of_tile_.resize(static_cast<std::size_t>(tiles_.count()));
-        desks_.resize(static_cast<std::size_t>(team.size()));
+        workspaces_.resize(static_cast<std::size_t>(team.size()));
         const float* planes[2] = {unary_.values, unary_.values + unary_.label_stride};
         team.for_ranges(tiles_.count(), 1, [&](std::int64_t number, std::int64_t) {
             float both[4 * kChunk];
@@ -173,14 +172,13 @@ class PairField {
             float slope = 2.0f, offset = -1.0f;
             if (g.size() == 2) slope = g[0] + g[1], offset = -g[1];
             if (g.size() == 4) slope = g[0] - g[1] - g[2] + g[3], offset = g[2] - g[3];
-            const std::size_t scaled = term.before.empty() ? 0 : q_.size();
-            parts_.push_back(
-                {term, slope, offset, term.filter->start(1, term.before.empty()), Buffer<float>(scaled)});
+            parts_.push_back({TermFiltering(term, 1), slope, offset});
         }
-        for (Desk& desk : desks_) {
-            desk.message = Buffer<float>(kChunk);
-            desk.sums = Buffer<float>(kChunk);
-            for (const Part& part : parts_) desk.of_filters.emplace_back(part.filtering->scratch());
+        for (Workspace& workspace : workspaces_) {
+            workspace.message = Buffer<float>(kChunk);
+            workspace.sums = Buffer<float>(kChunk);
+            for (const Part& part : parts_)
+                workspace.of_filters.emplace_back(part.kernel.filtering().scratch());
         }
         for (std::size_t f = 0; f < parts_.size(); ++f) add_offset(team, f);
     }
@@ -188,21 +186,23 @@ class PairField {
     // scores += offset * after * K before
     void add_offset(Team& team, std::size_t f) {
         const Part& part = parts_[f];
-        if (part.term.total) {
-            const float offset = part.offset * *part.term.total;
+        const Term& term = part.kernel.term();
+        if (term.total) {
+            const float offset = part.offset * *term.total;
             for (std::size_t p = 0; p < scores_.size(); ++p) scores_[p] += offset;
             return;
         }
-        if (part.term.before.empty()) std::fill_n(next_q_.data(), next_q_.size(), 1.0f);
-        const float* rows = part.term.before.empty() ? next_q_.data() : part.term.before.data();
+        if (term.before.empty()) std::fill_n(next_q_.data(), next_q_.size(), 1.0f);
+        const float* rows = term.before.empty() ? next_q_.data() : term.before.data();
+        Filtering& filtering = part.kernel.filtering();
         team.for_ranges(tiles_.count(), 1, [&](std::int64_t number, std::int64_t, int worker) {
-            part.filtering->put(number, rows, scratch(worker, f));
+            filtering.put(number, rows, scratch(worker, f));
         });
-        part.filtering->spread(team, rows);
+        filtering.spread(team, rows);
         for_chunks(
             team, tiles_, kChunk,
             [&](std::int64_t number, int worker) {
-                part.filtering->visit(number, scratch(worker, f));
+                filtering.visit(number, scratch(worker, f));
                 return true;
             },
             [&](std::int64_t number, std::int64_t place, std::int64_t begin, std::int64_t end, int worker) {
@@ -213,55 +213,41 @@ class PairField {
     }
 
     float* scratch(int worker, std::size_t f) {
-        return desks_[static_cast<std::size_t>(worker)].of_filters[f].data();
+        return workspaces_[static_cast<std::size_t>(worker)].of_filters[f].data();
     }
 
     // out = base + factor * after * what the filter has for these points of a tile that is visited
     void add(const Part& part, std::size_t f, float factor, std::int64_t number, std::int64_t place,
              std::int64_t begin, std::int64_t end, int worker, const float* base, float* out) {
-        Desk& desk = desks_[static_cast<std::size_t>(worker)];
-        const float* message =
-            part.filtering->read(number, place, begin, end, scratch(worker, f), desk.message.data());
-        loops_.add(end - begin, part.term.after.data() + begin, &factor, message, base, out, 1);
+        Workspace& workspace = workspaces_[static_cast<std::size_t>(worker)];
+        const float* message = part.kernel.filtering().read(number, place, begin, end, scratch(worker, f),
+                                                            workspace.message.data());
+        loops_.add(end - begin, part.kernel.term().after.data() + begin, &factor, message, base, out, 1);
     }
 
     // Q through all filters; decided tiles too, where Q changes no more: what they have in is kept.
     void filter(Team& team, bool put) {
-        for (std::size_t f = 0; f < parts_.size(); ++f) {
-            Part& part = parts_[f];
-            const bool scales = !part.term.before.empty();
-            const float* rows = scales ? part.scaled.data() : q_.data();
-            if (!put || scales)
-                team.for_ranges(tiles_.count(), 1, [&](std::int64_t number, std::int64_t, int worker) {
-                    tiles_.segments(number, [&](std::int64_t begin, std::int64_t end) {
-                        for (std::int64_t p = begin; scales && p < end; ++p)
-                            part.scaled[static_cast<std::size_t>(p)] =
-                                part.term.before[static_cast<std::size_t>(p)] *
-                                q_[static_cast<std::size_t>(p)];
-                    });
-                    part.filtering->put(number, rows, scratch(worker, f));
-                });
-            part.filtering->spread(team, rows);
-        }
+        for (std::size_t f = 0; f < parts_.size(); ++f)
+            parts_[f].kernel.filter(team, q_.data(), put, [&](int worker) { return scratch(worker, f); });
     }
 
-    // Puts the new Q into the filters at once if it will be needed there; returns the largest change of Q if
-    // there is a tolerance.
+    // put: whether the new Q will be needed in the filters. Returns the largest change of Q if there is a
+    // tolerance.
     float step(Team& team, bool put) {
-        for (Desk& desk : desks_) desk.change = 0.0f;
+        for (Workspace& workspace : workspaces_) workspace.change = 0.0f;
         const bool keep_sums = !put || settings_.tolerance > 0;  // of what may be the last step
         for_chunks(
             team, tiles_, kChunk,
             [&](std::int64_t number, int worker) {
                 if (tile(number).decided) return false;
                 for (std::size_t f = 0; f < parts_.size(); ++f)
-                    parts_[f].filtering->visit(number, scratch(worker, f));
+                    parts_[f].kernel.filtering().visit(number, scratch(worker, f));
                 tile(number).range = {};
                 return true;
             },
             [&](std::int64_t number, std::int64_t place, std::int64_t begin, std::int64_t end, int worker) {
-                float* sums =
-                    keep_sums ? sums_.data() + begin : desks_[static_cast<std::size_t>(worker)].sums.data();
+                float* sums = keep_sums ? sums_.data() + begin
+                                        : workspaces_[static_cast<std::size_t>(worker)].sums.data();
                 const float* base = scores_.data() + begin;
                 for (std::size_t f = 0; f < parts_.size(); ++f) {
                     add(parts_[f], f, parts_[f].slope, number, place, begin, end, worker, base, sums);
@@ -269,16 +255,15 @@ class PairField {
                 }
                 loops_.logistic(end - begin, base, next_q_.data() + begin, nullptr, &tile(number).range);
                 if (settings_.tolerance > 0)
-                    note_change(desks_[static_cast<std::size_t>(worker)].change, begin, end);
+                    note_change(workspaces_[static_cast<std::size_t>(worker)].change, begin, end);
             },
             [&](std::int64_t number, int worker) {
                 for (std::size_t f = 0; put && f < parts_.size(); ++f)
-                    if (parts_[f].term.before.empty())
-                        parts_[f].filtering->put(number, next_q_.data(), scratch(worker, f));
+                    parts_[f].kernel.put_new(number, next_q_.data(), scratch(worker, f));
             });
         std::swap(q_, next_q_);
         float change = 0.0f;
-        for (const Desk& desk : desks_) change = std::max(change, desk.change);
+        for (const Workspace& workspace : workspaces_) change = std::max(change, workspace.change);
         return change;
     }
 
@@ -319,8 +304,7 @@ class PairField {
                 std::fill_n(sums_.data() + begin, end - begin, label == 0 ? kCertain : -kCertain);
             });
             for (std::size_t f = 0; f < parts_.size(); ++f)
-                if (parts_[f].term.before.empty())
-                    parts_[f].filtering->put(number, q_.data(), scratch(worker, f));
+                parts_[f].kernel.put_new(number, q_.data(), scratch(worker, f));
         });
     }
 
@@ -332,7 +316,7 @@ class PairField {
     std::vector<std::int32_t> kept_;
     std::vector<Tile> of_tile_;
     std::vector<Part> parts_;
-    std::vector<Desk> desks_;
+    std::vector<Workspace> workspaces_;
     Buffer<float> scores_;      // differences of what does not change
     Buffer<float> sums_;        // with the messages
     Buffer<float> q_, next_q_;  // of the first label; each step reads one and writes the other
