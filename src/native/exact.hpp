@@ -2,11 +2,13 @@
 #pragma once
 
 #include <algorithm>
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 
 #include "buffer.hpp"
 #include "filter.hpp"
+#include "inner_loops.hpp"
 
 namespace atrous {
 

@@ -2,11 +2,10 @@
 #pragma once
 
 #include <algorithm>
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 
-#include "buffer.hpp"
-#include "inner_loops.hpp"
 #include "parallel.hpp"
 #include "tiles.hpp"
 

@@ -8,6 +8,9 @@
 #include <utility>
 #include <vector>
 
+#include "buffer.hpp"
+#include "filter.hpp"
+#include "inner_loops.hpp"
 #include "lattice.hpp"
 #include "sheets.hpp"
 

@@ -12,7 +12,9 @@
 
 #include "inner_loops.hpp"
 #include "model.hpp"
+#include "parallel.hpp"
 #include "pruning.hpp"
+#include "tiles.hpp"
 
 namespace atrous {
 

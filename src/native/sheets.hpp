@@ -1,13 +1,11 @@
 // Rows of the points that are kept tile by tile, each tile with the labels that are probable in it.
 #pragma once
 
-#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <vector>
 
-#include "buffer.hpp"
 #include "filter.hpp"
 #include "tiles.hpp"
 

@@ -1,6 +1,9 @@
 // What happens to the rows of the lattice's vertices; part of inner_loops.cpp.
 #pragma once
 
+#include <cstdint>
+#include <type_traits>
+
 #include "inner_loops.hpp"
 #include "rows.hpp"
 

@@ -1,7 +1,6 @@
 // From packed keys of lattice vertices to their numbers.
 #pragma once
 
-#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <stdexcept>
