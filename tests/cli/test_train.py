@@ -1,7 +1,9 @@
 import json
 import shutil
 
+import numpy as np
 import pytest
+from PIL import Image
 from typer.testing import CliRunner
 
 torch = pytest.importorskip("torch", reason="needs the extra 'train'")
@@ -48,6 +50,10 @@ def test_train_evaluate_tune_and_export(tiny_voc, vgg, tmp_path):
     tuned = invoke("tune", tiny_voc, *options, "--weight", "2", "--sxy", "9,30", "--srgb", "5")
     assert tuned.exit_code == 0, tuned.output
     assert json.loads(best.read_text())["sxy"] in (9, 30)
+    assert "warning" not in tuned.stderr
+    options = ["--model", checkpoint, "--list", "train", "--hold-out", 0, "--limit", 3, "--out", tmp_path / "seen.json"]
+    seen = invoke("tune", tiny_voc, *options, "--weight", "2", "--sxy", "9", "--srgb", "5", "--finer", 0)
+    assert "warning: 2 of train-held-out-3's 3 images are among those trained on" in seen.stderr
 
     model = tmp_path / "model.onnx"
     exported = invoke("export", checkpoint, model, "--crf", best)
@@ -73,6 +79,7 @@ def test_train_evaluate_tune_and_export(tiny_voc, vgg, tmp_path):
         (["--list", "train", "--batch", "7", "--set", "accumulate=2"], "accumulate=2: expected a divisor of batch=7"),
         (["--list", "train", "--evaluate-every", "5"], r"val\.txt: expected a text file"),
         (["--classes", "none.txt"], "none.txt: "),
+        (["--list", "train", "--evaluate-images", "5"], "--evaluate-images 5: .* give --evaluate-every too"),
     ],
 )
 def test_mistakes_are_one_line(tiny_voc, tmp_path, options, message):
@@ -93,3 +100,38 @@ def test_training_on_what_is_scored_is_refused(tiny_voc, tmp_path):
     (root / "ImageSets/Segmentation/train.txt").write_text("photo0\nphoto1\n")
     with pytest.raises(InputError, match="nothing to start from"):
         invoke("train", root, "--out", tmp_path / "run")
+
+
+@pytest.fixture
+def own(tmp_path):
+    """One photo of one's own."""
+    root = tmp_path / "own"
+    for folder in ("images", "labels"):
+        (root / folder).mkdir(parents=True)
+    (root / "classes.txt").write_text("background\nred\n")
+    Image.fromarray(np.full((40, 50, 3), 90, np.uint8)).save(root / "images/one.jpg")
+    labels = np.zeros((40, 50), np.uint8)
+    labels[9:, 20:] = 1
+    Image.fromarray(labels).save(root / "labels/one.png")
+    return root
+
+
+def test_one_photo_can_be_trained_on(own, vgg, tmp_path):
+    small = ["--recipe", "cpu", "--crop", 33, "--batch", 2, "--iterations", 1, "--workers", 0]
+    trained = invoke("train", own, "--out", tmp_path / "run", "--list", "all", "--weights", vgg, *small)
+    assert trained.exit_code == 0, trained.output
+    assert "1 images of all, from step 0" in trained.output
+
+
+def test_an_evaluation_list_that_cannot_be_read_stops_only_who_wants_scores(tiny_voc, vgg, tmp_path):
+    root = tmp_path / "voc"
+    shutil.copytree(tiny_voc, root)
+    (root / "ImageSets/Segmentation/val.txt").write_text("photo9\n")
+    small = ["--recipe", "cpu", "--crop", 33, "--batch", 1, "--iterations", 1, "--workers", 0, "--list", "train"]
+    command = ["train", root, "--out", tmp_path / "run", "--weights", vgg, *small]
+    with pytest.raises(InputError, match=r"photo9\.jpg: named by "):
+        invoke(*command, "--evaluate-every", 1)
+    trained = invoke(*command)
+    assert trained.exit_code == 0, trained.output
+    assert "warning: list train is not checked for images of val: " in trained.stderr
+    assert "photo9.jpg" in trained.stderr

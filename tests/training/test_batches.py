@@ -1,4 +1,7 @@
 import dataclasses
+import multiprocessing
+import os
+import signal
 
 import numpy as np
 import pytest
@@ -65,6 +68,21 @@ def test_processes_divide_each_steps_crops(dataset, workers):
     for step, (images, labels) in enumerate(whole):
         assert torch.equal(images, torch.cat([half[step][0] for half in halves]))
         assert torch.equal(labels, torch.cat([half[step][1] for half in halves]))
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs POSIX signals")
+def test_a_signal_to_all_of_a_runs_processes_does_not_take_the_crops_away(dataset):
+    crops = CropsByPosition(dataset.read("train"), dataclasses.replace(RECIPE, iterations=20))
+    before = set(multiprocessing.active_children())
+    source = batches(crops, 0, workers=2)
+    next(source)
+    workers = set(multiprocessing.active_children()) - before
+    assert len(workers) == 2
+    for number in (signal.SIGINT, signal.SIGTERM):
+        for worker in workers:
+            os.kill(worker.pid, number)
+    assert len(list(source)) == 19
+    assert not set(multiprocessing.active_children()) - before
 
 
 def test_later_steps_do_not_depend_on_where_a_run_begins(dataset):

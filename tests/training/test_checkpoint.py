@@ -1,5 +1,7 @@
 import dataclasses
 import errno
+import os
+import shutil
 
 import pytest
 
@@ -115,3 +117,48 @@ def test_what_a_killed_writer_left_is_cleared_away(tmp_path, net, optimizer):
         (tmp_path / name / "model.safetensors").write_bytes(b"half")
     write(tmp_path, net, optimizer, 1)
     assert [p.name for p in tmp_path.iterdir()] == ["checkpoint-000001"]
+
+
+def test_a_copy_that_somebody_made_is_no_checkpoint_of_the_run(tmp_path, net, optimizer):
+    (first,) = write(tmp_path, net, optimizer, 1)
+    copies = [tmp_path / "checkpoint-000001-best", tmp_path / "checkpoint-000001.bak"]
+    for copy in copies:
+        shutil.copytree(first, copy)
+    write(tmp_path, net, optimizer, 2, 3, 4, 5)
+    assert [p.name for p in checkpoints(tmp_path)] == [f"checkpoint-00000{step}" for step in (3, 4, 5)]
+    assert all(copy.is_dir() for copy in copies)
+
+
+def test_names_that_are_no_text_are_kept(tmp_path, net, optimizer):
+    name = os.fsdecode(b"caf\xe9")
+    path = save(tmp_path, net, optimizer, STATE, ("one", name))
+    assert (path / checkpoint.TRAINING_LIST).read_bytes() == b"one\ncaf\xe9\n"
+    found = newest_intact(tmp_path, pytest.fail)
+    assert found is not None
+
+
+def test_one_that_the_disk_does_not_give_back_is_passed_over(tmp_path, net, optimizer, monkeypatch):
+    older, newest = write(tmp_path, net, optimizer, 1, 2)
+    real = checkpoint._sha256
+
+    def bad_sector(path):
+        if path.parent == newest:
+            raise OSError(errno.EIO, "Input/output error", str(path))
+        return real(path)
+
+    monkeypatch.setattr(checkpoint, "_sha256", bad_sector)
+    warnings = []
+    found = newest_intact(tmp_path, warnings.append)
+    assert found is not None
+    assert found[0] == older
+    assert len(warnings) == 1
+    assert "Input/output error" in warnings[0]
+
+
+def test_weights_that_are_no_numbers_are_not_saved(tmp_path, net, optimizer):
+    (earlier,) = write(tmp_path, net, optimizer, 1)
+    with torch.no_grad():
+        net.weight[0, 0] = float("nan")
+    with pytest.raises(InputError, match=r"weight holds NaN or infinity after step 2: .*learning rate"):
+        write(tmp_path, net, optimizer, 2)
+    assert checkpoints(tmp_path) == [earlier]

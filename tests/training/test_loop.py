@@ -3,6 +3,7 @@ import dataclasses
 import json
 import re
 import shutil
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -14,8 +15,9 @@ from rich.console import Console
 from atrous.data.dataset import open_dataset
 from atrous.errors import InputError
 from atrous.network.weights import read_tensors
-from atrous.training import checkpoint
+from atrous.training import checkpoint, loop
 from atrous.training.batches import CropsByPosition
+from atrous.training.distributed import Processes
 from atrous.training.loop import Run, loss_divisor, segmentation_loss, train
 from atrous.training.recipe import RECIPES
 
@@ -135,9 +137,25 @@ def test_a_run_needs_a_start(tmp_path, dataset, narrow_network):
         begin(tmp_path / "run", dataset, None)
 
 
+def test_machines_that_do_not_share_the_runs_folder_are_told(tmp_path, dataset, vgg, monkeypatch):
+    begin(tmp_path / "run", dataset, vgg, dataclasses.replace(RECIPE, iterations=2))
+    real = loop.processes
+
+    @contextmanager
+    def with_another_that_begins_anew(device):
+        with real(device) as group:
+            monkeypatch.setattr(Processes, "sums", lambda self, *values: list(values))
+            yield dataclasses.replace(group, count=2)
+
+    monkeypatch.setattr(loop, "processes", with_another_that_begins_anew)
+    monkeypatch.setattr(Processes, "wrapped", lambda self, net: net)
+    with pytest.raises(InputError, match=r"run: process 0 goes on from step 2, others .* all machines .*share"):
+        begin(tmp_path / "run", dataset, None, dataclasses.replace(RECIPE, iterations=2))
+
+
 def test_a_rate_that_diverges_is_one_line(tmp_path, dataset, vgg):
     recipe = dataclasses.replace(RECIPE, optimizer="sgd", learning_rate=1e30, clip_norm=None)
-    with pytest.raises(InputError, match=r"loss is nan at step \d: lower the learning rate"):
+    with pytest.raises(InputError, match=r"loss is nan at step \d: lower .*--learning-rate.* another --out"):
         begin(tmp_path / "run", dataset, vgg, recipe)
 
 

@@ -2,6 +2,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="needs the extra 'train'")
 
+from atrous.errors import InputError
 from atrous.network.deeplab import DeepLab
 from atrous.training.optimiser import learning_rate, make_optimizer, parameter_groups, set_rate
 from atrous.training.recipe import RECIPES, Recipe
@@ -54,3 +55,15 @@ def test_frozen_layers_have_no_rate():
     assert "conv3_3.weight" not in rates
     assert rates["conv4_1.weight"] == pytest.approx(1e-4)
     assert rates["fc6.weight"] == pytest.approx(5e-4)
+
+
+def test_a_multiplier_of_no_layer_is_an_error():
+    with torch.device("meta"):
+        net = DeepLab()
+    with pytest.raises(
+        InputError, match=r"multipliers: no layer of deeplab-largefov begins with 'fc_8'; expected .*fc8"
+    ):
+        parameter_groups(net, Recipe(multipliers={"fc_8": 10.0}))
+    # One of a layer that is frozen is no mistake.
+    net.freeze_through("conv2")
+    assert parameter_groups(net, Recipe(multipliers={"conv1": 2.0, "fc8": 10.0}))

@@ -6,6 +6,7 @@ import random
 import shutil
 import signal
 import time
+from pathlib import Path
 
 import pytest
 
@@ -32,19 +33,19 @@ def train(atrous_command, tiny_voc, class_list, vgg):
     return start
 
 
-def finish(process, status=0, timeout=120):
+def finish(process, status=0, timeout=400):
     output, _ = process.communicate(timeout=timeout)
     assert process.returncode == status, output
     return output
 
 
 def wait_for(condition, process):
-    for _ in range(1200):
+    for _ in range(6000):  # on a busy machine
         if condition():
             return
         assert process.poll() is None, process.communicate()[0]
         time.sleep(0.05)
-    pytest.fail("nothing happened for a minute")
+    pytest.fail("nothing happened for five minutes")
 
 
 def losses(out):
@@ -77,9 +78,9 @@ def test_killed_and_resumed_is_the_same_to_the_bit(tmp_path, train, options):
 
 @pytest.mark.parametrize(
     ("send", "number"),
-    # A terminal's Ctrl-C meets all processes of the run, a scheduler's signal the one that it started.
-    [(os.killpg, signal.SIGINT), (os.kill, signal.SIGTERM)],
-    ids=["Ctrl-C", "SIGTERM"],
+    # A terminal's Ctrl-C and some schedulers' signal meet all processes of the run, others' the one they started.
+    [(os.killpg, signal.SIGINT), (os.kill, signal.SIGTERM), (os.killpg, signal.SIGTERM)],
+    ids=["Ctrl-C", "SIGTERM", "SIGTERM to all"],
 )
 def test_interrupted_runs_save_where_they_are(tmp_path, train, send, number):
     process = train(tmp_path, steps=4000, save_every=4000)
@@ -94,14 +95,29 @@ def test_interrupted_runs_save_where_they_are(tmp_path, train, send, number):
     assert len(losses(tmp_path)) == steps
 
 
+def test_torchrun_that_is_told_to_stop_saves_too(tmp_path, train):
+    process = train(
+        *(tmp_path, "--batch", "4"), steps=4000, save_every=4000, torchrun=("--nproc-per-node=2", "--standalone")
+    )
+    wait_for(lambda: (tmp_path / "log.csv").is_file() and len(losses(tmp_path)) > 3, process)
+    os.kill(process.pid, signal.SIGTERM)
+    output, _ = process.communicate(timeout=400)
+    assert output.count("steps; the same command goes on from there") == 1, output
+    (saved,) = checkpoints(tmp_path)
+    assert len(losses(tmp_path)) == int(saved.name.split("-")[1])
+
+
 def test_a_killed_loader_is_one_line(tmp_path, train):
     process = train(tmp_path, steps=4000, save_every=4)
     wait_for(lambda: (tmp_path / "checkpoint-000004").is_dir(), process)
-    os.killpg(process.pid, signal.SIGTERM)
-    output, _ = process.communicate(timeout=120)
-    # Whether the loader's end or the request to stop is seen first is chance.
-    assert process.returncode in (2, 130), output
-    assert "the same command goes on from" in output
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    if not children.is_file():
+        pytest.skip("needs Linux's list of a process' children")
+    loader = int(children.read_text().split()[-1])
+    os.kill(loader, signal.SIGKILL)
+    output, _ = process.communicate(timeout=400)
+    assert process.returncode == 2, output
+    assert "the same command goes on from the newest checkpoint" in output
     assert "Traceback" not in output.split("the same command goes on from")[-1]
     assert newest_intact(tmp_path, pytest.fail) is not None
 
@@ -119,6 +135,16 @@ def test_two_processes_do_what_one_does(tmp_path, train):
     assert all(torch.allclose(first[k], second[k], atol=1e-5) for k in first)
 
 
+def test_two_runs_do_not_write_into_one_folder(tmp_path, train):
+    first = train(tmp_path, steps=4000, save_every=4)
+    wait_for(lambda: (tmp_path / "checkpoint-000004").is_dir(), first)
+    output = finish(train(tmp_path, steps=4000, save_every=4), status=2)
+    assert f"another run writes into it (process {first.pid} on " in output
+    assert first.poll() is None
+    os.kill(first.pid, signal.SIGTERM)
+    finish(first, status=130)
+
+
 @pytest.mark.slow
 def test_an_error_in_one_process_ends_all_and_is_seen(tmp_path, train, tiny_voc, class_list):
     root = tmp_path / "voc"
@@ -127,7 +153,7 @@ def test_an_error_in_one_process_ends_all_and_is_seen(tmp_path, train, tiny_voc,
     process = train(
         *(tmp_path / "run", "--set", "balanced=false"), torchrun=("--nproc-per-node=2", "--standalone"), data=root
     )
-    output, _ = process.communicate(timeout=120)
+    output, _ = process.communicate(timeout=400)
     assert process.returncode != 0
     assert "error: " in output
     assert "photo3.jpg: not a picture" in output

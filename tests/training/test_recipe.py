@@ -33,6 +33,7 @@ def test_a_file_changes_the_recipe_that_it_names(tmp_path):
         ("crops = 321", r"mine\.toml: recipe key 'crops' is unknown; expected one of .*crop"),
         ("crop = 320", r"mine\.toml: crop=320: expected 8 k - 7"),
         ('recipe = "gpu"', r"mine\.toml: recipe = 'gpu'; expected one of paper, poly"),
+        ('recipe = ["cpu"]', r"mine\.toml: recipe = \['cpu'\]; expected one of paper, poly"),
         ("[crop]\nside = 1", r"mine\.toml: crop=\{'side': 1.0\}: expected a whole number"),
     ],
 )

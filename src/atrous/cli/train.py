@@ -62,6 +62,10 @@ def train(
     from ..training.recipe import read_recipe
     from ..training.settings import parsed_setting
 
+    if evaluate_images is not None and not evaluate_every:
+        raise InputError(
+            f"--evaluate-images {evaluate_images}: is of the scorings on the way; give --evaluate-every too"
+        )
     given: dict[str, Any] = dict(map(parsed_setting, settings or ()))
     options = {
         "variant": variant,
@@ -77,7 +81,7 @@ def train(
     samples = dataset.read(train_list or dataset.default_training_list)
     if hold_out:
         samples, _ = samples.hold_out(hold_out)
-    validation = _validation(dataset, evaluate_list, needed=bool(evaluate_every))
+    validation = _validation(dataset, evaluate_list, samples, scored=bool(evaluate_every), allow_overlap=allow_overlap)
     if validation is not None:
         if not allow_overlap:
             _check_apart(samples, validation)
@@ -100,9 +104,13 @@ def train(
     )
     if newest.name != place(out, plan.iterations).name:
         raise typer.Exit(130)
-    # Of the processes of a distributed run, one speaks.
-    if os.environ.get("RANK", "0") == "0":
+    if _speaks():
         typer.echo(newest)
+
+
+def _speaks() -> bool:
+    """Whether this is the one of a run's processes that says things."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 def _check_apart(samples: "ImageList", validation: "ImageList") -> None:
@@ -114,8 +122,18 @@ def _check_apart(samples: "ImageList", validation: "ImageList") -> None:
         )
 
 
-def _validation(dataset: "Dataset", name: str | None, *, needed: bool) -> "ImageList | None":
-    """Return the evaluation list, or None if it is not asked for and the folder has none."""
-    if name is None and not needed and dataset.default_evaluation_list not in dataset.lists():
+def _validation(
+    dataset: "Dataset", name: str | None, samples: "ImageList", *, scored: bool, allow_overlap: bool
+) -> "ImageList | None":
+    """Return the list that is scored, or that the training list must not share images with; None if there is none."""
+    usual = dataset.default_evaluation_list
+    if name is not None or scored:
+        return dataset.read(name or usual)
+    if allow_overlap or usual not in dataset.lists():
         return None
-    return dataset.read(name or dataset.default_evaluation_list)
+    try:
+        return dataset.read(usual)
+    except InputError as error:  # nobody asked for scores on it
+        if _speaks():
+            typer.echo(f"warning: list {samples.name} is not checked for images of {usual}: {error}", err=True)
+        return None

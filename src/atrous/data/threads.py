@@ -22,15 +22,18 @@ def in_threads(
     items
         Taken as they are needed.
     threads : int, optional
-        As many as there are processors if left out.
+        As many as there are processors if left out. One is the caller's own, and nothing is worked on ahead.
     """
     threads = threads or os.cpu_count() or 1
+    if threads == 1:
+        yield from map(function, items)
+        return
     ahead: deque[Future[Result]] = deque()
     with ThreadPoolExecutor(threads) as pool:
         try:
             for item in items:
                 ahead.append(pool.submit(function, item))
-                if len(ahead) > 4 * threads:
+                if len(ahead) > 2 * threads:
                     yield ahead.popleft().result()
             while ahead:
                 yield ahead.popleft().result()

@@ -1,15 +1,13 @@
 """Score a segmenter, or label maps, on a list of images."""
 
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TypeVar
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..data.images import read_image
 from ..data.samples import Sample, read_pair
+from ..data.threads import in_threads
 from ..errors import InputError
 from ..segmenter import Segmenter
 from .confusion import ConfusionMatrix, count_pixels
@@ -17,8 +15,6 @@ from .labellings import Labeller, LabelMaps, SegmenterLabeller
 from .result import Evaluation, ImageScores, empty, total
 from .shards import WHOLE, Shard
 from .trimap import rings
-
-T = TypeVar("T")
 
 
 def evaluate(
@@ -102,7 +98,7 @@ def score(
             raise InputError(f"{sample.label}: {error}") from None
 
     def each() -> Iterator[Evaluation]:
-        for n, part in enumerate(_in_order(one, shard.places(len(samples)), workers), start=1):
+        for n, part in enumerate(in_threads(one, shard.places(len(samples)), workers), start=1):
             if part is not None:
                 yield part
             done(n)
@@ -133,22 +129,3 @@ def _scored(place: int, name: str, truth: NDArray[np.uint8], maps: LabelMaps, li
 def _overlaps(matrix: ConfusionMatrix, classes: tuple[str, ...]) -> dict[str, tuple[int, int]]:
     both, either = matrix.overlaps()
     return {classes[c]: (int(both[c]), int(either[c])) for c in either.nonzero()[0]}
-
-
-def _in_order(function: Callable[[int], T], items: Iterable[int], workers: int) -> Iterator[T]:
-    """Yield function(item) in the order of the items, a few more than `workers` of them in memory at once."""
-    if workers == 1:
-        yield from map(function, items)
-        return
-    pool = ThreadPoolExecutor(workers)
-    waiting: deque[Future[T]] = deque()
-    try:
-        for item in items:
-            waiting.append(pool.submit(function, item))
-            if len(waiting) > 2 * workers:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-    finally:
-        # After Ctrl-C or a mistake only what has begun is waited for.
-        pool.shutdown(cancel_futures=True)

@@ -1,8 +1,8 @@
 """Crops in the order of training, made ahead by worker processes."""
 
+import os
 import signal
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader, Dataset
 from ..data.crops import random_crop, shrink_labels
 from ..data.order import TrainingOrder, rarest_class_weights
 from ..data.samples import ImageList, Sample, read_label_map, read_pair
+from ..data.threads import in_threads
 from ..errors import InputError
 from ..palette.colours import VOID
 from .recipe import Recipe
@@ -61,8 +62,7 @@ def pixel_counts(samples: ImageList) -> NDArray[np.int64]:
     def count(sample: Sample) -> NDArray[np.int64]:
         return np.bincount(read_label_map(sample).ravel(), minlength=256)
 
-    with ThreadPoolExecutor() as pool:
-        counts = np.stack(list(pool.map(count, samples.samples)))
+    counts = np.stack(list(in_threads(count, samples.samples)))
     if not counts[:, :VOID].any():
         raise InputError(f"list {samples.name}: its label maps are all void ({VOID}); expected pixels of a class")
     return counts
@@ -95,7 +95,13 @@ def class_weights(recipe: Recipe, classes: int, pixels: NDArray[np.int64] | None
 
 
 def batches(
-    crops: CropsByPosition, first_step: int, *, rank: int = 0, processes: int = 1, workers: int = 1
+    crops: CropsByPosition,
+    first_step: int,
+    *,
+    rank: int = 0,
+    processes: int = 1,
+    workers: int = 1,
+    pinned: bool = False,
 ) -> Iterator[SampleBatch]:
     """Yield one process's share of each step's crops, from `first_step` to the recipe's last.
 
@@ -107,6 +113,8 @@ def batches(
         Which share: the crops of a step do not depend on how many processes divide them.
     workers : int
         Processes that read and cut ahead; 0 does it in this one.
+    pinned : bool
+        In memory that a GPU reads directly.
 
     Yields
     ------
@@ -124,8 +132,8 @@ def batches(
         sampler=positions,
         num_workers=workers,
         prefetch_factor=4 if workers else None,
-        worker_init_fn=_leave_interrupts_to_the_parent,
-        pin_memory=torch.cuda.is_available(),
+        worker_init_fn=_leave_stopping_to_the_parent,
+        pin_memory=pinned,
     )
     try:
         yield from loader
@@ -135,7 +143,9 @@ def batches(
         raise InputError(line.split("InputError: ", 1)[-1] if traceback else line) from None
 
 
-def _leave_interrupts_to_the_parent(_worker: int) -> None:
-    # A terminal sends Ctrl-C to all processes of a run; the parent stops when its step is done. SIGTERM stays as
-    # it is: by it the parent ends its workers.
+def _leave_stopping_to_the_parent(_worker: int) -> None:
+    # A terminal sends Ctrl-C to all processes of a run, and torchrun and Slurm do so with SIGTERM; the parent stops
+    # when its step is done, for which it needs its crops. By a second SIGTERM it ends what is left when it exits,
+    # which is no failure.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda *_: signal.signal(signal.SIGTERM, lambda *_: os._exit(0)))

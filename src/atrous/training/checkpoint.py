@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -14,12 +15,14 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from ..errors import InputError
+from ..evaluation.overlap import TRAINING_LIST
 from ..network.engine import MODEL, STATE, read_state
 from ..network.weights import read_tensors
 from .recipe import Recipe
 
 OPTIMIZER = "optimizer.safetensors"
-TRAINING_LIST = "training-list.txt"
+
+_NAME = re.compile(r"checkpoint-[0-9]{6,}")
 
 
 @dataclass(frozen=True)
@@ -96,16 +99,24 @@ def save(
     Raises
     ------
     InputError
-        If it cannot be written, as when the disk is full; earlier checkpoints stay.
+        If it cannot be written, as when the disk is full, or a weight is no number; earlier checkpoints stay.
     """
     target = place(folder, state.step)
+    for name, tensor in net.state_dict().items():
+        if not tensor.isfinite().all():
+            raise InputError(
+                f"{target}: not written, {name} holds NaN or infinity after step {state.step}: lower the learning rate"
+                " (--learning-rate) and begin anew in another --out"
+            )
     temporary = folder / f".{target.name}.tmp"
     try:
         _clear_away(folder)
         temporary.mkdir(parents=True)
         save_file({k: v.contiguous() for k, v in net.state_dict().items()}, temporary / MODEL)
         save_file({k: v.contiguous() for k, v in _optimizer_tensors(optimizer).items()}, temporary / OPTIMIZER)
-        (temporary / TRAINING_LIST).write_text("".join(f"{name}\n" for name in names), encoding="utf-8")
+        text = "".join(f"{name}\n" for name in names)
+        # File names may be no text.
+        (temporary / TRAINING_LIST).write_bytes(text.encode("utf-8", "surrogateescape"))
         hashes = {path.name: _sha256(path) for path in temporary.iterdir()}
         (temporary / STATE).write_text(replace(state, sha256=hashes).to_json(), encoding="utf-8")
         for path in (*temporary.iterdir(), temporary):
@@ -133,9 +144,9 @@ def place(folder: Path, step: int) -> Path:
 
 
 def checkpoints(folder: Path) -> list[Path]:
-    """Return the checkpoints in a run's folder, oldest first."""
-    found = [p for p in folder.glob("checkpoint-*") if p.name.split("-")[1].isdecimal() and (p / STATE).is_file()]
-    return sorted(found, key=lambda path: int(path.name.split("-")[1]))
+    """Return the checkpoints in a run's folder, oldest first; a copy under another name is none of the run's."""
+    found = [p for p in folder.glob("checkpoint-*") if _NAME.fullmatch(p.name) and (p / STATE).is_file()]
+    return sorted(found, key=lambda path: int(path.name.removeprefix("checkpoint-")))
 
 
 def newest_intact(folder: Path, warn: Callable[[str], None]) -> tuple[Path, TrainingState] | None:
@@ -161,7 +172,7 @@ def newest_intact(folder: Path, warn: Callable[[str], None]) -> tuple[Path, Trai
                 if not (path / name).is_file() or _sha256(path / name) != expected:
                     raise InputError(f"{path / name}: damaged, not the bytes that were written")
             return path, state
-        except InputError as error:
+        except (InputError, OSError) as error:
             warn(f"{path.name} is passed over: {error}")
     if found:
         raise InputError(f"{folder}: all {len(found)} checkpoints in it are damaged; begin anew in another folder")

@@ -23,6 +23,7 @@ from ..palette.colours import VOID
 from . import checkpoint
 from .batches import CropsByPosition, batches, class_weights, pixel_counts
 from .checkpoint import TrainingState
+from .claim import claimed
 from .distributed import Processes, processes
 from .interrupts import stop_requests
 from .journal import Journal
@@ -62,7 +63,7 @@ class Run:
 
 
 def segmentation_loss(scores: Tensor, labels: Tensor, weights: Tensor | None = None) -> Tensor:
-    """Cross-entropy summed over the cells of all images (Chen et al. 2015, section 4), void left out.
+    """Cross-entropy summed over the cells of all images (Chen et al. 2015, section 3.1), void left out.
 
     Parameters
     ----------
@@ -117,8 +118,8 @@ def train(
     Raises
     ------
     InputError
-        If the run in `out` was begun with another recipe or another list, there is nothing to start from, the
-        loss is not finite, or something cannot be read or written.
+        If the run in `out` was begun with another recipe or another list, another run writes there, there is
+        nothing to start from, the loss is not finite, or something cannot be read or written.
     """
     if run.threads is not None:
         torch.set_num_threads(run.threads)
@@ -158,6 +159,11 @@ def _train(
     net.freeze_through(recipe.frozen)
     optimizer = make_optimizer(net, recipe)
     newest, state = _begun(out, samples, recipe, dataset, say)
+    if group.sums(state.step) != [group.count * state.step]:
+        raise InputError(
+            f"{out}: process {group.rank} goes on from step {state.step}, others from another; give --out a folder that"
+            " all machines of the run share"
+        )
     if newest is not None:
         load_weights(net, newest / MODEL)
         checkpoint.load_optimizer(newest, optimizer, group.device)
@@ -176,8 +182,11 @@ def _train(
     weights = class_weights(recipe, len(dataset.classes), pixels)
     on_device = None if weights is None else weights.to(group.device)
     crops = CropsByPosition(samples, recipe, pixels)
-    source = batches(crops, state.step, rank=group.rank, processes=group.count, workers=run.workers)
-    say(f"{recipe.to_toml()}\n{len(samples)} images of {samples.name}, from step {state.step}")
+    on_gpu = group.device.type == "cuda"
+    source = batches(crops, state.step, rank=group.rank, processes=group.count, workers=run.workers, pinned=on_gpu)
+    say(f"{recipe.to_toml()}\n{len(samples)} images of {samples.name}, from step {state.step}, on {group.device}")
+    if not on_gpu and torch.cuda.is_available():
+        say("note: PyTorch finds a GPU; --device cuda trains on it")
 
     def save(step: int) -> Path:
         if not group.first:
@@ -187,7 +196,11 @@ def _train(
 
     clock = Clock(iterations=recipe.iterations, crops=recipe.batch, device=str(group.device))
     journal = Journal(out, iterations=recipe.iterations, first_step=state.step, console=console)
-    with journal if group.first else nullcontext(), stop_requests() as stop_requested:
+    with (
+        claimed(out) if group.first else nullcontext(),
+        journal if group.first else nullcontext(),
+        stop_requests() as stop_requested,
+    ):
         for step, (images, labels) in zip(count(state.step), clock.loading(source), strict=False):
             divisor, stop = group.sums(loss_divisor(labels, weights), stop_requested())
             if stop:
@@ -217,7 +230,10 @@ def _train(
             done = step + 1
             (total,) = group.sums(loss.item())
             if not total < float("inf"):
-                raise InputError(f"loss is {total} at step {done}: lower the learning rate (--learning-rate)")
+                raise InputError(
+                    f"loss is {total} at step {done}: lower the learning rate (--learning-rate) and begin anew in"
+                    " another --out"
+                )
             if group.first:
                 journal.step(clock.tick(done, total, rate))
             with clock.paused():

@@ -1,17 +1,18 @@
-"""Rates and parameter groups (Chen et al. 2015, section 4; the authors' prototxt)."""
+"""Rates and parameter groups (Chen et al. 2015, section 5; the authors' prototxt)."""
 
 from typing import Any
 
 import torch
 from torch import nn
 
+from ..errors import InputError
 from .recipe import Recipe
 
 
 def learning_rate(step: int, recipe: Recipe) -> float:
     """Base learning rate of a step, counted from 0.
 
-    Policy "step" is that of Chen et al. 2015, section 4, "poly" that of Chen et al. 2017, section 4.1.
+    Policy "step" is that of Chen et al. 2015, section 5, "poly" that of Chen et al. 2017, section 4.1.
     """
     if recipe.policy == "step":
         return recipe.learning_rate * recipe.gamma ** (step // recipe.step_size)
@@ -23,7 +24,19 @@ def parameter_groups(net: nn.Module, recipe: Recipe) -> list[dict[str, Any]]:
     """One group per trained parameter, with its rate `multiplier` and its weight decay.
 
     Biases get `bias_multiplier` and no decay, as in the authors' Caffe files.
+
+    Raises
+    ------
+    InputError
+        If no layer's name, nor a part of one, begins as a multiplier says.
     """
+    known = {part for name, _ in net.named_parameters() for part in name.split(".")}
+    for beginning in recipe.multipliers:
+        if not any(part.startswith(beginning) for part in known):
+            raise InputError(
+                f"multipliers: no layer of {recipe.variant} begins with {beginning!r}; expected the beginning of one of"
+                f" {', '.join(sorted(known - {'weight', 'bias'}))}"
+            )
     groups = []
     for name, parameter in net.named_parameters():
         if not parameter.requires_grad:

@@ -155,7 +155,7 @@ class Recipe:
         return "\n".join(lines + tables) + "\n"
 
 
-# Chen et al. 2015, section 4.
+# Chen et al. 2015, section 5.
 _PAPER = Recipe()
 
 RECIPES = {
@@ -204,7 +204,7 @@ def read_recipe(name: str) -> Recipe:
     except ValueError as error:
         raise InputError(f"{path}: not TOML ({error})") from None
     base = values.pop("recipe", "paper")
-    if base not in RECIPES:
+    if not isinstance(base, str) or base not in RECIPES:
         raise InputError(f"{path}: recipe = {base!r}; expected one of {', '.join(RECIPES)}")
     try:
         return RECIPES[base].changed(values)
