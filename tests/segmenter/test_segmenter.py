@@ -1,3 +1,5 @@
+import multiprocessing
+import pickle
 import sys
 
 import numpy as np
@@ -184,3 +186,38 @@ def test_the_crf_of_an_image_serves_many_unaries(tiny_model, red_square):
     np.testing.assert_array_equal(crf(probabilities), segmenter.refine(red_square, probabilities))
     with pytest.raises(InputError, match="crf=None"):
         Segmenter(tiny_model, crf=None).dense_crf(red_square)
+
+
+@pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
+def test_a_segmenter_goes_to_another_process(tiny_model, red_square, engine):
+    pytest.importorskip(engine)
+    segmenter = Segmenter(tiny_model, engine=engine, threads=1, max_side=64, crf=KINDS[3])
+    again = pickle.loads(pickle.dumps(segmenter))
+    assert (type(again.engine), again.engine.threads, again.max_side) == (type(segmenter.engine), 1, 64)
+    assert again.crf == segmenter.crf
+    assert again.engine.metadata == segmenter.engine.metadata
+    assert np.array_equal(again(red_square).probabilities, segmenter(red_square).probabilities)
+
+
+def test_a_pool_of_spawned_processes(tiny_model, red_square):
+    segmenter = Segmenter(tiny_model, threads=1)
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        (result,) = pool.map(segmenter, [red_square])
+    assert np.array_equal(result.labels, segmenter(red_square).labels)
+
+
+@pytest.mark.parametrize("use", ["segment", "probabilities", "dense_crf"])
+def test_a_decoded_photo_of_another_kind_is_refused(tiny_model, red_square, use):
+    segmenter = Segmenter(tiny_model)
+    for image in (red_square / 255, red_square[..., 0], red_square[..., [0, 1, 2, 2]], red_square.transpose(2, 0, 1)):
+        with pytest.raises(InputError, match="uint8"):
+            getattr(segmenter, use)(image)
+    with pytest.raises(InputError, match="got Image; call the segmenter itself"):
+        getattr(segmenter, use)(Image.fromarray(red_square))
+
+
+@pytest.mark.parametrize("argument", ["max_side", "threads"])
+def test_numbers_that_are_none(tiny_model, argument):
+    for value in ("2", 1.5, True, 0):
+        with pytest.raises(InputError, match=f"{argument}=.*: expected a whole number"):
+            Segmenter(tiny_model, **{argument: value})

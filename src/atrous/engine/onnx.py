@@ -1,6 +1,8 @@
 """The ONNX Runtime engine."""
 
 import os
+from functools import partial
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,6 +47,7 @@ class OnnxEngine(ExportedEngine):
         onnxruntime.disable_telemetry_events()  # which some of its builds send
 
         super().__init__(path)
+        self.threads = threads
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 4
         options.intra_op_num_threads = threads if threads is not None else processors()
@@ -73,6 +76,11 @@ class OnnxEngine(ExportedEngine):
         self.device = (device or "cuda") if on_gpu else "cpu"
         self._check_faces([i.name for i in self._session.get_inputs()], [o.name for o in self._session.get_outputs()])
         self.metadata = self._read_metadata(self._session.get_modelmeta().custom_metadata_map.get(METADATA_KEY))
+
+    def __reduce__(self) -> Any:
+        # In another process the file is read again; the metadata may have been changed since it was here.
+        made = partial(type(self), threads=self.threads, device=self.device)
+        return made, (self.path.absolute(),), {"metadata": self.metadata}
 
     def _forward(self, blob: NDArray[np.float32]) -> NDArray[np.float32]:
         (scores,) = self._session.run(["scores"], {"image": blob})

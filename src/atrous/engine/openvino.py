@@ -7,6 +7,7 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -55,6 +56,7 @@ class OpenVinoEngine(ExportedEngine):
 
     def __init__(self, path: str | os.PathLike[str], *, threads: int | None = None) -> None:
         super().__init__(path)
+        self.threads = threads
         openvino = import_openvino()
         try:
             # Core.read_model would ask the readers of all other formats too, who print what they dislike.
@@ -82,6 +84,10 @@ class OpenVinoEngine(ExportedEngine):
             raise self._cannot_load(error) from None
         # A request computes one photo at a time: one for each thread that has ever asked at the same time.
         self._idle: deque[Any] = deque()
+
+    def __reduce__(self) -> Any:
+        # In another process the file is read again; the metadata may have been changed since it was here.
+        return partial(type(self), threads=self.threads), (self.path.absolute(),), {"metadata": self.metadata}
 
     def _forward(self, blob: NDArray[np.float32]) -> NDArray[np.float32]:
         if OpenVinoEngine._called:

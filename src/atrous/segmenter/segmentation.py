@@ -128,6 +128,8 @@ class Segmentation:
         ------
         InputError
             If a file to be written is the photo itself.
+        OSError
+            If a file cannot be written; it names the file.
         """
         folder = Path(folder)
         if name is None:

@@ -4,14 +4,16 @@ import dataclasses
 import os
 import threading
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from ..crf import Bilateral, DenseCRF, Gaussian, Spatial
+from ..crf.inference import is_integer
 from ..crf.kernels import Kernel
 from ..crf.presets import resolve
 from ..data.images import Photo, read_image
@@ -71,13 +73,12 @@ class Segmenter(Pretrained):
         device: str | None = None,
         engine: str | None = None,
     ) -> None:
-        if max_side < 1:
-            raise InputError(f"max_side={max_side}: expected at least 1 pixel")
-        if threads is not None and threads < 1:
-            raise InputError(f"threads={threads}: expected at least 1, or None for all cores")
+        if not is_integer(max_side) or max_side < 1:
+            raise InputError(f"max_side={max_side!r}: expected a whole number of pixels, 1 or more")
+        if threads is not None and (not is_integer(threads) or threads < 1):
+            raise InputError(f"threads={threads!r}: expected a whole number, 1 or more, or None for all cores")
         self.engine = _engine(model, threads, device, engine)
-        # Of an engine that does not say so it is not known that it takes photos from several threads at once.
-        self._turn = nullcontext() if getattr(self.engine, "several", False) else threading.Lock()
+        self._turn = _turn(self.engine)
         self.max_side = max_side
         self.threads = threads
         metadata = self.engine.metadata
@@ -89,6 +90,13 @@ class Segmenter(Pretrained):
             self.crf = crf
         else:
             self.crf = resolve(crf)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "_turn"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._turn = _turn(self.engine)
 
     def __call__(self, photo: Photo) -> Segmentation:
         """Segment one photo.
@@ -130,7 +138,13 @@ class Segmenter(Pretrained):
         -------
         Segmentation
             At the photo's own size.
+
+        Raises
+        ------
+        InputError
+            If the image has another shape or type.
         """
+        image = _checked(image)
         size = image.shape[:2]
         network = self._network(image)
         if check is not None:
@@ -158,8 +172,14 @@ class Segmenter(Pretrained):
         Returns
         -------
         (C, H, W) float32
+            They sum to 1 at each pixel.
+
+        Raises
+        ------
+        InputError
+            If the image has another shape or type.
         """
-        return self._zoomed(self._network(image), image.shape[:2])
+        return self._zoomed(self._network(_checked(image)), image.shape[:2])
 
     def refine(self, image: NDArray[np.uint8], probabilities: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the CRF's marginals for (C, H, W) probabilities of an (H, W, 3) uint8 image.
@@ -205,17 +225,32 @@ class Segmenter(Pretrained):
         Raises
         ------
         InputError
-            If the segmenter has none (`crf=None`).
+            If the segmenter has none (`crf=None`), or the image has another shape or type.
         """
         if self.crf is None:
             raise InputError("crf=None: this segmenter has no CRF; give it one when it is made")
-        height, width, _ = image.shape
+        height, width, _ = _checked(image).shape
         zoom = max(height, width) / max(self._inner_size(height, width))
         return _build_crf(image, self.crf, zoom, self.threads if threads is None else threads)
 
     def _inner_size(self, height: int, width: int) -> tuple[int, int]:
         scale = min(1.0, self.max_side / max(height, width))
         return max(1, round(height * scale)), max(1, round(width * scale))
+
+
+def _turn(engine: Engine) -> AbstractContextManager[object]:
+    # Of an engine that does not say so it is not known that it takes photos from several threads at once.
+    return nullcontext() if getattr(engine, "several", False) else threading.Lock()
+
+
+def _checked(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    # A photo of floats or of other channels would be segmented without complaint, and wrongly.
+    if not isinstance(image, np.ndarray):
+        raise InputError(
+            f"image: expected an (H, W, 3) uint8 array, got {type(image).__name__}; call the segmenter itself with"
+            " other photos"
+        )
+    return read_image(image)
 
 
 def _engine(
