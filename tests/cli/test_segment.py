@@ -202,3 +202,35 @@ def test_odd_names(segment, photo):
     code, out, _ = segment("two\nlines [bold].png")
     assert code == 0
     assert out.startswith("two lines [bold].png: ")
+
+
+def test_names_that_are_too_long_are_a_line_each(segment, photo, tmp_path):
+    photo("good.png")
+    long = photo(f"{'x' * 240}.png")
+    (tmp_path / "segmentation").mkdir()
+    whole = photo(f"{'y' * 250}.png")  # its mask's name fits, the overlay's does not
+    code, out, err = segment("z" * 300, long, whole, "good.png")
+    assert code == 2
+    assert [line.split(":")[0] for line in out.splitlines()] == [str(long), "good.png"]
+    lines = err.splitlines()
+    assert len(lines) == 2
+    assert lines[0].startswith("error: zzz")
+    assert lines[1].endswith("rename the photo")
+    assert all("File name too long" in line and ".tmp" not in line for line in lines)
+
+
+def test_an_address_is_told_apart_from_a_missing_file(segment):
+    code, _, err = segment("https://example.com/photo.jpg")
+    assert code == 2
+    assert "download" in err
+
+
+@pytest.mark.parametrize("photos", [1, 3])
+def test_a_reader_who_has_gone_is_no_error_of_the_photos(segment, photo, monkeypatch, photos):
+    def gone(line, *, err=False):
+        assert not err, line
+        raise BrokenPipeError(32, "Broken pipe")
+
+    monkeypatch.setattr("atrous.cli.segment.say", gone)
+    code, _, _ = segment(*(photo(f"{i}.png") for i in range(photos)))
+    assert code == 1  # as of other commands whose output nobody reads; not 2, which says that photos failed

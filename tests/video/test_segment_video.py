@@ -269,3 +269,8 @@ def test_masks_are_marked_as_made_here(segmenter, tmp_path):
     with Image.open(report.labels / "000001.png") as image:
         assert image.mode == "P"
         assert image.info["Software"] == "atrous"
+
+
+def test_a_name_that_is_too_long_is_a_line(tiny_model, tmp_path):
+    with pytest.raises(InputError, match="rename the clip"):
+        segment_video(Segmenter(tiny_model), tmp_path / "clip.mp4", tmp_path, "x" * 250)

@@ -102,13 +102,15 @@ def _segment_photos(
                 try:
                     if result.error is not None:
                         raise result.error
-                    say(report_line(photo, result.made or {}, result.seconds))
+                    line = report_line(photo, result.made or {}, result.seconds)
                 except InputError as error:
                     fail(str(error))
                 except OSError as error:
                     fail(f"{error.filename or out / result.item.name}: cannot be written ({error.strerror or error})")
                 except MemoryError:
                     fail(f"{photo}: not enough memory for a photo of this size; scale it down first")
+                else:
+                    say(line)  # not above: a reader of the lines who has gone is no error of the photo's
                 done += 1
                 advance()
     except KeyboardInterrupt:
@@ -151,8 +153,12 @@ def check_outputs(job: Job, out: Path, *, overlay: bool, probabilities: bool, ov
     from ..segmenter.segmentation import output_files, refuse_source
 
     for target in output_files((out / job.name).parent, job.name.name, overlay=overlay, probabilities=probabilities):
-        refuse_source(target, job.photo)
-        if target.exists() and not overwrite:
+        try:
+            refuse_source(target, job.photo)
+            exists = target.exists()
+        except OSError as error:
+            raise InputError(f"{target}: cannot be written ({error.strerror or error}); rename the photo") from None
+        if exists and not overwrite:
             raise InputError(f"{target}: exists; give --overwrite to replace it, or another --out")
 
 
@@ -169,17 +175,17 @@ def find_jobs(paths: list[Path], out: Path, fail: Callable[[str], None]) -> Iter
             found[photo] = place
 
     for path in paths:
-        if path.is_dir():
+        if (trouble := _trouble(path)) is not None:
+            fail(f"{path}: {trouble}")
+        elif path.is_dir():
             photos = photos_below(path, out)
             if not photos:
                 looked_for = ", ".join(sorted(IMAGE_SUFFIXES) + sorted(VIDEO_SUFFIXES))
                 fail(f"{path}: no photos and no clips in this folder; looked for {looked_for}")
             for photo in photos:
                 add(photo, photo.relative_to(path))
-        elif path.exists():
-            add(path, Path(path.name))
         else:
-            fail(f"{path}: no such file or folder")
+            add(path, Path(path.name))
     stems = Counter(_lower(place.with_suffix("")) for place in found.values())
     taken: set[str] = set()
     for photo, place in found.items():
@@ -189,6 +195,18 @@ def find_jobs(paths: list[Path], out: Path, fail: Callable[[str], None]) -> Iter
             continue
         taken.add(_lower(name))
         yield Job(photo, name)
+
+
+def _trouble(path: Path) -> str | None:
+    """Say what is wrong with a path that was given."""
+    try:
+        path.stat()
+    except FileNotFoundError:
+        is_address = path.parts and path.parts[0].lower() in ("http:", "https:")
+        return "addresses are not fetched; download the photo first" if is_address else "no such file or folder"
+    except OSError as error:
+        return error.strerror or str(error)
+    return None
 
 
 def photos_below(folder: Path, out: Path) -> list[Path]:

@@ -74,17 +74,18 @@ def segment_videos(
                         overwrite=overwrite,
                         progress=progress,
                     )
-                say(video_line(report))
-                for note in report.notes:
-                    say(f"{job.photo}: {note}", err=True)
-                for damage in report.damage:
-                    fail(f"{job.photo}: {damage}")
             except InputError as error:
                 fail(str(error))
             except OSError as error:
                 fail(f"{error.filename or out / job.name}: cannot be written ({error.strerror or error})")
             except MemoryError:
                 fail(f"{job.photo}: not enough memory for a clip of this size; scale it down first")
+            else:
+                say(video_line(report))
+                for note in report.notes:
+                    say(f"{job.photo}: {note}", err=True)
+                for damage in report.damage:
+                    fail(f"{job.photo}: {damage}")
             done += 1
     except KeyboardInterrupt:
         say(f"error: interrupted after {done} of {len(jobs)} clips; nothing is left of an unfinished one", err=True)

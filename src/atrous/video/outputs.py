@@ -21,6 +21,10 @@ def output_paths(folder: Path, name: str) -> tuple[Path, Path]:
 def check_outputs(clip: Path, folder: Path, name: str, *, labels: bool, overwrite: bool) -> None:
     """Raise InputError if writing would replace what it should not."""
     overlay, frames = output_paths(folder, name)
+    try:
+        overlay.exists()
+    except OSError as error:
+        raise InputError(f"{overlay}: cannot be written ({error.strerror or error}); rename the clip") from None
     if overlay.exists() and clip.exists() and overlay.samefile(clip):
         raise InputError(f"{overlay}: is the clip itself and would be replaced; choose another folder")
     for target in (overlay, frames) if labels else (overlay,):
