@@ -8,6 +8,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    __version__: str
+
     from .crf import DenseCRF
     from .errors import InputError
     from .segmenter import Segmentation, Segmenter
@@ -22,12 +24,16 @@ _HOMES = {
 }
 
 
-def __getattr__(name: str) -> Any:
-    # Imported at first use: `import atrous` and every command stay quick.
-    if name in _HOMES:
-        return getattr(import_module(_HOMES[name], __name__), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+if not TYPE_CHECKING:  # a checker of types would take any name for one of these
+
+    def __getattr__(name: str) -> Any:
+        # Imported at first use: `import atrous` and every command stay quick.
+        if name in _HOMES:
+            return getattr(import_module(_HOMES[name], __name__), name)
+        if name == "__version__":
+            return import_module(".version", __name__).own_version()
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted(__all__)
+    return sorted([*__all__, "__version__"])

@@ -27,3 +27,11 @@ def test_an_input_error_inside_a_command_is_not_a_traceback(tmp_path):
     assert done.returncode == 2
     assert done.stderr.startswith("error: ")
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_the_version(tmp_path):
+    import atrous
+
+    done = run("--version", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (0, f"atrous {atrous.__version__}\n")
+    assert "__version__" in dir(atrous)

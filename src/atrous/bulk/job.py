@@ -7,7 +7,6 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Literal, TypeAlias
 
@@ -149,14 +148,6 @@ class Job:
     device: str
     filesystems: dict[str, dict[str, object]]
     version: str
-
-
-def own_version() -> str:
-    """Return the installed version of this package."""
-    try:
-        return version("atrous")
-    except PackageNotFoundError:  # run from a source tree
-        return "unknown"
 
 
 def table_bytes(table: object) -> bytes:

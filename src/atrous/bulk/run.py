@@ -13,9 +13,10 @@ import numpy as np
 import pyarrow as pa
 
 from ..errors import InputError
+from ..version import own_version
 from .cluster import Actors, connected, execute
 from .inputs import Listing, check_places, listing, one_line
-from .job import Job, ModelFiles, Settings, own_version, table_bytes
+from .job import Job, ModelFiles, Settings, table_bytes
 from .keys import RECORDS
 from .outputs import share_columns
 from .records import (

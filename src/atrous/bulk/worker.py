@@ -15,7 +15,8 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from ..errors import InputError
-from .job import Job, ModelFiles, own_version
+from ..version import own_version
+from .job import Job, ModelFiles
 from .outputs import Outcome, OutputError, Writer
 from .reading import ahead, pictures
 from .records import ATTEMPTS, SETTINGS, Planned, planned, receipt_name

@@ -1,6 +1,7 @@
 """The command line: one module per command."""
 
 import sys
+from typing import Annotated
 
 import typer
 
@@ -16,8 +17,20 @@ app = typer.Typer(
 )
 
 
+def _say_version(wanted: bool) -> None:
+    if wanted:
+        from ..version import own_version
+
+        typer.echo(f"atrous {own_version()}")
+        raise typer.Exit
+
+
 @app.callback()
-def _atrous() -> None:
+def _atrous(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_say_version, is_eager=True, help="Say the version, and end.")
+    ] = False,
+) -> None:
     pass
 
 

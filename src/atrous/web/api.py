@@ -6,7 +6,6 @@ import logging
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from importlib.metadata import PackageNotFoundError, version
 from typing import Annotated, Any, BinaryIO, Literal
 
 from fastapi import FastAPI, Query, Request
@@ -17,6 +16,7 @@ from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
+from ..version import own_version
 from . import answers
 from .pictures import read_picture
 from .reference import reference_page
@@ -27,10 +27,6 @@ from .work import WorkQueue
 
 log = logging.getLogger("atrous.web")
 SLACK = 64 * 1024  # of a multipart form around its picture
-try:
-    VERSION = version("atrous")
-except PackageNotFoundError:  # run from a source tree
-    VERSION = "unknown"
 
 
 class Choice(CrfChoice):
@@ -57,7 +53,7 @@ def create_api(studio: Studio, work: WorkQueue, settings: ServerSettings) -> Fas
     """Return the HTTP interface, its schema at /api/openapi.json and its description at /api/docs."""
     app = FastAPI(
         title="atrous",
-        version=VERSION,
+        version=own_version(),
         description="Semantic segmentation: photos to masks, sharp at the edges.",
         openapi_url="/api/openapi.json",
         docs_url=None,  # these pages fetch their scripts from elsewhere
@@ -74,7 +70,7 @@ def create_api(studio: Studio, work: WorkQueue, settings: ServerSettings) -> Fas
         """Say that the server is there, and how long its queue is."""
         return answers.Health(
             status="ok",
-            version=VERSION,
+            version=own_version(),
             model=studio.model,
             classes=list(studio.metadata.classes),
             running=work.running,
