@@ -1,3 +1,5 @@
+import sys
+
 import numpy as np
 import pytest
 from cases import photo, probabilities
@@ -186,3 +188,14 @@ def test_instruction_sets_agree():
         _native.choose_instruction_set(chosen)
     for q in found[1:]:
         np.testing.assert_allclose(q, found[0], rtol=0, atol=1e-6)
+
+
+def test_it_can_stand_in_for_a_library_that_imports_pydensecrf(monkeypatch):
+    import atrous.pydensecrf.utils
+
+    for name in ("", ".densecrf", ".utils", ".eigen"):
+        monkeypatch.setitem(sys.modules, "pydensecrf" + name, sys.modules["atrous.pydensecrf" + name])
+    names = {}
+    exec("import pydensecrf.densecrf as a\nfrom pydensecrf.utils import unary_from_softmax as b", names)
+    assert names["a"] is atrous.pydensecrf.densecrf
+    assert names["b"] is atrous.pydensecrf.utils.unary_from_softmax
