@@ -1,5 +1,4 @@
 import dataclasses
-import threading
 
 import numpy as np
 import pytest
@@ -9,7 +8,7 @@ from atrous.data.images import read_image
 from atrous.data.samples import Sample, read_pair
 from atrous.errors import InputError
 from atrous.evaluation.confusion import ConfusionMatrix
-from atrous.evaluation.evaluate import _in_order, evaluate
+from atrous.evaluation.evaluate import evaluate
 from atrous.evaluation.trimap import band
 from atrous.segmenter import Segmenter
 
@@ -60,24 +59,6 @@ def test_the_same_for_any_number_of_workers(engine, samples, workers):
     result = evaluate(segmenter, samples, workers=workers, done=told.append, **options)
     same(result, evaluate(segmenter, samples, **options))
     assert told == [1, 2, 3, 4, 5, 6]
-
-
-def test_few_images_are_in_memory_at_once():
-    begun, most = 0, 0
-    lock = threading.Lock()
-
-    def work(item):
-        nonlocal begun
-        with lock:
-            begun += 1
-        return item
-
-    taken = []
-    for item in _in_order(work, range(50), 2):
-        taken.append(item)
-        most = max(most, begun - len(taken))
-    assert taken == list(range(50))
-    assert most <= 5
 
 
 def test_bands_along_the_outlines(engine, samples):
