@@ -1,4 +1,5 @@
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -68,4 +69,15 @@ def command(*arguments, torchrun=(), **environment):
 
 @pytest.fixture
 def atrous_command():
-    return command
+    """Start processes; those that a failed test leaves are ended."""
+    started = []
+
+    def start(*arguments, **options):
+        started.append(command(*arguments, **options))
+        return started[-1]
+
+    yield start
+    for process in started:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.communicate()
