@@ -74,10 +74,30 @@ def test_pages_of_others_may_not_post(client, picture):
         return client.post(headers={"origin": origin}, **form(picture()))
 
     assert "--origin" in failed(post("https://elsewhere.example"), 403)
-    failed(post("null"), 403)
+    for odd in ("null", "http://[", "http://here@elsewhere.example", ""):
+        failed(post(odd), 403)
     assert post("http://here").status_code == 200
     assert post("https://friend.example").status_code == 200
     assert "access-control-allow-origin" not in post("http://here").headers
+
+
+def test_pages_of_a_named_origin_may_read_the_answers(client, picture):
+    friend, other = ({"origin": origin} for origin in ("https://friend.example", "https://elsewhere.example"))
+    answer = client.post(headers=friend, **form(picture()))
+    assert answer.headers["access-control-allow-origin"] == "https://friend.example"
+    assert "Origin" in answer.headers["vary"]
+    # A browser asks so before it posts a picture as the body itself.
+    (asked,) = client.all([("OPTIONS", "/api/segment", {"headers": friend})])
+    assert asked.status_code == 204
+    assert asked.headers["access-control-allow-origin"] == "https://friend.example"
+    assert asked.headers["access-control-allow-methods"] == "POST"
+    assert asked.headers["access-control-allow-headers"] == "Content-Type"
+    for path in ("/api/segment", "/api/health"):
+        (asked,) = client.all([("OPTIONS", path, {"headers": other})])
+        assert asked.status_code == 204
+        assert "access-control-allow-origin" not in asked.headers
+    # Of a refusal too, or a script would not know why.
+    assert "access-control-allow-origin" in client.post(headers=friend, **form(b"junk")).headers
 
 
 def test_the_page_says_what_it_may_load(client):

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from .lingering import lingering
@@ -73,7 +73,10 @@ class Gate:
             return
         if scope["type"] != "http":  # no websockets here
             return
-        receive, send = lingering(receive, _with_headers(send))
+        receive, send = lingering(receive, _with_headers(send, self._readable_for(scope)))
+        if scope["method"] == "OPTIONS" and _path(scope) in _API:
+            await Response(status_code=204, headers={"Allow": ", ".join(_API[_path(scope)])})(scope, receive, send)
+            return
         try:
             receive = await self._checked(scope, receive)
         except Refused as error:
@@ -113,7 +116,7 @@ class Gate:
     async def _checked(self, scope: Scope, receive: Receive) -> Receive:
         method, path = scope["method"], _path(scope)
         headers = {key.decode("latin-1"): value.decode("latin-1") for key, value in scope["headers"]}
-        if method not in ("GET", "HEAD"):
+        if method not in ("GET", "HEAD", "OPTIONS"):
             self._check_origin(headers)
         if path.startswith("/api/") or path == "/api":
             self._check_api(method, path)
@@ -129,8 +132,27 @@ class Gate:
         origin = headers.get("origin")
         if origin is None or origin in self.settings.origins:
             return
-        if urlsplit(origin).netloc != headers.get("host"):
+        try:
+            own = urlsplit(origin).netloc == headers.get("host")
+        except ValueError:  # half an IPv6 address
+            own = False
+        if not own:
             raise Refused(403, f"{origin[:80]}: pages from there may not post here; the server's --origin allows them")
+
+    def _readable_for(self, scope: Scope) -> dict[str, str]:
+        """Return the headers that let scripts of an allowed origin call the HTTP interface and read its answers."""
+        if not self.settings.origins or _path(scope) not in _API:
+            return {}
+        origin = next((value.decode("latin-1") for key, value in scope["headers"] if key == b"origin"), "")
+        if origin not in self.settings.origins:
+            return {"Vary": "Origin"}
+        return {
+            "Vary": "Origin",
+            "Access-Control-Allow-Origin": origin,
+            "Access-Control-Allow-Methods": ", ".join(_API[_path(scope)]),
+            "Access-Control-Allow-Headers": "Content-Type",
+            "Access-Control-Expose-Headers": "Retry-After",
+        }
 
     def _check_api(self, method: str, path: str) -> None:
         # Whatever the interface does not know would go on to gradio.
@@ -217,11 +239,11 @@ def _path(scope: Scope) -> str:
     return path.removeprefix(scope.get("root_path", ""))
 
 
-def _with_headers(send: Send) -> Send:
+def _with_headers(send: Send, more: dict[str, str]) -> Send:
     async def sending(message: Message) -> None:
         if message["type"] == "http.response.start":
             given = list(message.get("headers", []))
-            given += [(key.lower().encode(), value.encode()) for key, value in HEADERS.items()]
+            given += [(key.lower().encode(), value.encode()) for key, value in (HEADERS | more).items()]
             message = {**message, "headers": given}
         await send(message)
 
