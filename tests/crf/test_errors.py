@@ -124,6 +124,8 @@ def test_threads(threads):
         np.full((4, 5, 3), np.nan),
         np.full((4, 5, 3), np.inf, np.float16),
         np.linspace(0, 1, 60).reshape(4, 5, 3),  # of which srgb=5 sees nothing
+        np.linspace(-1, 1, 60).reshape(4, 5, 3),
+        np.linspace(-2.1, 2.6, 60).reshape(4, 5, 3),  # less ImageNet's mean, over its standard deviation
         None,
         "photo.jpg",
         [[[1, 2, 3]], [[1, 2]]],

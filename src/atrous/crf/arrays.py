@@ -1,12 +1,24 @@
 """Arrays and tensors in, the same kind out; no framework is imported."""
 
 import sys
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from atrous.errors import InputError
+
+
+class TensorLike(Protocol):
+    """What a checker of types tells a PyTorch tensor by: nothing here imports PyTorch."""
+
+    requires_grad: bool
+
+    def detach(self) -> Any:
+        """As PyTorch's."""
+
+
+Tensor = TypeVar("Tensor", bound=TensorLike)
 
 
 def as_numpy(name: str, value: object) -> NDArray[Any]:

@@ -1,14 +1,16 @@
 """Mean field inference in a fully connected CRF."""
 
+from __future__ import annotations  # `help` shows ArrayLike by its name, not all that it stands for
+
 from collections.abc import Sequence
 from functools import cached_property, partial
-from typing import Any, get_args
+from typing import Any, get_args, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from atrous import _native
-from atrous.crf.arrays import like
+from atrous.crf.arrays import Tensor, TensorLike, like
 from atrous.crf.filters import Filtering, build_term
 from atrous.crf.inference import Inference, check_fraction, check_iterations, check_threads, label_type
 from atrous.crf.kernels import Kernel, Normalization, check_compatibility, check_normalization
@@ -178,6 +180,13 @@ class DenseCRF:
         for term in self._terms:
             self._model.add(term.filter, term.before, term.after, term.gains, term.total)
 
+    @overload
+    def __call__(self, probabilities: Tensor, *, channels: Channels | None = None) -> Tensor: ...
+
+    @overload
+    def __call__(self, *, energies: Tensor, channels: Channels | None = None) -> Tensor: ...
+
+    @overload
     def __call__(
         self,
         probabilities: ArrayLike | None = None,
@@ -185,7 +194,16 @@ class DenseCRF:
         energies: ArrayLike | None = None,
         channels: Channels | None = None,
         out: NDArray[np.floating[Any]] | None = None,
-    ) -> NDArray[np.float32]:
+    ) -> NDArray[np.float32]: ...
+
+    def __call__(
+        self,
+        probabilities: ArrayLike | TensorLike | None = None,
+        *,
+        energies: ArrayLike | TensorLike | None = None,
+        channels: Channels | None = None,
+        out: NDArray[np.floating[Any]] | None = None,
+    ) -> Any:
         """Return the marginals Q.
 
         Parameters
@@ -226,6 +244,13 @@ class DenseCRF:
             out[...] = q
         return out
 
+    @overload
+    def labels(self, probabilities: Tensor, *, channels: Channels | None = None) -> Tensor: ...
+
+    @overload
+    def labels(self, *, energies: Tensor, channels: Channels | None = None) -> Tensor: ...
+
+    @overload
     def labels(
         self,
         probabilities: ArrayLike | None = None,
@@ -233,7 +258,16 @@ class DenseCRF:
         energies: ArrayLike | None = None,
         channels: Channels | None = None,
         out: NDArray[np.integer[Any]] | None = None,
-    ) -> NDArray[np.integer[Any]]:
+    ) -> NDArray[np.integer[Any]]: ...
+
+    def labels(
+        self,
+        probabilities: ArrayLike | TensorLike | None = None,
+        *,
+        energies: ArrayLike | TensorLike | None = None,
+        channels: Channels | None = None,
+        out: NDArray[np.integer[Any]] | None = None,
+    ) -> Any:
         """Return each pixel's most probable label under Q.
 
         Parameters
@@ -310,7 +344,7 @@ class DenseCRF:
         # mu = [a != b] is 1 less the identity, and the native code rewards agreement only.
         return 0.5 * sum(term.mass(self.threads) for term in self._terms if term.gains is None)
 
-    def _read(self, probabilities: ArrayLike | None, energies: ArrayLike | None, channels: Channels | None) -> Unary:
+    def _read(self, probabilities: Any, energies: Any, channels: Channels | None) -> Unary:
         unary = read_unary(probabilities, energies, self.shape, channels)
         for mu in self._compatibilities:
             if mu is not None and mu.shape[0] != unary.labels:

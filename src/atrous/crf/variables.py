@@ -68,10 +68,13 @@ def _check_values(array: NDArray[Any], kernels: Sequence[Kernel]) -> None:
     low, high = extent(array)
     if not (np.isfinite(low) and np.isfinite(high)):
         raise InputError(f"image: expected finite values, got {low} to {high}; replace NaN and infinities")
+    # A photo from 0 to 1, or less its mean as networks are given it.
+    scaled, normalised = 0 <= low < high <= 1, -10 <= low < 0 < high <= 10 and array.shape[-1] == 3
     for kernel in kernels:
-        # 0 to 1 with a photo's usual standard deviation: all colours would be one.
-        if isinstance(kernel, Bilateral) and 0 <= low < high <= 1 < np.min(kernel.srgb):
+        # With a photo's usual standard deviation all colours would be one.
+        if isinstance(kernel, Bilateral) and (scaled or normalised) and max(1, high - low) < np.min(kernel.srgb):
+            remedy = "multiply by 255, or divide srgb by it" if scaled else "give the photo itself, from 0 to 255"
             raise InputError(
                 f"image: expected values that srgb={kernel.srgb} can tell apart, got floats from {low:g} to {high:g};"
-                " multiply by 255, or divide srgb by it"
+                f" {remedy}"
             )
