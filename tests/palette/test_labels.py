@@ -62,6 +62,20 @@ def test_a_jpeg_is_no_label_map(tmp_path):
         read_labels(tmp_path / "mask.jpg")
 
 
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"", "the file is empty"),
+        (b"text", "not a picture"),
+        (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "a HEIC picture.*convert it"),
+    ],
+)
+def test_what_is_no_picture(tmp_path, content, says):
+    (tmp_path / "mask.png").write_bytes(content)
+    with pytest.raises(InputError, match=f"mask.png: {says}"):
+        read_labels(tmp_path / "mask.png")
+
+
 @pytest.mark.parametrize("labels", [np.zeros((2, 2)), np.zeros((2, 2, 3), np.uint8), np.zeros((0, 3), np.uint8)])
 def test_only_label_maps_are_written(tmp_path, labels):
     with pytest.raises(InputError, match="uint8"):

@@ -8,6 +8,8 @@ from PIL import Image, UnidentifiedImageError
 
 from atrous.errors import InputError
 
+_HEIC = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"mif1", b"msf1")
+
 
 def decoded(path: str | os.PathLike[str]) -> Image.Image:
     """Open and decode the first picture of a file, pixels as they are stored.
@@ -27,8 +29,7 @@ def decoded(path: str | os.PathLike[str]) -> Image.Image:
                 image.load()
                 return image
     except UnidentifiedImageError:
-        content = "the file is empty" if path.stat().st_size == 0 else "not a picture in a format known here"
-        raise InputError(f"{path}: {content}; expected a JPEG, PNG, TIFF, WebP or similar file") from None
+        raise InputError(f"{path}: {_content(path)}; expected a JPEG, PNG, TIFF, WebP or similar file") from None
     except Image.DecompressionBombError:
         limit = 2 * (Image.MAX_IMAGE_PIXELS or 0) // 10**6
         raise InputError(f"{path}: more than {limit} million pixels; scale the picture down first") from None
@@ -39,3 +40,14 @@ def decoded(path: str | os.PathLike[str]) -> Image.Image:
             raise InputError(f"{path}: {error.strerror or error}") from None
         reason = " ".join(str(error).split()) or type(error).__name__
         raise InputError(f"{path}: damaged or cut short ({reason}); fetch or export the file again") from None
+
+
+def _content(path: Path) -> str:
+    """Say what a file holds that is no picture known here."""
+    with path.open("rb") as file:
+        head = file.read(12)
+    if not head:
+        return "the file is empty"
+    if head[4:8] == b"ftyp" and head[8:] in _HEIC:
+        return "a HEIC picture, as telephones take them, which cannot be read here; convert it first"
+    return "not a picture in a format known here"

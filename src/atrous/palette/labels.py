@@ -19,7 +19,10 @@ def label_image(labels: NDArray[np.uint8], palette: ArrayLike | None = None) -> 
     """Return labels (H, W) as a palette-mode PIL image whose pixel values are the ids."""
     labels = np.asarray(labels)
     if labels.ndim != 2 or labels.dtype != np.uint8 or labels.size == 0:
-        raise InputError(f"labels are (H, W) uint8; got shape {labels.shape}, {labels.dtype}")
+        raise InputError(
+            f"labels: expected (H, W) uint8, got shape {labels.shape} {labels.dtype}; take the argmax of scores first,"
+            " and .astype(numpy.uint8) of ids"
+        )
     image = Image.fromarray(np.ascontiguousarray(labels))
     image.putpalette(full_palette(palette).tobytes())
     return image
