@@ -66,6 +66,29 @@ def test_what_a_list_names_wrongly_is_an_error_of_that_photo(look, photos, tmp_p
     assert "no file system for it" in str(images["nowhere://x.png"])
 
 
+def test_addresses_with_a_query_or_without_a_suffix(look, tmp_path):
+    addresses = ["https://store/b/c.JPG?signature=a/b", "http://images/1234", "http://images/1235?w=100"]
+    (tmp_path / "list.txt").write_text("\n".join(addresses))
+    found = look(tmp_path / "list.txt")
+    assert found.kind == "photos"
+    assert [e.file for e in found.entries] == sorted(addresses)
+    (tmp_path / "list.txt").write_text("http://127.0.0.1:1/shard.parquet?signature=x")
+    with pytest.raises(InputError, match="none of its 1 parquet files can be used"):  # nobody there
+        look(tmp_path / "list.txt")
+
+
+@pytest.mark.parametrize("name", ["10::20.png", "a?1#2 %41.png", "\u2028.png", "~x.png", "[1]*.png", "file:x.png"])
+def test_odd_names_of_local_files(look, photos, tmp_path, name):
+    folder = tmp_path / "a::b"
+    folder.mkdir()
+    (photos / "a/photo0.png").rename(folder / name)
+    (tmp_path / "list.txt").write_text(str(folder / name), encoding="utf-8")
+    for given in (folder, folder / name, tmp_path / "list.txt"):
+        found = look(given)
+        assert [e.reason for e in found.entries] == [""]
+        assert [image.shape for image in read_all(found)] == [(48, 64, 3)]
+
+
 def test_a_pattern_and_a_single_photo(look, photos):
     assert [e.file for e in look(f"{photos}/*/photo[12].png").entries] == ["a/photo2.png", "b/photo1.png"]
     assert [e.file for e in look(photos / "a/photo2.png").entries] == ["photo2.png"]

@@ -58,3 +58,9 @@ def test_a_shared_name_keeps_its_suffix():
     paths = ["a.jpg", "a.png", "b.jpg", "c.jpg", "C.png"]
     assert [key for key, _ in assigned(paths, {"b"})] == ["a.jpg", "a.png", "b.jpg", "c.jpg", "C.png"]
     assert [key for key, _ in assigned(paths[:1], set())] == ["a"]
+
+
+def test_a_web_address_query_counts_only_where_it_tells_two_apart():
+    addresses = ["https://store/a.jpg?signature=x", "http://h/image?id=1", "http://h/image?id=2", "s3://b/what?.jpg"]
+    keys = [key for key, _ in assigned(addresses, set())]
+    assert keys == ["store/a", "h/image?id=1", "h/image?id=2", "b/what?"]

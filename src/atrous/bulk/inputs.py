@@ -10,6 +10,7 @@ from typing import TypeVar
 from ..data.images import IMAGE_SUFFIXES
 from ..errors import InputError
 from .job import Kind, Settings
+from .keys import without_query
 from .storage import Storage
 from .tables import parquet_entries
 from .tars import tar_entries
@@ -110,7 +111,7 @@ def listing(given: str, settings: Settings, leave_out: Storage) -> Listing:
         raise
     except Exception as error:  # each file system has errors of its own
         raise InputError(f"{given}: cannot be read ({one_line(error)})") from None
-    kind = settings.kind or _kind(given, [name for name, _ in files])
+    kind = settings.kind or _kind(given, [name for name, _ in files], listed=listed)
     files = [(name, stamp) for name, stamp in files if listed or _suffix(name) in SUFFIXES[kind]]
     if not files:
         raise InputError(f"{given}: nothing to segment; looked for {', '.join(sorted(SUFFIXES[kind]))}")
@@ -146,6 +147,8 @@ def _files(given: str, leave_out: Storage) -> tuple[str, list[tuple[str, str]], 
         inside = place.local == leave_out.local and leave_out.root.startswith(place.root + "/")
         return place.url, sorted(f for f in place.walk() if not (inside and f[0].startswith(below))), False
     if place.is_file():
+        if without_query(given) != given:
+            return "", [(place.url, place.stamp())], False
         folder, _, name = place.url.rpartition("/")
         return folder, [(name, place.stamp())], False
     if any(c in given for c in "*?["):
@@ -166,7 +169,9 @@ def _listed(given: str) -> list[tuple[str, str]]:
         if not place.is_file():
             raise InputError(f"{given}: no such file; expected a text file with a path or URL in each line")
         text = place.read("")
-    lines = dict.fromkeys(line for line in text.decode("utf-8-sig", "surrogateescape").splitlines() if line.strip())
+    # str.splitlines would also split at characters that a name may hold, such as U+2028.
+    split = text.decode("utf-8-sig", "surrogateescape").split("\n")
+    lines = dict.fromkeys(line for line in (line.removesuffix("\r") for line in split) if line.strip())
     if not lines:
         raise InputError(f"{given}: an empty list; expected a path or URL in each line")
 
@@ -183,12 +188,14 @@ def _listed(given: str) -> list[tuple[str, str]]:
     return sorted(dict(map(stamped, lines)).items())
 
 
-def _kind(given: str, names: list[str]) -> Kind:
+def _kind(given: str, names: list[str], *, listed: bool) -> Kind:
     suffixes = {_suffix(name) for name in names}
     kinds = [kind for kind, known in SUFFIXES.items() if suffixes & known]
     if len(kinds) > 1:
         raise InputError(f"{given}: holds {' and '.join(kinds)}; say which to segment (--kind {kinds[0]})")
     if not kinds:
+        if listed and any("://" in name for name in names):
+            return "photos"  # addresses need not say what they hold
         packed = any(name.lower().endswith((".tar.gz", ".tgz", ".tar.zst", ".tar.bz2", ".tar.xz")) for name in names)
         remedy = "compressed tars cannot be read piecewise: unpack them to .tar" if packed else "nothing to segment"
         raise InputError(f"{given}: {remedy}; looked for photos, {', '.join(sorted(PARQUET_SUFFIXES | TAR_SUFFIXES))}")
@@ -196,7 +203,7 @@ def _kind(given: str, names: list[str]) -> Kind:
 
 
 def _suffix(name: str) -> str:
-    base = name.rsplit("/", 1)[-1].lower()
+    base = without_query(name).rsplit("/", 1)[-1].lower()
     return base[base.rindex(".") :] if "." in base else ""
 
 

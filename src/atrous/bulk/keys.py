@@ -1,5 +1,6 @@
 """Under which name a photo's mask is kept."""
 
+import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -35,6 +36,11 @@ def without_suffix(key: str) -> str:
     return key[: -len(path.suffix)] if path.suffix.lower() in IMAGE_SUFFIXES and path.stem else key
 
 
+def without_query(path: str) -> str:
+    """Return a web address without its query, such as a signature that is another one tomorrow; else the path."""
+    return re.split("[?#]", path, maxsplit=1)[0] if path.startswith(("http://", "https://")) else path
+
+
 def folded(key: str) -> str:
     """Return what two keys share that some file systems hold for the same."""
     return unicodedata.normalize("NFC", key).casefold()
@@ -43,8 +49,8 @@ def folded(key: str) -> str:
 def assigned(paths: Iterable[str], taken: set[str]) -> Iterator[tuple[str, bool]]:
     """Yield the key of each path, and whether it is free.
 
-    A path's key is `key_of` it without the picture's suffix; with the suffix where several paths share it, or an
-    earlier run gave it away. Only paths that are the same even so are not free.
+    A path's key is `key_of` it without a web address' query and the picture's suffix; with both where several paths
+    share it, or an earlier run gave it away. Only paths that are the same even so are not free.
 
     Parameters
     ----------
@@ -53,8 +59,9 @@ def assigned(paths: Iterable[str], taken: set[str]) -> Iterator[tuple[str, bool]
     taken : set of str
         Folded keys of earlier runs; grows by those that are yielded.
     """
+    paths = list(paths)
     whole = [key_of(path) for path in paths]
-    short = [without_suffix(key) for key in whole]
+    short = [without_suffix(key_of(without_query(path))) for path in paths]
     counts = Counter(map(folded, short))
     for long_key, short_key in zip(whole, short, strict=True):
         alone = counts[folded(short_key)] == 1 and folded(short_key) not in taken

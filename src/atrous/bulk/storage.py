@@ -51,13 +51,16 @@ class Storage:
     def __init__(self, url: str) -> None:
         try:
             import fsspec
-            from fsspec.implementations.local import LocalFileSystem
+            from fsspec.implementations.local import LocalFileSystem, make_path_posix
         except ImportError:
             raise MissingExtra(
                 "fsspec is not installed: atrous bulk needs the extra, pip install 'atrous[bulk]'"
             ) from None
         try:
-            self.fs, self.root = fsspec.core.url_to_fs(url)
+            if "://" in url:
+                self.fs, self.root = fsspec.core.url_to_fs(url)
+            else:  # a path, in which fsspec would take "::" for one address behind another
+                self.fs, self.root = fsspec.filesystem("file"), make_path_posix(url)
         except ImportError as error:
             raise InputError(f"{url}: {_first_line(error)}") from None
         except (ValueError, TypeError) as error:
