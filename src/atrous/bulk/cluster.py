@@ -14,6 +14,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from ..engine.exported import processors
 from ..errors import InputError, MissingExtra
 from .job import Job, ModelFiles
 from .worker import PartSegmenter
@@ -151,10 +152,9 @@ def _start(address: str | None, actors: Actors, folder: str) -> None:
     try:
         if address is None:
             _keep_key()
-            cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
             ray.init(
                 "local",
-                num_cpus=max(cpus, actors.cpus * (actors.count or 1)),
+                num_cpus=max(processors(), actors.cpus * (actors.count or 1)),
                 include_dashboard=False,
                 object_store_memory=OBJECT_STORE,
                 _temp_dir=folder,

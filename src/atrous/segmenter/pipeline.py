@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..data.images import read_image
+from ..engine.exported import processors
 from ..errors import InputError
 from .segmentation import Segmentation
 from .segmenter import Segmenter
@@ -119,12 +120,6 @@ def worker_count(threads: int | None = None) -> int:
     threads = threads or processors()
     # One more than compute: while one waits for a disk, another goes on.
     return min(threads, MOST_WORKERS) + (threads > 1)
-
-
-def processors() -> int:
-    """Return how many processors this process may run on."""
-    affinity = getattr(os, "sched_getaffinity", None)
-    return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
 def _itself(item: Any) -> Any:
