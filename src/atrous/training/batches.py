@@ -144,8 +144,8 @@ def batches(
 
 
 def _leave_stopping_to_the_parent(_worker: int) -> None:
-    # A terminal sends Ctrl-C to all processes of a run, and torchrun and Slurm do so with SIGTERM; the parent stops
-    # when its step is done, for which it needs its crops. By a second SIGTERM it ends what is left when it exits,
-    # which is no failure.
+    # A terminal sends Ctrl-C to all of a run's process group, and torchrun does so with SIGTERM; the parent stops when
+    # its step is done, for which it needs its crops. SIGTERM itself stays as it is: by it the parent ends its workers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, lambda *_: signal.signal(signal.SIGTERM, lambda *_: os._exit(0)))
+    if hasattr(os, "setpgid"):
+        os.setpgid(0, 0)
