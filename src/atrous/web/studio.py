@@ -9,8 +9,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ..crf import Bilateral, DenseCRF, Spatial
-from ..crf.kernels import Kernel
 from ..data.given_labels import class_names, read_probabilities
 from ..data.metadata import CrfParameters, ModelMetadata
 from ..palette import read_labels, voc_palette
@@ -149,7 +147,7 @@ class Studio:
                 _check_labels(read_labels(given), name)
             planes, kept = read_probabilities(given, image.shape[:2], None if is_array else confidence)
             names = class_names(None, int(kept.max()) + 1, ids=not is_array)
-            crf = self._crf(image, parameters)
+            crf = self._segmenter(self.segmenter.engine, parameters).dense_crf(image)
             colours = tuple((int(r), int(g), int(b)) for r, g, b in voc_palette(len(names)))
             return most_probable(planes, kept), Segmentation(image, crf(planes), names, colours, None, kept)
 
@@ -157,20 +155,6 @@ class Studio:
         # A photo of 16 megapixels takes 3 GiB: one such at a time. The CRF uses all cores for one anyway.
         height, width, _ = image.shape
         return self._large if height * width > LARGE else nullcontext()
-
-    def _crf(self, image: NDArray[np.uint8], crf: CrfParameters) -> DenseCRF:
-        zoom = max(1.0, max(image.shape[:2]) / self.segmenter.max_side)
-        kernels: list[Kernel] = [
-            Spatial(weight=crf.spatial_weight, sxy=crf.spatial_sxy * zoom),
-            Bilateral(weight=crf.weight, sxy=crf.sxy * zoom, srgb=crf.srgb),
-        ]
-        return DenseCRF(
-            image,
-            kernels,
-            iterations=crf.iterations,
-            normalization=crf.normalization,
-            threads=self.segmenter.threads,
-        )
 
     def _segmenter(self, engine: object, parameters: CrfParameters | None) -> Segmenter:
         return Segmenter(
