@@ -78,9 +78,9 @@ def test_killed_and_resumed_is_the_same_to_the_bit(tmp_path, train, options):
 
 @pytest.mark.parametrize(
     ("send", "number"),
-    # A terminal's Ctrl-C and some schedulers' signal meet all processes of the run, others' the one they started.
+    # A terminal's Ctrl-C and torchrun's signal meet the run's process group, a scheduler's the process that it started.
     [(os.killpg, signal.SIGINT), (os.kill, signal.SIGTERM), (os.killpg, signal.SIGTERM)],
-    ids=["Ctrl-C", "SIGTERM", "SIGTERM to all"],
+    ids=["Ctrl-C", "SIGTERM", "SIGTERM to the group"],
 )
 def test_interrupted_runs_save_where_they_are(tmp_path, train, send, number):
     process = train(tmp_path, steps=4000, save_every=4000)
