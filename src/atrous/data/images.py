@@ -3,7 +3,7 @@
 import os
 import warnings
 from contextlib import suppress
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,7 +44,7 @@ def read_image(photo: Photo) -> NDArray[np.uint8]:
     if isinstance(photo, np.ndarray):
         if photo.ndim != 3 or photo.shape[2] != 3 or photo.dtype != np.uint8 or photo.size == 0:
             raise InputError(
-                f"image: expected (H, W, 3) uint8 RGB, got shape {photo.shape} {photo.dtype}; convert it first"
+                f"image: expected (H, W, 3) uint8 RGB, got shape {photo.shape} {photo.dtype}; {_remedy(photo)}"
             )
         return photo
     if isinstance(photo, Image.Image):
@@ -54,8 +54,24 @@ def read_image(photo: Photo) -> NDArray[np.uint8]:
             raise InputError(f"image: cannot be decoded ({' '.join(str(error).split())})") from None
         return _rgb(photo, "image")
     if not isinstance(photo, (str, os.PathLike)):
-        raise InputError(f"image: expected a path, a PIL image or an (H, W, 3) uint8 array, got {photo!r:.80}")
+        got = " ".join(repr(photo).split())
+        raise InputError(f"image: expected a path, a PIL image or an (H, W, 3) uint8 array, got {got:.80}")
     return _rgb(decoded(photo), os.fspath(photo))
+
+
+def _remedy(photo: NDArray[Any]) -> str:
+    """Say what makes of an array one that is taken."""
+    if photo.size == 0:
+        return "it is empty"
+    if photo.ndim == 3 and photo.shape[0] == 3 and photo.shape[2] != 3:
+        return "image.transpose(1, 2, 0) puts the channels last"
+    if photo.dtype == np.uint8 and (photo.ndim == 2 or photo.shape[2:] == (4,)):
+        return "PIL.Image.fromarray(image) is taken"
+    if photo.ndim != 3 or photo.shape[2] != 3:
+        return "give it three channels, the last axis"
+    if np.issubdtype(photo.dtype, np.floating):
+        return "(image * 255).round().astype(np.uint8) if it goes from 0 to 1"
+    return "image.astype(np.uint8) if it goes from 0 to 255"
 
 
 def _rgb(image: Image.Image, source: str) -> NDArray[np.uint8]:

@@ -2,19 +2,16 @@
 
 import platform
 import subprocess
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import torch
 
+from ..version import own_version
+
 
 def versions() -> dict[str, str]:
     """Return the versions of atrous, Python and torch, and atrous' git revision where it runs from a clone."""
-    try:
-        own = version("atrous")
-    except PackageNotFoundError:  # run from a source tree
-        own = "unknown"
-    found = {"atrous": own, "python": platform.python_version(), "torch": torch.__version__}
+    found = {"atrous": own_version(), "python": platform.python_version(), "torch": torch.__version__}
     revision = _git_revision()
     return found | ({"git": revision} if revision else {})
 
