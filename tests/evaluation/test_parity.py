@@ -8,7 +8,8 @@ from PIL import Image
 from atrous.data.samples import Sample
 from atrous.engine import OnnxEngine
 from atrous.errors import InputError
-from atrous.evaluation.parity import TOLERANCES, Tolerance, compare, generated_picture
+from atrous.evaluation.confusion import ConfusionMatrix
+from atrous.evaluation.parity import TOLERANCES, Agreement, Parity, Tolerance, compare, generated_picture
 from atrous.evaluation.parity_table import parity_json, parity_table
 from atrous.palette import write_labels
 from atrous.segmenter import Segmenter
@@ -71,6 +72,25 @@ def test_differences_are_measured_and_named(engine, samples):
 def test_a_better_mean_iou_is_no_fault(engine, samples):
     parity = compare(Segmenter(Off(engine, 4.5)), Segmenter(engine), samples, sizes=SIZES)
     assert not any("mean IoU" in fault for fault in parity.faults(TOLERANCES["float32"]))
+
+
+def test_mean_iou_that_one_photo_loses_is_no_fault():
+    def parity(losses):
+        """Of photos with 100 and 1,000 pixels of two classes, all right before, some of the first lost."""
+        pairs = [[ConfusionMatrix(np.array([[100 - n, n], [0, 1000]])) for n in (0, lost)] for lost in losses]
+        overlaps = [np.array([matrix.overlaps() for matrix in pair]) for pair in pairs]
+        whole = tuple(ConfusionMatrix(sum(matrix.counts for matrix in column)) for column in zip(*pairs, strict=True))
+        same = Agreement("photo", 11, 100, 0.0, 1.0, 1100, 0)
+        return Parity([], [same], len(losses), {"DCNN": whole}, {"DCNN": overlaps})
+
+    tolerance = Tolerance(scores=0, labels=0, miou=0.03)
+    assert parity([0] * 7 + [60]).faults(tolerance) == []
+    assert "less tolerated, more as a few of them decide)" in parity_table(parity([0] * 7 + [60]), tolerance, "of val")
+    assert parity([2] * 8).faults(tolerance) == []
+    assert "3 less tolerated)" in parity_table(parity([2] * 8), tolerance, "of val")
+    (fault,) = parity([8] * 8).faults(tolerance)
+    assert fault.startswith("mean IoU (DCNN) falls by")
+    assert parity([60]).faults(tolerance)
 
 
 def test_scores_that_are_no_numbers_are_a_fault(engine):
