@@ -2,6 +2,7 @@ import dataclasses
 import multiprocessing
 import os
 import signal
+import time
 
 import numpy as np
 import pytest
@@ -79,7 +80,11 @@ def test_a_signal_to_all_of_a_runs_processes_does_not_take_the_crops_away(datase
     workers = set(multiprocessing.active_children()) - before
     assert len(workers) == 2
     for worker in workers:
-        assert os.getpgid(worker.pid) == worker.pid  # what is sent to the group of the run does not come here
+        # What is sent to the group of the run does not come here, once the process has begun.
+        until = time.monotonic() + 60
+        while os.getpgid(worker.pid) != worker.pid and time.monotonic() < until:
+            time.sleep(0.01)
+        assert os.getpgid(worker.pid) == worker.pid
         os.kill(worker.pid, signal.SIGINT)
     assert len(list(source)) == 19
     assert not set(multiprocessing.active_children()) - before
