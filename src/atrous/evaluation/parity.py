@@ -42,11 +42,11 @@ class Tolerance:
 
 
 # float32 and float16: a few times what a network trained on VOC is off by. int8: beyond what any of 10,000 draws of 16
-# photos of VOC or MSRC-21 is off by; of mean IoU, beyond what 99.7 % of them lose (benchmarks/export.py).
+# photos of VOC or MSRC-21 is off by; of mean IoU, beyond what nearly all of them lose (benchmarks/export.py).
 TOLERANCES = {
     "float32": Tolerance(scores=1e-4, labels=1e-3, miou=2e-3),
     "float16": Tolerance(scores=5e-3, labels=5e-3, miou=5e-3),
-    "int8": Tolerance(scores=0.2, labels=0.05, miou=0.03),
+    "int8": Tolerance(scores=0.3, labels=0.05, miou=0.03),
 }
 
 
