@@ -1,4 +1,4 @@
-"""The one error a user's mistake raises."""
+"""The error that a user's mistake raises, and its kin."""
 
 
 class InputError(ValueError):
@@ -7,6 +7,21 @@ class InputError(ValueError):
     The message is one line: what it concerns (a file, an argument), what was expected, what was got
     and the remedy. Commands print it and exit with status 2.
     """
+
+
+class ComputeError(RuntimeError):
+    """Something cannot be computed here, by no fault of what was given: a GPU's memory is full, say.
+
+    The message is one line as that of `InputError`.
+    """
+
+    @classmethod
+    def of_network(cls, shape: tuple[int, ...], device: str, error: Exception) -> "ComputeError":
+        """Say that a network's library failed on a photo of that shape, (H, W, 3)."""
+        reason = next((line.strip() for line in str(error).splitlines() if line.strip()), "") or type(error).__name__
+        remedy = "a smaller max_side" if device == "cpu" else "a smaller max_side, or the device 'cpu'"
+        size = f"{shape[0]}x{shape[1]}"
+        return cls(f"the network failed on {size} pixels, on {device} ({reason[:200]}); try {remedy}")
 
 
 class MissingExtra(InputError, ImportError):

@@ -14,8 +14,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from ..engine.exported import processors
 from ..errors import InputError, MissingExtra
+from ..processors import processors
 from .job import Job, ModelFiles
 from .worker import PartSegmenter
 

@@ -66,7 +66,7 @@ def machine(segmenter: "Segmenter") -> dict[str, Any]:
     """What the figures depend on, by name."""
     from importlib.metadata import PackageNotFoundError, version
 
-    from ..engine.exported import processors
+    from ..processors import processors
 
     engine = getattr(segmenter.engine, "name", "unknown")
 

@@ -1,6 +1,5 @@
 """What an inference is told and what it tells."""
 
-import os
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from atrous.errors import InputError
+from atrous.processors import processors
 
 _MOST_THREADS = 1024
 
@@ -67,8 +67,7 @@ def check_fraction(name: str, value: float) -> float:
 def check_threads(threads: int | None) -> int:
     """Return the number of threads, that of the processors for None, or raise InputError."""
     if threads is None:
-        affinity = getattr(os, "sched_getaffinity", None)
-        return min(len(affinity(0)) if affinity else os.cpu_count() or 1, _MOST_THREADS)
+        return min(processors(), _MOST_THREADS)
     if not is_integer(threads) or not 1 <= threads <= _MOST_THREADS:
         raise InputError(f"threads: expected an integer from 1 to {_MOST_THREADS}, or None, got {threads!r}")
     return int(threads)

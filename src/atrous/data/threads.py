@@ -1,10 +1,11 @@
 """Many files at once."""
 
-import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
+
+from ..processors import processors
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -24,7 +25,7 @@ def in_threads(
     threads : int, optional
         As many as there are processors if left out. One is the caller's own, and nothing is worked on ahead.
     """
-    threads = threads or os.cpu_count() or 1
+    threads = threads or processors()
     if threads == 1:
         yield from map(function, items)
         return

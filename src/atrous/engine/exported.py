@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ..data.crops import network_input
 from ..data.metadata import ModelMetadata
-from ..errors import InputError
+from ..errors import ComputeError, InputError
 
 BUNDLED = "deeplab-largefov-voc12.onnx"
 
@@ -100,9 +100,19 @@ class ExportedEngine(ABC):
         (C, h, w) float32
             Of the photo padded at the bottom and right to 8 k - 7 a side, on the grid of
             `metadata.output_stride`: 8 pixels, or 1 with multi-scale prediction.
+
+        Raises
+        ------
+        ComputeError
+            If the library that computes fails, for want of memory, say.
         """
         blob = network_input(image, self.metadata.mean, self.metadata.colour_order)
-        return self._forward(blob[None])[0]
+        try:
+            return self._forward(blob[None])[0]
+        except MemoryError:
+            raise
+        except Exception as error:  # each library has its own errors, without a public base class
+            raise ComputeError.of_network(image.shape, self.device, error) from error
 
     @abstractmethod
     def _forward(self, blob: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -119,9 +129,3 @@ class ExportedEngine(ABC):
         if text is None:
             raise InputError(f"{self.path}: an ONNX model without atrous' metadata; make it with atrous export")
         return ModelMetadata.from_json(text, str(self.path))
-
-
-def processors() -> int:
-    """Return how many processors this process may run on."""
-    affinity = getattr(os, "sched_getaffinity", None)
-    return len(affinity(0)) if affinity else os.cpu_count() or 1

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from ..data.metadata import METADATA_KEY
 from ..errors import InputError
-from .exported import ExportedEngine, processors
+from ..processors import processors
+from .exported import ExportedEngine
 from .providers import CPU, CUDA, providers
 
 

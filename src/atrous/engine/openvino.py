@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from ..data.metadata import METADATA_KEY
 from ..errors import InputError, MissingExtra
-from .exported import ExportedEngine, processors
+from ..processors import processors
+from .exported import ExportedEngine
 
 # Kernels that were made for one size of photo are kept for the next of that size: some 25 for a size, 1 MiB. All
 # sizes' (OpenVINO keeps 5,000 unless told) would fill the memory; making them again takes a tenth of a photo's time.

@@ -9,6 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from ..data.metadata import VOC_CLASSES, CrfParameters
+from ..processors import processors
 from ..segmenter import Segmenter
 from .labelled_images import model_sha256
 
@@ -97,8 +98,7 @@ def _short(value: float | str) -> str:
 
 def machine() -> str:
     """Return the processor's name, the cores that may be used and the system."""
-    affinity = getattr(os, "sched_getaffinity", None)
-    cores = len(affinity(0)) if affinity else os.cpu_count() or 1
+    cores = processors()
     return f"{_processor()}, {cores} core{'s' if cores != 1 else ''}, {platform.system()}"
 
 

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..data.images import read_image
-from ..engine.exported import processors
 from ..errors import InputError
+from ..processors import processors
 from .segmentation import Segmentation
 from .segmenter import Segmenter
 
