@@ -138,8 +138,8 @@ def test_mistakes_are_found_before_the_work(data, tiny_model, tmp_path, monkeypa
         evaluate(data, "--list", "train", "--json", tmp_path / "nowhere" / "s.json")
     with pytest.raises(InputError, match="--steps 1,x: expected numbers"):
         evaluate(data, "--list", "train", "--steps", "1,x")
-    with pytest.raises(InputError, match="--device cuda: expected cpu, unless --model is a checkpoint's folder"):
-        evaluate(data, "--list", "train", "--model", tiny_model, "--device", "cuda")
+    with pytest.raises(InputError, match="device='tpu': expected 'cpu', 'cuda' or 'cuda:N'"):
+        evaluate(data, "--list", "train", "--model", tiny_model, "--device", "tpu")
     with pytest.raises(InputError, match="mean_field_steps: expected a segmenter with a CRF"):
         evaluate(data, "--list", "train", "--model", tiny_model, "--no-crf", "--steps", "1")
     monkeypatch.setattr("atrous.evaluation.report.find_spec", lambda name: None)

@@ -1,10 +1,12 @@
+import errno
+
 import numpy as np
 import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
 from atrous.cli import app
-from atrous.errors import InputError
+from atrous.errors import ComputeError, InputError
 from atrous.segmenter import Segmenter
 
 
@@ -234,3 +236,30 @@ def test_a_reader_who_has_gone_is_no_error_of_the_photos(segment, photo, monkeyp
     monkeypatch.setattr("atrous.cli.segment.say", gone)
     code, _, _ = segment(*(photo(f"{i}.png") for i in range(photos)))
     assert code == 1  # as of other commands whose output nobody reads; not 2, which says that photos failed
+
+
+@pytest.mark.parametrize("photos", [1, 3])
+def test_a_network_that_fails_is_a_line_for_each_photo(segment, photo, monkeypatch, photos):
+    def fails(engine, image):
+        raise ComputeError("the network failed on 40x60 pixels, on cuda (out of memory); try a smaller max_side")
+
+    monkeypatch.setattr("atrous.engine.exported.ExportedEngine.scores", fails)
+    code, out, err = segment(*(photo(f"{i}.png") for i in range(photos)))
+    assert (code, out) == (2, "")
+    assert [line.partition(".png: the network failed")[0][-1] for line in err.splitlines()] == list("012"[:photos])
+
+
+def test_a_full_disk_is_said_once_and_ends_the_run(segment, photo, monkeypatch):
+    def full(result, folder, stem, **_):
+        if stem != "0":
+            raise OSError(errno.ENOSPC, "No space left on device", f"{folder}/{stem}.png")
+        return {}
+
+    monkeypatch.setattr("atrous.segmenter.segmentation.Segmentation.save", full)
+    code, out, err = segment(*(photo(f"{i}.png") for i in range(9)))
+    assert code == 2
+    assert len(out.splitlines()) == 1
+    assert err.splitlines() == [
+        "error: segmentation/1.png: cannot be written (No space left on device)",
+        "error: 7 photos are left; make room and run the command again",
+    ]

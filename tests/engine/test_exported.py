@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from atrous.engine import OnnxEngine, OpenVinoEngine
-from atrous.errors import InputError
+from atrous.errors import ComputeError, InputError
 
 without_openvino = pytest.mark.skipif(
     find_spec("openvino") is None, reason="openvino is not installed: pip install 'atrous[openvino]'"
@@ -107,3 +107,17 @@ def test_what_was_returned_stays_as_it_is(engine_class, tiny_model):
     kept = first.copy()
     engine.scores(red)
     np.testing.assert_array_equal(first, kept)
+
+
+def test_a_library_that_fails_on_a_photo_is_one_line(engine_class, tiny_model, monkeypatch):
+    def full(self, blob):
+        raise RuntimeError("\n  Failed to allocate memory for requested buffer of size 5\nwhere: allocator.cc")
+
+    engine = engine_class(tiny_model)
+    monkeypatch.setattr(engine_class, "_forward", full)
+    with pytest.raises(ComputeError) as caught:
+        engine.scores(np.zeros((20, 30, 3), np.uint8))
+    assert str(caught.value) == (
+        "the network failed on 20x30 pixels, on cpu (Failed to allocate memory for requested buffer of size 5);"
+        " try a smaller max_side"
+    )

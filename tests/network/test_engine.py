@@ -1,12 +1,13 @@
 import dataclasses
 import json
 
+import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch", reason="needs the extra 'train'")
 
 from atrous.data.metadata import CrfParameters, ModelMetadata
-from atrous.errors import InputError
+from atrous.errors import ComputeError, InputError
 from atrous.network.deeplab import DeepLab
 from atrous.network.engine import TorchEngine
 from atrous.segmenter import Segmenter
@@ -114,3 +115,16 @@ def test_a_run_folder_is_told_its_newest_checkpoint(narrow, write_checkpoint):
     folder = write_checkpoint()
     with pytest.raises(InputError, match=r"; give .*checkpoint-000007"):
         TorchEngine.read(folder.parent)
+
+
+def test_what_pytorch_fails_on_is_one_line(narrow, write_checkpoint, monkeypatch):
+    engine = TorchEngine.read(write_checkpoint())
+    engine.device = "cuda:1"
+
+    def full(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20 GiB.\nSee documentation")
+
+    monkeypatch.setattr(engine, "net", full)
+    monkeypatch.setattr(torch.Tensor, "to", lambda tensor, _: tensor)
+    with pytest.raises(ComputeError, match=r"^the network failed on 9x17 pixels, on cuda:1 \(CUDA out .*'cpu'$"):
+        engine.scores(np.zeros((9, 17, 3), np.uint8))

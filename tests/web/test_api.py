@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from atrous.errors import ComputeError
 from atrous.web.run_lengths import decode
 from atrous.web.studio import Studio
 
@@ -260,3 +261,11 @@ def test_the_description_decodes(client, picture, truth):
     exec(code, space)
     found = client.post(**form(picture(), format="json")).json()["classes"][1]
     assert np.array_equal(space["decode"](found["mask"]), truth.labels == 1)
+
+
+def test_a_network_that_fails_is_no_fault_of_the_request(client, picture, monkeypatch):
+    def full(*_):
+        raise ComputeError("the network failed on 20x30 pixels, on cuda (out of memory); try a smaller max_side")
+
+    monkeypatch.setattr(Studio, "segment", full)
+    assert failed(client.post(**form(picture())), 503).startswith("the network failed on 20x30 pixels")

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from ..errors import InputError
+from ..errors import ComputeError, InputError
 from ..version import own_version
 from .job import Job, ModelFiles
 from .outputs import Outcome, OutputError, Writer
@@ -164,7 +164,7 @@ class PartSegmenter:
             if isinstance(image, InputError):
                 raise image
             return self.segmenter(image).labels
-        except InputError as error:
+        except (InputError, ComputeError) as error:
             return str(error)
         except MemoryError:
             return "not enough memory for a photo of this size; scale it down first"

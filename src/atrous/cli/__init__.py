@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from ..errors import InputError
+from ..errors import ComputeError, InputError
 
 app = typer.Typer(
     name="atrous",
@@ -56,10 +56,10 @@ _register()
 
 
 def main() -> None:
-    """Run a command; a user's mistake is one line on stderr and exit status 2."""
+    """Run a command; a mistake of the user's, or what cannot be computed, is one line on stderr and exit status 2."""
     try:
         app()
-    except InputError as error:
+    except (InputError, ComputeError) as error:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(2) from None
 

@@ -76,7 +76,10 @@ def evaluate(
     ] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="Images at once. Default: one a core, 8 at most.")] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="Of each image. Default: what is left.")] = None,
-    device: Annotated[str, typer.Option(help="Of a checkpoint: cpu or cuda.")] = "cpu",
+    device: Annotated[
+        str | None,
+        typer.Option(help="Of the network: cpu, cuda or cuda:N. Default: a GPU that can be used, or the CPU."),
+    ] = None,
     engine: Annotated[
         str | None,
         typer.Option(help="What runs an exported model: onnxruntime or openvino. Default: the quicker one there is."),
@@ -219,14 +222,12 @@ def _some(names: tuple[str, ...]) -> str:
 
 
 def _segmenter(
-    model: Path | None, crf: str | None, threads: int, device: str, engine: str | None, shard: "Shard"
+    model: Path | None, crf: str | None, threads: int, device: str | None, engine: str | None, shard: "Shard"
 ) -> "Segmenter":
     from ..segmenter import Segmenter
 
     if model is None or not model.is_dir():
-        if device != "cpu":
-            raise InputError(f"--device {device}: expected cpu, unless --model is a checkpoint's folder")
-        return Segmenter(model, crf=crf, threads=threads, engine=engine)
+        return Segmenter(model, crf=crf, threads=threads, device=device, engine=engine)
     if engine is not None:
         raise InputError(f"--engine {engine}: leave it out, PyTorch runs a checkpoint; an .onnx file is run by others")
     from ..network.engine import TorchEngine  # without PyTorch: MissingExtra
@@ -235,15 +236,13 @@ def _segmenter(
     return Segmenter(checkpoint, crf=crf, threads=threads)
 
 
-def _torch_device(device: str, threads: int, shard: "Shard") -> str:
+def _torch_device(device: str | None, threads: int, shard: "Shard") -> str:
     import torch
 
+    from ..network.engine import usable_device
+
     torch.set_num_threads(threads)
-    if device == "cpu":
-        return device
-    if device.partition(":")[0] != "cuda" or not torch.cuda.is_available():
-        found = torch.cuda.device_count()
-        raise InputError(f"--device {device}: expected cpu, or cuda where PyTorch finds a GPU; it finds {found}")
+    device = usable_device(device)
     # Each process of a machine takes the next GPU.
     return f"cuda:{shard.local_rank % torch.cuda.device_count()}" if device == "cuda" else device
 

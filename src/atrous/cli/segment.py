@@ -1,5 +1,6 @@
 """`atrous segment`."""
 
+import errno
 import sys
 import time
 from collections import Counter
@@ -12,11 +13,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..errors import InputError
+from ..errors import ComputeError, InputError
 
 if TYPE_CHECKING:
     from ..segmenter import Segmentation, Segmenter
     from ..segmenter.pipeline import Done
+
+
+# Of a disk, or of what a user may write to it: no photo's fault, and the next one's the same.
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 @dataclass(frozen=True)
@@ -105,8 +110,13 @@ def _segment_photos(
                     line = report_line(photo, result.made or {}, result.seconds)
                 except InputError as error:
                     fail(str(error))
+                except ComputeError as error:
+                    fail(f"{photo}: {error}")
                 except OSError as error:
                     fail(f"{error.filename or out / result.item.name}: cannot be written ({error.strerror or error})")
+                    if error.errno in _FULL and (left := len(jobs) - done - 1):
+                        fail(f"{left} photos are left; make room and run the command again")
+                        break
                 except MemoryError:
                     fail(f"{photo}: not enough memory for a photo of this size; scale it down first")
                 else:

@@ -49,7 +49,9 @@ def train(
     allow_overlap: Annotated[bool, typer.Option(help="Train on images of the evaluation list too.")] = False,
     classes: Annotated[Path | None, typer.Option(help="Class list instead of the folder's own.")] = None,
     colours: Annotated[Path | None, typer.Option(help="Colour table of masks that are drawn in colours.")] = None,
-    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    device: Annotated[
+        str | None, typer.Option(help="cpu or cuda. Default: GPUs if there is one for each process, or the CPU.")
+    ] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="Threads of a CPU run.")] = None,
     workers: Annotated[int, typer.Option(min=0, help="Processes that cut crops.")] = 1,
     save_every: Annotated[int, typer.Option(min=1, help="Steps between checkpoints.")] = 100,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from ..errors import InputError, MissingExtra
+from ..errors import ComputeError, InputError, MissingExtra
 from .segment import Job, say
 
 if TYPE_CHECKING:
@@ -76,6 +76,8 @@ def segment_videos(
                     )
             except InputError as error:
                 fail(str(error))
+            except ComputeError as error:
+                fail(f"{job.photo}: {error}")
             except OSError as error:
                 fail(f"{error.filename or out / job.name}: cannot be written ({error.strerror or error})")
             except MemoryError:

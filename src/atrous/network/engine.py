@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ..data.crops import MEAN_BGR, network_input
 from ..data.metadata import CONFIG, CrfParameters, ModelMetadata
-from ..errors import InputError
+from ..errors import ComputeError, InputError
 from ..palette import voc_palette
 from .deeplab import DeepLab
 from .variants import VARIANTS
@@ -102,13 +102,22 @@ class TorchEngine:
         return cls(net, metadata, device=device, threads=threads)
 
     def scores(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """(H, W, 3) uint8 RGB to (C, h, w) float32 scores of the padded image, on the network's output stride."""
+        """(H, W, 3) uint8 RGB to (C, h, w) float32 scores of the padded image, on the network's output stride.
+
+        Raises
+        ------
+        ComputeError
+            If PyTorch fails, for want of memory, say.
+        """
         blob = network_input(image, self.metadata.mean, self.metadata.colour_order)
         if self.threads is not None and torch.get_num_threads() != self.threads:
             torch.set_num_threads(self.threads)
-        with torch.inference_mode():
-            (scores,) = self.net(torch.from_numpy(blob)[None].to(self.device))
-        return scores.float().cpu().numpy()
+        try:
+            with torch.inference_mode():
+                (scores,) = self.net(torch.from_numpy(blob)[None].to(self.device))
+            return scores.float().cpu().numpy()
+        except RuntimeError as error:  # a GPU's memory is full, or the GPU is gone
+            raise ComputeError.of_network(image.shape, self.device, error) from error
 
 
 def usable_device(device: str | None) -> str:

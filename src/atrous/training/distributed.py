@@ -61,13 +61,14 @@ class Processes:
 
 
 @contextmanager
-def processes(device: str) -> Iterator[Processes]:
+def processes(device: str | None) -> Iterator[Processes]:
     """Join the other processes of the run, if torchrun started this one, and leave them at the end.
 
     Parameters
     ----------
-    device : str
-        "cpu" (gloo) or "cuda" (NCCL, a GPU for each process).
+    device : str or None
+        "cpu" (gloo) or "cuda" (NCCL, a GPU for each process); None for "cuda" where each of this machine's processes
+        finds its own GPU, else "cpu".
 
     Raises
     ------
@@ -113,12 +114,15 @@ def _store() -> Any:
 _TORCHRUN = (("WORLD_SIZE", "1"), ("RANK", "0"), ("LOCAL_RANK", "0"))
 
 
-def _device(name: str, local: int) -> torch.device:
+def _device(name: str | None, local: int) -> torch.device:
+    there = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if name is None:
+        here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+        name = "cuda" if there >= here else "cpu"
     if name == "cpu":
         return torch.device("cpu")
     if name != "cuda":
         raise InputError(f"device={name!r}: expected cpu or cuda")
-    there = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if local >= there:
         raise InputError(f"device=cuda: process {local} finds {there} GPUs; use --device cpu or fewer processes")
     return torch.device("cuda", local)

@@ -40,8 +40,8 @@ class Run:
 
     Attributes
     ----------
-    device : str
-        "cpu" or "cuda".
+    device : str or None
+        "cpu" or "cuda"; None for GPUs where there is one for each process, else the CPU.
     threads : int or None
         Of a CPU run; PyTorch's choice if None. Another number changes last bits.
     workers : int
@@ -54,7 +54,7 @@ class Run:
         Steps between scorings; the end is always scored.
     """
 
-    device: str = "cpu"
+    device: str | None = None
     threads: int | None = None
     workers: int = 1
     save_every: int = 100
@@ -185,8 +185,6 @@ def _train(
     on_gpu = group.device.type == "cuda"
     source = batches(crops, state.step, rank=group.rank, processes=group.count, workers=run.workers, pinned=on_gpu)
     say(f"{recipe.to_toml()}\n{len(samples)} images of {samples.name}, from step {state.step}, on {group.device}")
-    if not on_gpu and torch.cuda.is_available():
-        say("note: PyTorch finds a GPU; --device cuda trains on it")
 
     def save(step: int) -> Path:
         if not group.first:

@@ -45,7 +45,7 @@ _FAILURES: dict[int | str, dict[str, Any]] = {
     415: {"model": answers.Failure, "description": "No picture."},
     422: {"model": answers.Failure, "description": "A parameter or the picture cannot be used."},
     429: {"model": answers.Failure, "description": "The queue is full; Retry-After says when to ask again."},
-    503: {"model": answers.Failure, "description": "The server is going down."},
+    503: {"model": answers.Failure, "description": "The server is going down, or cannot compute this now."},
 }
 
 

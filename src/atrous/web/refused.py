@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ..errors import InputError
+from ..errors import ComputeError, InputError
 
 
 class Refused(Exception):
@@ -13,7 +13,8 @@ class Refused(Exception):
     Attributes
     ----------
     status : int
-        HTTP's: 408 too slow, 413 too large, 415 no picture, 422 cannot be used, 429 queue full, 503 going down.
+        HTTP's: 408 too slow, 413 too large, 415 no picture, 422 cannot be used, 429 queue full, 503 going
+        down, or it cannot be computed now.
     message : str
         One line for whoever asked.
     retry_after : int or None
@@ -35,5 +36,7 @@ def refusing(path: Path | None = None, name: str = "") -> Iterator[None]:
     except InputError as error:
         message = str(error) if path is None else str(error).replace(str(path), name)
         raise Refused(422, message) from None
+    except ComputeError as error:
+        raise Refused(503, str(error)) from None
     except MemoryError:
         raise Refused(413, "not enough memory here for a picture of this size; scale it down first") from None

@@ -1,0 +1,36 @@
+import pytest
+
+torch = pytest.importorskip("torch", reason="needs the extra 'train'")
+
+from atrous.errors import InputError
+from atrous.training.distributed import processes
+
+
+@pytest.mark.parametrize(
+    ("gpus", "beside", "local", "asked", "expected"),
+    [
+        (0, 1, 0, None, "cpu"),
+        (1, 1, 0, None, "cuda:0"),
+        (1, 1, 0, "cpu", "cpu"),
+        (4, 4, 3, None, "cuda:3"),
+        (1, 2, 0, None, "cpu"),  # the other process has no GPU, and the two must agree
+    ],
+)
+def test_gpus_are_used_where_each_process_finds_its_own(monkeypatch, gpus, beside, local, asked, expected):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: gpus > 0)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", str(beside))
+    monkeypatch.setenv("LOCAL_RANK", str(local))
+    with processes(asked) as group:
+        assert str(group.device) == expected
+
+
+def test_more_processes_than_gpus(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    with (
+        pytest.raises(InputError, match="process 1 finds 1 GPUs; use --device cpu"),
+        processes("cuda"),
+    ):
+        pass
