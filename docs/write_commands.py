@@ -29,7 +29,15 @@ would do), 130 that Ctrl-C stopped the command.
 
 def page() -> str:
     """Return the whole page."""
-    return "\n".join([HEAD, *_sections(app, "atrous")])
+    return "\n".join([HEAD, _top_level(app, "atrous"), *_sections(app, "atrous")])
+
+
+def _top_level(typer_app: Typer, name: str) -> str:
+    """Return the section of the options that stand before a command's name."""
+    assert typer_app.registered_callback is not None
+    assert typer_app.registered_callback.callback is not None
+    text = f"{typer_app.info.help}\n\nEach command, and `{name}` itself, takes `--help` or `-h`."
+    return _section(name, typer_app.registered_callback.callback, text, usage=f"{name} [OPTIONS] COMMAND ...")
 
 
 def _sections(typer_app: Typer, prefix: str) -> Iterator[str]:
@@ -43,7 +51,7 @@ def _sections(typer_app: Typer, prefix: str) -> Iterator[str]:
         yield from _sections(group.typer_instance, f"{prefix} {name}")
 
 
-def _section(name: str, callback: Callable[..., Any], given_help: str | None) -> str:
+def _section(name: str, callback: Callable[..., Any], given_help: str | None, usage: str | None = None) -> str:
     arguments, options = [], []
     for parameter in inspect.signature(callback, eval_str=True).parameters.values():
         kind, *notes = get_args(parameter.annotation) if hasattr(parameter.annotation, "__metadata__") else (None,)
@@ -52,7 +60,7 @@ def _section(name: str, callback: Callable[..., Any], given_help: str | None) ->
                 arguments.append((_argument(parameter, info), info.help or ""))
             elif isinstance(info, OptionInfo) and not info.hidden:
                 options.append((_option(parameter, kind, info), info.help or "", _default(parameter, info)))
-    usage = " ".join([name, *(a for a, _ in arguments), *(["[OPTIONS]"] if options else [])])
+    usage = usage or " ".join([name, *(a for a, _ in arguments), *(["[OPTIONS]"] if options else [])])
     parts = [f"## {name}\n", _unwrapped(given_help or callback.__doc__ or ""), f"\n```text\n{usage}\n```\n"]
     if arguments:
         parts += ["| argument | |", "|---|---|", *(f"| `{_cell(a)}` | {_cell(text)} |" for a, text in arguments), ""]
@@ -64,7 +72,7 @@ def _section(name: str, callback: Callable[..., Any], given_help: str | None) ->
 
 def _argument(parameter: inspect.Parameter, info: ArgumentInfo) -> str:
     name = info.metavar if isinstance(info.metavar, str) else parameter.name.upper()
-    return name if parameter.default is inspect.Parameter.empty else f"[{name}]"
+    return name if parameter.default is inspect.Parameter.empty or name.startswith("[") else f"[{name}]"
 
 
 def _option(parameter: inspect.Parameter, kind: Any, info: OptionInfo) -> str:
@@ -97,7 +105,7 @@ def _default(parameter: inspect.Parameter, info: OptionInfo) -> str:
     default = parameter.default
     if default is inspect.Parameter.empty:
         return "required"
-    if default is None or default == ():
+    if default is None or default == () or default == "":
         return ""
     if isinstance(default, bool):
         name = _names(parameter, info, switch=True)[0]
