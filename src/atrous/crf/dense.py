@@ -213,7 +213,7 @@ class DenseCRF:
         energies : the same
             Instead of probabilities: the unary term, lower for a likelier label, such as ``-log p`` or a
             network's negative scores.
-        channels : {"first", "last"}, optional
+        channels : "first" or "last", optional
             Where the labels are. Needed only if both would fit and they are last.
         out : array of float, of the input's shape, optional
             Where to write the marginals; it is returned.

@@ -91,7 +91,7 @@ class Spatial:
         ``mu[a, b]``, the cost of label a at one pixel and b at the other; a vector rewards agreement in each
         label; None is Potts, ``mu = [a != b]``, whose marginals are those of a vector of ones. Default: that
         of the CRF.
-    normalization : {"none", "before", "after", "symmetric"}, optional
+    normalization : "none", "before", "after" or "symmetric", optional
         Default: that of the CRF.
 
     Raises

@@ -23,6 +23,7 @@ PRESETS: Mapping[str, tuple[Kernel, ...]] = MappingProxyType(
         "deeplab-msc-coco-largefov": _released(weight=4, sxy=59, srgb=5),
     }
 )
+"""The kernels of the released DeepLab models, by the models' names."""
 
 
 def resolve(kernels: str | Sequence[Kernel]) -> tuple[Kernel, ...]:

@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 
 from ..palette.colours import VOID
 
-# Half-widths of the band in pixels, those of the authors' evaluation.
 WIDTHS = (1, 2, 5, 10, 20, 40)
+"""Half-widths of the band in pixels, those of the authors' evaluation."""
 
 
 def near_void(truth: NDArray[np.uint8], width: int) -> NDArray[np.bool_]:

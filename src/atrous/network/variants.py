@@ -47,6 +47,7 @@ VARIANTS = {
         Variant("deeplab-largefov", kernel=3, dilation=12, channels=1024),
     )
 }
+"""The paper's networks by name."""
 
 
 def variant(name: str) -> Variant:

@@ -110,9 +110,9 @@ class DenseCRF:
         compat : float, (nlabels,) or (nlabels, nlabels) array_like
             w: Potts, a cost -w where two points agree. A vector v: a cost +v[a] where both are a. A matrix: a
             cost for each pair of labels, made symmetric.
-        kernel : {CONST_KERNEL, DIAG_KERNEL, FULL_KERNEL}
+        kernel : {DIAG_KERNEL, CONST_KERNEL, FULL_KERNEL}
             All do the same, since nothing here learns a kernel's parameters.
-        normalization : {NO_NORMALIZATION, NORMALIZE_BEFORE, NORMALIZE_AFTER, NORMALIZE_SYMMETRIC}
+        normalization : {NORMALIZE_SYMMETRIC, NORMALIZE_AFTER, NORMALIZE_BEFORE, NO_NORMALIZATION}
 
         Raises
         ------
