@@ -55,6 +55,7 @@ def test_constants():
         assert {name: int(getattr(ours, name)) for name in expected} == expected
 
 
+@pytest.mark.filterwarnings("ignore:s(chan|dims). got:UserWarning")
 def test_utils_give_the_same_bits():
     theirs, ours = import_module("pydensecrf.utils"), import_module("atrous.pydensecrf.utils")
     rng = np.random.default_rng(0)
@@ -64,6 +65,9 @@ def test_utils_give_the_same_bits():
     calls = [
         ("unary_from_labels", (labels, 4, 0.7)),
         ("unary_from_labels", (labels, 5, 0.6, False)),
+        ("unary_from_labels", (labels, 5, 0.6, None)),
+        ("unary_from_labels", (labels > 2, 2, 0.6)),
+        ("unary_from_labels", ((labels - labels.min() + 1).astype(np.int8), 5, 0.6)),
         ("compute_unary", (labels, 4)),
         ("unary_from_softmax", (probabilities,)),
         ("unary_from_softmax", (probabilities.astype(np.float64), 0.8, 0.01)),
@@ -75,6 +79,10 @@ def test_utils_give_the_same_bits():
         ("create_pairwise_bilateral", ((3, 1.7), (13, 0.1, 7), image, 2)),
         ("create_pairwise_bilateral", ((3, 1.7, 2), (0.3,), image)),
         ("create_pairwise_bilateral", (np.array([3, 1.7]), 0.3, image, 0)),
+        ("create_pairwise_bilateral", ((25, 25), (0.05, 0.05), image / np.float32(255), 2)),
+        ("create_pairwise_bilateral", ((25, 25), (), image.transpose(2, 0, 1), -3)),
+        ("create_pairwise_bilateral", ((3, 1.7), 13, image > 99)),
+        ("create_pairwise_bilateral", ((np.inf, 3), (5, np.inf, -5), image.astype(np.int64), 2)),
     ]
     for name, arguments in calls:
         expected, got = (getattr(module, name)(*arguments) for module in (theirs, ours))

@@ -83,7 +83,7 @@ def test_iterations(crf, niter):
     check(lambda: crf.inference(niter), "niter: ")
 
 
-@pytest.mark.parametrize("sxy", [0, (3, 0), (3,), "ab", None, np.nan, (1, np.inf), 1e-60, {}])
+@pytest.mark.parametrize("sxy", [0, (3, 0), (3,), "ab", None, np.nan, (1, np.nan), 1e-60, {}])
 def test_standard_deviations(crf, sxy):
     check(lambda: crf.addPairwiseGaussian(sxy, 3), "sxy: ")
     check(lambda: crf.addPairwiseBilateral(sxy, 13, IMAGE, 3), "sxy: ")
@@ -164,7 +164,11 @@ def test_marginals_given_back(crf):
         ("unary_from_labels", ([0, 3], 2, 0.5), "labels: expected 1 to 2, 0 for unsure, got 0 to 3"),
         ("unary_from_labels", ([0, 2], 2, 0.5, False), "labels: expected 0 to 1, got 0 to 2"),
         ("unary_from_labels", ([-1, 1], 2, 0.5), "labels: "),
-        ("unary_from_labels", ([0.5, 1], 2, 0.5), "labels: expected an array of integers"),
+        (
+            "unary_from_labels",
+            ([0.5, 1], 2, 0.5),
+            "labels: expected an array of integers, got float64 .* labels.astype",
+        ),
         ("unary_from_labels", (np.zeros(0, int), 2, 0.5), "labels: "),
         ("unary_from_softmax", (0.5,), "sm: "),
         ("unary_from_softmax", (["a"],), "sm: "),
@@ -173,8 +177,13 @@ def test_marginals_given_back(crf):
         ("create_pairwise_gaussian", ((3, 3), (4, 5, 6)), "sdims: expected 3 numbers"),
         ("create_pairwise_gaussian", ((3, 0), (4, 5)), "sdims: "),
         ("create_pairwise_gaussian", (3, (4, 5)), "sdims: expected 2 numbers"),
-        ("create_pairwise_bilateral", ((3, 3), 13, IMAGE), "sdims: expected 3 numbers"),
-        ("create_pairwise_bilateral", ((3, 3), (13, 13), IMAGE, 2), "schan: "),
+        ("create_pairwise_gaussian", ((3, np.nan), (4, 5)), "sdims: "),
+        ("create_pairwise_bilateral", ((3, 3, 3), 13, IMAGE, 2), "sdims: expected 2, one for each axis"),
+        ("create_pairwise_bilateral", (3, 13, IMAGE, 2), "sdims: expected 2"),
+        ("create_pairwise_bilateral", ((3, 3), (13, 13, 13), IMAGE), "schan: expected a number or 1, .*; see chdim"),
+        ("create_pairwise_bilateral", ((3, 3), (13, 13, 13, 13), IMAGE, 2), "schan: expected a number or 3"),
+        ("create_pairwise_bilateral", ((3, 3), None, IMAGE, 2), "schan: "),
+        ("create_pairwise_bilateral", ((3, 3), "abc", IMAGE, 2), "schan: "),
         ("create_pairwise_bilateral", ((3, 3), (13, 13, 0), IMAGE, 2), "schan: "),
         ("create_pairwise_bilateral", ((3, 3), 13, IMAGE, 3), "img: "),
         ("create_pairwise_bilateral", ((3, 3), 13, [["a"]]), "img: "),

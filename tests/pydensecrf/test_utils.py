@@ -8,12 +8,21 @@ def test_unary_from_labels():
     # Three labels: sure of 0.8, 0.1 for each of the others; 0 is unsure, a third each.
     p, n, u = -np.log(0.8), -np.log(0.1), -np.log(1 / 3)
     expected = [[u, p, n, n], [u, n, p, n], [u, n, n, p]]
-    for labels in (np.array([[0, 1], [2, 3]]), np.array([[0, 1], [2, 3]], np.uint8)):
+    for labels in (np.array([[0, 1], [2, 3]]), np.array([[0, 1], [2, 3]], np.uint8), [[0, 1], [2, 3]]):
         energies = utils.unary_from_labels(labels, 3, gt_prob=0.8)
         assert energies.dtype == np.float32
         np.testing.assert_allclose(energies, expected, rtol=1e-6)
     np.testing.assert_allclose(
         utils.unary_from_labels(np.array([0, 1, 2]), 3, 0.8, zero_unsure=False), np.array(expected)[:, 1:], rtol=1e-6
+    )
+
+
+@pytest.mark.parametrize("zero_unsure", [True, False, None])
+def test_a_mask_counts_as_0_and_1(zero_unsure):
+    mask = np.array([True, False, True])
+    np.testing.assert_array_equal(
+        utils.unary_from_labels(mask, 2, 0.8, zero_unsure),
+        utils.unary_from_labels(mask.astype(int), 2, 0.8, zero_unsure),
     )
 
 
@@ -64,3 +73,23 @@ def test_places_and_channels():
 @pytest.mark.parametrize("sigma", [np.float64(1.7), 1.7, np.float32(1.7)])
 def test_features_are_float32(sigma):
     assert utils.create_pairwise_gaussian((sigma, sigma), (3, 3)).dtype == np.float32
+
+
+def test_fewer_standard_deviations_leave_the_rest_as_it_is():
+    image = np.arange(24.0).reshape(2, 3, 4)
+    full = utils.create_pairwise_bilateral((2, 3), (5, 10, 1, 1), image, chdim=2)
+    with pytest.warns(UserWarning, match="^schan: got 2, expected 4, one for each channel .* not scaled$") as caught:
+        features = utils.create_pairwise_bilateral((2, 3), (5, 10), image, chdim=2)
+    np.testing.assert_array_equal(features, full)
+    assert [warned.filename for warned in caught] == [__file__]  # the caller's line
+
+    full = utils.create_pairwise_bilateral((2, 3, 1), 5, image)
+    with pytest.warns(UserWarning, match="^sdims: got 2, expected 3, one for each axis"):
+        np.testing.assert_array_equal(utils.create_pairwise_bilateral((2, 3), 5, image), full)
+
+
+def test_an_infinite_standard_deviation_ignores_an_axis():
+    image = np.arange(6.0).reshape(2, 3)
+    features = utils.create_pairwise_bilateral((np.inf, 2), (float("inf"),), image)
+    np.testing.assert_array_equal(features, [[0] * 6, [0, 0.5, 1] * 2, [0] * 6])
+    np.testing.assert_array_equal(utils.create_pairwise_gaussian((np.inf, 2), (2, 3)), features[:2])

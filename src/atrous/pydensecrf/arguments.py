@@ -70,7 +70,8 @@ def whole_number(name: str, value: object, least: int) -> int:
 def standard_deviations(name: str, value: object, count: int) -> NDArray[np.float32]:
     """Return `count` standard deviations of a number, which stands for all of them, or a sequence.
 
-    Raises InputError where there are fewer, or one is 0 or not finite in float32.
+    An infinite one takes no notice of an axis or channel. Raises InputError where there are fewer, or one is 0
+    in float32 or NaN.
     """
     given = [value] * count if isinstance(value, Real) else value
     try:
@@ -80,8 +81,8 @@ def standard_deviations(name: str, value: object, count: int) -> NDArray[np.floa
         raise InputError(f"{name}: expected a number or {count} of them, got {value!r}") from None
     with np.errstate(over="ignore"):
         single = array.astype(np.float32)
-    if not np.isfinite(single).all() or (single == 0).any():
-        raise InputError(f"{name}: expected standard deviations other than 0 and finite, got {value!r}")
+    if np.isnan(single).any() or (single == 0).any():
+        raise InputError(f"{name}: expected standard deviations other than 0, got {value!r}")
     return single
 
 

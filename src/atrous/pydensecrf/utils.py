@@ -1,6 +1,7 @@
 """pydensecrf.utils: unary energies of labels or probabilities, features of pictures of any dimensions."""
 
 import math
+import warnings
 from collections.abc import Sequence
 from logging import warning
 from numbers import Real
@@ -20,7 +21,7 @@ def unary_from_labels(
 
     Parameters
     ----------
-    labels : array_like of int, any shape
+    labels : array_like of int or bool, any shape
         1 to `n_labels`, 0 for unsure; or 0 to `n_labels` - 1 where `zero_unsure` is false.
     n_labels : int
         From 2 on; "unsure" does not count.
@@ -42,8 +43,9 @@ def unary_from_labels(
     if not isinstance(gt_prob, Real) or not 0 < gt_prob < 1:
         raise InputError(f"gt_prob: expected a probability between 0 and 1, got {gt_prob!r}")
     array = as_array("labels", labels)
-    if array.dtype.kind not in "iu" or array.size == 0:
-        raise InputError(f"labels: expected an array of integers, got {array.dtype} of shape {array.shape}")
+    if array.dtype.kind not in "biu" or array.size == 0:
+        remedy = "; labels.astype(int) where they are whole numbers" if array.dtype.kind == "f" else ""
+        raise InputError(f"labels: expected an array of integers, got {array.dtype} of shape {array.shape}{remedy}")
     flat = array.ravel().astype(np.int64)
     first = 1 if zero_unsure else 0
     low, high = int(flat.min()), int(flat.max())
@@ -114,7 +116,7 @@ def create_pairwise_gaussian(sdims: Sequence[float], shape: Sequence[int]) -> ND
     Parameters
     ----------
     sdims : sequence of float
-        Standard deviation along each axis of `shape`; of a picture, y before x.
+        Standard deviation along each axis of `shape`; of a picture, y before x. Infinity ignores an axis.
     shape : sequence of int
         Of the grid.
 
@@ -143,7 +145,7 @@ def create_pairwise_bilateral(
     sdims : sequence of float
         Standard deviation along each axis of the image but that of its channels; of a picture, y before x.
     schan : float or sequence of float
-        Standard deviation of each channel.
+        Standard deviation of each channel; a number stands for all.
     img : array_like
         Any number of axes.
     chdim : int
@@ -156,7 +158,12 @@ def create_pairwise_bilateral(
     Raises
     ------
     InputError
-        If there is not one standard deviation for each axis and channel, or one is 0.
+        If there are more standard deviations than axes or channels, or one is 0.
+
+    Warns
+    -----
+    UserWarning
+        If there are fewer of them: as in pydensecrf the rest of the axes or channels is then not scaled.
     """
     array = as_array("img", img)
     if array.dtype.kind not in "fiub" or array.size == 0 or not -array.ndim <= chdim < array.ndim:
@@ -165,17 +172,34 @@ def create_pairwise_bilateral(
         )
     channels = array[np.newaxis] if chdim == -1 else np.moveaxis(array, chdim, 0)
     count, *shape = channels.shape
-    sigmas = [schan] * count if isinstance(schan, Real) else list(schan)  # type: ignore[arg-type]
-    if len(sigmas) != count:
-        raise InputError(f"schan: expected a number or {count}, one for each channel, got {schan!r}; see chdim")
+    channel_sigmas = [schan] * count if isinstance(schan, Real) else _one_each("schan", "channel", schan, count)
+    axis_sigmas = _one_each("sdims", "axis", sdims, len(shape))
 
     features = np.empty((len(shape) + count, *shape), np.float32)
-    _fill_places(features, sdims)
-    for feature, channel, sigma in zip(features[len(shape) :], channels, sigmas, strict=True):
+    _fill_places(features, axis_sigmas)
+    for feature, channel, sigma in zip(features[len(shape) :], channels, channel_sigmas, strict=True):
         _check_sigma("schan", sigma)
         feature[...] = channel
         feature /= sigma
     return features.reshape(len(features), -1)
+
+
+def _one_each(name: str, of: str, sigmas: Any, count: int) -> list[Any]:
+    """Return a standard deviation for each axis or channel, 1 for those that pydensecrf would leave as they are."""
+    try:
+        given = list(sigmas)
+    except TypeError:
+        given = None
+    if given is None or len(given) > count:
+        number = "a number or " if of == "channel" else ""
+        raise InputError(f"{name}: expected {number}{count}, one for each {of}, got {sigmas!r}; see chdim")
+    if len(given) < count:
+        warnings.warn(
+            f"{name}: got {len(given)}, expected {count}, one for each {of} (see chdim);"
+            " as in pydensecrf, the rest is not scaled",
+            stacklevel=3,
+        )
+    return given + [1.0] * (count - len(given))
 
 
 def _fill_places(features: NDArray[np.float32], sdims: Sequence[float]) -> None:
@@ -191,5 +215,5 @@ def _fill_places(features: NDArray[np.float32], sdims: Sequence[float]) -> None:
 
 
 def _check_sigma(name: str, sigma: Any) -> None:
-    if not isinstance(sigma, Real) or not math.isfinite(sigma) or sigma == 0:
-        raise InputError(f"{name}: expected standard deviations other than 0 and finite, got {sigma!r}")
+    if not isinstance(sigma, Real) or math.isnan(sigma) or sigma == 0:
+        raise InputError(f"{name}: expected standard deviations other than 0, got {sigma!r}")
