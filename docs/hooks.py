@@ -1,7 +1,7 @@
 """Links of the docs to files elsewhere in the repository: on the site, each such file has a page of its own.
 
 So that a link works both where the repository is read and on the site, which has no address of the repository to
-link to.
+link to. And each page's description: its title and its first paragraph.
 """
 
 import posixpath
@@ -19,6 +19,8 @@ ROOT = Path(__file__).parents[1]
 # Not in the site's search, nor in its lists of pages.
 HEAD = "---\nsearch:\n  exclude: true\n---\n\n"
 LANGUAGES = {".py": "python", ".toml": "toml", ".hpp": "cpp", ".cpp": "cpp", ".md": "", ".txt": "text"}
+_PARAGRAPH = re.compile(r"<p>(.*?)</p>", re.DOTALL)
+_TAG = re.compile(r"<[^>]+>")
 _LINK = re.compile(r"(?P<text>\]\()(?P<target>(?:\.\./)[^)\s#]+)(?P<anchor>#[^)\s]*)?\)")
 
 
@@ -44,6 +46,13 @@ def on_page_markdown(markdown: str, page: Page, **_: Any) -> str:
         return f"{link['text']}{place})"
 
     return _LINK.sub(there, markdown)
+
+
+def on_page_content(html: str, page: Page, **_: Any) -> None:
+    """Describe the page in its head."""
+    texts = (" ".join(_TAG.sub("", found).split()) for found in _PARAGRAPH.findall(html))
+    if first := next(filter(None, texts), ""):
+        page.meta.setdefault("description", f"{page.title}: {first}".replace('"', "&quot;"))
 
 
 def _linked(markdown: str, page: str) -> list[str]:

@@ -22,8 +22,8 @@ HEAD = """\
 <!-- written by docs/write_commands.py -->
 
 `atrous COMMAND --help` says the same in the terminal. Exit status 0 is success, 1 means that a check found something to
-put right (`atrous data check`), 2 that something given cannot be used or written (one line on stderr says what and what
-would do), 130 that Ctrl-C stopped the command.
+put right (`atrous data check`), 2 that something cannot be used, written or computed (one line on stderr says what and
+what would do), 130 that Ctrl-C stopped the command.
 """
 
 

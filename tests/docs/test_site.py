@@ -57,11 +57,35 @@ def test_no_links_lead_out_of_the_site_unchecked(site):
     assert len(outside) < 12, outside
 
 
-def test_a_browser_stays_at_home(site):
+@pytest.fixture
+def browser():
     playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     chromium = shutil.which("chromium")
     if chromium is None:
         pytest.skip("chromium is not on PATH")
+    with playwright.sync_playwright() as running:
+        browser = running.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+def test_the_search_works_without_a_server(site, browser):
+    page = browser.new_page()
+    page.goto((site / "index.html").as_uri())
+    page.locator("[data-md-component=search-query]").fill("bilateral")
+    page.locator(".md-search-result__link").first.wait_for(timeout=20_000, state="attached")
+
+
+def test_pages_say_what_they_are_about(site):
+    descriptions = [
+        re.search(r'<meta name="description" content="([^"]{30,})"', path.read_text(encoding="utf-8"))
+        for path in [*site.glob("*.html"), *site.glob("api/*.html")]
+    ]
+    assert all(descriptions)
+    assert len({found[1] for found in descriptions}) == len(descriptions)
+
+
+def test_a_browser_stays_at_home(site, browser):
     handler = partial(SimpleHTTPRequestHandler, directory=str(site))
     handler.log_message = lambda *_: None
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
@@ -69,19 +93,16 @@ def test_a_browser_stays_at_home(site):
     home = f"http://127.0.0.1:{server.server_port}/"
     asked, broken = [], []
     try:
-        with playwright.sync_playwright() as running:
-            browser = running.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-            page = browser.new_page()
-            page.on("request", lambda request: asked.append(request.url))
-            page.on("pageerror", lambda error: broken.append(str(error)))
-            page.on("response", lambda response: response.status < 400 or broken.append(response.url))
-            for built in sorted(site.rglob("*.html")):
-                page.goto(home + built.relative_to(site).as_posix())
-            # The search, whose index and worker are loaded at its first use.
-            page.goto(home + "index.html")
-            page.locator("[data-md-component=search-query]").fill("bilateral")
-            page.locator(".md-search-result__link").first.wait_for(timeout=20_000, state="attached")
-            browser.close()
+        page = browser.new_page()
+        page.on("request", lambda request: asked.append(request.url))
+        page.on("pageerror", lambda error: broken.append(str(error)))
+        page.on("response", lambda response: response.status < 400 or broken.append(response.url))
+        for built in sorted(site.rglob("*.html")):
+            page.goto(home + built.relative_to(site).as_posix())
+        # The search, whose index and worker are loaded at its first use.
+        page.goto(home + "index.html")
+        page.locator("[data-md-component=search-query]").fill("bilateral")
+        page.locator(".md-search-result__link").first.wait_for(timeout=20_000, state="attached")
     finally:
         server.shutdown()
     assert not broken
