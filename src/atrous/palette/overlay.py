@@ -47,8 +47,9 @@ def overlay(
     colours = lightened(full_palette(palette))
     objects = (labels != 0) & (labels != VOID)
 
-    share = np.uint16(round(opacity * 256))
-    blended = (image * (np.uint16(256) - share) + colours[labels] * share) >> 8
+    share = round(opacity * 256)
+    photo = np.multiply(image, 256 - share, dtype=np.uint16)
+    blended = (photo + np.multiply(colours[labels], share, dtype=np.uint16)) >> 8
     drawn = np.where(objects[..., None], blended, image).astype(np.uint8)
 
     width = max(1, round(max(labels.shape) / 500))
