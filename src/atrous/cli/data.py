@@ -3,7 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -143,11 +143,12 @@ def _bar(what: str) -> Iterator[Callable[[int, int], None]]:
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     console = Console(stderr=True)
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        bar = progress.add_task(what, total=None)
-        try:
+    progress = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+    try:
+        # Rich before 14.3 ends a disabled bar with a blank line.
+        with nullcontext() if progress.disable else progress:
+            bar = progress.add_task(what, total=None)
             yield lambda done, total: progress.update(bar, completed=done, total=total)
-        except KeyboardInterrupt:
-            progress.stop()
-            typer.echo("error: interrupted", err=True)
-            raise typer.Exit(130) from None
+    except KeyboardInterrupt:
+        typer.echo("error: interrupted", err=True)
+        raise typer.Exit(130) from None

@@ -1,7 +1,7 @@
 """`atrous evaluate`."""
 
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -300,7 +300,9 @@ def _progress_bar(count: int, *, shown: bool) -> "Iterator[Callable[[int], None]
 
     console = Console(stderr=True)
     columns = (TextColumn("scoring"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True, disable=not (shown and console.is_terminal)) as progress:
+    progress = Progress(*columns, console=console, transient=True, disable=not (shown and console.is_terminal))
+    # Rich before 14.3 ends a disabled bar with a blank line.
+    with nullcontext() if progress.disable else progress:
         task = progress.add_task("scoring", total=count)
         yield lambda n: progress.update(task, completed=n)
 

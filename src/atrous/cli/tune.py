@@ -5,7 +5,7 @@ import importlib.util
 import json
 import math
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -160,7 +160,9 @@ def _progress_bar() -> "Iterator[Callable[[Progress], None]]":
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
     best = TextColumn("{task.fields[best]}")
     console = Console(stderr=True)
-    with Bars(*columns, best, console=console, transient=True, disable=not console.is_terminal) as bars:
+    bars = Bars(*columns, best, console=console, transient=True, disable=not console.is_terminal)
+    # Rich before 14.3 ends a disabled bar with a blank line.
+    with nullcontext() if bars.disable else bars:
         bar = bars.add_task("reading", total=None, best="")
         stage = ""
 
