@@ -125,6 +125,20 @@ def test_layouts_and_types_do_not_matter():
     np.testing.assert_array_equal(crf.inference(2.0), expected.inference(2))
 
 
+def test_features_far_from_zero_count_from_the_nearest_of_them():
+    """Places on a map in metres, say: pydensecrf computes with them as they are, in what is left of float32."""
+    rng = np.random.default_rng(5)
+    places = np.round(64 * rng.random((2, 50))) / 8  # which float32 holds at the offset, too
+    places[:, 0] = 0
+    marginals = []
+    for offset in (0, 2**20):
+        crf = dcrf.DenseCRF(50, 3)
+        crf.setUnaryEnergy(unary_from_softmax(probabilities(np.random.default_rng(6), 3, 5, 10)))
+        crf.addPairwiseEnergy(np.add(places, [[offset], [0]]), compat=3)
+        marginals.append(crf.inference(4))
+    np.testing.assert_array_equal(*marginals)
+
+
 def test_what_is_given_is_copied():
     unary = UNARY.copy()
     crf = dcrf.DenseCRF(1, 3)

@@ -47,9 +47,12 @@ def add_kernel(
     after = symmetric or normalization == NormalizationType.NORMALIZE_AFTER
     try:
         model.add(features, before, after, gains, threads)
-    except OverflowError:
-        reach = float(np.ptp(features, axis=1).max())
-        raise InputError(
-            f"features: too far apart for the lattice, they span {reach:.3g} standard deviations;"
-            " divide by larger standard deviations (sxy, srgb)"
-        ) from None
+    except OverflowError:  # far from 0 perhaps, as places on a map are; but a kernel knows only differences
+        near = features - features.min(axis=1, keepdims=True)
+        try:
+            model.add(near, before, after, gains, threads)
+        except OverflowError:
+            raise InputError(
+                f"features: too far apart for the lattice, they span {near.max():.3g} standard deviations;"
+                " divide by larger standard deviations (sxy, srgb)"
+            ) from None
