@@ -34,7 +34,7 @@ demo: $(VENV)/.installed
 	@echo "masks and overlays: segmentation/"
 
 test: $(VENV)/.developer
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -m "not slow" -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 test-all: $(VENV)/.developer
 	$(BIN)/python -m pytest
