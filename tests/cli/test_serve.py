@@ -48,6 +48,7 @@ def test_what_cannot_be_served(monkeypatch, capsys, tmp_path):
             (["--workers", 0], "workers 0: expected at least 1"),
             (["--max-megapixels", 0], "max-megapixels 0.0: expected more than 0"),
             (["--max-megabytes", "nan"], "max-megabytes nan: expected more than 0"),
+            (["--origin", "https://my.site/"], "origin https://my.site/: expected what a browser names"),
             (["--root-path", "odd"], "--root-path odd: expected a path that begins with /"),
         ]:
             code, err = command(monkeypatch, capsys, *arguments)
@@ -126,3 +127,23 @@ def test_serves_until_it_is_asked_to_stop_and_nothing_leaves_the_machine(tiny_mo
     assert (process.returncode, rest, err) == (0, "stopped\n", "")
     assert list(tmp_path.iterdir()) == []  # no picture stays behind
     assert not told.exists(), told.read_text()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has other signals")
+@pytest.mark.parametrize("with_signal", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_asked_to_stop_before_it_serves_it_leaves_nothing_behind(tiny_model, tmp_path, with_signal):
+    pytest.importorskip("gradio")
+    # Stopped in the middle of the long imports.
+    code = (
+        "import os, sys; from atrous.cli import main\n"
+        "class Finder:\n"
+        "    def find_spec(name, *_):\n"
+        f"        if name == 'uvicorn': os.kill(os.getpid(), {int(with_signal)})\n"
+        "sys.meta_path.insert(0, Finder)\n"
+        f"sys.argv = ['atrous', 'serve', '--port', '0', '--model', {str(tiny_model)!r}]; main()"
+    )
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=60)
+    assert (done.stdout, done.stderr) == ("stopped\n", "")
+    assert done.returncode == 0
+    assert list(tmp_path.iterdir()) == []

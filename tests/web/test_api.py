@@ -1,13 +1,16 @@
 import asyncio
 import io
 import threading
+import tracemalloc
 
 import httpx
 import numpy as np
 import pytest
 from PIL import Image
+from starlette.requests import Request
 
 from atrous.errors import ComputeError
+from atrous.web.api import _read_body
 from atrous.web.run_lengths import decode
 from atrous.web.studio import Studio
 
@@ -178,6 +181,34 @@ def test_too_many_bytes(client, known):
     assert "larger than 0.1 MB" in failed(client.post(**form(data)), 413)
 
 
+def test_a_body_that_waits_for_its_turn_takes_no_memory():
+    parts = 64 * [bytes(range(256)) * 256]
+    coming = [{"type": "http.request", "body": part, "more_body": True} for part in parts]
+    coming.append({"type": "http.request"})
+
+    async def receive():
+        return coming.pop(0)
+
+    request = Request({"type": "http", "method": "POST", "headers": [(b"content-type", b"image/png")]}, receive)
+    tracemalloc.start()
+    try:
+        file, _, _ = asyncio.run(_read_body(request, 10_000_000))
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    with file:
+        assert file.read() == b"".join(parts)
+    assert held < 2_000_000
+
+
+def test_an_overlay_too_long_for_a_jpeg(make_app, picture):
+    client = Client(make_app())
+    strip = picture(image=np.full((1, 66_000, 3), 128, np.uint8))
+    message = failed(client.post(**form(strip, format="overlay")), 422)
+    assert message == "photo.png: 66000x1 pixels; an overlay, a JPEG, has 65500 a side at most, so take png or json"
+    assert ids(client.post(**form(strip))).shape == (1, 66_000)
+
+
 def test_a_full_queue(make_app, picture, monkeypatch, truth):
     client = Client(make_app(queue=1, workers=1))
     segment, go = Studio.segment, threading.Event()
@@ -231,6 +262,9 @@ def test_health(client):
     assert said["status"] == "ok"
     assert said["classes"] == ["background", "red", "blue"]
     assert (said["waiting"], said["max_megapixels"]) == (0, 0.01)
+    (asked,) = client.all([("HEAD", "/api/health", {})])  # as programs that watch servers ask
+    assert (asked.status_code, asked.headers["content-type"]) == (200, "application/json")
+    assert failed(client.post("/api/health"), 405) == "POST: not here; expected GET or HEAD"
 
 
 def test_addresses_and_methods_that_are_not_there(client):
@@ -246,6 +280,7 @@ def test_the_description_needs_nothing_from_elsewhere(client):
     assert "<link" not in page
     assert "spatial_weight" in page
     assert "decode(mask)" in page
+    assert "photo.jpg http://here/api/segment" in page  # where this very server is
     schema = client.get("/api/openapi.json").json()
     assert set(schema["paths"]) == {"/api/segment", "/api/health"}
     assert {"Found", "RunLengths", "Failure", "Health"} <= set(schema["components"]["schemas"])

@@ -1,5 +1,7 @@
+import asyncio
 from pathlib import Path
 
+import httpx
 import pytest
 from test_api import Client, failed, form
 
@@ -79,6 +81,48 @@ def test_pages_of_others_may_not_post(client, picture):
     assert post("http://here").status_code == 200
     assert post("https://friend.example").status_code == 200
     assert "access-control-allow-origin" not in post("http://here").headers
+
+
+def test_the_own_page_behind_a_proxy_that_names_itself(client, picture):
+    def post(**headers):
+        return client.post(headers={name.replace("_", "-"): text for name, text in headers.items()}, **form(picture()))
+
+    assert post(origin="https://my.site:8443", x_forwarded_host="my.site:8443").status_code == 200
+    assert post(origin="https://my.site", x_forwarded_host="my.site, inner").status_code == 200
+    failed(post(origin="https://elsewhere.example", x_forwarded_host="my.site"), 403)
+
+
+def test_a_proxy_may_leave_its_path_in_or_take_it_off(make_app, picture, truth):
+    app = make_app(root_path="/atrous")
+
+    async def get(path):
+        # As uvicorn has it: its own path before whatever it was asked for.
+        transport = httpx.ASGITransport(app, root_path="/atrous")
+        async with httpx.AsyncClient(transport=transport, base_url="http://here") as client:
+            return await client.get(f"/atrous{path}")
+
+    for path in ("/api/health", "/", "/config", "/theme.css"):
+        assert [asyncio.run(get(before + path)).status_code for before in ("", "/atrous")] == [200, 200]
+    bare = asyncio.run(get("/atrous"))
+    assert (bare.status_code, bare.headers["location"]) == (307, "/atrous/")
+    failed(asyncio.run(get("/atrousapi/health")), 404)
+    failed(asyncio.run(get("/atrous/gradio_api/file=/etc/passwd")), 404)
+
+
+def test_websockets_are_refused(client):
+    sent = []
+
+    async def run():
+        async def receive():
+            return {"type": "websocket.connect"}
+
+        async def send(message):
+            sent.append(message["type"])
+
+        await client.app({"type": "websocket", "path": "/", "headers": []}, receive, send)
+
+    asyncio.run(run())
+    assert sent == ["websocket.close"]
 
 
 def test_pages_of_a_named_origin_may_read_the_answers(client, picture):

@@ -155,6 +155,22 @@ def test_a_client_that_goes_away_in_the_middle(port, picture, how, others):
             client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
+def test_a_server_s_own_fault_is_answered_and_ends_the_connection(make_app, served, picture, monkeypatch):
+    def odd(*_):
+        raise RuntimeError("secret")
+
+    monkeypatch.setattr(Studio, "segment", odd)
+    data = picture()
+    with served(make_app()) as (port, _), connected(port) as client:
+        client.sendall(head(f"Content-Length: {len(data)}") + data)
+        told = b""
+        while part := client.recv(65536):
+            told += part
+    assert told.startswith(b"HTTP/1.1 500 ")
+    assert b"\r\nconnection: close\r\n" in told  # or a client's next request would be lost
+    assert b"secret" not in told
+
+
 @pytest.fixture
 def held(monkeypatch):
     """Work that is not done before `go` is set."""

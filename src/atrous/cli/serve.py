@@ -34,14 +34,15 @@ def serve(
     if find_spec("gradio") is None:
         raise MissingExtra("gradio is not installed: the page needs the extra, pip install 'atrous[web]'")
     from ..web.files import confined
+    from ..web.stopping import stopping
 
     root_path = root_path.rstrip("/")
     if root_path and not root_path.startswith("/"):
         raise InputError(f"--root-path {root_path}: expected a path that begins with /")
-    with confined() as folder:
+    with stopping(), confined() as folder:
         from ..engine import bundled_model_path
         from ..segmenter import Segmenter
-        from ..web.server import application, listen
+        from ..web.server import address_of, application, listen
         from ..web.server import serve as run
         from ..web.settings import ServerSettings
 
@@ -56,9 +57,7 @@ def serve(
             segmenter = Segmenter(model, max_side=max_side, threads=threads, engine=engine)
             name = (model or bundled_model_path()).name
             with application(segmenter, settings, folder, model=name, root_path=root_path) as app:
-                where, number = listening.getsockname()[:2]
-                where = "localhost" if where in ("0.0.0.0", "::", "127.0.0.1", "::1") else where
-                url = f"http://{where}:{number}{root_path}"
+                url = f"http://{address_of(listening.getsockname())}{root_path}"
                 typer.echo(f"{url}/  (HTTP interface: {url}/api/docs)  Ctrl-C ends it")
                 run(app, listening, root_path=root_path)
     typer.echo("stopped")

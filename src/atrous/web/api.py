@@ -1,8 +1,8 @@
 """`POST /api/segment` and `GET /api/health`."""
 
 import asyncio
-import io
 import logging
+import tempfile
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -18,7 +18,7 @@ from starlette.requests import ClientDisconnect
 
 from ..version import own_version
 from . import answers
-from .pictures import read_picture
+from .pictures import check_overlay, read_picture
 from .reference import reference_page
 from .refused import Refused, refusing
 from .settings import CrfChoice, ServerSettings
@@ -27,6 +27,7 @@ from .work import WorkQueue
 
 log = logging.getLogger("atrous.web")
 SLACK = 64 * 1024  # of a multipart form around its picture
+SPOOLED = 1024 * 1024  # bytes of a body kept in memory, as of a form's file
 
 
 class Choice(CrfChoice):
@@ -63,7 +64,7 @@ def create_api(studio: Studio, work: WorkQueue, settings: ServerSettings) -> Fas
 
     @app.get("/api/docs", include_in_schema=False)
     def docs(request: Request) -> HTMLResponse:
-        return HTMLResponse(reference_page(app.openapi(), request.scope.get("root_path", "")))
+        return HTMLResponse(reference_page(app.openapi(), str(request.base_url)))
 
     @app.get("/api/health")
     def health() -> answers.Health:
@@ -116,6 +117,8 @@ def create_api(studio: Studio, work: WorkQueue, settings: ServerSettings) -> Fas
                 def compute() -> Response:
                     begun = time.perf_counter()
                     image = read_picture(file, name, settings.max_pixels)
+                    if choice.format == "overlay":
+                        check_overlay(image, name)
                     with refusing():
                         result = studio.segment(image, parameters)
                         if choice.format == "json":
@@ -169,8 +172,21 @@ async def _read_body(request: Request, max_bytes: int) -> tuple[BinaryIO, str, d
         return image.file, _short(image.filename or "image"), fields
     if kind.startswith("image/") or kind == "application/octet-stream":
         limited = Request(request.scope, _limited(request, max_bytes, 0))
-        return io.BytesIO(await limited.body()), "image", {}
+        return await _spooled(limited), "image", {}
     raise Refused(415, f"{_short(kind) or 'no content type'}: expected a form (multipart/form-data) or image/*")
+
+
+async def _spooled(request: Request) -> BinaryIO:
+    """Return the body as a file, as a form's pictures are: who waits for his turn takes no memory."""
+    body = UploadFile(tempfile.SpooledTemporaryFile(max_size=SPOOLED))  # type: ignore[arg-type]  # noqa: SIM115
+    try:
+        async for part in request.stream():
+            await body.write(part)
+        await body.seek(0)
+    except BaseException:
+        await body.close()
+        raise
+    return body.file
 
 
 def _limited(request: Request, max_bytes: int, slack: int) -> Callable[[], Awaitable[Any]]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from .lingering import lingering
@@ -24,7 +24,8 @@ _EXACT = {
     | {"/gradio_api/upload_progress", "/gradio_api/startup-events"},
     "POST": {"/gradio_api/queue/join", "/gradio_api/upload", "/gradio_api/cancel", "/gradio_api/reset"},
 }
-_API = {"/api/segment": ("POST",), "/api/health": ("GET",), "/api/docs": ("GET",), "/api/openapi.json": ("GET",)}
+_READ = ("GET", "HEAD")
+_API = {"/api/segment": ("POST",), "/api/health": _READ, "/api/docs": _READ, "/api/openapi.json": _READ}
 _BELOW = ("/assets/", "/static/", "/svelte/", "/gradio_api/heartbeat/", "/gradio_api/file=")
 _FILE = "/gradio_api/file="
 _STREAMS = ("/gradio_api/heartbeat/", "/gradio_api/queue/data")
@@ -71,11 +72,16 @@ class Gate:
         if scope["type"] == "lifespan":
             await self.app(scope, receive, send)
             return
-        if scope["type"] != "http":  # no websockets here
+        if scope["type"] != "http":
+            await send({"type": "websocket.close"})
             return
+        scope = _without_twice(scope)
         receive, send = lingering(receive, _with_headers(send, self._readable_for(scope)))
         if scope["method"] == "OPTIONS" and _path(scope) in _API:
             await Response(status_code=204, headers={"Allow": ", ".join(_API[_path(scope)])})(scope, receive, send)
+            return
+        if _path(scope) == "":  # the page finds its scripts below its own address
+            await RedirectResponse(f"{scope['root_path']}/")(scope, receive, send)
             return
         try:
             receive = await self._checked(scope, receive)
@@ -86,6 +92,8 @@ class Gate:
         try:
             if _path(scope).startswith(_STREAMS):
                 await self._streamed(scope, receive, send)
+            elif scope["method"] == "HEAD" and _path(scope) in _API:
+                await self.app({**scope, "method": "GET"}, receive, send)  # whoever sends it leaves the body out
             else:
                 await self.app(scope, receive, send)
         except Refused as error:  # an upload grew too long while it was read
@@ -133,7 +141,8 @@ class Gate:
         if origin is None or origin in self.settings.origins:
             return
         try:
-            own = urlsplit(origin).netloc == headers.get("host")
+            # A proxy may write its own Host; no script of another page can write this header without being asked.
+            own = urlsplit(origin).netloc in _hosts(headers)
         except ValueError:  # half an IPv6 address
             own = False
         if not own:
@@ -237,6 +246,19 @@ class Gate:
 def _path(scope: Scope) -> str:
     path: str = scope["path"]
     return path.removeprefix(scope.get("root_path", ""))
+
+
+def _without_twice(scope: Scope) -> Scope:
+    """Return a scope without the path of a proxy that did not take it off, as the server puts it before each."""
+    root, path = scope.get("root_path", ""), _path(scope)
+    if not root or (path != root and not path.startswith(f"{root}/")):
+        return scope
+    return {**scope, "path": path, "raw_path": scope.get("raw_path", b"").removeprefix(root.encode())}
+
+
+def _hosts(headers: MutableMapping[str, str]) -> set[str]:
+    named = headers.get("x-forwarded-host", "").split(",")
+    return {headers.get("host", ""), *(name.strip() for name in named)} - {""}
 
 
 def _with_headers(send: Send, more: dict[str, str]) -> Send:

@@ -14,7 +14,7 @@ def lingering(receive: Receive, send: Send) -> tuple[Receive, Send]:
     refused could go on for ever. So what still comes is thrown away for a while, then the connection is closed.
     """
     done = False  # the body came to its end
-    wrong = False
+    wrong = False  # the answer comes before that
 
     async def receiving() -> Message:
         nonlocal done
@@ -26,7 +26,7 @@ def lingering(receive: Receive, send: Send) -> tuple[Receive, Send]:
         nonlocal wrong
         if message["type"] == "http.response.start":
             wrong = message["status"] >= 400 and not done
-            if wrong:
+            if wrong or message["status"] == 500:  # after which the server closes it without a word
                 message = {**message, "headers": [*message.get("headers", ()), (b"connection", b"close")]}
         elif wrong and not message.get("more_body", False):
             await send({**message, "more_body": True})

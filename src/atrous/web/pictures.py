@@ -12,6 +12,7 @@ from ..data.images import read_image
 from .refused import Refused, refusing
 
 # What cameras, phones and screenshots make; Pillow's readers that call other programs stay out.
+LONGEST_JPEG = 65500  # pixels a side, of the library that writes them
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "AVIF", "JPEG2000", "PPM")
 
 
@@ -23,6 +24,17 @@ def check_picture(image: Image.Image, name: str, max_pixels: int) -> None:
             413,
             f"{name}: {width}x{height} are {_mega(width * height)} megapixels, taken are up to {_mega(max_pixels)};"
             " scale the picture down first",
+        )
+
+
+def check_overlay(image: NDArray[np.uint8], name: str) -> None:
+    """Raise Refused (422) if a photo (H, W, 3) is too long for an overlay of it."""
+    height, width, _ = image.shape
+    if max(height, width) > LONGEST_JPEG:
+        raise Refused(
+            422,
+            f"{name}: {width}x{height} pixels; an overlay, a JPEG, has {LONGEST_JPEG} a side at most, so take png or"
+            " json",
         )
 
 
@@ -65,6 +77,8 @@ def open_picture(file: BinaryIO | Path, name: str, max_pixels: int) -> Image.Ima
         raise Refused(415, f"{name}: no picture; expected a JPEG, PNG, WebP, AVIF, TIFF, GIF or BMP file") from None
     except Image.DecompressionBombError:
         raise Refused(413, f"{name}: too many pixels, taken are up to {_mega(max_pixels)} million") from None
+    except FileNotFoundError:
+        raise Refused(415, f"{name}: no longer here, uploads are kept for an hour; drop it again") from None
     except Exception as error:  # on damaged headers Pillow's readers raise nearly anything
         raise Refused(415, f"{name}: no picture that can be read ({_line(error)})") from None
     check_picture(image, name, max_pixels)

@@ -30,24 +30,25 @@ def decode(mask):
     return np.repeat(inside, counts).reshape(mask["size"], order="F")   # (H, W) bool"""
 
 
-def reference_page(schema: dict[str, Any], root: str) -> str:
+def reference_page(schema: dict[str, Any], url: str) -> str:
     """Render an OpenAPI schema as HTML.
 
     Parameters
     ----------
     schema : dict
-    root : str
-        Path before the server's own, behind a proxy.
+    url : str
+        Of the page, as whoever asks calls it.
     """
+    url = url.rstrip("/")
     info = schema["info"]
     parts = [
         "<!doctype html><html lang=en><head><meta charset=utf-8>",
         "<meta name=viewport content='width=device-width, initial-scale=1'>",
         f"<title>{escape(info['title'])}: HTTP interface</title><style>{_STYLE}</style></head><body>",
         f"<h1>{escape(info['title'])} {escape(info['version'])}: HTTP interface</h1>",
-        f"<p>{escape(info['description'])} <a href='{escape(root)}/'>The page</a> ·",
-        f" <a href='{escape(root)}/api/openapi.json'>OpenAPI schema</a></p>",
-        f"<pre>{escape(_EXAMPLES.format(url='http://localhost:7860' + root))}</pre>",
+        f"<p>{escape(info['description'])} <a href='../'>The page</a> ·",
+        " <a href='openapi.json'>OpenAPI schema</a></p>",
+        f"<pre>{escape(_EXAMPLES.format(url=url))}</pre>",
     ]
     for path, operations in schema["paths"].items():
         for verb, operation in operations.items():

@@ -2,13 +2,11 @@
 
 import asyncio
 import os
-import signal
 import socket
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
-from typing import NoReturn
+from typing import Any
 
 import gradio as gr
 import uvicorn
@@ -21,6 +19,7 @@ from .files import Sweeper, lay_out_examples
 from .gate import Gate
 from .page import create_page, stylesheet, theme
 from .settings import ServerSettings
+from .stopping import stopping
 from .studio import Studio
 from .work import WorkQueue
 
@@ -80,20 +79,43 @@ def listen(host: str, port: int) -> socket.socket:
         If the host is not this machine's, or the port is taken or not allowed.
     """
     try:
-        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        places = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except (socket.gaierror, OverflowError, UnicodeError):
         raise InputError(f"host {host}: not known; expected an address of this machine such as 127.0.0.1") from None
+    reason = ""
+    for family, kind, protocol, _, address in places:  # a name may stand for an IPv6 address that is not set up, too
+        try:
+            return _listening(family, kind, protocol, address)
+        except OSError as error:
+            reason = reason or error.strerror or str(error)
+    raise InputError(f"{host}:{port}: {reason.lower()}; choose another --port or --host")
+
+
+def _listening(family: int, kind: int, protocol: int, address: tuple[Any, ...]) -> socket.socket:
     listening = socket.socket(family, kind, protocol)
     try:
         if os.name != "nt":
             listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind(address)
         listening.listen(1024)
-    except OSError as error:
+    except OSError:
         listening.close()
-        reason = error.strerror or str(error)
-        raise InputError(f"{host}:{port}: {reason.lower()}; choose another --port or --host") from None
+        raise
     return listening
+
+
+def address_of(place: tuple[Any, ...]) -> str:
+    """Return where a socket listens, as it is called in a web address.
+
+    Examples
+    --------
+    >>> address_of(("0.0.0.0", 7860)), address_of(("fd00::2", 7860, 0, 0))
+    ('localhost:7860', '[fd00::2]:7860')
+    """
+    host, port = place[:2]
+    if host in ("0.0.0.0", "::", "127.0.0.1", "::1"):
+        host = "localhost"
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def serve(app: Gate, listening: socket.socket, *, root_path: str = "") -> None:
@@ -110,7 +132,7 @@ def serve(app: Gate, listening: socket.socket, *, root_path: str = "") -> None:
         timeout_graceful_shutdown=5,
         server_header=False,
     )
-    with suppress(KeyboardInterrupt, _Stopped), _terminable():
+    with stopping():
         Server(config, app).run(sockets=[listening])
 
 
@@ -129,24 +151,3 @@ class Server(uvicorn.Server):
         await asyncio.sleep(0.2)  # for the page to be told what came out of it
         self._gate.end_streams()
         await super().shutdown(sockets)
-
-
-class _Stopped(BaseException):
-    """SIGTERM came."""
-
-
-@contextmanager
-def _terminable() -> Iterator[None]:
-    # uvicorn raises the signal again when it is done; by default that would end the process before it has tidied up.
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def stop(*_: object) -> NoReturn:
-        raise _Stopped
-
-    before = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

@@ -1,6 +1,7 @@
 """What a server allows, and what a client may choose."""
 
 import dataclasses
+import re
 from dataclasses import dataclass
 from typing import Literal
 
@@ -8,6 +9,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from ..data.metadata import CrfParameters
 from ..errors import InputError
+
+# Scheme and host in small letters, a port if it is not the scheme's own, and nothing behind.
+_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://([^\s/?#@:\[\]A-Z*]+|\[[0-9a-f:.]+\])(:[0-9]+)?")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +51,11 @@ class ServerSettings:
         for name in ("max_megapixels", "max_megabytes", "upload_seconds", "kept_megabytes", "file_megabytes"):
             if not 0 < getattr(self, name) < 1e6:
                 raise InputError(f"{name.replace('_', '-')} {getattr(self, name)}: expected more than 0")
+        for origin in self.origins:
+            if not _ORIGIN.fullmatch(origin):
+                raise InputError(
+                    f"origin {origin}: expected what a browser names, such as https://my.site or http://localhost:3000"
+                )
         if self.queue < 0:
             raise InputError(f"queue {self.queue}: expected 0 (nobody waits) or more")
         if self.workers < 1:
