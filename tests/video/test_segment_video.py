@@ -100,6 +100,26 @@ def test_sound_that_mp4_files_rarely_hold_becomes_aac(segmenter, tmp_path):
     assert samples / 16000 == pytest.approx(0.8, abs=0.15)
 
 
+def test_sound_of_a_rate_that_aac_does_not_know_is_resampled(segmenter, tmp_path):
+    write_clip(tmp_path / "clip.mkv", frames=4)
+    with av.open(str(tmp_path / "clip.mkv")) as picture, av.open(str(tmp_path / "fine.mkv"), "w") as out:
+        video = out.add_stream_from_template(picture.streams.video[0])
+        track = out.add_stream("pcm_s16le", rate=192_000, layout="mono")
+        for packet in picture.demux(video=0):
+            if packet.size:
+                packet.stream = video
+                out.mux(packet)
+        audio = av.AudioFrame.from_ndarray(np.zeros((1, 76_800), np.int16), format="s16", layout="mono")
+        audio.sample_rate, audio.pts, audio.time_base = 192_000, 0, Fraction(1, 192_000)
+        out.mux(track.encode(audio))
+    report = segment_video(segmenter, tmp_path / "fine.mkv", tmp_path / "out")
+    assert report.notes == ("sound track 1 (pcm_s16le) is encoded as AAC",)
+    with av.open(str(report.overlay)) as container:
+        (stream,) = container.streams.audio
+        assert stream.sample_rate == 96_000
+        assert float(stream.duration * stream.time_base) == pytest.approx(0.4, abs=0.03)
+
+
 def test_sound_that_cannot_be_stored_is_left_out_and_said(segmenter, tmp_path, monkeypatch):
     write_clip(tmp_path / "clip.mp4", sound="aac")
 
@@ -156,6 +176,30 @@ def test_frames_that_change_their_size_are_fitted(segmenter, tmp_path):
     assert frames[-1][:6].max() < 40  # black above
     shapes = {read_labels(path).shape for path in report.labels.glob("*.png")}
     assert shapes == {(48, 64), (48, 96)}
+
+
+def test_a_frame_that_h264_cannot_hold_is_one_line(segmenter, tmp_path):
+    write_clip(tmp_path / "clip.mkv", frames=1, width=16_500, height=16, codec="ffv1", options={})
+    with pytest.raises(InputError, match=r"clip.mkv: frames of 16500x16 cannot be encoded \(.*\); .*16384"):
+        segment_video(segmenter, tmp_path / "clip.mkv", tmp_path / "out")
+    assert names(tmp_path / "out") == []
+
+
+def test_an_error_of_ffmpeg_is_one_line_and_a_full_disk_stays_what_it_is(segmenter, tmp_path, monkeypatch):
+    write_clip(tmp_path / "clip.mp4")
+
+    def broken(error):
+        def add(*_):
+            raise error
+
+        monkeypatch.setattr(ClipWriter, "add", add)
+        return segment_video(segmenter, tmp_path / "clip.mp4", tmp_path / "out")
+
+    with pytest.raises(InputError, match=r"clip.mp4: cannot be segmented \(odd\)"):
+        broken(av.error.ExternalError(1, "odd"))
+    with pytest.raises(OSError, match="full"):
+        broken(av.error.OSError(errno.ENOSPC, "full"))
+    assert names(tmp_path / "out") == []
 
 
 def test_a_damaged_clip_gives_what_can_be_read(segmenter, tmp_path):

@@ -55,6 +55,21 @@ def test_variable_frame_rate(tmp_path):
     assert [round(600 * frame.seconds) for frame in frames] == pts
 
 
+def test_a_broadcast_whose_clock_starts_again_goes_on(tmp_path):
+    write_clip(tmp_path / "one.ts", form="mpegts", sound="aac")
+    (tmp_path / "two.ts").write_bytes(2 * (tmp_path / "one.ts").read_bytes())
+    with Clip(tmp_path / "two.ts") as clip:
+        steps = list(clip.steps())
+    times = [step.frame.seconds for step in steps if step.frame]
+    gaps = np.diff(times)
+    assert len(times) == 16
+    assert np.delete(gaps, 7) == pytest.approx(0.1, abs=0.001)
+    assert 0.05 < gaps[7] < 0.4
+    sound = [float(packet.dts * packet.time_base) for step in steps for packet in step.sound]
+    assert np.diff(sound).min() > 0
+    assert clip.seconds == pytest.approx(1.6, abs=0.4)
+
+
 def test_a_clip_that_begins_late_begins_at_0(tmp_path):
     write_clip(tmp_path / "late.mkv", pts=range(500, 508), time_base=Fraction(1, 10))
     clip, frames = read(tmp_path / "late.mkv")

@@ -25,6 +25,9 @@ FORMATS = "mov,matroska,avi,mpegts,mpeg,flv,asf,ogg,mp3,wav,aac,flac"
 _WITHOUT_TIMES = ("avi",)
 # PyAV takes tags that are not UTF-8 as they are since 19, where it no longer has the argument.
 _TAGS: dict[str, Any] = {"metadata_errors": "replace"} if int(av.__version__.split(".")[0]) < 19 else {}
+# Formats in which the clock may start again, as after a break of a broadcast.
+_WITH_NEW_CLOCKS = ("mpegts", "mpeg")
+_STEP_BACK = 0.1  # seconds between packets of a stream in the order of decoding: only a new clock goes so far back
 _TRIES = 5  # at reading on after an error, without a packet in between
 
 
@@ -124,6 +127,8 @@ class Clip:
         self.origin = self._beginning()
         self.frames = self.damaged_frames = self.damaged_packets = 0
         self.seconds = 0.0
+        self._ends: dict[int, Fraction] = {}  # by stream, in seconds: where its last packet ends
+        self._gone_before = Fraction(0)  # seconds, by earlier clocks
         self._reached = 0.0  # end of the last packet of any stream
         self._broken = ""
         self._to_rgb = ToRgb()
@@ -259,6 +264,8 @@ class Clip:
                 for packet in self._container.demux():
                     if packet.size:
                         tries = 0
+                        if self._container.format.name in _WITH_NEW_CLOCKS:
+                            self._by_one_clock(packet)
                         self._note_end(packet)
                         yield packet
                 return
@@ -267,6 +274,24 @@ class Clip:
                 if tries == _TRIES:
                     self._broken = error.strerror or str(error)
                     return
+
+    def _by_one_clock(self, packet: Any) -> None:
+        """Let a packet's times go on where an earlier clock has ended."""
+        time = packet.pts if packet.dts is None else packet.dts
+        if time is None:
+            return
+        base = Fraction(packet.time_base)
+        begins = time * base + self._gone_before
+        ends = self._ends.get(packet.stream.index, begins)
+        if begins < ends - _STEP_BACK:
+            ends = max(self._ends.values())  # of picture and sound, so that neither falls into what came before
+            self._gone_before += ends - begins
+            begins = ends
+        self._ends[packet.stream.index] = begins + (packet.duration or 0) * base
+        shift = round(self._gone_before / base)
+        if shift:
+            packet.dts = None if packet.dts is None else packet.dts + shift
+            packet.pts = None if packet.pts is None else packet.pts + shift
 
     def _note_end(self, packet: Any) -> None:
         if packet.pts is not None and packet.time_base:

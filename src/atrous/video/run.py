@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
+from av.error import FFmpegError
 from numpy.typing import NDArray
 
 from ..atomic import replacing, replacing_folder
@@ -141,13 +142,20 @@ def segment_video(
         stack.callback(out.close)
         steps = stack.enter_context(closing(ahead(out.frames_of(source), _DECODED)))
         frames = segmented(segmenter, steps, read=_image, finish=out.draw, ahead=_DRAWN)
-        for done in stack.enter_context(closing(frames)):
-            if done.error is not None:
-                raise done.error
-            out.add(*done.item, *cast(_Made, done.made), temporary)
-            if progress is not None:
-                progress(Progress(out.frames, out.seconds, source.duration))
-        out.finish()
+        try:
+            for done in stack.enter_context(closing(frames)):
+                if done.error is not None:
+                    raise done.error
+                out.add(*done.item, *cast(_Made, done.made), temporary)
+                if progress is not None:
+                    progress(Progress(out.frames, out.seconds, source.duration))
+            out.finish()
+        except FFmpegError as error:
+            if isinstance(error, OSError):  # the disk's fault
+                raise
+            raise InputError(
+                f"{path}: cannot be segmented ({error.strerror or error}); convert it to H.264 first"
+            ) from None
         report = VideoReport(
             source=path,
             overlay=target,

@@ -3,6 +3,7 @@
 from fractions import Fraction
 from typing import Any
 
+from av.codec import Codec
 from av.error import FFmpegError
 
 # Codecs that players expect in an MP4 file; the others become AAC.
@@ -53,7 +54,7 @@ class EncodedSound:
 
     def __init__(self, output: Any, stream: Any, origin: Fraction) -> None:
         self._output = output
-        self.target = output.add_stream(ENCODER, rate=stream.codec_context.sample_rate)
+        self.target = output.add_stream(ENCODER, rate=_rate(stream.codec_context.sample_rate))
         self.target.codec_context.layout = _layout(stream.codec_context)
         self._origin = round(origin / stream.time_base)
 
@@ -71,6 +72,12 @@ class EncodedSound:
     def finish(self) -> None:
         """Write what the encoder still holds."""
         self._output.mux(self.target.encode(None))
+
+
+def _rate(wanted: int) -> int:
+    """Return the sample rate nearest to one that the encoder may not know."""
+    known = Codec(ENCODER, "w").audio_rates or [wanted]
+    return min(known, key=lambda rate: (abs(rate - wanted), -rate))
 
 
 def _layout(context: Any) -> str:

@@ -86,13 +86,23 @@ class ClipWriter:
                 about = {key: text for key, text in self._clip.metadata.items() if key.lower() not in _OWN_KEYS}
                 self._container.metadata.update(about | {"comment": SOFTWARE})
                 self._container.start_encoding()
-            except (FFmpegError, ValueError):
+            except (FFmpegError, ValueError) as error:
                 if attempt == "leave out":
-                    raise
+                    raise self._cannot(error) from None
                 self._container.close()
                 continue
             self._note_sounds(sounds, copied=attempt == "copy")
             return
+
+    def _cannot(self, error: Exception) -> Exception:
+        if isinstance(error, OSError):  # the disk's fault
+            return error
+        width, height = self.size
+        reason = getattr(error, "strerror", None) or str(error)
+        return InputError(
+            f"{self._clip.path}: frames of {width}x{height} cannot be encoded ({reason}); scale the clip down, H.264"
+            " goes to 16384 pixels a side"
+        )
 
     def _add_picture(self, first: Frame) -> Any:
         name = encoder()
