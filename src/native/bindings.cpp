@@ -151,7 +151,8 @@ atrous::Stencil checked_stencil(const Offsets& offsets, const Vector& weights, s
 
 FilterPointer lattice(const Planes& features, int threads, std::int64_t line,
                       const std::optional<Offsets>& offsets, const std::optional<Vector>& weights) {
-    require(rows(features) <= atrous::kMaxDimensions, "features have too many dimensions for the lattice");
+    require(rows(features) <= atrous::Lattice::kMostDimensions,
+            "features have too many dimensions for the lattice");
     const int dimensions = checked_dimensions(features);
     require(offsets.has_value() == weights.has_value(), "offsets and weights go together");
     atrous::Stencil stencil;

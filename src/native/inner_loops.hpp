@@ -10,7 +10,7 @@
 
 namespace atrous {
 
-constexpr int kMaxDimensions = 16;
+constexpr int kMaxDimensions = 255;
 constexpr int kSimplexBlock = 32;
 constexpr int kTogether = 4;
 constexpr int kHalvingReach = 4;

@@ -32,6 +32,9 @@ namespace atrous {
 // which stay in the cache; what the tiles hold of a vertex is summed.
 class Lattice final : public Filter {
   public:
+    // 16 bits number the vertices that a tile touches.
+    static constexpr std::int64_t kMostDimensions = 0xFFFF / Tiles::kMost - 1;
+
     // With a stencil, its weights stand for the blurs and for their factor.
     Lattice(Team& team, const Features& features, const Stencil* stencil = nullptr)
         : corners_(features.dimensions() + 1), tiles_(features.tiles()), loops_(inner_loops()) {

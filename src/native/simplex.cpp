@@ -49,7 +49,7 @@ void simplex(const LatticeGeometry& lattice, const FeatureBlock& features, int c
     const int d = lattice.dimensions;
     const float side = static_cast<float>(d + 1), inverse = 1.0f / side;
     Block elevated, cell, difference;
-    int32_t rank[kMaxDimensions + 1][kSimplexBlock] = {};
+    int32_t rank[kMaxDimensions + 1][kSimplexBlock];
     float total[kSimplexBlock] = {};
 
     elevate(lattice, features, count, elevated);
@@ -58,6 +58,7 @@ void simplex(const LatticeGeometry& lattice, const FeatureBlock& features, int c
             cell.at[i][p] = nearest(elevated.at[i][p] * inverse);
             difference.at[i][p] = elevated.at[i][p] - cell.at[i][p] * side;
             total[p] += cell.at[i][p];
+            rank[i][p] = 0;
         }
     for (int i = 0; i < d; ++i)
         for (int j = i + 1; j <= d; ++j)

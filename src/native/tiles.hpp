@@ -14,8 +14,7 @@ namespace atrous {
 class Tiles {
   public:
     static constexpr std::int64_t kWidest = 64, kTallest = 60;
-    static constexpr std::int64_t kMost =
-        kWidest * kTallest;  // points in a tile; times 17 corners, 16 bits can number them
+    static constexpr std::int64_t kMost = kWidest * kTallest;  // points in a tile
 
     explicit Tiles(std::int64_t points = 0, std::int64_t line = 0)
         : points_(points),

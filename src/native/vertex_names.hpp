@@ -16,7 +16,7 @@ namespace atrous {
 // neighbour is the name plus a constant that depends on the axis only (and on whether r wraps around).
 // Where the ranges of the cells allow, the strides make a mixed radix, and names never collide; otherwise
 // (many dimensions) they are random, and a million vertices share a name with a chance of 1e-6.
-inline constexpr std::uint64_t kRemainders = 32;  // the low five bits of a name
+inline constexpr std::uint64_t kRemainders = kMaxDimensions + 1;  // the low eight bits of a name
 
 // For features between low and high, and vertices up to `reach` cells from the corners of a point's simplex.
 // Throws std::overflow_error for features that are too large, or no numbers.

@@ -41,13 +41,20 @@ def small_cases():
         features = FEATURES[seed % len(FEATURES)]
         iterations = (1, 5, 10)[seed // 3 % 3]
         cases.append(Case(seed, labels, height, width, features, form, kernel, normalization, iterations))
-    return cases + tie_cases()
+    return cases + tie_cases() + band_cases()
 
 
 def tie_cases():
     """Points midway between the vertices of a lattice, where the last bit decides which of them are near."""
     return [
         Case(seed, 3, 24, 27, "ties", "potts", "DIAG_KERNEL", NORMALIZATIONS[seed % 4], 3) for seed in range(36, 48)
+    ]
+
+
+def band_cases():
+    """Pictures of many bands, as those of the earth from above: 21, 33 and 103 features a point."""
+    return [
+        Case(seed, 3, 12, 15, "bands", "potts", "DIAG_KERNEL", NORMALIZATIONS[seed % 4], 5) for seed in (49, 50, 51)
     ]
 
 
@@ -117,6 +124,11 @@ def build(module, case):
         volume = photo(rng, height, width, 2)[:, :, None]
         crf.addPairwiseEnergy(utils.create_pairwise_gaussian((3, 3, 1), volume.shape[:3]), compat(), **how)
         features = utils.create_pairwise_bilateral((10, 10, 1), (13, 20), volume, chdim=3)
+        crf.addPairwiseEnergy(features, compat(), **how)
+    elif case.features == "bands":
+        bands = {49: 19, 50: 31, 51: 101}[case.seed]
+        image = photo(rng, height, width, bands)
+        features = utils.create_pairwise_bilateral((10, 10), (60.0,) * bands, image, chdim=2)
         crf.addPairwiseEnergy(features, compat(), **how)
     elif case.features == "ties":
         grid = np.indices((height, width)).reshape(2, -1)

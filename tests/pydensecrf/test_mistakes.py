@@ -130,7 +130,7 @@ def test_constants(crf, value):
         (np.zeros(12), "features: expected shape (any, 12)"),
         (np.full((2, 12), np.nan), "features: expected finite"),
         (np.full((2, 12), 1e300), "features: expected finite"),
-        (np.zeros((17, 12)), "features: expected at most 16"),
+        (np.zeros((256, 12)), "features: expected at most 255"),
         (1e9 * np.arange(24).reshape(2, 12), "features: too far apart for the lattice, they span 1.1e+10 standard"),
         (None, "features: expected an array"),
     ],

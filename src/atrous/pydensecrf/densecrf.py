@@ -106,7 +106,7 @@ class DenseCRF:
         Parameters
         ----------
         features : (d, nvar) array_like
-            Of each point, divided by the standard deviations; at most 16.
+            Of each point, divided by the standard deviations; at most 255.
         compat : float, (nlabels,) or (nlabels, nlabels) array_like
             w: Potts, a cost -w where two points agree. A vector v: a cost +v[a] where both are a. A matrix: a
             cost for each pair of labels, made symmetric.

@@ -7,7 +7,7 @@ from atrous import _native
 from atrous.errors import InputError
 from atrous.pydensecrf.constants import NormalizationType
 
-_MOST_FEATURES = 16
+_MOST_FEATURES = 255
 
 
 def add_kernel(
