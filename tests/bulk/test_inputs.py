@@ -1,6 +1,8 @@
 """Which photos each kind of input holds."""
 
 import io
+import os
+import shutil
 import tarfile
 
 import numpy as np
@@ -45,6 +47,52 @@ def test_a_folder_holds_its_photos_in_order_without_hidden_ones(look, photos):
     assert [e.source for e in found.entries] == sorted(f"{'ab'[i % 2]}/photo{i}.png" for i in range(10))
     images = read_all(found)
     assert [(image[8:32, :, 1] == 20).sum() // 24 - 22 for image in images] == [0, 2, 4, 6, 8, 1, 3, 5, 7, 9]
+
+
+def test_links_that_lead_nowhere_or_in_circles_hold_nobody_up(look, photos):
+    (photos / "gone.png").symlink_to(photos / "none.png")
+    (photos / "circle.png").symlink_to("circle.png")
+    (photos / "a/up").symlink_to(photos)
+    assert len(look(photos).entries) == 10
+    found = look(f"{photos}/*.png")
+    assert {e.source: e.reason for e in found.entries} == {"gone.png": "no such file", "circle.png": "no such file"}
+
+
+def test_what_goes_away_while_a_folder_is_read_is_left_out(look, photos, monkeypatch):
+    scan = os.scandir
+
+    def scandir(folder):
+        if str(folder).endswith("/a"):
+            shutil.rmtree(folder)
+        elif str(folder).endswith("/b"):
+            entries = list(scan(folder))
+            (photos / "b/photo1.png").unlink()
+            return _Scanned(entries)
+        return scan(folder)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    assert [e.source for e in look(photos).entries] == [f"b/photo{i}.png" for i in (3, 5, 7, 9)]
+
+
+class _Scanned(list):
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        pass
+
+
+def test_a_folder_that_may_not_be_read_is_named(look, photos, monkeypatch):
+    scan = os.scandir
+
+    def scandir(folder):
+        if str(folder).endswith("/b"):
+            raise PermissionError(13, "Permission denied", folder)
+        return scan(folder)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    with pytest.raises(InputError, match=f"cannot be read \\(Permission denied: {photos}/b\\)"):
+        look(photos)
 
 
 @pytest.mark.parametrize("text", ["{a}\n{b}\n", "{b}\r\n\r\n{a}\r\n{a}", "\ufeff{a}\n{b}"])
@@ -161,6 +209,42 @@ def test_keys_from_a_column_and_pictures_from_hugging_face(look, tmp_path, draw)
     first, second, third = read_all(found)
     assert first.shape == (48, 64, 3)
     assert str(second) == str(third) == "no picture in this row"
+
+
+def test_columns_of_codes_and_views(look, tmp_path, draw):
+    kinds = [pa.dictionary(pa.int32(), pa.binary()), pa.large_binary(), pa.binary_view()]
+    for kind in kinds:
+        column = pa.array([draw(0), draw(1), None, draw(0)], pa.binary()).cast(kind)
+        names = pa.array(["x", "y", "z", None]).dictionary_encode()
+        pq.write_table(pa.table({"jpg": column, "id": names}), tmp_path / "x.parquet")
+        found = look(tmp_path / "x.parquet", key_column="id")
+        assert [e.name for e in found.entries] == ["x", "y", "z", "x/000003"]
+        assert [isinstance(image, InputError) for image in read_all(found)] == [False, False, True, False]
+    image = pa.StructArray.from_arrays([pa.array([draw(0)]).dictionary_encode()], names=["bytes"])
+    pq.write_table(pa.table({"image": image}), tmp_path / "x.parquet")
+    assert read_all(look(tmp_path / "x.parquet"))[0].shape == (48, 64, 3)
+
+
+def test_a_photo_of_a_tar_that_cannot_be_read_spoils_no_other(look, tmp_path, draw, monkeypatch):
+    write_tar(tmp_path / "x.tar", [(f"{i}.png", draw(i)) for i in range(4)])
+    found = look(tmp_path / "x.tar")
+    bad = found.entries[1].offset
+    seek = _Stream.seek
+
+    def odd(self, place, *how):
+        if place == bad:
+            raise OSError(5, "Input/output error")
+        return seek(self, place, *how)
+
+    monkeypatch.setattr(_Stream, "seek", odd)
+    monkeypatch.setattr(Storage, "open", lambda self, name: _Stream(self.path(name)))
+    images = read_all(found)
+    assert [isinstance(image, InputError) for image in images] == [False, True, False, False]
+    assert str(images[1]) == "cannot be read (Input/output error)"
+
+
+class _Stream(io.FileIO):
+    pass
 
 
 def test_columns_that_are_not_there_are_told_at_once(look, tmp_path, draw):

@@ -155,6 +155,15 @@ def test_what_was_deleted_is_made_again(bulk, photos, tmp_path):
     assert len(rows(tmp_path / "tables")) == 10
 
 
+def test_masks_of_photos_in_hidden_folders_are_not_made_twice(bulk, photos, tmp_path):
+    (tmp_path / ".cache").mkdir()
+    hidden = (photos / "a/photo0.png").rename(tmp_path / ".cache/.photo.png")
+    (tmp_path / "list.txt").write_text(f"{hidden}\n{photos / 'b/photo1.png'}\n")
+    assert bulk(tmp_path / "list.txt", tmp_path / "out").done == 2
+    again = bulk(tmp_path / "list.txt", tmp_path / "out")
+    assert (again.done, again.skipped) == (0, 2)
+
+
 @pytest.mark.parametrize("output", ["png", "parquet"])
 def test_failures_are_tried_again_when_asked_or_when_the_photo_has_changed(bulk, photos, tmp_path, output, draw):
     out = tmp_path / "out"
@@ -266,6 +275,22 @@ def test_a_full_disk_ends_the_run_with_one_line(bulk, photos, tmp_path, monkeypa
     monkeypatch.undo()
     assert bulk(photos, tmp_path / "out").failed == 0
     assert len(masks(tmp_path / "out")) == 10
+
+
+@pytest.mark.parametrize("name", ["settings.json", "plans/00000.parquet"])
+def test_a_disk_that_is_full_from_the_start_is_one_line(bulk, photos, tmp_path, monkeypatch, name):
+    make = Storage._temporary_file
+
+    def full(self, content):
+        if content and ((b'"format"' in content[:20]) == (name == "settings.json")):
+            raise OSError(28, "No space left on device")
+        return make(self, content)
+
+    monkeypatch.setattr(Storage, "_temporary_file", full)
+    with pytest.raises(InputError, match=f"^{tmp_path / 'out'}: cannot be written \\(No space left on device\\)"):
+        bulk(photos, tmp_path / "out")
+    monkeypatch.undo()
+    assert bulk(photos, tmp_path / "out").done == 10
 
 
 def test_a_name_too_long_for_its_mask_concerns_that_photo_alone(bulk, photos, tmp_path, draw):

@@ -110,7 +110,8 @@ def listing(given: str, settings: Settings, leave_out: Storage) -> Listing:
     except InputError:
         raise
     except Exception as error:  # each file system has errors of its own
-        raise InputError(f"{given}: cannot be read ({one_line(error)})") from None
+        place = f": {error.filename}" if isinstance(error, OSError) and error.filename not in (None, given) else ""
+        raise InputError(f"{given}: cannot be read ({one_line(error)}{place})") from None
     kind = settings.kind or _kind(given, [name for name, _ in files], listed=listed)
     files = [(name, stamp) for name, stamp in files if listed or _suffix(name) in SUFFIXES[kind]]
     if not files:
@@ -157,7 +158,14 @@ def _files(given: str, leave_out: Storage) -> tuple[str, list[tuple[str, str]], 
         protocol = "" if place.local else place.url[: place.url.index(place.root)]
         root = Storage(protocol + head)
         names = [path.removeprefix(head + "/") for path in found]
-        return root.url, list(zip(names, _in_threads(root.stamp, names), strict=True)), False
+
+        def stamp(name: str) -> str:
+            try:
+                return root.stamp(name)
+            except OSError:  # a link that leads nowhere, or gone since
+                return ""
+
+        return root.url, list(zip(names, _in_threads(stamp, names), strict=True)), False
     raise InputError(f"{given}: no such file or folder")
 
 

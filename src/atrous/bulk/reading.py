@@ -91,8 +91,13 @@ def _of_file(storage: Storage, name: str, members: list[Planned], column: str | 
     else:
         with storage.open(name) as stream:
             for photo in members:
-                stream.seek(photo.entry.offset)
-                yield stream.read(photo.entry.size)
+                member: bytes | InputError
+                try:
+                    stream.seek(photo.entry.offset)
+                    member = stream.read(photo.entry.size)
+                except Exception as error:  # of one photo: a bad block of the disk, or too large for the memory
+                    member = InputError(f"cannot be read ({one_line(error)})")
+                yield member
 
 
 def _decoded(encoded: Path | bytes) -> NDArray[np.uint8]:

@@ -5,7 +5,7 @@ import dataclasses
 import io
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -165,7 +165,8 @@ def _done(state: State, found: Listing) -> int:
 def _plan(output: Storage, state: State, todo: list[Any], size: int) -> None:
     dealt = state.deal(todo, size)
     if dealt:
-        add_plan(output, state.plans, dealt)
+        with _writing(output):
+            add_plan(output, state.plans, dealt)
 
 
 def _follow(results: Iterator[dict[str, Any]], total: int, progress: Callable[[Progress], None]) -> int:
@@ -184,7 +185,7 @@ def _follow(results: Iterator[dict[str, Any]], total: int, progress: Callable[[P
 
 def _check_output(output: Storage) -> None:
     """Raise InputError if an output cannot be one; make its folder."""
-    try:
+    with _writing(output):
         if output.local:
             output.fs.makedirs(output.root, exist_ok=True)
         ours = read_settings(output) is not None
@@ -193,16 +194,23 @@ def _check_output(output: Storage) -> None:
         if not ours:
             output.write(f"{ATTEMPTS}/writable", b"")
             output.remove(f"{ATTEMPTS}/writable")
+
+
+@contextmanager
+def _writing(output: Storage) -> Iterator[None]:
+    try:
+        yield
     except InputError:
         raise
-    except Exception as error:
+    except Exception as error:  # each file system has errors of its own
         raise InputError(f"{output.url}: cannot be written ({one_line(error)})") from None
 
 
 def _agree(output: Storage, values: dict[str, Any]) -> None:
     earlier = read_settings(output)
     if earlier is None:
-        write_settings(output, values)
+        with _writing(output):
+            write_settings(output, values)
     else:
         check_agrees(output, earlier, values)
 

@@ -120,7 +120,7 @@ class State:
         done = {source: photo for source, (photo, reason) in known.items() if reason == ""}
         if not done:
             return set()
-        there = {name for name, _ in output.walk()}
+        there = {name for name, _ in output.walk(hidden=True)}  # a key may begin with a dot
         return {source for source, photo in done.items() if f"{photo.key}.png" not in there}
 
 

@@ -115,19 +115,19 @@ class Storage:
             whole.seek(0)
             return whole
 
-    def walk(self) -> Iterator[tuple[str, str]]:
+    def walk(self, *, hidden: bool = False) -> Iterator[tuple[str, str]]:
         """Yield each file below the folder, unordered: its name, and a stamp that changes with its content.
 
-        Hidden files and folders are left out, and those of records.
+        Hidden files and folders are left out unless they are wanted. Links to folders are not followed.
         """
         if self.local:
-            yield from _local_files(self.root)
+            yield from _local_files(self.root, hidden=hidden)
             return
         self.fs.invalidate_cache()  # of what this process has seen earlier
         prefix = self.root + "/"
         for path, info in self.fs.find(self.root, detail=True).items():
             name = path.removeprefix(prefix)
-            if name != path and not any(part.startswith(".") for part in name.split("/")):
+            if name != path and (hidden or not any(part.startswith(".") for part in name.split("/"))):
                 yield name, stamp_of(info)
 
     def stamp(self, name: str = "") -> str:
@@ -256,20 +256,38 @@ def stamp_of(info: dict[str, Any]) -> str:
     return f"{info.get('size')}:"
 
 
-def _local_files(root: str) -> Iterator[tuple[str, str]]:
+def _local_files(root: str, *, hidden: bool) -> Iterator[tuple[str, str]]:
     pending = [""]
     while pending:
         folder = pending.pop()
-        with os.scandir(os.path.join(root, folder)) as entries:  # noqa: PTH118
+        try:
+            scanned = os.scandir(os.path.join(root, folder))  # noqa: PTH118
+        except FileNotFoundError:
+            if not folder:
+                raise
+            continue  # somebody else has just removed it
+        with scanned as entries:
             for entry in entries:
-                if entry.name.startswith("."):
+                if entry.name.startswith(".") and not hidden:
                     continue
                 name = f"{folder}/{entry.name}" if folder else entry.name
                 if entry.is_dir(follow_symlinks=False):
                     pending.append(name)
-                elif entry.is_file():
-                    status = entry.stat()
-                    yield name, f"{status.st_size}:{status.st_mtime_ns}"
+                elif (stamp := _stamp_of_entry(entry)) is not None:
+                    yield name, stamp
+
+
+def _stamp_of_entry(entry: "os.DirEntry[str]") -> str | None:
+    """Return the stamp of a file; None if it is none, or a link that leads nowhere."""
+    try:
+        if not entry.is_file():
+            return None
+        status = entry.stat()
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ELOOP):
+            return None
+        raise
+    return f"{status.st_size}:{status.st_mtime_ns}"
 
 
 def _first_line(error: BaseException) -> str:

@@ -96,7 +96,8 @@ def _is_picture(kind: Any) -> bool:
     import pyarrow.types as types
 
     def binary(kind: Any) -> bool:
-        return types.is_binary(kind) or types.is_large_binary(kind)
+        kind = kind.value_type if types.is_dictionary(kind) else kind
+        return types.is_binary(kind) or types.is_large_binary(kind) or types.is_binary_view(kind)
 
     if types.is_struct(kind):
         return any(field.name == "bytes" and binary(field.type) for field in kind)
