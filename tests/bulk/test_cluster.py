@@ -3,6 +3,7 @@
 import os
 import random
 import signal
+import tempfile
 import time
 from collections import Counter
 
@@ -15,7 +16,7 @@ from PIL import Image
 from ray.cluster_utils import Cluster
 
 from atrous import Segmenter
-from atrous.bulk import Settings, run
+from atrous.bulk import Settings, cluster, run
 from atrous.bulk.cluster import Actors, connected
 from atrous.errors import InputError
 
@@ -153,6 +154,19 @@ def test_300_photos_while_a_node_is_lost(two_nodes, tmp_path, tiny_model, output
     print(f"{summary.again} parts begun again, {summary.seconds:.0f} s")
     assert (summary.done, summary.failed) == (300, 0)
     check(tmp_path / "in", tmp_path / "out", output, tiny_model)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has other signals")
+def test_asked_to_stop_it_tidies_up(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(cluster, "_start", lambda *_: signal.signal(signal.SIGTERM, signal.SIG_IGN))  # as Ray takes it
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(KeyboardInterrupt), connected(None, Actors(1)):  # noqa: PT012
+        assert len(list(tmp_path.iterdir())) == 1
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(5)
+    assert list(tmp_path.iterdir()) == []
+    assert signal.getsignal(signal.SIGTERM) == before
 
 
 def test_an_address_without_a_cluster():

@@ -3,10 +3,12 @@
 import logging
 import os
 import secrets
+import signal
 import socket
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator
+import threading
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, redirect_stdout, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -81,7 +83,7 @@ def connected(address: str | None, actors: Actors) -> Iterator[int]:
             notes = stack.enter_context((Path(folder) / "ray.out").open("w", encoding="utf-8"))
             stack.enter_context(redirect_stdout(notes))
             stack.callback(ray.shutdown)
-            _start(address, actors, folder)
+            stack.enter_context(_terminated_as_interrupted(lambda: _start(address, actors, folder)))
         yield actors.count or _fitting(ray.nodes(), actors)  # type: ignore[no-untyped-call]
 
 
@@ -207,6 +209,22 @@ def _fitting(nodes: list[dict[str, Any]], actors: Actors) -> int:
             " machines are still to come"
         )
     return count
+
+
+@contextmanager
+def _terminated_as_interrupted(start: Callable[[], None]) -> Iterator[None]:
+    """Start Ray, then let SIGTERM tidy up as Ctrl-C does: as Ray takes it, its folder would stay behind."""
+    if threading.current_thread() is not threading.main_thread():
+        start()
+        yield
+        return
+    before = signal.getsignal(signal.SIGTERM) or signal.SIG_DFL
+    try:
+        start()
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 @contextmanager
