@@ -11,8 +11,8 @@ from PIL import Image, UnidentifiedImageError
 from ..data.images import read_image
 from .refused import Refused, refusing
 
-# What cameras, phones and screenshots make; Pillow's readers that call other programs stay out.
 LONGEST_JPEG = 65500  # pixels a side, of the library that writes them
+# What cameras, phones and screenshots make; Pillow's readers that call other programs stay out.
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "AVIF", "JPEG2000", "PPM")
 
 
