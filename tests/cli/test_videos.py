@@ -73,7 +73,14 @@ def test_a_full_disk_is_a_line(run, tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(ClipWriter, "finish", full)
-    assert run("clip.mp4")[1] == ["out/clip: cannot be written (No space left on device)"]
+    reason = "out/clip: cannot be written (No space left on device)"
+    assert run("clip.mp4")[1] == [reason]
+    for name in ("other.mp4", "third.mp4"):
+        (tmp_path / name).write_bytes((tmp_path / "clip.mp4").read_bytes())
+    assert run("clip.mp4", "other.mp4", "third.mp4")[1] == [
+        reason,
+        "2 clips are left; make room and run the command again",
+    ]
 
 
 def test_without_pyav_the_extra_is_named(run, monkeypatch, tmp_path):

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 # Of a disk, or of what a user may write to it: no photo's fault, and the next one's the same.
-_FULL = (errno.ENOSPC, errno.EDQUOT)
+FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,7 @@ def _segment_photos(
                     fail(f"{photo}: {error}")
                 except OSError as error:
                     fail(f"{error.filename or out / result.item.name}: cannot be written ({error.strerror or error})")
-                    if error.errno in _FULL and (left := len(jobs) - done - 1):
+                    if error.errno in FULL and (left := len(jobs) - done - 1):
                         fail(f"{left} photos are left; make room and run the command again")
                         break
                 except MemoryError:

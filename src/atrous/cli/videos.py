@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from ..errors import ComputeError, InputError, MissingExtra
-from .segment import Job, say
+from .segment import FULL, Job, say
 
 if TYPE_CHECKING:
     from ..segmenter import Segmenter
@@ -80,6 +80,9 @@ def segment_videos(
                 fail(f"{job.photo}: {error}")
             except OSError as error:
                 fail(f"{error.filename or out / job.name}: cannot be written ({error.strerror or error})")
+                if error.errno in FULL and (left := len(jobs) - done - 1):
+                    fail(f"{left} clips are left; make room and run the command again")
+                    break
             except MemoryError:
                 fail(f"{job.photo}: not enough memory for a clip of this size; scale it down first")
             else:
