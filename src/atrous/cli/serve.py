@@ -39,7 +39,7 @@ def serve(
     root_path = root_path.rstrip("/")
     if root_path and not root_path.startswith("/"):
         raise InputError(f"--root-path {root_path}: expected a path that begins with /")
-    with stopping(), confined() as folder:
+    with stopping() as check, confined() as folder:
         from ..engine import bundled_model_path
         from ..segmenter import Segmenter
         from ..web.server import address_of, application, listen
@@ -58,6 +58,7 @@ def serve(
             name = (model or bundled_model_path()).name
             with application(segmenter, settings, folder, model=name, root_path=root_path) as app:
                 url = f"http://{address_of(listening.getsockname())}{root_path}"
+                check()
                 typer.echo(f"{url}/  (HTTP interface: {url}/api/docs)  Ctrl-C ends it")
                 run(app, listening, root_path=root_path)
     typer.echo("stopped")

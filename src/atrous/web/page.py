@@ -44,6 +44,9 @@ def create_page(desk: Desk, root: str) -> gr.Blocks:
         page.unload(desk.leave)
     # All wait in one queue, this server's; gradio's only passes on.
     page.queue(default_concurrency_limit=None, max_size=4 * (desk.work.limit + desk.work.workers), api_open=False)
+    # It looks a thousand times a second whether anybody waits there, which would keep a core busy with nothing.
+    if (passing := getattr(page, "_queue", None)) is not None:
+        passing.sleep_when_free = 0.02
     return page
 
 
