@@ -41,7 +41,9 @@ def test_what_is_no_device(device, tiny_model):
         OnnxEngine(tiny_model, device=device)
 
 
-def test_a_gpu_that_does_not_answer(with_cuda, tiny_model, capfd):
+def test_a_gpu_that_does_not_answer(with_cuda, tiny_model, capfd, monkeypatch):
+    heard = []
+    monkeypatch.setattr(onnxruntime, "set_default_logger_severity", heard.append)
     # ONNX Runtime here knows no such provider, as where the driver is missing: without a request the CPU takes over
     engine = OnnxEngine(tiny_model)
     assert engine.device == "cpu"
@@ -49,6 +51,8 @@ def test_a_gpu_that_does_not_answer(with_cuda, tiny_model, capfd):
     with pytest.raises(InputError, match="cannot start CUDA"):
         Segmenter(tiny_model, device="cuda")
     assert "EP Error" not in capfd.readouterr().out
+    # The real one writes a screenful of warnings about the libraries that it misses, unless it is told not to.
+    assert heard == [4, 2, 4, 2]
 
 
 def test_a_gpu_that_answers(with_cuda, tiny_model, monkeypatch):

@@ -13,6 +13,8 @@ from ..processors import processors
 from .exported import ExportedEngine
 from .providers import CPU, CUDA, providers
 
+_WARNING, _FATAL = 2, 4  # of ONNX Runtime's levels of severity, the usual one and the last
+
 
 class OnnxEngine(ExportedEngine):
     """Runs a model exported by `atrous export` on ONNX Runtime.
@@ -50,12 +52,14 @@ class OnnxEngine(ExportedEngine):
         super().__init__(path)
         self.threads = threads
         options = onnxruntime.SessionOptions()
-        options.log_severity_level = 4
+        options.log_severity_level = _FATAL
         options.intra_op_num_threads = threads if threads is not None else processors()
         # Between two photos its threads would spin on the cores that the CRF wants.
         options.add_session_config_entry("session.force_spinning_stop", "1")
         wanted = providers(device)
         try:
+            if wanted != [CPU]:  # of libraries that are missing it says a screenful, whatever the options say
+                onnxruntime.set_default_logger_severity(_FATAL)
             try:
                 self._session = onnxruntime.InferenceSession(
                     os.fspath(self.path), options, providers=wanted, enable_fallback=0
@@ -68,6 +72,9 @@ class OnnxEngine(ExportedEngine):
         except Exception as error:  # ONNX Runtime has no public base class for its errors
             reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
             raise InputError(f"{self.path}: not a model that ONNX Runtime can load ({reason})") from None
+        finally:
+            if wanted != [CPU]:
+                onnxruntime.set_default_logger_severity(_WARNING)
         on_gpu = CUDA in self._session.get_providers()
         if device is not None and device != "cpu" and not on_gpu:
             raise InputError(
