@@ -69,7 +69,7 @@ class Hub(BaseHTTPRequestHandler):
         if name is not None and name[1] in self.files:
             data = self.files[name[1]]
             self.answer(data, x_repo_commit=COMMIT, etag=f'"{hashlib.sha1(data).hexdigest()}"')
-        elif self.path == f"{REPOSITORY}/revision/main":
+        elif self.path.partition("?")[0] == f"{REPOSITORY}/revision/main":
             siblings = [{"rfilename": name} for name in self.files]
             self.answer({"id": "me/model", "sha": COMMIT, "private": False, "tags": [], "siblings": siblings})
         elif self.path.startswith(f"{REPOSITORY}/tree/{COMMIT}"):
