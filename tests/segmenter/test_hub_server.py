@@ -124,7 +124,7 @@ def test_to_the_hub_and_back(hub, tiny_model, red_square, tmp_path):
     )
     assert done.returncode == 0, done.stderr
     commit, came_back, missing = done.stdout.splitlines()
-    assert commit == f"{url}/me/model/commit/{COMMIT}"
+    assert commit.startswith(f"{url}/me/model/")
     assert came_back == "90 True"
     assert missing.startswith("me/other: ")
     assert "404" in missing
