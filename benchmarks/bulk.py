@@ -1,10 +1,12 @@
 """Photos a second of `atrous bulk` beside `atrous segment`, and what a million photos take.
 
     python benchmarks/bulk.py [--photos N] [--rounds N]
+    python benchmarks/bulk.py --plan N
 
 The photos are those in examples/, mirrored and cropped to 500 x 375, so that all differ. Each command runs from its
 start to its end in a process of its own; the rounds take turns. The rate that a million photos have is the one that
-`atrous bulk` prints: from the first part handed out to the last one done, actors' start included.
+`atrous bulk` prints: from the first part handed out to the last one done, actors' start included. With --plan: what a
+run of N photos takes, in seconds and memory, before the first of its parts is handed out; the photos are addresses that nobody asks.
 """
 
 import argparse
@@ -15,11 +17,14 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
+import psutil
 from PIL import Image
 
+from atrous.bulk import Settings, run
 from segment import processor
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
@@ -57,12 +62,38 @@ def timed(command: list[str]) -> tuple[float, float | None]:
     return seconds, float(rate[1]) if rate else None
 
 
+class _Planned(Exception):
+    """The first part was handed out."""
+
+
+def plan(count: int) -> None:
+    """Print what it takes to look through `count` photos and to deal them out."""
+
+    def hand_out(job, model, parts, *_):
+        next(iter(parts))
+        raise _Planned
+
+    with tempfile.TemporaryDirectory() as folder:
+        names = Path(folder) / "photos.txt"
+        names.write_text("".join(f"http://127.0.0.1:9/{i // 1000:04}/{i:07}.jpg\n" for i in range(count)))
+        before, begun = psutil.Process().memory_info().rss, time.perf_counter()
+        try:
+            run(str(names), f"{folder}/out", Settings(), connect=lambda *_: nullcontext(1000), execute=hand_out)
+        except _Planned:
+            seconds, held = time.perf_counter() - begun, psutil.Process().memory_info().rss - before
+    print(f"{processor()}; {count} photos: {seconds:.0f} s before the first part, {held / 1e9:.2f} GB held")
+
+
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--photos", type=int, default=60)
     parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--plan", type=int)
     arguments = parser.parse_args()
+    if arguments.plan is not None:
+        plan(arguments.plan)
+        return
     found: dict[str, list[tuple[float, float]]] = {name: [] for name in COMMANDS}
     with tempfile.TemporaryDirectory() as folder:
         photos = Path(folder) / "photos"
