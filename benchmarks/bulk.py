@@ -6,7 +6,8 @@
 The photos are those in examples/, mirrored and cropped to 500 x 375, so that all differ. Each command runs from its
 start to its end in a process of its own; the rounds take turns. The rate that a million photos have is the one that
 `atrous bulk` prints: from the first part handed out to the last one done, actors' start included. With --plan: what a
-run of N photos takes, in seconds and memory, before the first of its parts is handed out; the photos are addresses that nobody asks.
+run of N photos takes, in seconds and memory, before the first of its parts is handed out; the photos are
+addresses that nobody asks.
 """
 
 import argparse
