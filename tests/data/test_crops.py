@@ -5,13 +5,19 @@ from hypothesis import strategies as st
 
 from atrous.data.crops import (
     MEAN_BGR,
+    CropWindow,
     aligned_size,
+    cut,
+    draw_window,
     network_input,
     pad_bottom_right,
-    random_crop,
     shrink_labels,
     to_network,
 )
+
+
+def random_crop(image, labels, size, rng, **options):
+    return cut(image, labels, draw_window(labels.shape, size, rng, **options))
 
 
 def test_network_input_is_bgr_minus_the_mean():
@@ -98,3 +104,40 @@ def test_without_mirror_nothing_is_mirrored():
     for seed in range(8):
         blob, _ = random_crop(image, labels, 33, np.random.default_rng(seed), mirror=False)
         np.testing.assert_array_equal(blob, to_network(image))
+
+
+def test_a_crop_knows_where_its_cells_lie_in_the_image():
+    window = CropWindow(image=(20, 30), resized=(20, 30), top=3, left=5, mirrored=False, size=17)
+    rows, columns = window.cells()
+    assert rows.tolist() == [3, 11, 19]
+    assert columns.tolist() == [5, 13, 21]
+
+
+def test_cells_of_a_mirrored_crop_count_from_its_right_edge():
+    window = CropWindow(image=(9, 12), resized=(9, 12), top=0, left=0, mirrored=True, size=17)
+    rows, columns = window.cells()
+    assert rows.tolist() == [0, 8]  # 9 rows are inside; the rest of the 17 is padding
+    assert columns.tolist() == [11, 3]
+
+
+def test_cells_of_a_resized_crop_lie_in_the_image_before():
+    # Twice as large: pixel 2 k + 1/2 of the resized image is pixel k.
+    window = CropWindow(image=(20, 20), resized=(40, 40), top=4, left=0, mirrored=False, size=17)
+    rows, columns = window.cells()
+    assert rows.tolist() == [1.75, 5.75, 9.75]
+    assert columns.tolist() == [0, 3.75, 7.75]  # the first, at -1/4, is clipped
+
+
+@given(st.integers(9, 60), st.integers(9, 60), st.sampled_from([(1.0, 1.0), (0.5, 2.0)]), st.integers(0, 2**32 - 1))
+def test_cells_lie_where_the_labels_were_picked(height, width, scales, seed):
+    # Label maps that hold their own row or column tell where each cell of the crop comes from.
+    places = np.indices((height, width), np.uint8)
+    image = np.zeros((height, width, 3), np.uint8)
+    window = draw_window((height, width), 33, np.random.default_rng(seed), scales=scales)
+    rows, columns = window.cells()
+    picked_rows, picked_columns = (shrink_labels(cut(image, ids, window)[1]) for ids in places)
+    n, m = len(rows), len(columns)
+    assert (picked_rows[n:] == 255).all()
+    assert (picked_columns[:, m:] == 255).all()
+    assert np.abs(picked_rows[:n, :m] - rows[:, None]).max() <= 0.5 + 1e-6
+    assert np.abs(picked_columns[:n, :m] - columns).max() <= 0.5 + 1e-6

@@ -11,12 +11,12 @@ from atrous.evaluation.submission import Submission
 PALETTE = [(0, 0, 0), (9, 8, 7)]
 
 
-def read_unlabelled(root, name):
-    return read_list(root, name, unlabelled=True)
+def read_unlabeled(root, name):
+    return read_list(root, name, unlabeled=True)
 
 
 def test_the_servers_layout(tiny_voc, tmp_path):
-    samples = read_unlabelled(tiny_voc, "train").samples[:2]
+    samples = read_unlabeled(tiny_voc, "train").samples[:2]
     submission = Submission(tmp_path, "test", PALETTE)
     for n, sample in enumerate(samples):
         submission.add(sample, np.full((40, 50), n, np.uint8))
@@ -33,7 +33,7 @@ def test_the_servers_layout(tiny_voc, tmp_path):
 
 
 def test_an_archive_lacks_no_image(tiny_voc, tmp_path):
-    samples = read_unlabelled(tiny_voc, "train").samples[:2]
+    samples = read_unlabeled(tiny_voc, "train").samples[:2]
     submission = Submission(tmp_path, "test", PALETTE)
     submission.add(samples[0], np.zeros((40, 50), np.uint8))
     with pytest.raises(InputError, match=r"photo1\.png: No such file or directory; the archive is not written"):
@@ -42,20 +42,20 @@ def test_an_archive_lacks_no_image(tiny_voc, tmp_path):
 
 
 def test_images_without_labels_are_listed(tiny_voc, small_data):
-    assert all(sample.label is not None for sample in read_unlabelled(tiny_voc, "train").samples)
+    assert all(sample.label is not None for sample in read_unlabeled(tiny_voc, "train").samples)
     (small_data / "SegmentationClassAug" / "photo3.png").unlink()
-    labels = [sample.label is not None for sample in read_unlabelled(small_data, "train").samples]
+    labels = [sample.label is not None for sample in read_unlabeled(small_data, "train").samples]
     assert labels == [True, True, True, False, True, True]
     (small_data / "SegmentationClassAug").rename(small_data / "elsewhere")
-    assert not any(sample.label for sample in read_unlabelled(small_data, "train").samples)
+    assert not any(sample.label for sample in read_unlabeled(small_data, "train").samples)
 
 
 def test_mistakes_are_named(small_data, tmp_path):
     with pytest.raises(InputError, match=r"test\.txt: expected a text file .* lists of .*: train"):
-        read_unlabelled(small_data, "test")
+        read_unlabeled(small_data, "test")
     (small_data / "JPEGImages" / "photo3.jpg").unlink()
     with pytest.raises(InputError, match=r"photo3\.jpg: named by .*, but no such file"):
-        read_unlabelled(small_data, "train")
+        read_unlabeled(small_data, "train")
     (tmp_path / "results").write_text("in the way")
     with pytest.raises(InputError, match="comp6_val_cls: cannot be made"):
         Submission(tmp_path, "val", PALETTE)

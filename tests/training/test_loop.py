@@ -18,7 +18,7 @@ from atrous.network.weights import read_tensors
 from atrous.training import checkpoint, loop
 from atrous.training.batches import CropsByPosition
 from atrous.training.distributed import Processes
-from atrous.training.loop import Run, loss_divisor, segmentation_loss, train
+from atrous.training.loop import Run, train
 from atrous.training.recipe import RECIPES
 
 RECIPE = dataclasses.replace(RECIPES["cpu"], crop=33, batch=2, iterations=4, frozen="conv4", learning_rate=2e-4)
@@ -38,18 +38,6 @@ def losses(out):
 def same_tensors(one, two):
     a, b = read_tensors(one), read_tensors(two)
     return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
-
-
-def test_loss_is_the_mean_over_labelled_cells():
-    scores = torch.tensor([[[[2.0, 0.0, 5.0]], [[0.0, 1.0, 5.0]]]])  # two classes, three cells
-    labels = torch.tensor([[[0, 1, 255]]])
-    one, two = np.log1p(np.exp(-2.0)), np.log1p(np.exp(-1.0))
-    assert segmentation_loss(scores, labels).item() == pytest.approx(one + two)
-    assert loss_divisor(labels) == 2
-    weights = torch.tensor([3.0, 0.5])
-    assert segmentation_loss(scores, labels, weights).item() == pytest.approx(3 * one + 0.5 * two)
-    assert loss_divisor(labels, weights) == 3.5
-    assert segmentation_loss(scores, torch.full((1, 1, 3), 255)).item() == 0
 
 
 def test_crops_are_a_function_of_the_position(dataset):
@@ -204,3 +192,38 @@ def test_a_checkpoint_says_how_it_came_about(tmp_path, dataset, vgg):
     assert {"atrous", "python", "torch"} <= state["versions"].keys()
     assert (newest / "training-list.txt").read_text().split() == [f"photo{i}" for i in range(6)]
     assert sorted(state["sha256"]) == ["model.safetensors", "optimizer.safetensors", "training-list.txt"]
+
+
+def test_soft_targets_change_the_training_and_resume_with_it(tmp_path, dataset, vgg):
+    samples = dataset.read("train")
+    scores = tmp_path / "scores"
+    scores.mkdir()
+    for n, sample in enumerate(samples.samples):
+        np.save(scores / f"{sample.name}.npy", np.random.default_rng(n).normal(0, 3, (3, 5, 7)).astype(np.float16))
+    recipe = dataclasses.replace(RECIPE, soft_weight=0.5)
+    train(tmp_path / "masks", samples, RECIPE, dataset, start=vgg)
+    whole = train(tmp_path / "whole", samples, recipe, dataset, start=vgg, soft_targets=scores)
+    assert not same_tensors(whole / "model.safetensors", tmp_path / "masks" / whole.name / "model.safetensors")
+    with pytest.raises(InputError, match="soft_weight"):
+        train(tmp_path / "masks", samples, recipe, dataset, soft_targets=scores)
+    for wrong, folder in ((recipe, None), (RECIPE, scores)):
+        with pytest.raises(InputError, match="soft_weight"):
+            train(tmp_path / "other", samples, wrong, dataset, start=vgg, soft_targets=folder)
+
+
+def test_images_without_label_maps_train_on_soft_targets_alone(tmp_path, tiny_voc, class_list, vgg):
+    root = tmp_path / "voc"
+    shutil.copytree(tiny_voc, root)
+    for path in (root / "SegmentationClassAug").glob("*.png"):
+        path.unlink()
+    dataset = open_dataset(root, classes=class_list)
+    samples = dataset.read("train", unlabeled=True)
+    (tmp_path / "scores").mkdir()
+    for sample in samples.samples:
+        np.savez(tmp_path / "scores" / f"{sample.name}.npz", np.eye(3, dtype=np.float32)[1].reshape(3, 1, 1))
+    recipe = dataclasses.replace(RECIPE, soft_weight=1.0, balanced=True)
+    last = train(tmp_path / "run", samples, recipe, dataset, start=vgg, soft_targets=tmp_path / "scores")
+    with (tmp_path / "run" / "log.csv").open() as file:
+        losses = [float(row["loss"]) for row in csv.DictReader(file)]
+    assert losses[0] == pytest.approx(np.log(3), abs=0.2)  # three classes, nothing learned
+    assert last.name == f"checkpoint-{recipe.iterations:06d}"

@@ -8,7 +8,10 @@ import typer
 
 def convert(
     source: Annotated[
-        Path, typer.Argument(metavar="IN", help="VGG-16 or DeepLab: .safetensors, .pth, .caffemodel, a checkpoint.")
+        Path,
+        typer.Argument(
+            metavar="IN", help="VGG-16 or DeepLab: .safetensors, .pth, .caffemodel, .onnx, a checkpoint; or bundled."
+        ),
     ],
     out: Annotated[
         Path | None,
@@ -37,9 +40,10 @@ def convert(
     """Turn any file that training can start from into one of ours; a finished model also to run."""
     from ..data.folders import read_classes
     from ..network.convert import convert as run
+    from .options import weights_path
 
     done = run(
-        source,
+        weights_path(source),
         out,
         variant=variant,
         classes=classes,

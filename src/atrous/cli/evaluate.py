@@ -105,7 +105,9 @@ def evaluate(
     counts = _step_counts(steps)
     shard = Shard.from_environment()
     dataset = open_dataset(data, classes=classes, colours=colours)
-    listed = _listed(dataset, eval_list or dataset.default_evaluation_list, unlabelled=submit is not None)
+    # VOC's test images have no label maps.
+    unlabeled = submit is not None and dataset.layout == "voc"
+    listed = dataset.read(eval_list or dataset.default_evaluation_list, unlabeled=unlabeled)
     samples = listed if limit is None or limit >= len(listed) else listed.hold_out(limit)[1]
     workers, threads = _shared_out(workers, threads, shard.local)
     if masks:
@@ -245,15 +247,6 @@ def _torch_device(device: str | None, threads: int, shard: "Shard") -> str:
     device = usable_device(device)
     # Each process of a machine takes the next GPU.
     return f"cuda:{shard.local_rank % torch.cuda.device_count()}" if device == "cuda" else device
-
-
-def _listed(dataset: "Dataset", name: str, *, unlabelled: bool) -> "ImageList":
-    if unlabelled and dataset.layout == "voc":
-        from ..data import voc
-
-        n = len(dataset.classes)
-        return voc.read_list(dataset.root, name, colours=dataset.colours, classes=n, unlabelled=True)
-    return dataset.read(name)
 
 
 def _check_files(files: dict[str, Path | None]) -> None:

@@ -15,7 +15,7 @@ def refine(
         Path,
         typer.Argument(
             metavar="PROBS",
-            help="Any network's output: probabilities (C, H, W) or (H, W, C) as .npy, or an index PNG of labels.",
+            help="Any network's output: probabilities (C, H, W) or (H, W, C), .npy or .npz; or an index PNG of labels.",
         ),
     ],
     out: Annotated[Path, typer.Option(help="Folder for the mask and its overlay.")] = Path("segmentation"),
@@ -76,7 +76,7 @@ def refine(
         threads=threads,
     )
     count = int(kept.max()) + 1
-    names = class_names(classes, count, ids=labels.suffix.lower() != ".npy")
+    names = class_names(classes, count, ids=labels.suffix.lower() not in (".npy", ".npz"))
     colours = tuple((int(r), int(g), int(b)) for r, g, b in voc_palette(len(names)))
     result = Segmentation(photo, crf(given), names, colours, image, kept)
     try:

@@ -12,13 +12,27 @@ if TYPE_CHECKING:
     from ..data.dataset import Dataset
     from ..data.samples import ImageList
 
+# Of --soft-targets: masks and the other network count the same.
+_SOFT_WEIGHT = 0.5
+
 
 def train(
     data: Annotated[Path, typer.Argument(help="A PASCAL VOC folder, or one with images, labels and classes.txt.")],
     out: Annotated[Path, typer.Option(help="The run's folder; an unfinished run in it is resumed.")],
     # Not --start: torchrun would take that for an option of its own.
     weights: Annotated[
-        Path | None, typer.Option(help="First weights: a file of VGG-16 or of DeepLab, or a checkpoint folder.")
+        Path | None,
+        typer.Option(
+            help="First weights: a file of VGG-16 or of DeepLab, an exported .onnx, a checkpoint folder, or the word"
+            " bundled for the model that ships."
+        ),
+    ] = None,
+    soft_targets: Annotated[
+        Path | None,
+        typer.Option(help="Folder with another network's scores (NAME.npy or .npz) for each image, to learn from too."),
+    ] = None,
+    soft_weight: Annotated[
+        float | None, typer.Option(help="Share of the soft targets, 0 to 1. Default: 0.5 with --soft-targets.")
     ] = None,
     recipe: Annotated[str, typer.Option(help="paper, poly, msc, cpu, or a .toml file.")] = "paper",
     settings: Annotated[
@@ -63,6 +77,7 @@ def train(
     from ..training.loop import train as run
     from ..training.recipe import read_recipe
     from ..training.settings import parsed_setting
+    from .options import weights_path
 
     if evaluate_images is not None and not evaluate_every:
         raise InputError(
@@ -77,10 +92,15 @@ def train(
         "iterations": iterations,
         "learning_rate": learning_rate,
         "seed": seed,
+        "soft_weight": soft_weight,
     }
     plan = read_recipe(recipe).changed(given | {k: v for k, v in options.items() if v is not None})
+    if soft_targets is not None and soft_weight is None and not plan.soft_weight:
+        plan = plan.changed({"soft_weight": _SOFT_WEIGHT})
+    if (soft_targets is None) != (plan.soft_weight == 0):
+        raise InputError(f"--soft-weight {plan.soft_weight:g}: expected --soft-targets FOLDER with a weight above 0")
     dataset = open_dataset(data, classes=classes, colours=colours)
-    samples = dataset.read(train_list or dataset.default_training_list)
+    samples = dataset.read(train_list or dataset.default_training_list, unlabeled=soft_targets is not None)
     if hold_out:
         samples, _ = samples.hold_out(hold_out)
     validation = _validation(dataset, evaluate_list, samples, scored=bool(evaluate_every), allow_overlap=allow_overlap)
@@ -94,7 +114,8 @@ def train(
         samples,
         plan,
         dataset,
-        start=weights,
+        start=None if weights is None else weights_path(weights),
+        soft_targets=soft_targets,
         run=Run(
             device=device,
             threads=threads,

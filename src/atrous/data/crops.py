@@ -1,5 +1,6 @@
 """From a photo and its labels to what the network trains on (Chen et al. 2015; PAPER: Caffe's data layer)."""
 
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -43,16 +44,89 @@ def network_input(
     return pad_bottom_right(to_network(image, mean, colour_order), aligned_size(h), aligned_size(w))
 
 
-def random_crop(
-    image: Image,
-    labels: Labels,
+@dataclass(frozen=True)
+class CropWindow:
+    """The part of an image that a training crop shows.
+
+    Attributes
+    ----------
+    image : (int, int)
+        Height and width of the image before it is resized.
+    resized : (int, int)
+        Height and width after that.
+    top, left : int
+        First pixel of the crop in the resized image.
+    mirrored : bool
+        Whether left and right are exchanged.
+    size : int
+        Side of the crop. Where the resized image is smaller, the crop is padded at the bottom and right.
+    """
+
+    image: tuple[int, int]
+    resized: tuple[int, int]
+    top: int
+    left: int
+    mirrored: bool
+    size: int
+
+    @property
+    def inside(self) -> tuple[int, int]:
+        """Height and width of the crop without its padding."""
+        height, width = self.resized
+        return min(self.size, height - self.top), min(self.size, width - self.left)
+
+    def cells(self, stride: int = 8) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return where the cells of the score grid lie in the image, as `shrink_labels` picks them.
+
+        Returns
+        -------
+        rows, columns : (n,) and (m,) float64
+            Pixels of the image before it was resized, of the cells inside it. A pixel's center is a whole number.
+        """
+        height, width = self.inside
+        y, x = np.arange(0, height, stride), np.arange(0, width, stride)
+        if self.mirrored:
+            x = width - 1 - x
+        return tuple(  # type: ignore[return-value]
+            ((start + place + 0.5) * (before / after) - 0.5).clip(0, before - 1)
+            for start, place, before, after in zip((self.top, self.left), (y, x), self.image, self.resized, strict=True)
+        )
+
+
+def draw_window(
+    shape: tuple[int, int],
     size: int,
     rng: np.random.Generator,
     *,
     scales: tuple[float, float] = (1.0, 1.0),
     mirror: bool = True,
-) -> tuple[NDArray[np.float32], Labels]:
-    """Cut a random square, padded at the bottom and right where the photo is smaller.
+) -> CropWindow:
+    """Draw the part of an image that a crop shows.
+
+    Parameters
+    ----------
+    shape : (height, width)
+        Of the image.
+    size : int
+        Side of the crop in pixels, 8 k - 7.
+    rng : numpy.random.Generator
+        Draws the scale, the position and the mirroring, in this order.
+    scales : (float, float)
+        The image is first resized by a factor drawn from between these two.
+    mirror : bool
+        Mirror half of the crops.
+    """
+    height, width = shape
+    if scales != (1.0, 1.0):
+        scale = float(rng.uniform(*scales))
+        height, width = max(1, round(height * scale)), max(1, round(width * scale))
+    top = int(rng.integers(max(height - size, 0) + 1))
+    left = int(rng.integers(max(width - size, 0) + 1))
+    return CropWindow(shape, (height, width), top, left, bool(mirror and rng.random() < 0.5), size)
+
+
+def cut(image: Image, labels: Labels, window: CropWindow) -> tuple[NDArray[np.float32], Labels]:
+    """Cut a training crop.
 
     Parameters
     ----------
@@ -60,43 +134,34 @@ def random_crop(
         RGB.
     labels : (H, W) uint8
         Class ids, 255 void.
-    size : int
-        Side of the crop in pixels, 8 k - 7.
-    rng : numpy.random.Generator
-        Draws the zoom, the position and the mirroring.
-    scales : (float, float)
-        Photo and labels are first zoomed by a factor drawn from between these two.
-    mirror : bool
-        Mirror half of the crops.
+    window : CropWindow
 
     Returns
     -------
     blob : (3, size, size) float32
-        Network input; the mean pixel outside the photo.
+        Network input; the mean pixel outside the image.
     crop : (size, size) uint8
-        Labels; void outside the photo.
+        Labels; void outside the image.
     """
-    if scales != (1.0, 1.0):
-        image, labels = _zoomed(image, labels, float(rng.uniform(*scales)))
-    h, w = labels.shape
-    top = int(rng.integers(max(h - size, 0) + 1))
-    left = int(rng.integers(max(w - size, 0) + 1))
-    image = image[top : top + size, left : left + size]
-    labels = labels[top : top + size, left : left + size]
-    if mirror and rng.random() < 0.5:
+    if window.resized != window.image:
+        image, labels = _resized(image, labels, window.resized)
+    (h, w), size = window.inside, window.size
+    rows, columns = slice(window.top, window.top + h), slice(window.left, window.left + w)
+    image, labels = image[rows, columns], labels[rows, columns]
+    if window.mirrored:
         image, labels = image[:, ::-1], labels[:, ::-1]
     blob = pad_bottom_right(to_network(image), size, size)
     crop = np.full((size, size), VOID, np.uint8)
-    crop[: labels.shape[0], : labels.shape[1]] = labels
+    crop[:h, :w] = labels
     return blob, crop
 
 
-def _zoomed(image: Image, labels: Labels, scale: float) -> tuple[Image, Labels]:
-    """Photo blended, ids picked."""
-    size = max(1, round(labels.shape[1] * scale)), max(1, round(labels.shape[0] * scale))
-    photo = PillowImage.fromarray(image).resize(size, PillowImage.Resampling.BILINEAR)
+def _resized(image: Image, labels: Labels, shape: tuple[int, int]) -> tuple[Image, Labels]:
+    """Interpolate the image's colors, pick the labels' ids."""
+    size = shape[1], shape[0]
+    colors = PillowImage.fromarray(image).resize(size, PillowImage.Resampling.BILINEAR)
     ids = PillowImage.fromarray(labels).resize(size, PillowImage.Resampling.NEAREST)
-    return np.asarray(photo), np.asarray(ids)
+    return np.asarray(colors), np.asarray(ids)
 
 
 def shrink_labels(labels: Labels, stride: int = 8) -> Labels:

@@ -48,10 +48,10 @@ class Dataset:
         names: tuple[str, ...] = _LAYOUTS[self.layout].list_names(self.root)
         return names
 
-    def read(self, name: str) -> ImageList:
+    def read(self, name: str, *, unlabeled: bool = False) -> ImageList:
         """Read a list; for the names and the errors see `voc.read_list` and `folders.read_list`."""
         samples: ImageList = _LAYOUTS[self.layout].read_list(
-            self.root, name, colours=self.colours, classes=len(self.classes)
+            self.root, name, colours=self.colours, classes=len(self.classes), unlabeled=unlabeled
         )
         return samples
 

@@ -150,9 +150,14 @@ def default_lists(root: str | os.PathLike[str]) -> tuple[str, str]:
 
 
 def read_list(
-    root: str | os.PathLike[str], name: str, *, colours: ColourTable | None = None, classes: int | None = None
+    root: str | os.PathLike[str],
+    name: str,
+    *,
+    colours: ColourTable | None = None,
+    classes: int | None = None,
+    unlabeled: bool = False,
 ) -> ImageList:
-    """Read a list of images, each of which has to have its label map.
+    """Read a list of images.
 
     Parameters
     ----------
@@ -166,6 +171,8 @@ def read_list(
         Given if the label maps are drawn in colours.
     classes : int, optional
         How many there are.
+    unlabeled : bool
+        Take images without a label map, too.
 
     Raises
     ------
@@ -176,13 +183,14 @@ def read_list(
     photos = find_photos(root)
     names, source = _names(root, name, photos)
     labels = {composed(p.stem): p for p in entries(root / "labels") if p.suffix == ".png"}
-    if missing := [n for n in names if n not in labels]:
+    missing = [n for n in names if n not in labels]
+    if missing and not unlabeled:
         others = f" (nor for {len(missing) - 1} others)" if len(missing) > 1 else ""
         raise InputError(
             f"{root / 'labels' / missing[0]}.png: no such file for {photos[missing[0]]}{others};"
             f" add it, or take the photo off {source}"
         )
-    samples = (Sample(n, photos[n], labels[n], colours, classes) for n in names)
+    samples = (Sample(n, photos[n], labels.get(n), colours, classes) for n in names)
     return image_list(Path(name).stem if name.endswith(".txt") else name, samples)
 
 

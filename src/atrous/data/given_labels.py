@@ -1,5 +1,7 @@
 """What is known of each pixel's label before the CRF: probabilities from any network, or a label map."""
 
+import zipfile
+import zlib
 from pathlib import Path
 from typing import TypeAlias
 
@@ -36,7 +38,7 @@ def read_probabilities(path: Path, shape: tuple[int, int], confidence: float | N
     Parameters
     ----------
     path : Path
-        .npy with probabilities (C, H, W) or (H, W, C), or an index PNG; in the PNG 255 means unknown.
+        .npy or .npz with probabilities (C, H, W) or (H, W, C), or an index PNG; in the PNG 255 means unknown.
     shape : (H, W)
         Of the photo.
     confidence : float or None
@@ -47,10 +49,10 @@ def read_probabilities(path: Path, shape: tuple[int, int], confidence: float | N
     InputError
         If the file cannot be read or does not fit the photo.
     """
-    if path.suffix.lower() == ".npy":
+    if path.suffix.lower() in (".npy", ".npz"):
         if confidence is not None:
             raise InputError(f"confidence {confidence}: is for an index PNG, not for probabilities ({path})")
-        given = _fitted(_load(path), path, shape)
+        given = _fitted(read_array(path), path, shape)
         return given, np.arange(len(given))
     ids = read_labels(path)
     if ids.shape != shape:
@@ -79,19 +81,31 @@ def probabilities_from_labels(ids: NDArray[np.uint8], confidence: float, source:
     return out, kept
 
 
-def _load(path: Path) -> NDArray[np.generic]:
+def read_array(path: Path) -> NDArray[np.generic]:
+    """Read an array saved by numpy.save, or the one array of an archive saved by numpy.savez.
+
+    Raises
+    ------
+    InputError
+        If the file is missing, damaged or holds something else.
+    """
     if not path.is_file():
-        raise InputError(f"{path}: no such file; expected probabilities (C, H, W) or (H, W, C) saved by numpy.save")
+        raise InputError(f"{path}: no such file; expected an array saved by numpy.save or numpy.savez")
     try:
         # Mapped, a header that promises more than the file holds is found before memory is taken.
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, OSError, EOFError, OverflowError) as error:
+        loaded = np.load(path, mmap_mode="r", allow_pickle=False)
+        if isinstance(loaded, np.ndarray):
+            return loaded
+        with loaded:
+            if len(loaded.files) != 1:
+                raise InputError(f"{path}: expected an archive of one array, got {len(loaded.files)}")
+            return loaded[loaded.files[0]]
+    except InputError:
+        raise
+    except (OSError, EOFError, OverflowError, ValueError, zipfile.BadZipFile, zlib.error) as error:
         # NumPy takes whatever has no header for a pickle, and advises to load it all the same.
         reason = "" if "pickle" in str(error) else f" ({' '.join(str(error).split())[:200]})"
-        raise InputError(f"{path}: not an array saved by numpy.save{reason}") from None
-    if not isinstance(array, np.ndarray):
-        raise InputError(f"{path}: an archive of arrays; expected one array saved by numpy.save")
-    return array
+        raise InputError(f"{path}: not an array saved by numpy.save or numpy.savez{reason}") from None
 
 
 def _fitted(array: NDArray[np.generic], path: Path, shape: tuple[int, int]) -> NDArray[np.float32]:

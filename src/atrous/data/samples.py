@@ -85,8 +85,14 @@ def image_list(name: str, samples: Iterable[Sample]) -> ImageList:
     return ImageList(name, digest, samples)
 
 
-def read_pair(sample: Sample) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+def read_pair(sample: Sample, *, unlabeled: bool = False) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """Read a photo and its labels.
+
+    Parameters
+    ----------
+    sample : Sample
+    unlabeled : bool
+        Return labels that are all void where there is no label file, instead of raising.
 
     Returns
     -------
@@ -100,6 +106,9 @@ def read_pair(sample: Sample) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     InputError
         If there is no label file, one of the two cannot be read, they differ in size, or a label is no class.
     """
+    if unlabeled and sample.label is None:
+        image = read_image(sample.image)
+        return image, np.full(image.shape[:2], VOID, np.uint8)
     labels = read_label_map(sample)
     image = read_image(sample.image)
     if image.shape[:2] != labels.shape:

@@ -54,7 +54,7 @@ def read_list(
     *,
     colours: ColourTable | None = None,
     classes: int | None = None,
-    unlabelled: bool = False,
+    unlabeled: bool = False,
 ) -> ImageList:
     """Read a list of a VOC 2012 folder.
 
@@ -69,7 +69,7 @@ def read_list(
         Given if the label maps are drawn in colours.
     classes : int, optional
         How many there are.
-    unlabelled : bool
+    unlabeled : bool
         Take images without a label map too, as VOC's test images are.
 
     Raises
@@ -84,11 +84,11 @@ def read_list(
             f"{listing}: expected a text file with one image name per line; "
             f"lists of {root}: {', '.join(list_names(root)) or 'none found, is it a VOC 2012 folder?'}"
         )
-    labels = _label_folder(root) if unlabelled else label_folder(root)
+    labels = _label_folder(root) if unlabeled else label_folder(root)
     samples = []
     for stem in read_names(listing, image_name):
         photo, label = root / "JPEGImages" / f"{stem}.jpg", labels / f"{stem}.png" if labels is not None else None
-        if unlabelled and label is not None and not label.is_file():
+        if unlabeled and label is not None and not label.is_file():
             label = None
         for path in (photo, label):
             if path is not None and not path.is_file():

@@ -3,19 +3,18 @@
 import hashlib
 import os
 import tempfile
-import zipfile
-import zlib
 from abc import abstractmethod
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, SupportsIndex, overload
+from typing import SupportsIndex, overload
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from ..crf.scoring import LabelledImage
+from ..data.given_labels import read_array
 from ..data.images import IMAGE_SUFFIXES, read_image
 from ..data.samples import Sample, read_pair
 from ..engine import bundled_model_path
@@ -150,7 +149,7 @@ class FolderSamples(_LabelledImages):
 
     def _read(self, index: int) -> LabelledImage:
         photo, scores, mask = self._files[index]
-        return LabelledImage(read_image(photo), _read_scores(scores), read_labels(mask), str(photo))
+        return LabelledImage(read_image(photo), read_array(scores), read_labels(mask), str(photo))
 
 
 def _scores_of(folder: Path, photo: Path) -> Path:
@@ -166,24 +165,6 @@ def _mask_of(folder: Path, photo: Path) -> Path:
     if not path.is_file():
         raise InputError(f"{path}: no such file for {photo}; add it")
     return path
-
-
-def _read_scores(path: Path) -> NDArray[Any]:
-    try:
-        # Mapped, a header that promises more than the file holds is found before memory is taken.
-        loaded = np.load(path, mmap_mode="r", allow_pickle=False)
-        if isinstance(loaded, np.ndarray):
-            return loaded
-        with loaded:
-            if len(loaded.files) != 1:
-                raise InputError(f"{path}: expected an archive of one array, got {len(loaded.files)}")
-            return loaded[loaded.files[0]]
-    except InputError:
-        raise
-    except (OSError, EOFError, OverflowError, ValueError, zipfile.BadZipFile, zlib.error) as error:
-        # NumPy takes whatever has no header for a pickle, and advises to load it all the same.
-        reason = "" if "pickle" in str(error) else f" ({' '.join(str(error).split())[:200]})"
-        raise InputError(f"{path}: not an array saved by numpy.save or numpy.savez{reason}") from None
 
 
 def model_sha256(model: str | os.PathLike[str] | None) -> str:

@@ -1,5 +1,6 @@
 """Any known file of weights to one of ours."""
 
+import dataclasses
 import json
 import os
 import shutil
@@ -12,11 +13,13 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 
 from ..atomic import replacing
-from ..data.metadata import VOC_CLASSES
+from ..data.metadata import VOC_CLASSES, ModelMetadata
 from ..errors import InputError
 from .deeplab import DeepLab
 from .engine import MODEL, STATE, read_state
+from .onnx_import import FIRST_BYTE, read_exported
 from .starting_points import Start, Subset, start
+from .variants import variant_of
 from .weights import HEADER_KEY
 
 SUFFIX = ".safetensors"
@@ -39,7 +42,7 @@ def convert(
     Parameters
     ----------
     source : path
-        As for `start`.
+        As for `start`. From an exported network come its classes, palette, CRF parameters and training list, too.
     out : path or None
         A name that ends in .safetensors: a file to train from. A name without a suffix: a checkpoint folder,
         to segment, evaluate or export, if nothing had to be drawn at random. None: write nothing.
@@ -66,8 +69,9 @@ def convert(
     target = None if out is None else Path(out)
     if target is not None:
         _check_target(target, overwrite)
-    recipe, own_names = _checkpoint_recipe(Path(source))
-    names: Sequence[str] | None = class_names or own_names
+    known = _known_state(Path(source))
+    recipe = known.get("recipe", {})
+    names: Sequence[str] | None = class_names or known.get("classes")
     net = _network(
         variant or recipe.get("variant", "deeplab-largefov"),
         classes or (len(VOC_CLASSES) if names is None else len(names)),
@@ -85,7 +89,7 @@ def convert(
             with replacing(target) as temporary:
                 _save(net, temporary, done)
         else:
-            _write_checkpoint(target, net, done, names, Path(source).name)
+            _write_checkpoint(target, net, done, names, known, Path(source).name)
     except (OSError, SafetensorError) as error:
         raise InputError(f"{target}: cannot be written ({getattr(error, 'strerror', None) or error})") from None
     return done
@@ -102,12 +106,28 @@ def _check_target(target: Path, overwrite: bool) -> None:
         raise InputError(f"{target}: is there already; give another name or --overwrite")
 
 
-def _checkpoint_recipe(source: Path) -> tuple[dict[str, Any], list[str] | None]:
-    """Return the recipe and the class names of a checkpoint folder; nothing for anything else."""
-    if not (source / STATE).is_file():
-        return {}, None
-    state = read_state(source)
-    return state["recipe"], state["classes"]
+def _known_state(source: Path) -> dict[str, Any]:
+    """Return the state of a checkpoint folder or of an exported network; nothing for anything else."""
+    if (source / STATE).is_file():
+        return read_state(source)
+    if not source.is_file():
+        return {}
+    with source.open("rb") as file:
+        if file.read(1) != FIRST_BYTE:
+            return {}
+    return _state_of_exported(read_exported(source)[1])
+
+
+def _state_of_exported(metadata: ModelMetadata) -> dict[str, Any]:
+    name, multiscale = variant_of(metadata.variant)
+    return {
+        "recipe": {"variant": name, "multiscale": multiscale},
+        "classes": list(metadata.classes),
+        "palette": list(metadata.palette),
+        "crf": dataclasses.asdict(metadata.crf),
+        "training_list": metadata.training_list,
+        "training_list_sha256": metadata.training_list_sha256,
+    }
 
 
 def _network(variant: str, classes: int, multiscale: bool) -> DeepLab:
@@ -124,7 +144,9 @@ def _save(net: DeepLab, path: Path, done: Start) -> None:
     save_file(tensors, path, {HEADER_KEY: json.dumps(origin)})
 
 
-def _write_checkpoint(folder: Path, net: DeepLab, done: Start, names: Sequence[str] | None, source: str) -> None:
+def _write_checkpoint(
+    folder: Path, net: DeepLab, done: Start, names: Sequence[str] | None, known: dict[str, Any], source: str
+) -> None:
     """Write a folder that runs, whole or not at all."""
     if done.drawn:
         raise InputError(
@@ -133,11 +155,12 @@ def _write_checkpoint(folder: Path, net: DeepLab, done: Start, names: Sequence[s
         )
     if names is None or len(names) != net.classes:
         raise InputError(f"{folder}: a checkpoint names its {net.classes} classes; give --class-names FILE")
-    state = {
+    state: dict[str, Any] = {
+        **{key: known[key] for key in ("palette", "crf") if key in known},
         "recipe": {"variant": net.variant.name, "multiscale": net.branches is not None},
         "classes": list(names),
-        "training_list": f"unknown, converted from {source}",
-        "training_list_sha256": "",
+        "training_list": known.get("training_list", f"unknown, converted from {source}"),
+        "training_list_sha256": known.get("training_list_sha256", ""),
     }
     temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".tmp", dir=folder.parent))
     try:

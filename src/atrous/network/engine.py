@@ -16,7 +16,7 @@ from ..data.metadata import CONFIG, CrfParameters, ModelMetadata
 from ..errors import ComputeError, InputError
 from ..palette import voc_palette
 from .deeplab import DeepLab
-from .variants import VARIANTS
+from .variants import variant_of
 from .weights import load_weights
 
 # The files of a checkpoint folder that a network is read from; training writes more beside them.
@@ -151,7 +151,7 @@ def _from_state(folder: Path) -> tuple[DeepLab, ModelMetadata]:
             classes=classes,
             palette=tuple((int(r), int(g), int(b)) for r, g, b in palette),
             mean=MEAN_BGR,
-            crf=RELEASED_LARGEFOV,
+            crf=CrfParameters(**state["crf"]) if "crf" in state else RELEASED_LARGEFOV,
             training_list=state["training_list"],
             training_list_sha256=state["training_list_sha256"],
             precision="float32",
@@ -169,11 +169,10 @@ def _from_config(path: Path) -> tuple[DeepLab, ModelMetadata]:
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path}: not written by save_pretrained of atrous ({error!r})") from None
     metadata = ModelMetadata.from_json(text, str(path))
-    names = {name: (row.name, False) for name, row in VARIANTS.items()}
-    names |= {row.multiscale_name: (row.name, True) for row in VARIANTS.values()}
-    if metadata.variant not in names:
-        raise InputError(f"{path}: variant {metadata.variant!r} is unknown; expected one of {', '.join(names)}")
-    name, multiscale = names[metadata.variant]
+    try:
+        name, multiscale = variant_of(metadata.variant)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
     return DeepLab(name, classes=len(metadata.classes), multiscale=multiscale), metadata
 
 

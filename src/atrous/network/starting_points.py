@@ -56,7 +56,14 @@ class Start:
         return "\n".join(lines)
 
 
-def start(net: DeepLab, path: str | os.PathLike[str], *, seed: int = 0, subset: Subset = "random") -> Start:
+def start(
+    net: DeepLab,
+    path: str | os.PathLike[str],
+    *,
+    classes: Sequence[str] | None = None,
+    seed: int = 0,
+    subset: Subset = "random",
+) -> Start:
     """Fill a network from any file that is known, and draw at random what is not in it.
 
     Parameters
@@ -64,8 +71,12 @@ def start(net: DeepLab, path: str | os.PathLike[str], *, seed: int = 0, subset: 
     net : DeepLab
         Changed in place, or left alone where this raises.
     path : path
-        VGG-16 of torchvision, of Caffe or reduced by SSD; a model of the paper's authors; a file or a
-        checkpoint folder of ours. Told apart by contents, see docs/starting-points.md.
+        VGG-16 of torchvision, of Caffe or reduced by SSD; a model of the paper's authors; a weight file, a
+        checkpoint folder or an exported network of this package. The format is detected from the contents, see
+        docs/starting-points.md.
+    classes : sequence of str, optional
+        Names of the network's classes. Where the file names other ones, fc8 (and the branches' classifiers) are
+        drawn at random and the rest is kept. Without names only the shapes have to agree.
     seed : int
         Of everything drawn: the same seed gives the same numbers.
     subset : {"random", "fourth"}
@@ -84,7 +95,7 @@ def start(net: DeepLab, path: str | os.PathLike[str], *, seed: int = 0, subset: 
         raise InputError(f"subset={subset!r}: expected 'random' or 'fourth'")
     source = read_weight_file(Path(path))
     generator = torch.Generator().manual_seed(seed)
-    plan = _Plan(net, source, path)
+    plan = _Plan(net, source, path, classes)
     plan.convolutions()
     plan.fully_connected(generator, subset)
     plan.others()
@@ -108,10 +119,13 @@ def start(net: DeepLab, path: str | os.PathLike[str], *, seed: int = 0, subset: 
 class _Plan:
     """What is to be copied where, all of it checked before the network is touched."""
 
-    def __init__(self, net: DeepLab, source: WeightFile, path: str | os.PathLike[str]) -> None:
+    def __init__(
+        self, net: DeepLab, source: WeightFile, path: str | os.PathLike[str], classes: Sequence[str] | None
+    ) -> None:
         self.net = net
         self.source = source
         self.path = path
+        self.other_classes = None not in (classes, source.classes) and tuple(classes or ()) != source.classes
         self.layers = [name.removesuffix(".weight") for name, _ in net.named_parameters() if name.endswith(".weight")]
         self.values: dict[str, tuple[Tensor, Tensor]] = {}
         self.notes: list[str] = []
@@ -188,12 +202,18 @@ class _Plan:
                 continue
             target = self.net.get_parameter(f"{layer}.weight").shape
             matrix = _as_convolution(weight, target[1])
-            if layer == "fc8" and "fc7" not in self.values:
+            if self.other_classes and layer.endswith(("fc8", ".classifier")):
+                self.unused.append(f"{self.source.called(layer)}: tells other classes apart ({self._class_names()})")
+            elif layer == "fc8" and "fc7" not in self.values:
                 self.unused.append(f"{self.source.called(layer)}: worth nothing without its fc7")
             elif matrix.shape != target or len(bias) != target[0]:
                 self._misfit(layer, target)
             elif self._finite(layer, weight, bias):
                 self.values[layer] = (matrix, bias)
+
+    def _class_names(self) -> str:
+        names = self.source.classes or ()
+        return ", ".join(names[:4]) + (", ..." if len(names) > 4 else "")
 
     def _misfit(self, layer: str, target: torch.Size) -> None:
         got = tuple(self.source.layers[layer][0].shape)

@@ -62,3 +62,23 @@ def variant(name: str) -> Variant:
         return VARIANTS[name]
     except KeyError:
         raise InputError(f"variant {name!r} is unknown; expected one of {', '.join(VARIANTS)}") from None
+
+
+def variant_of(network: str) -> tuple[str, bool]:
+    """Return the variant's name of a network, and whether the network has multi-scale prediction.
+
+    Raises
+    ------
+    InputError
+        If there is no such network.
+
+    Examples
+    --------
+    >>> variant_of("deeplab-msc-largefov")
+    ('deeplab-largefov', True)
+    """
+    networks = {row.name: (row.name, False) for row in VARIANTS.values()}
+    networks |= {row.multiscale_name: (row.name, True) for row in VARIANTS.values()}
+    if network not in networks:
+        raise InputError(f"variant {network!r} is unknown; expected one of {', '.join(networks)}")
+    return networks[network]

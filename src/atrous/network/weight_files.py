@@ -10,7 +10,8 @@ from torch import Tensor
 from ..errors import InputError
 from .caffe_branches import branch_names
 from .deeplab import TRUNK
-from .engine import MODEL, STATE
+from .engine import MODEL, STATE, read_state
+from .onnx_import import FIRST_BYTE, read_exported
 from .pickles import read_pickle
 from .torchvision_vgg import from_torchvision, released_colours
 from .weights import drawn_by_conversion, read_tensors
@@ -42,6 +43,8 @@ class WeightFile:
         What the file calls them.
     unused, notes : list of str
         What was left aside, and what was changed.
+    classes : tuple of str or None
+        Names of the classes that fc8 tells apart; None where the file does not name them.
     """
 
     format: str
@@ -49,6 +52,7 @@ class WeightFile:
     names: dict[str, str]
     unused: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    classes: tuple[str, ...] | None = None
 
     def called(self, layer: str) -> str:
         """Return what the file calls a layer of ours."""
@@ -60,9 +64,13 @@ def read_weight_file(path: Path) -> WeightFile:
     if path.is_dir():
         file = _flat(read_tensors(_checkpoint_model(path)), path, "safetensors")
         file.format = "checkpoint folder"
+        if (path / STATE).is_file():
+            file.classes = tuple(map(str, read_state(path)["classes"]))
         return file
     if not path.is_file():
-        raise InputError(f"{path}: no such file; expected weights (safetensors, .pth, .caffemodel) or a checkpoint")
+        raise InputError(
+            f"{path}: no such file; expected weights (.safetensors, .pth, .caffemodel, .onnx) or a checkpoint folder"
+        )
     try:
         with path.open("rb") as stream:
             head = stream.read(512)
@@ -77,7 +85,15 @@ def read_weight_file(path: Path) -> WeightFile:
         return file
     if head[:2] == b"PK" or head[:1] == b"\x80":
         return _flat(read_pickle(path), path, "PyTorch state dict")
-    return _caffe(path)
+    return _exported(path) if head[:1] == FIRST_BYTE else _caffe(path)
+
+
+def _exported(path: Path) -> WeightFile:
+    tensors, metadata = read_exported(path)
+    file = _flat(tensors, path, "ONNX")
+    file.format = f"exported network ({metadata.precision})"
+    file.classes = metadata.classes
+    return file
 
 
 def _checkpoint_model(folder: Path) -> Path:

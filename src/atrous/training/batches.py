@@ -10,12 +10,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from ..data.crops import random_crop, shrink_labels
+from ..data.crops import cut, draw_window, shrink_labels
 from ..data.order import TrainingOrder, rarest_class_weights
 from ..data.samples import ImageList, Sample, read_label_map, read_pair
+from ..data.soft_targets import SoftTargets
 from ..data.threads import in_threads
 from ..errors import InputError
 from ..palette.colours import VOID
+from .losses import mixed_targets
 from .recipe import Recipe
 
 SampleBatch = tuple[Tensor, Tensor]
@@ -30,11 +32,20 @@ class CropsByPosition(Dataset[SampleBatch]):
     recipe : Recipe
     pixels : (N, 256) int, optional
         Pixels of each id in each image, as of `pixel_counts`; needed for a balanced recipe.
+    soft : SoftTargets, optional
+        Mixed with the label maps by the recipe's `soft_weight`; images may then lack a label map.
     """
 
-    def __init__(self, samples: ImageList, recipe: Recipe, pixels: NDArray[np.int64] | None = None) -> None:
+    def __init__(
+        self,
+        samples: ImageList,
+        recipe: Recipe,
+        pixels: NDArray[np.int64] | None = None,
+        soft: SoftTargets | None = None,
+    ) -> None:
         self.samples = samples.samples
         self.recipe = recipe
+        self.soft = soft
         weights = None
         if recipe.balanced:
             pixels = pixel_counts(samples) if pixels is None else pixels
@@ -43,15 +54,20 @@ class CropsByPosition(Dataset[SampleBatch]):
         self.order = TrainingOrder(len(self.samples), recipe.seed, weights)
 
     def __getitem__(self, position: int) -> SampleBatch:
-        image, labels = read_pair(self.samples[self.order[position]])
-        recipe = self.recipe
+        sample, recipe = self.samples[self.order[position]], self.recipe
+        image, labels = read_pair(sample, unlabeled=self.soft is not None)
         rng = np.random.default_rng((recipe.seed, 1, position))
-        blob, crop = random_crop(image, labels, recipe.crop, rng, scales=recipe.scales, mirror=recipe.mirror)
-        return torch.from_numpy(blob), torch.from_numpy(shrink_labels(crop).astype(np.int64))
+        window = draw_window(labels.shape, recipe.crop, rng, scales=recipe.scales, mirror=recipe.mirror)
+        blob, crop = cut(image, labels, window)
+        targets = torch.from_numpy(shrink_labels(crop).astype(np.int64))
+        if self.soft is not None:
+            probabilities = self.soft.at(sample, window.image, *window.cells())
+            targets = mixed_targets(targets, torch.from_numpy(probabilities), recipe.soft_weight)
+        return torch.from_numpy(blob), targets
 
 
 def pixel_counts(samples: ImageList) -> NDArray[np.int64]:
-    """Count the pixels of each id in each image, (N, 256).
+    """Count the pixels of each id in each image, (N, 256); all 0 for one without a label map.
 
     Raises
     ------
@@ -60,6 +76,8 @@ def pixel_counts(samples: ImageList) -> NDArray[np.int64]:
     """
 
     def count(sample: Sample) -> NDArray[np.int64]:
+        if sample.label is None:
+            return np.zeros(256, np.int64)
         return np.bincount(read_label_map(sample).ravel(), minlength=256)
 
     counts = np.stack(list(in_threads(count, samples.samples)))
@@ -118,8 +136,9 @@ def batches(
 
     Yields
     ------
-    images, labels
-        (share, 3, crop, crop) float32 network input and (share, cells, cells) int64 ids, 255 void.
+    images, targets
+        (share, 3, crop, crop) float32 network input and (share, cells, cells) int64 ids, 255 void; with soft targets
+        (share, C, cells, cells) float32, see `mixed_targets`.
     """
     recipe = crops.recipe
     share = recipe.batch // processes

@@ -9,17 +9,15 @@ from pathlib import Path
 import numpy as np
 import torch
 from rich.console import Console
-from torch import Tensor
-from torch.nn import functional as F
 
 from ..data.dataset import Dataset
 from ..data.samples import ImageList
+from ..data.soft_targets import SoftTargets
 from ..errors import InputError
 from ..network.deeplab import DeepLab
 from ..network.engine import MODEL
 from ..network.starting_points import start as fill
 from ..network.weights import load_weights
-from ..palette.colours import VOID
 from . import checkpoint
 from .batches import CropsByPosition, batches, class_weights, pixel_counts
 from .checkpoint import TrainingState
@@ -27,7 +25,9 @@ from .claim import claimed
 from .distributed import Processes, processes
 from .interrupts import stop_requests
 from .journal import Journal
+from .losses import loss_divisor, segmentation_loss
 from .optimiser import learning_rate, make_optimizer, set_rate
+from .precision import bf16_reason
 from .progress import Clock
 from .recipe import Recipe
 from .validation import validate
@@ -62,26 +62,6 @@ class Run:
     evaluate_every: int = 1000
 
 
-def segmentation_loss(scores: Tensor, labels: Tensor, weights: Tensor | None = None) -> Tensor:
-    """Cross-entropy summed over the cells of all images (Chen et al. 2015, section 3.1), void left out.
-
-    Parameters
-    ----------
-    scores : (N, C, h, w)
-    labels : (N, h, w) int64
-        255 is void.
-    weights : (C,) float32, optional
-        What a cell counts, by its class.
-    """
-    return F.cross_entropy(scores.float(), labels, weights, ignore_index=VOID, reduction="sum")
-
-
-def loss_divisor(labels: Tensor, weights: Tensor | None = None) -> float:
-    """Return what the summed loss is divided by: the cells that are not void, or the sum of their weights."""
-    labelled = labels[labels != VOID]
-    return float(labelled.numel() if weights is None else weights[labelled].sum())
-
-
 def train(
     out: Path,
     samples: ImageList,
@@ -89,6 +69,7 @@ def train(
     dataset: Dataset,
     *,
     start: Path | None = None,
+    soft_targets: Path | None = None,
     run: Run = Run(),
     console: Console | None = None,
 ) -> Path:
@@ -107,6 +88,8 @@ def train(
         Where the samples are from: its classes and colours.
     start : path, optional
         First weights, any file that `atrous.network.starting_points.start` knows.
+    soft_targets : path, optional
+        Folder of another network's scores, see `SoftTargets`; needed for a recipe with a `soft_weight` above 0.
     run : Run
     console : rich.console.Console, optional
 
@@ -121,6 +104,10 @@ def train(
         If the run in `out` was begun with another recipe or another list, another run writes there, there is
         nothing to start from, the loss is not finite, or something cannot be read or written.
     """
+    if (soft_targets is None) != (recipe.soft_weight == 0):
+        given = "no soft targets" if soft_targets is None else str(soft_targets)
+        raise InputError(f"soft_weight={recipe.soft_weight} with {given}: expected both a weight above 0 and a folder")
+    soft = None if soft_targets is None else SoftTargets(soft_targets, samples, len(dataset.classes))
     if run.threads is not None:
         torch.set_num_threads(run.threads)
     with processes(run.device) as group:
@@ -131,7 +118,7 @@ def train(
         # One process speaks and writes for all.
         console = (console or Console()) if group.first else Console(quiet=True)
         try:
-            return _train(out, samples, recipe, dataset, start, run, group, console)
+            return _train(out, samples, recipe, dataset, start, soft, run, group, console)
         except RuntimeError as error:
             # "... is killed by signal" or "... exited unexpectedly", as it happens to be seen.
             if not str(error).startswith("DataLoader worker (pid"):
@@ -148,6 +135,7 @@ def _train(
     recipe: Recipe,
     dataset: Dataset,
     start: Path | None,
+    soft: SoftTargets | None,
     run: Run,
     group: Processes,
     console: Console,
@@ -168,7 +156,7 @@ def _train(
         load_weights(net, newest / MODEL)
         checkpoint.load_optimizer(newest, optimizer, group.device)
     elif start is not None:
-        filled = fill(net, start, seed=recipe.seed)
+        filled = fill(net, start, classes=dataset.classes, seed=recipe.seed)
         state = replace(state, start=f"{start.name}, {filled.format}")
         say(f"from {start}\n{filled.report()}\n")
     else:
@@ -181,7 +169,11 @@ def _train(
     pixels = pixel_counts(samples) if recipe.balanced or recipe.class_weights == "median-frequency" else None
     weights = class_weights(recipe, len(dataset.classes), pixels)
     on_device = None if weights is None else weights.to(group.device)
-    crops = CropsByPosition(samples, recipe, pixels)
+    crops = CropsByPosition(samples, recipe, pixels, soft)
+    reason = bf16_reason(group.device) if recipe.precision == "auto" else None
+    if reason is not None:
+        say(f"precision: bf16 ({reason})")
+    bf16 = recipe.precision == "bf16" or reason is not None
     on_gpu = group.device.type == "cuda"
     source = batches(crops, state.step, rank=group.rank, processes=group.count, workers=run.workers, pinned=on_gpu)
     say(f"{recipe.to_toml()}\n{len(samples)} images of {samples.name}, from step {state.step}, on {group.device}")
@@ -214,7 +206,7 @@ def _train(
                 x = x.to(group.device, memory_format=layout, non_blocking=True)
                 y = y.to(group.device, non_blocking=True)
                 with nullcontext() if n == len(parts) else group.silent(model):
-                    with torch.autocast(group.device.type, torch.bfloat16, enabled=recipe.precision == "bf16"):
+                    with torch.autocast(group.device.type, torch.bfloat16, enabled=bf16):
                         scores = model(x)
                     part = segmentation_loss(scores, y, on_device) / max(divisor, 1e-6)
                     # The processes' gradients are averaged, but their losses are to be summed.

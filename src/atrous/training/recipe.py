@@ -62,8 +62,11 @@ class Recipe:
         the pixels divided by the class's own share.
     clip_norm : float or None
         Largest norm of a step's gradient.
-    precision : "float32" or "bf16"
-        Of the convolutions; weights and loss stay in float32.
+    soft_weight : float
+        Share of soft targets in the target of a labeled cell, 0 to 1; 0 trains on the label maps alone.
+    precision : "float32", "bf16" or "auto"
+        Of the convolutions; weights and loss stay in float32. "auto" is bf16 where the processor or the GPU computes
+        in it, else float32.
     channels_last : bool
         Memory layout of the convolutions.
     seed : int
@@ -93,7 +96,8 @@ class Recipe:
     dropout: float = 0.5
     class_weights: Literal["equal", "median-frequency"] | tuple[float, ...] = "equal"
     clip_norm: float | None = None
-    precision: Literal["float32", "bf16"] = "float32"
+    soft_weight: float = 0.0
+    precision: Literal["float32", "bf16", "auto"] = "float32"
     channels_last: bool = True
     seed: int = 0
 
@@ -117,6 +121,8 @@ class Recipe:
             raise InputError("frozen='fc8': nothing would be left to train without multiscale=true")
         if not 0 <= self.dropout < 1:
             raise InputError(f"dropout={self.dropout}: expected at least 0 and under 1")
+        if not 0 <= self.soft_weight <= 1:
+            raise InputError(f"soft_weight={self.soft_weight}: expected 0 to 1")
         if not 0.1 <= self.scales[0] <= self.scales[1] <= 10:
             raise InputError(f"scales={self.scales}: expected two factors in rising order, 0.1 to 10")
         if self.clip_norm is not None and not self.clip_norm > 0:
@@ -180,6 +186,7 @@ RECIPES = {
         dropout=0.2,
         clip_norm=5.0,
         balanced=True,
+        precision="auto",
     ),
 }
 
