@@ -81,7 +81,7 @@ def pixel_counts(samples: ImageList) -> NDArray[np.int64]:
         return np.bincount(read_label_map(sample).ravel(), minlength=256)
 
     counts = np.stack(list(in_threads(count, samples.samples)))
-    if not counts[:, :VOID].any():
+    if any(sample.label for sample in samples.samples) and not counts[:, :VOID].any():
         raise InputError(f"list {samples.name}: its label maps are all void ({VOID}); expected pixels of a class")
     return counts
 
