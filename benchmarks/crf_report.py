@@ -6,7 +6,7 @@ from textwrap import fill
 
 from atrous.atomic import replacing
 from crf_cases import ALL, CASES, KEPT, LABELS, MEGAPIXELS, PEER, PRUNED, ROWS
-from crf_text import SETTINGS, TEMPLATE, WRITTEN
+from crf_text import END, SETTINGS, TEMPLATE, WRITTEN
 
 NONE = "-"
 
@@ -221,7 +221,7 @@ def check_complete(results):
 
 
 def write_report(results, path, images):
-    """Write the report in Markdown and its plots."""
+    """Write the report in Markdown and its plots; keep the text below the report in an existing page."""
     check_complete(results)
     captions = write_plots(results, images)
     folder = os.path.relpath(images, path.parent).replace(os.sep, "/")
@@ -241,5 +241,6 @@ def write_report(results, path, images):
         **figures,
     )
     path.parent.mkdir(parents=True, exist_ok=True)
+    below = path.read_text().partition(END)[2] if path.exists() else ""
     with replacing(path) as temporary:
-        temporary.write_text(text)
+        temporary.write_text(text + END + (below or "\n"))

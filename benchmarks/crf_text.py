@@ -76,7 +76,11 @@ python benchmarks/crf.py --report docs/benchmarks.md
 ```
 
 Without pydensecrf2 the table shows atrous alone.
+
 """
+
+# Text below this line of the page is written by hand.
+END = "<!-- end of the report of benchmarks/crf.py -->"
 
 WRITTEN = """\
 Written by `benchmarks/crf.py` from its measurements: {machine}; {dates}. While a case was measured, other processes and

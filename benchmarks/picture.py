@@ -1,6 +1,6 @@
-"""The README's picture: each example photo, the network alone, with the CRF.
+"""The picture at the top of README: a row for each image, and beside it the network alone and with the CRF.
 
-python benchmarks/picture.py [--out docs/images/examples.jpg] [PHOTO...]
+python benchmarks/picture.py [--out docs/images/examples.jpg] [IMAGE...]
 """
 
 import argparse
@@ -13,44 +13,43 @@ from atrous.atomic import replacing
 from atrous.palette import overlay
 
 ROOT = Path(__file__).parents[1]
-EXAMPLES = [ROOT / "examples" / name for name in ("cat.jpg", "astronaut.jpg", "photographer.jpg")]
-HEIGHT, GAP, CAPTION = 260, 8, 30
+EXAMPLES = [ROOT / "examples" / name for name in ("astronaut.jpg", "cat.jpg")]
+CAPTIONS = ("image", "network alone", "with CRF")
+WIDTH, GAP, CAPTION = 340, 8, 34
 
 
 def main() -> None:
     """Write the picture."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("photos", nargs="*", type=Path, default=EXAMPLES)
+    parser.add_argument("images", nargs="*", type=Path, default=EXAMPLES)
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "images" / "examples.jpg")
     arguments = parser.parse_args()
 
     segmenter = atrous.Segmenter()
     rows = []
-    for photo in arguments.photos:
-        result = segmenter(photo)
+    for path in arguments.images:
+        result = segmenter(path)
         alone = overlay(result.image, result.dcnn_labels, result.classes, result.palette)
         panels = (Image.fromarray(result.image), alone, result.overlay())
-        width = round(HEIGHT * panels[0].width / panels[0].height)
-        rows.append([panel.resize((width, HEIGHT), Image.Resampling.LANCZOS) for panel in panels])
+        height = round(WIDTH * panels[0].height / panels[0].width)
+        rows.append([panel.resize((WIDTH, height), Image.Resampling.LANCZOS) for panel in panels])
 
-    # The rows differ in width: photos side by side, the stages below each other.
-    columns = [row[0].width for row in rows]
-    captions = ("photo", "network alone", "with the CRF")
-    size = (sum(columns) + GAP * (len(columns) - 1), 3 * (HEIGHT + CAPTION))
-    sheet = Image.new("RGB", size, "white")
-    draw = ImageDraw.Draw(sheet)
-    font = ImageFont.load_default(20)
-    for stage, caption in enumerate(captions):
-        top = stage * (HEIGHT + CAPTION)
-        draw.text((2, top + 2), caption, font=font, fill="black")
-        left = 0
-        for row, width in zip(rows, columns, strict=True):
-            sheet.paste(row[stage], (left, top + CAPTION - 2))
-            left += width + GAP
+    width = len(CAPTIONS) * (WIDTH + GAP) - GAP
+    height = CAPTION + sum(row[0].height + GAP for row in rows) - GAP
+    picture = Image.new("RGB", (width, height), "white")
+    draw = ImageDraw.Draw(picture)
+    font = ImageFont.load_default(22)
+    for column, caption in enumerate(CAPTIONS):
+        left = column * (WIDTH + GAP)
+        draw.text((left + WIDTH / 2, CAPTION / 2), caption, font=font, fill="black", anchor="mm")
+        top = CAPTION
+        for row in rows:
+            picture.paste(row[column], (left, top))
+            top += row[column].height + GAP
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     with replacing(arguments.out) as temporary:
-        sheet.save(temporary, format="JPEG", quality=88)
-    print(f"{arguments.out}: {sheet.width}x{sheet.height}")
+        picture.save(temporary, format="JPEG", quality=88)
+    print(f"{arguments.out}: {picture.width}x{picture.height}")
 
 
 if __name__ == "__main__":
