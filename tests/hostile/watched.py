@@ -16,8 +16,8 @@ from pathlib import Path
 
 CALLS = "connect,sendto,sendmsg,sendmmsg,openat,?open,?creat,?mkdir,mkdirat"
 DNS = (53, 5353)
-# Variables that change where libraries write or whom they ask.
-CLEARED = re.compile(r"RAY_|HF_|ORT_|GRADIO_|XDG_|MPL|TORCH|DO_NOT_TRACK|.*_proxy$", re.IGNORECASE)
+# No other variables: many change where libraries write and whom they ask, and some report nothing where CI is set.
+KEPT = ("PATH", "PYTHONPATH", "LD_LIBRARY_PATH", "LANG", "LC_ALL", "SYSTEMROOT")
 SYSTEM = ("/dev/", "/proc/", "/sys/")
 
 
@@ -43,9 +43,11 @@ class Watched:
 
 
 def environment(home: Path, temporary: Path) -> dict[str, str]:
-    """Return this process' environment with these folders and without switches."""
-    kept = {name: value for name, value in os.environ.items() if not CLEARED.match(name)}
-    return {**kept, "HOME": str(home), "TMPDIR": str(temporary), "PYTHONDONTWRITEBYTECODE": "1"}
+    """Return an environment with these folders, and little else of this process'."""
+    kept = {name: os.environ[name] for name in KEPT if name in os.environ}
+    homes = dict.fromkeys(("HOME", "USERPROFILE"), str(home))
+    temporaries = dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(temporary))
+    return {**kept, **homes, **temporaries, "PYTHONDONTWRITEBYTECODE": "1"}
 
 
 @cache
