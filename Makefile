@@ -1,6 +1,7 @@
 # make demo   environment, install, masks of the example photos
 # make test   environment, install, the tests (the slow ones: make test-all)
 # make docs   the docs' site, in site/
+# make lock   constraints-ci.txt anew, after a change of constraints-dev.txt or pyproject.toml
 # make sanitize   the C++ tests under the address, undefined-behaviour and thread sanitizers
 
 PYTHON ?= python3
@@ -8,10 +9,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
+EXTRAS := train,openvino,hub,video,web,bulk,docs,dev
+# Complete, for Linux and Python 3.11; where it does not fit: make LOCK=
+LOCK := -c constraints-ci.txt
+
 NATIVE := CMakeLists.txt pyproject.toml $(wildcard src/native/*)
 CPP := $(wildcard src/native/*.cpp src/native/*.hpp tests/native/*.cpp tests/native/*.hpp)
 
-.PHONY: help demo test test-all docs sanitize sanitize-% lint format bench clean
+.PHONY: help demo test test-all docs lock sanitize sanitize-% lint format bench clean
 .DEFAULT_GOAL := help
 
 help:
@@ -22,11 +27,11 @@ $(BIN)/python:
 
 # What a user gets: the package and its few dependencies, no PyTorch.
 $(VENV)/.installed: $(BIN)/python $(NATIVE)
-	$(PIP) install -q -e . -c constraints-dev.txt
+	$(PIP) install -q -e . -c constraints-dev.txt $(LOCK)
 	@touch $@
 
-$(VENV)/.developer: $(BIN)/python $(NATIVE) constraints-dev.txt
-	$(PIP) install -q -e '.[train,openvino,hub,video,web,bulk,docs,dev]' -c constraints-dev.txt
+$(VENV)/.developer: $(BIN)/python $(NATIVE) constraints-dev.txt constraints-ci.txt
+	$(PIP) install -q -e '.[$(EXTRAS)]' -c constraints-dev.txt $(LOCK)
 	@touch $@ $(VENV)/.installed
 
 demo: $(VENV)/.installed
@@ -43,6 +48,17 @@ test-all: $(VENV)/.developer
 docs: $(VENV)/.developer
 	$(BIN)/python docs/write_commands.py
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build
+
+# Installs nothing. Leaves out what a new environment brings (setuptools) and local versions such as torch's +cpu.
+lock: $(BIN)/python
+	$(PIP) install -q --dry-run --ignore-installed --report $(VENV)/report.json '.[$(EXTRAS)]' -c constraints-dev.txt
+	$(BIN)/python -c "import json, pathlib, re; \
+	  found = [one['metadata'] for one in json.load(open('$(VENV)/report.json'))['install']]; \
+	  pins = {re.sub('[-_.]+', '-', one['name']).lower(): one['version'].split('+')[0] for one in found}; \
+	  pins = [f'{name}=={pins[name]}' for name in sorted(pins.keys() - {'atrous', 'setuptools'})]; \
+	  path = pathlib.Path('constraints-ci.txt'); \
+	  head = [line for line in path.read_text().splitlines() if line.startswith('#')]; \
+	  path.write_text('\\n'.join(head + pins) + '\\n')"
 
 # Needs cmake and doctest (Debian: apt install cmake doctest-dev).
 sanitize: sanitize-address,undefined,float-cast-overflow sanitize-thread

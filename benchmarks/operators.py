@@ -11,8 +11,8 @@ from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 
+from atrous._quiet_imports import import_onnxruntime
 from atrous.data.crops import aligned_size
 from atrous.engine import bundled_model_path
 
@@ -29,6 +29,7 @@ def main() -> None:
     blob = np.random.default_rng(0).uniform(-110, 145, (1, 3, rows, columns)).astype(np.float32)
     times = defaultdict(list)
     with tempfile.TemporaryDirectory() as folder:
+        onnxruntime = import_onnxruntime()
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = arguments.threads
         options.enable_profiling = True

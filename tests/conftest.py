@@ -4,7 +4,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from atrous._quiet_imports import SWITCHES, disable_telemetry
 from tiny_model import make_model, red_square, tiny_metadata, tiny_model  # noqa: F401
+
+disable_telemetry(*SWITCHES)  # of what tests import themselves
 
 
 @pytest.fixture(scope="session")

@@ -16,7 +16,7 @@ from PIL import Image
 from ray.cluster_utils import Cluster
 
 from atrous import Segmenter
-from atrous.bulk import Settings, cluster, run
+from atrous.bulk import Settings, _local_ray, cluster, run
 from atrous.bulk.cluster import Actors, connected
 from atrous.errors import InputError
 
@@ -159,6 +159,7 @@ def test_300_photos_while_a_node_is_lost(two_nodes, tmp_path, tiny_model, output
 @pytest.mark.skipif(os.name == "nt", reason="Windows has other signals")
 def test_asked_to_stop_it_tidies_up(tmp_path, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(_local_ray, "_LONGEST_SOCKET", 1000)
     monkeypatch.setattr(cluster, "_start", lambda *_: signal.signal(signal.SIGTERM, signal.SIG_IGN))  # as Ray takes it
     before = signal.getsignal(signal.SIGTERM)
     with pytest.raises(KeyboardInterrupt), connected(None, Actors(1)):  # noqa: PT012

@@ -15,7 +15,7 @@ if find_spec("openvino") is None:
     pytest.skip("openvino is not installed: pip install 'atrous[openvino]'", allow_module_level=True)
 
 from atrous.engine import OnnxEngine, OpenVinoEngine, bundled_model_path
-from atrous.engine.openvino import import_openvino, streams_and_threads
+from atrous.engine.openvino import streams_and_threads
 from atrous.errors import InputError
 
 
@@ -78,30 +78,6 @@ def test_memory_does_not_grow_with_the_number_of_sizes(bundled):
     for h, w in sizes[:-25]:
         engine.scores(blank[:h, :w])
     assert resident() - before < 40e6  # 56 sizes' kernels would be some 60e6
-
-
-def test_its_import_reports_nothing(tmp_path, tiny_model):
-    # openvino_telemetry in its place would tell; so would a connection.
-    (tmp_path / "openvino_telemetry").mkdir()
-    (tmp_path / "openvino_telemetry" / "__init__.py").write_text("raise SystemExit('telemetry is imported')")
-    code = (
-        "import sys, socket\n"
-        "sys.addaudithook(lambda event, _: sys.exit(event) if event.startswith('socket.') else None)\n"
-        "from atrous.engine import OpenVinoEngine\n"
-        f"engine = OpenVinoEngine({str(tiny_model)!r})\n"
-        "import numpy; engine.scores(numpy.zeros((9, 9, 3), numpy.uint8))\n"
-        "print(sorted(m for m in sys.modules if 'openvino_telemetry' in m))\n"
-    )
-    path = os.pathsep.join([str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])])
-    environment = {**os.environ, "PYTHONPATH": path, "HOME": str(tmp_path / "home")}
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
-    assert (done.returncode, done.stdout, done.stderr) == (0, "[]\n", "")
-    assert not (tmp_path / "home").exists()
-
-
-def test_who_wants_its_telemetry_can_still_import_it():
-    import_openvino()
-    assert sys.modules.get("openvino_telemetry", "absent") is not None
 
 
 def test_a_processor_taken_away_is_not_used(tiny_model):

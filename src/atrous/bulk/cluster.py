@@ -2,11 +2,9 @@
 
 import logging
 import os
-import secrets
 import signal
 import socket
 import sys
-import tempfile
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, redirect_stdout, suppress
@@ -16,8 +14,10 @@ from typing import Any
 
 import pyarrow as pa
 
+from .._quiet_imports import disable_telemetry
 from ..errors import InputError, MissingExtra
 from ..processors import processors
+from ._local_ray import check_loopback, private_folder, ray_folder, this_machine_alone
 from .job import Job, ModelFiles
 from .worker import PartSegmenter
 
@@ -68,7 +68,7 @@ def connected(address: str | None, actors: Actors) -> Iterator[int]:
     InputError
         If there is no cluster at the address, or no actor fits in.
     """
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    disable_telemetry("ray")
     try:
         import ray
         import ray.data
@@ -77,11 +77,13 @@ def connected(address: str | None, actors: Actors) -> Iterator[int]:
     with ExitStack() as stack:
         begun = not ray.is_initialized()
         if begun:
-            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="atrous-ray-", ignore_cleanup_errors=True))
-            stack.enter_context(_native_stderr_to(Path(folder) / "ray.err"))
+            folder = stack.enter_context(private_folder(sockets=address is None))
+            stack.enter_context(_native_stderr_to(folder / "ray.err"))
             # A thread of Ray's prints there, whatever it is told, that a worker is lost and will be replaced.
-            notes = stack.enter_context((Path(folder) / "ray.out").open("w", encoding="utf-8"))
+            notes = stack.enter_context((folder / "ray.out").open("w", encoding="utf-8"))
             stack.enter_context(redirect_stdout(notes))
+            if address is None:
+                stack.enter_context(this_machine_alone())
             stack.callback(ray.shutdown)
             stack.enter_context(_terminated_as_interrupted(lambda: _start(address, actors, folder)))
         yield actors.count or _fitting(ray.nodes(), actors)  # type: ignore[no-untyped-call]
@@ -147,22 +149,21 @@ class _Actor(PartSegmenter):
         super().__init__(job, ray.get(model[0]))
 
 
-def _start(address: str | None, actors: Actors, folder: str) -> None:
+def _start(address: str | None, actors: Actors, folder: Path) -> None:
     import ray
 
     quiet: dict[str, Any] = {"logging_level": logging.CRITICAL, "log_to_driver": False}
     try:
         if address is None:
-            _keep_key()
             ray.init(
                 "local",
                 num_cpus=max(processors(), actors.cpus * (actors.count or 1)),
                 include_dashboard=False,
                 object_store_memory=OBJECT_STORE,
-                _temp_dir=folder,
-                _node_ip_address="127.0.0.1",  # nothing outside this machine is asked which address it has
+                _temp_dir=ray_folder(folder),
                 **quiet,
             )
+            check_loopback(ray.nodes())  # type: ignore[no-untyped-call]
         else:
             _knock(address)
             ray.init(address, **quiet)
@@ -173,15 +174,6 @@ def _start(address: str | None, actors: Actors, folder: str) -> None:
             f"--ray-address {address}: no Ray cluster can be reached there ({_cause(error)});"
             " expected auto or host:port"
         ) from None
-
-
-def _keep_key() -> None:
-    """Give Ray the key of a local cluster where it cannot keep one in the home folder."""
-    try:
-        (Path.home() / ".ray").mkdir(mode=0o700, exist_ok=True)
-    except (OSError, RuntimeError):
-        if not os.environ.get("RAY_AUTH_TOKEN_PATH"):
-            os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
 
 
 def _knock(address: str) -> None:

@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from atrous._quiet_imports import import_matplotlib
 from atrous.atomic import replacing
 from atrous.crf.trial_table import Trial
 from atrous.errors import InputError, MissingExtra
@@ -33,6 +34,7 @@ def draw_heat_map(path: str | os.PathLike[str], trials: Sequence[Trial], *, base
         If the file cannot be written.
     """
     try:
+        import_matplotlib()
         from matplotlib.collections import PatchCollection
         from matplotlib.figure import Figure
         from matplotlib.patches import Rectangle

@@ -4,6 +4,7 @@ import os
 import platform
 from importlib.util import find_spec
 
+from .._quiet_imports import import_onnxruntime
 from ..errors import InputError
 from .exported import ExportedEngine
 from .onnx import OnnxEngine
@@ -61,9 +62,7 @@ def _openvino_is_best() -> bool:
 
 
 def _on_gpu(path: str | os.PathLike[str], threads: int | None) -> OnnxEngine | None:
-    import onnxruntime
-
-    if CUDA not in onnxruntime.get_available_providers():
+    if CUDA not in import_onnxruntime().get_available_providers():
         return None
     found = OnnxEngine(path, threads=threads)
     return found if found.device != "cpu" else None

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .._quiet_imports import import_onnxruntime
 from ..data.metadata import METADATA_KEY
 from ..errors import InputError
 from ..processors import processors
@@ -45,10 +46,7 @@ class OnnxEngine(ExportedEngine):
     name = "onnxruntime"
 
     def __init__(self, path: str | os.PathLike[str], *, threads: int | None = None, device: str | None = None) -> None:
-        import onnxruntime
-
-        onnxruntime.disable_telemetry_events()  # which some of its builds send
-
+        onnxruntime = import_onnxruntime()
         super().__init__(path)
         self.threads = threads
         options = onnxruntime.SessionOptions()

@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .._quiet_imports import import_openvino
 from ..data.metadata import METADATA_KEY
-from ..errors import InputError, MissingExtra
+from ..errors import InputError
 from ..processors import processors
 from .exported import ExportedEngine
 
@@ -143,25 +144,3 @@ def own_signal_stack() -> Iterator[None]:
         yield
     finally:
         c.sigaltstack(before, None)
-
-
-def import_openvino() -> Any:
-    """Import OpenVINO, which reports each import to its makers unless its telemetry is missing.
-
-    Raises
-    ------
-    MissingExtra
-        If it is not installed.
-    """
-    hidden = "openvino_telemetry" not in sys.modules and "openvino" not in sys.modules
-    if hidden:
-        sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]  # Python's own way to forbid an import
-    try:
-        import openvino
-    except ImportError as error:
-        reason = "is not installed" if error.name == "openvino" else f"cannot be imported ({error})"
-        raise MissingExtra(f"openvino {reason}: its engine needs the extra, pip install 'atrous[openvino]'") from None
-    finally:
-        if hidden:
-            del sys.modules["openvino_telemetry"]
-    return openvino

@@ -5,6 +5,7 @@ import io
 import re
 from typing import Any
 
+from .._quiet_imports import import_onnxruntime
 from ..errors import InputError
 
 CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
@@ -25,8 +26,7 @@ def providers(device: str | None) -> Providers:
     InputError
         If the name is no device, or the build has no CUDA.
     """
-    import onnxruntime
-
+    onnxruntime = import_onnxruntime()
     index = _cuda_index(device)
     if index is None or (device is None and CUDA not in onnxruntime.get_available_providers()):
         return [CPU]

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from .._quiet_imports import import_matplotlib
 from ..data.samples import Sample, read_pair
 from ..errors import MissingExtra
 from ..palette import overlay
@@ -73,6 +74,7 @@ def report_html(
         Without jinja2 or matplotlib.
     """
     check_report()
+    import_matplotlib()
     from jinja2 import Environment, StrictUndefined
 
     matrices = {name: result.confusion(name) for name in result.labellings}

@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from .._quiet_imports import import_compiler, import_onnxruntime
 from ..atomic import replacing
 from ..data.crops import network_input
 from ..data.metadata import METADATA_KEY, ModelMetadata
@@ -22,6 +23,7 @@ from ..errors import InputError, MissingExtra
 from .deeplab import DeepLab
 
 try:
+    import_onnxruntime()  # before onnxscript, which imports it too
     import onnx
     import onnxscript  # noqa: F401  # PyTorch's exporter asks for it when it runs
     from onnxruntime.quantization import (
@@ -147,6 +149,7 @@ class _Calibration(CalibrationDataReader):  # type: ignore[misc]
 def _export(
     net: nn.Module, path: str | os.PathLike[str], metadata: ModelMetadata, precision: Literal["float32", "float16"]
 ) -> None:
+    import_compiler()
     dynamic = torch.export.Dim.DYNAMIC
     with tempfile.TemporaryDirectory() as folder, _Quiet():
         plain = Path(folder) / "plain.onnx"

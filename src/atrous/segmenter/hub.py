@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .._quiet_imports import disable_telemetry
 from ..atomic import replacing
 from ..data.metadata import CONFIG
 from ..engine import ExportedEngine
@@ -15,6 +16,7 @@ from ..errors import InputError, MissingExtra
 from .pretrained import ONNX, WEIGHTS, SavedSettings
 
 try:
+    disable_telemetry("huggingface_hub")
     from huggingface_hub import ModelCard, ModelHubMixin, snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 except ImportError as error:

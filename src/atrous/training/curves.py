@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .._quiet_imports import import_matplotlib
 from ..atomic import replacing
 from ..errors import InputError, MissingExtra
 
@@ -49,6 +50,7 @@ def draw_curves(run: str | os.PathLike[str]) -> Path:
     evaluated = (run / EVALUATIONS).exists()
     scores = read_columns(run / EVALUATIONS, ("step", "mean_iou")) if evaluated else np.empty((2, 0))
     try:
+        import_matplotlib()
         from matplotlib.figure import Figure
     except ImportError:
         raise MissingExtra(f"{path}: drawing needs matplotlib; pip install 'atrous[plot]'") from None

@@ -5,6 +5,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from .._quiet_imports import import_compiler
 from ..errors import InputError
 from .recipe import Recipe
 
@@ -58,6 +59,7 @@ def parameter_groups(net: nn.Module, recipe: Recipe) -> list[dict[str, Any]]:
 
 def make_optimizer(net: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     """SGD with momentum or AdamW over `parameter_groups`."""
+    import_compiler()
     groups = parameter_groups(net, recipe)
     if recipe.optimizer == "sgd":
         return torch.optim.SGD(groups, lr=recipe.learning_rate, momentum=recipe.momentum)

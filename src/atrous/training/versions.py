@@ -21,12 +21,14 @@ def _git_revision() -> str | None:
     folder = Path(__file__).parent
 
     def git(*arguments: str) -> str:
-        command = ("git", "-C", str(folder), *arguments)
+        command = ("git", "--no-optional-locks", "-C", str(folder), *arguments)
         return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
 
     try:
         # In site-packages inside somebody's repository the revision would be of that.
         git("ls-files", "--error-unmatch", Path(__file__).name)
-        return git("describe", "--always", "--dirty", "--abbrev=40", "--exclude=*")
+        revision = git("describe", "--always", "--abbrev=40", "--exclude=*")
+        # describe --dirty would rewrite the clone's index.
+        return f"{revision}-dirty" if git("status", "--porcelain", "--untracked-files=no") else revision
     except (OSError, subprocess.SubprocessError):
         return None

@@ -17,8 +17,7 @@ MAX_AGE = 3600.0  # seconds that uploads and results are kept
 def confined() -> Iterator[Path]:
     """Yield a folder to which all temporary files of this process go from now on, and delete it in the end.
 
-    Gradio makes a folder where it is told to when it is imported, so it is imported inside. It is also told to keep
-    quiet: no telemetry, no look for new versions.
+    Gradio makes a folder where it is told to when it is imported, so it is imported inside.
     """
     before, temporary = dict(os.environ), tempfile.tempdir
     with tempfile.TemporaryDirectory(prefix="atrous-", ignore_cleanup_errors=True) as name:
@@ -26,8 +25,6 @@ def confined() -> Iterator[Path]:
         os.environ |= {
             "GRADIO_TEMP_DIR": str(folder),
             "GRADIO_EXAMPLES_CACHE": str(folder / "cached"),
-            "GRADIO_ANALYTICS_ENABLED": "False",
-            "HF_HUB_DISABLE_TELEMETRY": "1",
             "TMPDIR": str(folder),
         }
         tempfile.tempdir = str(folder)
