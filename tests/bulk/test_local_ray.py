@@ -63,7 +63,7 @@ def test_a_local_cluster_is_this_users_alone(tmp_path, monkeypatch):
     with connected(None, Actors(1)):
         assert (found := sockets())
         assert {str(address) for address in found if not address.is_loopback} == set()
-        folder = Path(ray._private.worker._global_node.temp_dir)
+        folder = Path(ray._private.worker._global_node.get_session_dir_path()).parent
         if os.name != "nt":
             assert stat.S_IMODE(folder.parent.stat().st_mode) == 0o700
             assert folder.parent.stat().st_uid == os.getuid()
