@@ -11,7 +11,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 NATIVE := CMakeLists.txt pyproject.toml $(wildcard src/native/*)
 CPP := $(wildcard src/native/*.cpp src/native/*.hpp tests/native/*.cpp tests/native/*.hpp)
 
-.PHONY: help demo test test-all docs sanitize sanitize-% lint format bench clean
+.PHONY: help demo test test-all docs sanitize sanitize-% lint format stub bench clean
 .DEFAULT_GOAL := help
 
 help:
@@ -62,6 +62,10 @@ format: $(VENV)/.developer
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 	$(BIN)/clang-format -i $(CPP)
+
+# After a change to src/native/bindings.cpp.
+stub: $(VENV)/.developer
+	$(BIN)/python -m nanobind.stubgen -q -m atrous._native -o src/atrous/_native.pyi
 
 bench: $(VENV)/.developer
 	$(BIN)/python benchmarks/crf.py
