@@ -20,23 +20,24 @@ parameters and the same normalization, after filtering.
 
 {table}
 
-- *Speedup*: both libraries alternate in one process, round by round; the column is the median of the rounds' ratios, and
-  the times are medians. *Without unary*: the speedup without the time that pydensecrf2's users spend on turning
+- *Speedup*: both libraries alternate in one process, round by round; the column is the median of the rounds' ratios,
+  and the times are medians. *Without unary*: the speedup without the time that pydensecrf2's users spend on turning
   probabilities into its unary term with NumPy.
 - *Vertices / pixel*: the size of the bilateral kernel's lattice, which determines the time of an image: near 0 for flat
   surfaces, larger for more texture.
-- *Labels*: number of labels, number of labels that are the most probable one at some pixel according to the network, and
-  number of labels that are active after the last step.
+- *Labels*: number of labels, number of labels that are the most probable one at some pixel according to the network,
+  and number of labels that are active after the last step.
 - *Same labels*: share of the pixels to which both libraries give the same label. Their computations differ in details:
-  pydensecrf2's `unary_from_softmax` clips probabilities at 1e-5, and pydensecrf2 filters the spatial kernel on a lattice,
-  while atrous convolves it to within 1.2e-4 of the sum of weights along each axis.
+  pydensecrf2's `unary_from_softmax` clips probabilities at 1e-5, and pydensecrf2 filters the spatial kernel on a
+  lattice, while atrous convolves it to within 1.2e-4 of the sum of weights along each axis.
 
 ## Memory
 
 {memory}
 
 Peak memory of the process during a call (`VmHWM`) beyond its memory just before the call, with libraries and inputs
-loaded, in a new process for each case. The result is included. pydensecrf2's unary term is freed as soon as it is copied.
+loaded, in a new process for each case. The result is included. pydensecrf2's unary term is freed as soon as it is
+copied.
 
 {crf_memory}
 
@@ -57,16 +58,16 @@ pydensecrf2 is not measured beyond 2 megapixels, where a call takes from half a 
 The images are the [examples](../examples/CREDITS.md), and the probabilities are those of the bundled network with 21
 classes. Sizes are height x width.
 
-- *plain*: `cat.jpg`, *textured*: `astronaut.jpg`, resized to cover 375x500 and cropped; *busy*: the three images, one of
-  them twice, at half that size.
-- *mosaic*: the three images side by side at their own scale, mirrored at their borders to tiles of 512x512, 1024x2048 in
-  all. Its texture is that of real images, not of an enlargement, but it contains more classes than an image usually does.
-  *One image mirrored*: `cat.jpg` alone at its own scale, mirrored repeatedly to the same size. Smaller sizes are cut from
-  the middle; larger ones are mirrored further, together with the network's probabilities.
-- 2 labels: the most frequent class against the rest. 4 and 8: the classes with the largest sum of probabilities, and the
-  rest. 19: the two classes with the smallest sum are dropped. 50 and 150: classes are divided into several labels, whose
-  shares are a softmax of smooth random fields. Four fifths of the new labels come from classes that are the most probable
-  somewhere, so that about ninety of 150 labels reach 0.05 at some pixel.
+- *plain*: `cat.jpg`, *textured*: `astronaut.jpg`, resized to cover 375x500 and cropped; *busy*: the three images, one
+  of them twice, at half that size.
+- *mosaic*: the three images side by side at their own scale, mirrored at their borders to tiles of 512x512, 1024x2048
+  in all. Its texture is that of real images, not of an enlargement, but it contains more classes than an image usually
+  does. *One image mirrored*: `cat.jpg` alone at its own scale, mirrored repeatedly to the same size. Smaller sizes are
+  cut from the middle; larger ones are mirrored further, together with the network's probabilities.
+- 2 labels: the most frequent class against the rest. 4 and 8: the classes with the largest sum of probabilities, and
+  the rest. 19: the two classes with the smallest sum are dropped. 50 and 150: classes are divided into several labels,
+  whose shares are a softmax of smooth random fields. Four fifths of the new labels come from classes that are the most
+  probable somewhere, so that about ninety of 150 labels reach 0.05 at some pixel.
 
 ## Run it again
 
@@ -85,8 +86,8 @@ Without pydensecrf2 the table has only the columns of atrous.
 END = "<!-- end of the report of benchmarks/crf.py -->"
 
 WRITTEN = """\
-Written by `benchmarks/crf.py` from its measurements: {machine}; {dates}. During a measurement, other processes and guests
-of the host used at most {others:.2f} processors.
+Written by `benchmarks/crf.py` from its measurements: {machine}; {dates}. During a measurement, other processes and
+guests of the host used at most {others:.2f} processors.
 """
 
 SETTINGS = """\
