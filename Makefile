@@ -1,7 +1,7 @@
 # make demo   environment, install, masks of the example photos
 # make test   environment, install, the tests (the slow ones: make test-all)
-# make docs   the docs' site, in site/
-# make sanitize   the C++ tests under the address, undefined-behaviour and thread sanitizers
+# make docs   the documentation site, in site/
+# make sanitize   the C++ tests under the address, undefined-behavior and thread sanitizers
 
 PYTHON ?= python3
 VENV := .venv
@@ -20,7 +20,7 @@ help:
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
-# What a user gets: the package and its few dependencies, no PyTorch.
+# The package as users install it, without PyTorch.
 $(VENV)/.installed: $(BIN)/python $(NATIVE)
 	$(PIP) install -q -e . -c constraints-dev.txt
 	@touch $@
@@ -39,12 +39,12 @@ test: $(VENV)/.developer
 test-all: $(VENV)/.developer
 	$(BIN)/python -m pytest
 
-# Fetches nothing; links and anchors are checked. To look at it: python -m http.server -d site
+# Downloads nothing, checks links and anchors. To view the site: python -m http.server -d site
 docs: $(VENV)/.developer
 	$(BIN)/python docs/write_commands.py
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build
 
-# Needs cmake and doctest (Debian: apt install cmake doctest-dev).
+# Needs CMake and doctest (Debian: apt install cmake doctest-dev).
 sanitize: sanitize-address,undefined,float-cast-overflow sanitize-thread
 
 sanitize-%:
