@@ -1,8 +1,8 @@
 # make demo   environment, install, masks of the example photos
 # make test   environment, install, the tests (the slow ones: make test-all)
-# make docs   the docs' site, in site/
+# make docs   the documentation site, in site/
 # make lock   constraints-ci.txt anew, after a change of constraints-dev.txt or pyproject.toml
-# make sanitize   the C++ tests under the address, undefined-behaviour and thread sanitizers
+# make sanitize   the C++ tests under the address, undefined-behavior and thread sanitizers
 
 PYTHON ?= python3
 VENV := .venv
@@ -16,7 +16,7 @@ LOCK := -c constraints-ci.txt
 NATIVE := CMakeLists.txt pyproject.toml $(wildcard src/native/*)
 CPP := $(wildcard src/native/*.cpp src/native/*.hpp tests/native/*.cpp tests/native/*.hpp)
 
-.PHONY: help demo test test-all docs lock sanitize sanitize-% lint format bench clean
+.PHONY: help demo test test-all docs lock sanitize sanitize-% lint format stub bench clean
 .DEFAULT_GOAL := help
 
 help:
@@ -25,7 +25,7 @@ help:
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
-# What a user gets: the package and its few dependencies, no PyTorch.
+# The package as users install it, without PyTorch.
 $(VENV)/.installed: $(BIN)/python $(NATIVE)
 	$(PIP) install -q -e . -c constraints-dev.txt $(LOCK)
 	@touch $@
@@ -44,7 +44,7 @@ test: $(VENV)/.developer
 test-all: $(VENV)/.developer
 	$(BIN)/python -m pytest
 
-# Fetches nothing; links and anchors are checked. To look at it: python -m http.server -d site
+# Downloads nothing, checks links and anchors. To view the site: python -m http.server -d site
 docs: $(VENV)/.developer
 	$(BIN)/python docs/write_commands.py
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build
@@ -60,7 +60,7 @@ lock: $(BIN)/python
 	  head = [line for line in path.read_text().splitlines() if line.startswith('#')]; \
 	  path.write_text('\\n'.join(head + pins) + '\\n')"
 
-# Needs cmake and doctest (Debian: apt install cmake doctest-dev).
+# Needs CMake and doctest (Debian: apt install cmake doctest-dev).
 sanitize: sanitize-address,undefined,float-cast-overflow sanitize-thread
 
 sanitize-%:
@@ -78,6 +78,10 @@ format: $(VENV)/.developer
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 	$(BIN)/clang-format -i $(CPP)
+
+# After a change to src/native/bindings.cpp.
+stub: $(VENV)/.developer
+	$(BIN)/python -m nanobind.stubgen -q -m atrous._native -o src/atrous/_native.pyi
 
 bench: $(VENV)/.developer
 	$(BIN)/python benchmarks/crf.py

@@ -1,4 +1,4 @@
-r"""What the paper claims, measured again: one table beside the paper's, from scores that are there.
+r"""The paper's claims beside our measurements: one table, from existing files of scores.
 
     atrous evaluate VOC_FOLDER --steps 0,1,2,3,5,10,15,20 --json scores.json
     atrous evaluate VOC_FOLDER --model MULTISCALE --json multiscale.json
@@ -7,10 +7,10 @@ r"""What the paper claims, measured again: one table beside the paper's, from sc
     python benchmarks/claims.py --scores scores.json --multiscale multiscale.json --searched searched.json \
         --costs costs.json --write
 
-Where multi-scale prediction was trained on another network than that of --scores, --trunk names that one's scores.
+If multi-scale prediction was trained on another network than that of --scores, pass that network's scores to --trunk.
 
-With --costs and a file that is not there the networks are timed, and the file is written. Prints the table; --write
-puts it into docs/paper-claims.md between the markers. What is not given is said not to be measured.
+If the file of --costs does not exist, the networks are timed and the file is written. Prints the table; --write puts it
+into docs/paper-claims.md between the markers. Rows whose file is missing read "not measured".
 """
 
 import argparse
@@ -41,8 +41,9 @@ NOT_MEASURED = "not measured"
 
 TEMPLATE = f"""# The paper's claims, measured again
 
-Chen et al. 2015 beside this package: what the CRF, multi-scale prediction and the large field of view bring. The
-network here is not the paper's, see the [model card](model-card.md): what can be compared is the gain, not the level.
+At the end of this page you will know which of the paper's gains this package reproduces: those of the CRF, of
+multi-scale prediction and of the large field of view. The network here is not the paper's (see the [model
+card](model-card.md)), so compare the gains, not the levels.
 
 {BEGIN}
 {END}
@@ -77,12 +78,12 @@ def mean_iou(scores: dict, labelling: str) -> float:
 
 
 def gain(before: float, after: float) -> str:
-    """Say two scores and what lies between them."""
+    """Return two scores and their difference as text."""
     return f"{before:.2f} → {after:.2f} ({after - before:+.2f})"
 
 
 def sure_gain(before: tuple[dict, str], after: tuple[dict, str]) -> str:
-    """Say two mean IoUs, what lies between them and its 95 % interval, if each image's counts are there."""
+    """Return two mean IoUs, their difference and, if the counts of each image are known, its 95 % interval."""
     if not (before[0]["scored"] and after[0]["scored"]):
         return gain(mean_iou(*before), mean_iou(*after))
     ours, theirs = (scores["scored"].overlaps[labelling] for scores, labelling in (after, before))
@@ -92,20 +93,20 @@ def sure_gain(before: tuple[dict, str], after: tuple[dict, str]) -> str:
 
 
 def crf_rows(scores: dict | None) -> list[Row]:
-    """Return what the CRF adds, over all pixels."""
+    """Return the gain of the CRF over all pixels."""
     ours = sure_gain((scores, DCNN), (scores, CRF)) if scores else NOT_MEASURED
     return [Row("the CRF refines the DCNN: mean IoU", gain(*LARGE_FOV), ours, "A")]
 
 
 def multiscale_rows(trunk: dict | None, multiscales: list[dict], searched: list[dict], letters: str) -> list[Row]:
-    """Return what multi-scale prediction adds for each training: without the CRF, with it, with one of its own.
+    """Return the gain of multi-scale prediction for each training: without CRF, with CRF, with its own CRF.
 
     `letters` are the trunk's, then the others'.
     """
     rows = []
     given = [*zip(letters[1:], multiscales + searched, strict=False)]
     first, second = given[: len(multiscales)], given[len(multiscales) :]
-    kinds = [(DCNN, "without CRF", first), (CRF, "with CRF", first), (CRF, "with a CRF searched for it", second)]
+    kinds = [(DCNN, "without CRF", first), (CRF, "with CRF", first), (CRF, "with its own CRF", second)]
     for labelling, name, theirs in kinds:
         claim = f"multi-scale prediction, {name}: mean IoU"
         i = (DCNN, CRF).index(labelling)
@@ -120,7 +121,7 @@ def multiscale_rows(trunk: dict | None, multiscales: list[dict], searched: list[
 
 
 def trimap_rows(scores: dict | None) -> list[Row]:
-    """Return what the CRF adds near the outlines; the nearer, the more, says the paper."""
+    """Return the gain of the CRF near the outlines, where the paper finds the largest."""
     rows = []
     before, after = DEEPLAB_TRIMAP["DeepLab"][0], DEEPLAB_TRIMAP["DeepLab-CRF"][0]
     for i, width in enumerate(WIDTHS):
@@ -132,18 +133,18 @@ def trimap_rows(scores: dict | None) -> list[Row]:
 
 
 def step_rows(scores: dict | None) -> list[Row]:
-    """Return mean IoU by the number of mean-field steps, against ten."""
+    """Return mean IoU by number of mean-field steps, compared with ten."""
     found = scores["mean_field_steps"] if scores else {}
     ten = found.get(str(TEN))
     rows = []
     for steps in STEPS:
-        claim, paper = f"{steps} mean-field step{'s' if steps != 1 else ''}: mean IoU, against ten", "-"
+        claim, paper = f"{steps} mean-field step{'s' if steps != 1 else ''}: mean IoU, compared with ten", "-"
         ours = NOT_MEASURED
         if ten and (summary := found.get(str(steps))):
             value = 100 * summary["mean IoU"]
             ours = f"{value:.2f} ({value - 100 * ten['mean IoU']:+.2f})"
         if steps == TEN:
-            claim, paper = "ten mean-field steps: mean IoU", "its choice"
+            claim, paper = "ten mean-field steps: mean IoU", "the paper's choice"
             ours = ours.split(" (")[0]
         rows.append(Row(claim, paper, ours, "A"))
     return rows
@@ -174,7 +175,7 @@ def measured_costs(runs: int, threads: int) -> dict:
 
 
 def cost_rows(costs: dict | None, letter: str) -> list[Row]:
-    """Return what LargeFOV saves against the networks with larger kernels in fc6."""
+    """Return the savings of LargeFOV over the networks with larger kernels in fc6."""
     rows = []
     networks = costs["networks"] if costs else {}
     for other, title in (("deeplab-4x4", "DeepLab-4x4"), ("deeplab-7x7", "DeepLab-7x7")):
@@ -184,7 +185,7 @@ def cost_rows(costs: dict | None, letter: str) -> list[Row]:
                 return NOT_MEASURED
             return f"{networks[other][what] / networks['deeplab-largefov'][what]:.2f}x"
 
-        head = f"LargeFOV against {title}"
+        head = f"LargeFOV instead of {title}"
         speed = f"{SPEEDS['deeplab-largefov'] / SPEEDS[other]:.2f}x"
         small = {"deeplab-4x4": "65.1 M → 20.5 M", "deeplab-7x7": "134.3 M → 20.5 M"}[other]
         here = NOT_MEASURED
@@ -192,9 +193,9 @@ def cost_rows(costs: dict | None, letter: str) -> list[Row]:
             here = " → ".join(f"{networks[name]['parameters'] / 1e6:.1f} M" for name in (other, "deeplab-largefov"))
         rows += [
             Row(f"{head}: parameters", small, here, letter),
-            Row(f"{head}: times as fast in training", speed, ratio("train"), letter),
-            Row(f"{head}: times as fast at test", "-", ratio("test"), letter),
-            Row(f"{head}: fewer multiply-adds", "-", ratio("multiply-adds"), letter),
+            Row(f"{head}: speedup in training", speed, ratio("train"), letter),
+            Row(f"{head}: speedup at test", "-", ratio("test"), letter),
+            Row(f"{head}: times fewer multiply-adds", "-", ratio("multiply-adds"), letter),
         ]
     return rows
 
@@ -216,7 +217,7 @@ def command(scores: dict, *, name: str) -> str:
 
 
 def scope(scores: dict) -> str:
-    """Say what was scored."""
+    """Return what was scored, as text."""
     run, subject = scores["run"], scores["run"]["subject"]
     part = f" of VOC's {run['official']:,}" if run["official"] and run["official"] != scores["images"] else ""
     facts = [f"{scores['images']:,} images{part}, list {run['listed']}", subject.get("network", "")]
@@ -254,9 +255,10 @@ def text(
     lines += ["| " + " | ".join(row) + " |" for row in rows]
     lines += [
         "",
-        f"Scores are in per cent. After a semicolon: between what the gain lies in 95 % of {DRAWS:,} draws of the",
-        "images, with replacement; where zero lies between, the gain may be chance. (1) The authors' figures are of",
-        "the basic model, DeepLab, on the 1,449 images of val; their other rows are of LargeFOV. Measured by:",
+        "Scores are in %. The range after a semicolon is the gain's 95 % interval from a paired bootstrap of",
+        f"{DRAWS:,} draws; a range that contains zero means that the gain may be due to the choice of images. (1) The",
+        "authors' figures are of the basic model, DeepLab, on the 1,449 images of val; their other rows are of",
+        "LargeFOV. Measured by:",
         "",
     ]
     lines += [f"- {letter}: `{source[0]}` ({source[1]})" for letter, source in sources.items() if source]
@@ -283,8 +285,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--scores", type=Path, help="JSON of a network without multi-scale prediction")
     parser.add_argument("--trunk", type=Path, help="JSON of the network that multi-scale prediction was trained on")
-    parser.add_argument("--multiscale", type=Path, nargs="+", default=[], help="JSON of it with it, one a training")
-    parser.add_argument("--searched", type=Path, nargs="+", default=[], help="the same with CRFs searched for them")
+    parser.add_argument(
+        "--multiscale", type=Path, nargs="+", default=[], help="JSON of that network with it, one per training"
+    )
+    parser.add_argument("--searched", type=Path, nargs="+", default=[], help="the same networks, each with its own CRF")
     parser.add_argument("--costs", type=Path, help="JSON of the networks' times; measured if it is not there")
     parser.add_argument("--runs", type=int, default=3, help="of each network, when measured")
     parser.add_argument("--threads", type=int, default=2, help="when measured")

@@ -95,7 +95,7 @@ def run_case(results, case, options):
         raise SystemExit(f"error: {case.name}: its earlier rounds are of another build; measure without --append")
     result = measure(case, rounds=options.rounds, seconds=options.seconds, prune=options.prune, earlier=earlier)
     results["cases"][case.name] = stamp | result
-    rounds, others = len(next(iter(result["times"].values()))), result["taken by others"][-1]
+    rounds, others = len(next(iter(result["times"].values()))), result["used by others"][-1]
     print(f"{case.name}: {rounds} rounds; others kept {others:.2f} processors busy meanwhile", file=sys.stderr)
 
 

@@ -19,14 +19,14 @@ class Run:
 
     library: str = "atrous"
     threads: int = 1
-    prune: bool = True  # False: every label is kept
+    prune: bool = True  # False: no label is pruned
 
     @property
     def key(self):
         """The run's name in the results."""
         if self.library == PEER:
             return PEER
-        return f"atrous, {self.threads} thread{'s' * (self.threads > 1)}{'' if self.prune else ', every label kept'}"
+        return f"atrous, {self.threads} thread{'s' * (self.threads > 1)}{'' if self.prune else ', no pruning'}"
 
 
 def processors():
@@ -41,7 +41,7 @@ PRUNED, KEPT, PEER_RUN = Run(threads=ALL), Run(threads=ALL, prune=False), Run(PE
 
 @dataclass(frozen=True)
 class Case:
-    """A photo, probabilities, and who is to refine them."""
+    """An image, probabilities, and the runs that refine them."""
 
     name: str
     part: str  # of the benchmark: "table" or "scaling"
@@ -110,7 +110,7 @@ CASES = {
 
 @dataclass(frozen=True)
 class Row:
-    """A row of the table: a case's run beside the peer's, and how many times as fast we want it to be."""
+    """A row of the table: a case's run beside the peer's, and the speedup that it should reach."""
 
     title: str
     case: str
@@ -119,22 +119,22 @@ class Row:
 
 
 ROWS = (
-    Row("375x500, 21 labels, plain photo", "plain-21", PRUNED, 15),
-    Row("375x500, 21 labels, textured photo", "textured-21", PRUNED, 12),
-    Row("375x500, 21 labels, busy picture", "busy-21", PRUNED),
-    Row("every label kept, plain photo", "plain-21", KEPT, 6),
-    Row("every label kept, textured photo", "textured-21", KEPT, 6),
-    Row("every label kept, busy picture", "busy-21", KEPT),
-    Row("375x500, 2 labels, plain photo", "plain-2", PRUNED, 6),
-    Row("375x500, 2 labels, textured photo", "textured-2", PRUNED, 6),
+    Row("375x500, 21 labels, plain", "plain-21", PRUNED, 15),
+    Row("375x500, 21 labels, textured", "textured-21", PRUNED, 12),
+    Row("375x500, 21 labels, busy", "busy-21", PRUNED),
+    Row("no pruning, plain", "plain-21", KEPT, 6),
+    Row("no pruning, textured", "textured-21", KEPT, 6),
+    Row("no pruning, busy", "busy-21", KEPT),
+    Row("375x500, 2 labels, plain", "plain-2", PRUNED, 6),
+    Row("375x500, 2 labels, textured", "textured-2", PRUNED, 6),
     Row("1000x1000, 21 labels, mosaic", "mosaic-1000", PRUNED, 15),
-    Row("1000x1000, 21 labels, one photo mirrored", "mirrored-1000", PRUNED, 15),
+    Row("1000x1000, 21 labels, one image mirrored", "mirrored-1000", PRUNED, 15),
     Row("1024x2048, 19 labels, mosaic", "mosaic-2048", PRUNED, 15),
-    Row("1024x2048, 19 labels, one photo mirrored", "mirrored-2048", PRUNED, 15),
-    Row("every label kept, 1000x1000, mosaic", "mosaic-1000", KEPT),
-    Row("every label kept, 1024x2048, mosaic", "mosaic-2048", KEPT),
-    Row("one thread, 375x500, 21 labels, plain photo", "plain-21", Run(threads=1), 8),
-    Row("one thread, 375x500, 21 labels, textured photo", "textured-21", Run(threads=1), 8),
-    Row("one thread, every label kept, plain photo", "plain-21", Run(threads=1, prune=False)),
-    Row("one thread, every label kept, textured photo", "textured-21", Run(threads=1, prune=False)),
+    Row("1024x2048, 19 labels, one image mirrored", "mirrored-2048", PRUNED, 15),
+    Row("no pruning, 1000x1000, mosaic", "mosaic-1000", KEPT),
+    Row("no pruning, 1024x2048, mosaic", "mosaic-2048", KEPT),
+    Row("one thread, 375x500, 21 labels, plain", "plain-21", Run(threads=1), 8),
+    Row("one thread, 375x500, 21 labels, textured", "textured-21", Run(threads=1), 8),
+    Row("one thread, no pruning, plain", "plain-21", Run(threads=1, prune=False)),
+    Row("one thread, no pruning, textured", "textured-21", Run(threads=1, prune=False)),
 )

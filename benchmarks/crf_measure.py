@@ -89,7 +89,7 @@ def measure(case, *, rounds, seconds, prune=None, earlier=None):
     Returns
     -------
     dict
-        Ready for JSON. `times`: for each run a list with an entry for each round. `taken by others`: the processors
+        Ready for JSON. `times`: for each run a list with an entry for each round. `used by others`: the processors
         that were busy with something else meanwhile, on average; 0 is a quiet machine.
     """
     image, probabilities = load(case.scene, case.height, case.width, case.labels)
@@ -105,10 +105,10 @@ def measure(case, *, rounds, seconds, prune=None, earlier=None):
         "scene": case.scene,
         "prune": DenseCRF(small[0], KERNELS, prune=prune).prune,
         "vertices per pixel": lattice_share(image),
-        "likeliest somewhere": int(np.unique(probabilities.argmax(axis=0)).size),
+        "most probable somewhere": int(np.unique(probabilities.argmax(axis=0)).size),
         "times": {run.key: [] for run in runs},
         "unary": [],
-        "taken by others": [],
+        "used by others": [],
     }
     results, done, ours, everybodys = {}, 0, time.process_time(), _processor_seconds()
     begun = time.perf_counter()
@@ -126,10 +126,10 @@ def measure(case, *, rounds, seconds, prune=None, earlier=None):
             if run.library == PEER:
                 result["unary"].append(times["unary"])
         done += 1
-    result["taken by others"].append(
+    result["used by others"].append(
         (_processor_seconds() - everybodys - (time.process_time() - ours)) / (time.perf_counter() - begun)
     )
-    result["alive"] = {key: int(sum(plane.any() for plane in q)) for key, q in results.items()}
+    result["active"] = {key: int(sum(plane.any() for plane in q)) for key, q in results.items()}
     if PEER in results:
         theirs = results.pop(PEER).argmax(axis=0)
         result["same labels"] = {key: float((q.argmax(axis=0) == theirs).mean()) for key, q in results.items()}

@@ -27,8 +27,8 @@ def ratios(result, key):
 
 def table(results, rows=ROWS, *, targets=False):
     """Return the table of the paired runs, head first."""
-    head = ["case", "vertices / pixel", "labels: in, likeliest, alive at the end", "rounds"]
-    head += ["atrous, ms", f"{PEER}, ms", "of that its unary, ms", "times as fast", "without its unary"]
+    head = ["case", "vertices / pixel", "labels: all, most probable, active", "rounds"]
+    head += ["atrous, ms", f"{PEER}, ms", "its unary, ms", "speedup", "without unary"]
     head += ["target"] * targets + ["same labels"]
     lines = [head]
     for row in rows:
@@ -36,7 +36,7 @@ def table(results, rows=ROWS, *, targets=False):
         key = row.run.key
         if result is None or key not in result["times"]:
             continue
-        counts = f"{result['labels']}, {result['likeliest somewhere']}, {result['alive'][key]}"
+        counts = f"{result['labels']}, {result['most probable somewhere']}, {result['active'][key]}"
         line = [row.title, f"{result['vertices per pixel']:.2f}", counts, str(len(result["times"][key]))]
         line.append(_milliseconds(statistics.median(result["times"][key])))
         if PEER in result["times"]:
@@ -58,7 +58,7 @@ def _verdict(target, reached):
 
 def memory_table(results, names=CASES):
     """Return peak memory of a call beyond its inputs, head first."""
-    lines = [["case", "run", "before the call, MiB", "peak, MiB", "peak - before, MiB", f"share of {PEER}'s"]]
+    lines = [["case", "run", "before the call, MiB", "peak, MiB", "peak - before, MiB", f"ratio to {PEER}"]]
     for name, case in CASES.items():
         if name not in names or name not in results["memory"]:
             continue
@@ -95,10 +95,10 @@ def _series(results, prefix, values, key):
     return tuple(zip(*points, strict=True)) or ((), ())
 
 
-# Colours that people with any colour vision can tell apart (Okabe and Ito).
+# Colors that people with any color vision can tell apart (Okabe and Ito).
 _STYLES = {
     PEER: {"color": "#555555", "marker": "s", "label": PEER},
-    KEPT.key: {"color": "#0072b2", "marker": "o", "label": "atrous, every label kept"},
+    KEPT.key: {"color": "#0072b2", "marker": "o", "label": "atrous, no pruning"},
     PRUNED.key: {"color": "#d55e00", "marker": "o", "label": "atrous"},
 }
 
@@ -124,7 +124,7 @@ def _plain_ticks(axis, ticks=None):
 
 
 def _growth_plot(pyplot, results, prefix, values, xlabel, title):
-    figure, axes = _axes(pyplot, xlabel, "seconds a call")
+    figure, axes = _axes(pyplot, xlabel, "seconds per call")
     for key, style in _STYLES.items():
         axes.plot(*_series(results, prefix, values, key), **style)
     _plain_ticks(axes.xaxis, values)
@@ -135,7 +135,7 @@ def _growth_plot(pyplot, results, prefix, values, xlabel, title):
 
 
 def _threads_plot(pyplot, results):
-    figure, axes = _axes(pyplot, "threads", "seconds a call")
+    figure, axes = _axes(pyplot, "threads", "seconds per call")
     times = {key: statistics.median(values) for key, values in results["cases"]["threads"]["times"].items()}
     own = [run for run in CASES["threads"].runs if run.key in times and run.library != PEER]
     counts = sorted({run.threads for run in own})
@@ -144,10 +144,10 @@ def _threads_plot(pyplot, results):
         axes.plot(*zip(*points, strict=True), **_STYLES[example.key])
         axes.plot(counts, [points[0][1] / n for n in counts], color="#aaaaaa", linestyle=":", zorder=0)
     if PEER in times:
-        axes.axhline(times[PEER], color=_STYLES[PEER]["color"], label=f"{PEER} (has one thread)")
+        axes.axhline(times[PEER], color=_STYLES[PEER]["color"], label=f"{PEER} (one thread)")
     _plain_ticks(axes.xaxis, counts)
     _plain_ticks(axes.yaxis)
-    axes.set_title("375x500, 21 labels, textured photo; dotted: in proportion", fontsize=10)
+    axes.set_title("375x500, 21 labels, textured image; dotted: linear speedup", fontsize=10)
     figure.legend(loc="outside lower center", ncols=3, frameon=False)
     return figure
 
@@ -164,7 +164,7 @@ def _memory_plot(pyplot, results):
     cases = [CASES[name] for name in names]
     labels = [f"{case.height}x{case.width}x{case.labels}\n{case.scene}" for case in cases]
     axes.set_xticks(range(len(names)), labels)
-    axes.set_ylabel("MiB beyond the inputs, at the peak of a call")
+    axes.set_ylabel("peak MiB of a call, beyond the inputs")
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False)
     return figure
@@ -182,14 +182,14 @@ def write_plots(results, folder):
     largest = f"up to {MEGAPIXELS[-1]:g} megapixels"
     plots = {
         "crf-pixels": (
-            _growth_plot(pyplot, results, "pixels", MEGAPIXELS, "megapixels", "21 labels, mosaic of photos"),
-            f"Seconds a call against megapixels, {largest}",
+            _growth_plot(pyplot, results, "pixels", MEGAPIXELS, "megapixels", "21 labels, mosaic of images"),
+            f"Seconds per call by megapixels, {largest}",
         ),
         "crf-labels": (
-            _growth_plot(pyplot, results, "labels", LABELS, "labels", "375x500, textured photo"),
-            f"Seconds a call against the number of labels, {LABELS[0]} to {LABELS[-1]}",
+            _growth_plot(pyplot, results, "labels", LABELS, "labels", "375x500, textured image"),
+            f"Seconds per call by number of labels, {LABELS[0]} to {LABELS[-1]}",
         ),
-        "crf-threads": (_threads_plot(pyplot, results), "Seconds a call against threads"),
+        "crf-threads": (_threads_plot(pyplot, results), "Seconds per call by number of threads"),
         "crf-memory": (_memory_plot(pyplot, results), "Peak memory beyond the inputs"),
     }
     folder.mkdir(parents=True, exist_ok=True)
@@ -227,7 +227,7 @@ def write_report(results, path, images):
     folder = os.path.relpath(images, path.parent).replace(os.sep, "/")
     figures = {name.replace("-", "_"): f"![{text}]({folder}/{name}.png)" for name, text in captions.items()}
     prune = results["cases"]["plain-21"]["prune"]
-    others = max(share for case in results["cases"].values() for share in case["taken by others"])
+    others = max(share for case in results["cases"].values() for share in case["used by others"])
     dates = sorted({case["date"] for case in results["cases"].values()})
     machine = ", ".join(f"{name} {value}" for name, value in results["machine"].items())
     span = " to ".join(dict.fromkeys([dates[0], dates[-1]]))

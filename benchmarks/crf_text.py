@@ -1,14 +1,18 @@
-"""The words of the CRF's report; crf_report.py fills in the figures."""
+"""Text of the CRF's report; crf_report.py fills in the figures."""
 
 TEMPLATE = """\
-# The fully connected CRF: time and memory
+# Benchmarks: time, memory, accuracy
+
+At the end of this page you will know how long the fully connected CRF takes on your image and how much memory it needs,
+beside pydensecrf2, and how accurate its approximations and the exported networks are. [Speed on CPUs](speed.md) has the
+figures of the network, of whole pipelines and of training.
 
 {written}
 
-A call takes a photo and the probabilities of each label at each pixel, sets the CRF up, and takes ten mean-field
-steps. Kernels: bilateral w1 = 4, sxy = 49, srgb = 5; spatial w2 = 3, sxy = 3. pydensecrf2 is called as its users do
+A call takes an image and the probabilities of all labels at each pixel, builds the CRF and runs ten mean-field steps.
+Kernels: bilateral w1 = 4, sxy = 49, srgb = 5; spatial w2 = 3, sxy = 3. pydensecrf2 is called like in its examples
 (`unary_from_softmax`, `setUnaryEnergy`, `addPairwiseGaussian`, `addPairwiseBilateral`, `inference`) with the same
-parameters and the same normalisation, after filtering.
+parameters and the same normalization, after filtering.
 
 {settings}
 
@@ -16,27 +20,28 @@ parameters and the same normalisation, after filtering.
 
 {table}
 
-- *Times as fast*: both libraries take turns in one process, round after round, and the median of the rounds' ratios
-  is given, beside the medians of the times. *Without its unary*: the same if pydensecrf2 is spared turning
-  probabilities into its unary term, which its users do with NumPy.
-- *Vertices / pixel*: the size of the bilateral kernel's lattice, which is what makes a photo quick or slow; near 0
-  for flat surfaces, and the more the more texture.
-- *Labels*: how many there are, how many are the likeliest one of some pixel according to the network, and how many
-  are left after the last step.
-- *Same labels*: the share of pixels to which both give the same label. They are not the same computation to the
-  last bit: pydensecrf2's `unary_from_softmax` lifts probabilities to 1e-5, and it puts the spatial kernel on a
-  lattice, where atrous convolves with it, to 1.2e-4 of the sum of weights along each axis.
+- *Speedup*: both libraries alternate in one process, round by round; the column is the median of the rounds' ratios,
+  and the times are medians. *Without unary*: the speedup without the time that pydensecrf2's users spend on turning
+  probabilities into its unary term with NumPy.
+- *Vertices / pixel*: the size of the bilateral kernel's lattice, which determines the time of an image: near 0 for flat
+  surfaces, larger for more texture.
+- *Labels*: number of labels, number of labels that are the most probable one at some pixel according to the network,
+  and number of labels that are active after the last step.
+- *Same labels*: share of the pixels to which both libraries give the same label. Their computations differ in details:
+  pydensecrf2's `unary_from_softmax` clips probabilities at 1e-5, and pydensecrf2 filters the spatial kernel on a
+  lattice, while atrous convolves it to within 1.2e-4 of the sum of weights along each axis.
 
 ## Memory
 
 {memory}
 
-The most that a process held during a call (`VmHWM`), beyond what it held just before, with libraries and inputs
-loaded; a fresh process for each. The result is part of it. pydensecrf2's unary term is let go as soon as it is copied.
+Peak memory of the process during a call (`VmHWM`) beyond its memory just before the call, with libraries and inputs
+loaded, in a new process for each case. The result is included. pydensecrf2's unary term is freed as soon as it is
+copied.
 
 {crf_memory}
 
-## How time grows
+## Scaling
 
 {crf_pixels}
 
@@ -46,25 +51,23 @@ loaded; a fresh process for each. The result is part of it. pydensecrf2's unary 
 
 {scaling}
 
-pydensecrf2 is left out beyond 2 megapixels, where a call takes from half a minute to minutes.
+pydensecrf2 is not measured beyond 2 megapixels, where a call takes from half a minute to minutes.
 
-## What it is measured on
+## Test images
 
-The photos are the [examples](../examples/CREDITS.md); the probabilities are what the bundled 21-class network says
-of them.
+The images are the [examples](../examples/CREDITS.md), and the probabilities are those of the bundled network with 21
+classes. Sizes are height x width.
 
-Sizes are height x width.
-
-- *plain*: `cat.jpg`, *textured*: `astronaut.jpg`, scaled to cover 375x500 and cropped; *busy*: the three photos, one
+- *plain*: `cat.jpg`, *textured*: `astronaut.jpg`, resized to cover 375x500 and cropped; *busy*: the three images, one
   of them twice, at half that size.
-- *mosaic*: the three photos side by side at their own scale, mirrored at their borders to tiles of 512x512, in all
-  1024x2048. So the texture is that of photos, not of an enlargement; but it holds more classes than a photo does.
-  *One photo mirrored*: `cat.jpg` alone at its own scale, mirrored again and again to the same size. Smaller ones are
-  cut from the middle, larger ones are mirrored further, together with what the network says.
-- 2 labels: the class of most pixels against the rest. 4 and 8: the classes of the largest mass, and the rest. 19: two
-  classes of the least mass are dropped. 50 and 150: classes are divided into parts, whose shares are a softmax of
-  smooth random fields; four fifths of the new labels go to classes that are the likeliest somewhere, so that some
-  ninety of 150 reach 0.05 at some pixel.
+- *mosaic*: the three images side by side at their own scale, mirrored at their borders to tiles of 512x512, 1024x2048
+  in all. Its texture is that of real images, not of an enlargement, but it contains more classes than an image usually
+  does. *One image mirrored*: `cat.jpg` alone at its own scale, mirrored repeatedly to the same size. Smaller sizes are
+  cut from the middle; larger ones are mirrored further, together with the network's probabilities.
+- 2 labels: the most frequent class against the rest. 4 and 8: the classes with the largest sum of probabilities, and
+  the rest. 19: the two classes with the smallest sum are dropped. 50 and 150: classes are divided into several labels,
+  whose shares are a softmax of smooth random fields. Four fifths of the new labels come from classes that are the most
+  probable somewhere, so that about ninety of 150 labels reach 0.05 at some pixel.
 
 ## Run it again
 
@@ -75,7 +78,7 @@ python benchmarks/crf.py                     # all
 python benchmarks/crf.py --report docs/benchmarks.md
 ```
 
-Without pydensecrf2 the table shows atrous alone.
+Without pydensecrf2 the table has only the columns of atrous.
 
 """
 
@@ -83,12 +86,12 @@ Without pydensecrf2 the table shows atrous alone.
 END = "<!-- end of the report of benchmarks/crf.py -->"
 
 WRITTEN = """\
-Written by `benchmarks/crf.py` from its measurements: {machine}; {dates}. While a case was measured, other processes and
-guests of the host kept {others:.2f} processors busy at most.
+Written by `benchmarks/crf.py` from its measurements: {machine}; {dates}. During a measurement, other processes and
+guests of the host used at most {others:.2f} processors.
 """
 
 SETTINGS = """\
-atrous runs on {threads}, if not said otherwise; pydensecrf2 has one. A label whose probability stays under {prune:g}
-all over the photo, and that is the likeliest nowhere, is left out of the steps to come (`prune={prune:g}`, the default
-of `DenseCRF`); *every label kept* is `prune=0`.
+atrous runs on {threads} unless stated otherwise; pydensecrf2 has one thread. A label whose probability stays below
+{prune:g} at every pixel, and which is nowhere the most probable one, is pruned (`prune={prune:g}`, the default of
+`DenseCRF`); *no pruning* means `prune=0`.
 """

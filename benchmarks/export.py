@@ -1,10 +1,10 @@
-"""Exported files of a checkpoint: sizes, times of the network, and how far from the checkpoint on how many photos.
+"""Exported files of a checkpoint: sizes, times of the network, and differences from the checkpoint over many images.
 
     python benchmarks/export.py times CHECKPOINT MODEL.onnx... --out times.json
     python benchmarks/export.py compare CHECKPOINT DATA MODEL.onnx... --photos 60 --name "VOC 2012" --out voc.json
-    python benchmarks/export.py write docs/export.md times.json voc.json...
+    python benchmarks/export.py write docs/benchmarks.md times.json voc.json...
 
-`write` puts the tables between the page's markers. The times ask for a quiet machine, the comparison does not.
+`write` puts the tables between the page's markers. Measure the times on an idle machine.
 """
 
 import argparse
@@ -23,7 +23,7 @@ from atrous.segmenter import Segmenter
 
 SIZE = (385, 513)
 DRAWS = 10_000
-AT_ONCE = 16  # photos that atrous export compares on unless told otherwise
+AT_ONCE = 16  # images that atrous export compares by default
 LABELLINGS = ("DCNN", "with CRF")
 BEGIN, END = "<!-- written by benchmarks/export.py: {} -->", "<!-- end of {} -->"
 
@@ -148,14 +148,14 @@ def sizes_and_times(measured):
     height, width = measured["size"]
     library = ", ".join(f"{name} {measured['versions'][name]}" for name in ("torch", "onnxruntime"))
     note = (
-        f"The network alone on a photo of {width} x {height}, median of {measured['repeat']};"
+        f"The network alone on an image of {width} x {height}, median of {measured['repeat']};"
         f" {measured['machine']}; {library}."
     )
     return _table(("", "MB", "seconds"), rows) + "\n\n" + note
 
 
 def distances(compared):
-    """Return the table of what the files say otherwise over all photos."""
+    """Return the table of the files' differences from the checkpoint over all images."""
     rows = []
     for data in compared:
         for precision, photos in data["rows"].items():
@@ -163,13 +163,13 @@ def distances(compared):
             cells = (f"{100 * share:.2g}" for share in _off(photos, everything)[:, 0])
             ious = (f"{100 * before:.2f} → {100 * after:.2f}" for before, after in _mean_ious(photos, everything)[0])
             rows.append((precision, f"{data['name']}, {data['photos']}", *cells, *ious))
-    heads = ("", "photos", "score off by", "other labels", "with CRF", "mean IoU", "with CRF")
+    heads = ("", "images", "score difference", "labels changed", "with CRF", "mean IoU", "with CRF")
     return _table(heads, rows)
 
 
 def spread(compared):
-    """Return the table of how the distances are spread over photos and over draws of a few photos."""
-    heads = ("", "photos", "in %", "a photo: median", "95 %", "worst", f"{AT_ONCE} photos: median", "95 %", "worst")
+    """Return the table of the differences per image and per draw of a few images."""
+    heads = ("", "images", "in %", "1 image: median", "95 %", "worst", f"{AT_ONCE} images: median", "95 %", "worst")
     rows = []
     for data in compared:
         for precision, photos in data["rows"].items():
@@ -179,7 +179,7 @@ def spread(compared):
             draws = np.argsort(np.random.default_rng(0).random((DRAWS, len(photos))), axis=1)[:, :AT_ONCE]
             several = _off(photos, draws)
             before, after = np.moveaxis(_mean_ious(photos, draws), -1, 0)
-            for i, what in enumerate(("score off by", "other labels", "other labels with CRF")):
+            for i, what in enumerate(("score difference", "labels changed", "labels changed with CRF")):
                 rows.append((precision, data["name"], what, *_percentiles(single[i]), *_percentiles(several[i])))
             for i, what in enumerate(("mean IoU lost", "mean IoU lost with CRF")):
                 rows.append((precision, data["name"], what, "", "", "", *_percentiles((before - after)[:, i])))

@@ -1,23 +1,21 @@
-"""Parameters that a docstring lists in one line, apart: else the reference gives all of them the type of the first."""
+"""Griffe extension that gives each name of a numpydoc group such as "height, width" its own type."""
 
 import re
 from typing import Any
 
 import griffe
 
-# Names without a type, and the indented text below them.
-_GROUP = re.compile(r"^(?P<names>\w+(?:, \w+)+)\n(?P<text>(?:    .*\n?)+)", re.MULTILINE)
+_GROUP = re.compile(r"^(\w+(?:, \w+)+)\n((?:    .*\n?)+)", re.MULTILINE)
 
 
-class Groups(griffe.Extension):
-    """For `extensions` of mkdocstrings' Python handler."""
+class SplitGroups(griffe.Extension):
+    """Splits groups without a type into one entry per name; Griffe types them all like the first name."""
 
     def on_object(self, *, obj: griffe.Object, **_: Any) -> None:
-        """Give each name of a group its own entry."""
+        """Rewrite an object's docstring."""
         if obj.docstring is not None:
-            obj.docstring.value = _GROUP.sub(_apart, obj.docstring.value)
+            obj.docstring.value = _GROUP.sub(_split, obj.docstring.value)
 
 
-def _apart(group: re.Match[str]) -> str:
-    text = group["text"].rstrip("\n")
-    return "".join(f"{name}\n{text}\n" for name in group["names"].split(", "))
+def _split(group: re.Match[str]) -> str:
+    return "".join(f"{name}\n{group[2].rstrip()}\n" for name in group[1].split(", "))

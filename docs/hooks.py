@@ -1,8 +1,4 @@
-"""Links of the docs to files elsewhere in the repository: on the site, each such file has a page of its own.
-
-So that a link works both where the repository is read and on the site, which has no address of the repository to
-link to. And each page's description: its title and its first paragraph.
-"""
+"""MkDocs hooks: site pages for the repository files that docs/ links to, and a description of each page."""
 
 import posixpath
 import re
@@ -10,73 +6,52 @@ from pathlib import Path
 from typing import Any
 
 from mkdocs.config.defaults import MkDocsConfig
-from mkdocs.exceptions import PluginError
 from mkdocs.plugins import event_priority
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
 ROOT = Path(__file__).parents[1]
-# Not in the site's search, nor in its lists of pages.
-HEAD = "---\nsearch:\n  exclude: true\n---\n\n"
-LANGUAGES = {".py": "python", ".toml": "toml", ".hpp": "cpp", ".cpp": "cpp", ".md": "", ".txt": "text"}
-_PARAGRAPH = re.compile(r"<p>(.*?)</p>", re.DOTALL)
-_TAG = re.compile(r"<[^>]+>")
-_LINK = re.compile(r"(?P<text>\]\()(?P<target>(?:\.\./)[^)\s#]+)(?P<anchor>#[^)\s]*)?\)")
+LEXERS = {".py": "python", ".toml": "toml", ".hpp": "cpp", ".cpp": "cpp"}
+LINK = re.compile(r"\]\((\.\./[^)\s#]+)(#[^)\s]*)?\)")
 
 
 @event_priority(100)  # before the plugin that checks the links
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Add a page for each file of the repository that a page links to."""
-    for source in [file for file in files if file.src_uri.endswith(".md") and file.abs_src_path]:
-        for path in _linked(Path(source.abs_src_path or "").read_text(encoding="utf-8"), source.src_uri):
-            place = _place(path)
-            if place not in files.src_uris:
-                files.append(File.generated(config, place, content=_content(path)))
+    """Add a page for each repository file outside docs/ that a page links to."""
+    for page in list(files.documentation_pages()):
+        for target, _ in LINK.findall(page.content_string):
+            path = _path(target, page.src_uri)
+            if not path.startswith("docs/") and _page(path) not in files.src_uris:
+                text = (ROOT / path).read_text(encoding="utf-8")
+                if not path.endswith(".md"):
+                    text = f"# {path}\n\n```{LEXERS.get(Path(path).suffix, 'text')}\n{text}```\n"
+                text = f"---\nsearch:\n  exclude: true\n---\n\n{text}"
+                files.append(File.generated(config, _page(path), content=text))
     return files
 
 
 def on_page_markdown(markdown: str, page: Page, **_: Any) -> str:
-    """Turn links to files of the repository into links to their pages."""
+    """Turn links to repository files into links to their pages."""
 
-    def there(link: re.Match[str]) -> str:
-        path = _repository_path(link["target"], page.file.src_uri)
-        if path is None:
+    def replace(link: re.Match[str]) -> str:
+        path = _path(link[1], page.file.src_uri)
+        if path.startswith("docs/"):
             return link[0]
-        place = posixpath.relpath(_place(path), posixpath.dirname(page.file.src_uri) or ".")
-        return f"{link['text']}{place})"
+        return f"]({posixpath.relpath(_page(path), posixpath.dirname(page.file.src_uri) or '.')})"
 
-    return _LINK.sub(there, markdown)
+    return LINK.sub(replace, markdown)
 
 
 def on_page_content(html: str, page: Page, **_: Any) -> None:
-    """Describe the page in its head."""
-    texts = (" ".join(_TAG.sub("", found).split()) for found in _PARAGRAPH.findall(html))
-    if first := next(filter(None, texts), ""):
+    """Describe the page by its title and first paragraph."""
+    paragraphs = (" ".join(re.sub("<[^>]+>", "", text).split()) for text in re.findall("(?s)<p>(.*?)</p>", html))
+    if first := next(filter(None, paragraphs), ""):
         page.meta.setdefault("description", f"{page.title}: {first}".replace('"', "&quot;"))
 
 
-def _linked(markdown: str, page: str) -> list[str]:
-    found = (_repository_path(link["target"], page) for link in _LINK.finditer(markdown))
-    return [path for path in found if path is not None]
+def _path(target: str, page: str) -> str:
+    return posixpath.normpath(posixpath.join("docs", posixpath.dirname(page), target))
 
 
-def _repository_path(target: str, page: str) -> str | None:
-    """Return a link's target as a path in the repository, None if it stays inside docs/."""
-    path = posixpath.normpath(posixpath.join("docs", posixpath.dirname(page), target))
-    if path.startswith("docs/"):
-        return None
-    if not (ROOT / path).is_file():
-        raise PluginError(f"{page}: links to {target}, which is no file of the repository")
-    return path
-
-
-def _place(path: str) -> str:
+def _page(path: str) -> str:
     return "index.md" if path == "README.md" else f"repository/{path.removesuffix('.md')}.md"
-
-
-def _content(path: str) -> str:
-    text = (ROOT / path).read_text(encoding="utf-8")
-    suffix = Path(path).suffix
-    if suffix not in LANGUAGES:
-        raise PluginError(f"{path}: no page can be made of such a file")
-    return HEAD + (text if suffix == ".md" else f"# {path}\n\n```{LANGUAGES[suffix]}\n{text}```\n")

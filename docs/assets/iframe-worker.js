@@ -1,4 +1,4 @@
-// Browsers allow no workers where pages are read from a folder (file:). There the search's worker runs in a hidden frame.
+// Browsers forbid workers on pages opened from a folder (file:). The search worker then runs in a hidden iframe.
 if (location.protocol === "file:") {
   window.Worker = class extends EventTarget {
     constructor(url) {
@@ -7,7 +7,7 @@ if (location.protocol === "file:") {
       frame.hidden = true
       document.body.append(frame)
       this.inside = frame.contentWindow
-      // What the worker's script posts is meant for the page.
+      // Messages of the worker script go to the page.
       this.inside.postMessage = data => this.dispatchEvent(new MessageEvent("message", { data }))
       const inner = frame.contentDocument
       inner.open()

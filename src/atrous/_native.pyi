@@ -1,97 +1,113 @@
-"""The CRF's kernels in C++; atrous.crf is their face."""
+"""
+C++ kernels of the fully connected CRF. The public interface is atrous.crf.
+"""
 
 from collections.abc import Sequence
+from typing import Annotated
 
-import numpy as np
+import numpy
 from numpy.typing import NDArray
 
+
 class Filter:
-    """A Gaussian kernel matrix between points, ready to multiply."""
+    """Gaussian kernel matrix K between points."""
 
     @property
     def points(self) -> int: ...
-    @property
-    def vertices(self) -> int | None: ...
-    def apply(self, values: NDArray[np.float32], out: NDArray[np.float32], threads: int) -> None: ...
-    def mass(self, out: NDArray[np.float32], threads: int) -> None:
-        """Write the sums of the matrix' rows, (N,)."""
-
-class Model:
-    """A fully connected CRF over a number of points."""
-
-    def __init__(self, points: int) -> None: ...
-    def add(
-        self,
-        filter: Filter,
-        before: NDArray[np.float32] | None,
-        after: NDArray[np.float32],
-        gains: NDArray[np.float32] | None,
-        total: float | None = None,
-    ) -> None:
-        """Total: after * (K before), where it is known and the same for all points."""
-
-    def infer(
-        self,
-        unary: NDArray[np.float32],
-        *,
-        energies: bool,
-        iterations: int,
-        tolerance: float = 0.0,
-        prune: float = 0.0,
-        trace: bool = False,
-        threads: int,
-        zeroed: bool = False,
-        probabilities: NDArray[np.float32] | None = None,
-        labels: NDArray[np.int32] | None = None,
-    ) -> Report:
-        """Unary and probabilities are (C, N) with any strides; ValueError for a unary that cannot be used.
-
-        zeroed: probabilities holds zeros, which need not be written for labels that left.
-        """
-
-class Report:
-    """What happened in an inference."""
 
     @property
-    def steps(self) -> int: ...
-    @property
-    def kept(self) -> list[int]: ...
-    @property
-    def energy(self) -> list[float]: ...
-    @property
-    def entropy(self) -> list[float]: ...
+    def vertices(self) -> int | None:
+        """Number of lattice vertices; None for a filter without a lattice."""
 
-def lattice(
-    features: NDArray[np.float32],
-    threads: int,
-    line: int = 0,
-    offsets: NDArray[np.int32] | None = None,
-    weights: NDArray[np.float32] | None = None,
-) -> Filter:
-    """Features are (d, N); points lie in lines of `line`, as an image's pixels do, or all in one.
+    def apply(self, values: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu', writable=False)], out: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu')], threads: int) -> None:
+        """Write K times each row of values (R, N) to out (R, N)."""
 
-    With offsets (K, d + 1) and weights (K,), a vertex takes from those at each offset and at its opposite, instead
-    of blurring; the offset 0 is the vertex itself.
+    def mass(self, out: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C', device='cpu')], threads: int) -> None:
+        """Write the row sums of K to out (N,)."""
+
+def lattice(features: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu', writable=False)], threads: int, line: int = 0, offsets: Annotated[NDArray[numpy.int32], dict(shape=(None, None), order='C', device='cpu', writable=False)] | None = None, weights: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C', device='cpu', writable=False)] | None = None) -> Filter:
+    """
+    Build a permutohedral lattice over features (d, N).
+
+    Points lie in rows of `line`, like the pixels of an image; 0 means one row. Given offsets
+    (K, d + 1) and weights (K,), a stencil replaces the blur: each vertex is the weighted sum of
+    the vertices at the offsets and at their opposites; the zero offset is the vertex itself.
     """
 
-def image_lattice(image: NDArray[np.uint8], sx: float, sy: float, srgb: Sequence[float], threads: int) -> Filter:
-    """The same for the features x, y, red, green and blue of an (H, W, 3) image."""
+def image_lattice(image: Annotated[NDArray[numpy.uint8], dict(shape=(None, None, None), order='C', device='cpu', writable=False)], sx: float, sy: float, srgb: Sequence[float], threads: int) -> Filter:
+    """
+    Build a permutohedral lattice over (x, y, red, green, blue) of an image (H, W, 3).
+    """
 
-def brute_force(features: NDArray[np.float32], line: int = 0) -> Filter: ...
-def grid_gaussian(shape: Sequence[int], sigmas: Sequence[float], least: float = ...) -> Filter:
-    """Exact but for weights under `least` along an axis, which are left out."""
+def brute_force(features: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu', writable=False)], line: int = 0) -> Filter:
+    """Build an exact Gaussian over features (d, N), in N^2 steps."""
 
-def instruction_set() -> str: ...
-def choose_instruction_set(name: str) -> bool: ...
+def grid_gaussian(shape: Sequence[int], sigmas: Sequence[float], least: float = 2.9802322387695312e-08) -> Filter:
+    """
+    Build a separable Gaussian on a grid.
+
+    Weights below `least` along an axis are dropped; all others are exact.
+    """
+
+class Model:
+    """Fully connected CRF over N points."""
+
+    def __init__(self, points: int) -> None: ...
+
+    def add(self, filter: Filter, before: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C', device='cpu', writable=False)] | None, after: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C', device='cpu', writable=False)], gains: Annotated[NDArray[numpy.float32], dict(order='C', device='cpu', writable=False)] | None, total: float | None = None) -> None:
+        """
+        Add the pairwise term after * gains (K (before * Q)).
+
+        before and after (N,) scale the points, gains (C,) or (C, C) the labels. `total` is
+        after * (K before), if it is known and the same for all points.
+        """
+
+    def infer(self, unary: Annotated[NDArray[numpy.float32], dict(shape=(None, None), device='cpu', writable=False)], *, energies: bool, iterations: int, tolerance: float = 0.0, prune: float = 0.0, trace: bool = False, threads: int, zeroed: bool = False, probabilities: Annotated[NDArray[numpy.float32], dict(shape=(None, None), device='cpu')] | None = None, labels: Annotated[NDArray[numpy.int32], dict(shape=(None,), order='C', device='cpu')] | None = None) -> Report:
+        """
+        Run mean-field inference and write probabilities (C, N) and labels (N,).
+
+        unary (C, N) holds energies or probabilities; it and `probabilities` may have any strides.
+        `zeroed`: `probabilities` holds zeros, so the pruned labels need no write. Raises ValueError
+        for a unary with values out of range.
+        """
 
 class SequentialModel:
-    """A fully connected CRF that rounds as the reference implementation, pydensecrf's, does."""
+    """Fully connected CRF that rounds like pydensecrf."""
 
     def __init__(self, points: int, labels: int) -> None: ...
-    def add(
-        self, features: NDArray[np.float32], before: bool, after: bool, gains: NDArray[np.float32], threads: int
-    ) -> None: ...
-    def infer(
-        self, energies: NDArray[np.float32], iterations: int, threads: int, probabilities: NDArray[np.float32]
-    ) -> None: ...
-    def messages(self, marginals: NDArray[np.float32], threads: int, out: NDArray[np.float32]) -> None: ...
+
+    def add(self, features: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu', writable=False)], before: bool, after: bool, gains: Annotated[NDArray[numpy.float32], dict(order='C', device='cpu', writable=False)], threads: int) -> None:
+        """
+        Add a pairwise term, normalized before the filter, after it, on both sides or not at all.
+        """
+
+    def infer(self, energies: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu', writable=False)], iterations: int, threads: int, probabilities: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu')]) -> None:
+        """Run mean-field inference and write probabilities (C, N)."""
+
+    def messages(self, marginals: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu', writable=False)], threads: int, out: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu')]) -> None:
+        """Write the sum of all messages of marginals (C, N) to out (C, N)."""
+
+class Report:
+    """Statistics of an inference."""
+
+    @property
+    def steps(self) -> int:
+        """Number of mean-field steps."""
+
+    @property
+    def kept(self) -> list[int]:
+        """Label ids that were never pruned."""
+
+    @property
+    def energy(self) -> list[float]:
+        """Expected energy before the first step and after each one, if traced."""
+
+    @property
+    def entropy(self) -> list[float]:
+        """Entropy of Q before the first step and after each one, if traced."""
+
+def instruction_set() -> str:
+    """Return the instruction set of the inner loops: baseline, v3 or v4."""
+
+def choose_instruction_set(name: str) -> bool:
+    """Select an instruction set; return False if the processor lacks it."""

@@ -336,48 +336,71 @@ class SequentialModel {
 }  // namespace
 
 NB_MODULE(_native, m) {
-    m.doc() = "The CRF's kernels in C++; atrous.crf is their face.";
+    m.doc() = "C++ kernels of the fully connected CRF. The public interface is atrous.crf.";
 
-    nb::class_<atrous::Filter>(m, "Filter", "A Gaussian kernel matrix between points, ready to multiply.")
+    nb::class_<atrous::Filter>(m, "Filter", "Gaussian kernel matrix K between points.")
         .def_prop_ro("points", &atrous::Filter::points)
-        .def_prop_ro("vertices",
-                     [](const atrous::Filter& filter) -> std::optional<std::uint32_t> {
-                         const auto* lattice = dynamic_cast<const atrous::Lattice*>(&filter);
-                         return lattice == nullptr ? std::nullopt : std::optional(lattice->vertices());
-                     })
-        .def("apply", &apply, "values"_a.noconvert(), "out"_a.noconvert(), "threads"_a)
-        .def("mass", &mass, "out"_a.noconvert(), "threads"_a);
+        .def_prop_ro(
+            "vertices",
+            [](const atrous::Filter& filter) -> std::optional<std::uint32_t> {
+                const auto* lattice = dynamic_cast<const atrous::Lattice*>(&filter);
+                return lattice == nullptr ? std::nullopt : std::optional(lattice->vertices());
+            },
+            "Number of lattice vertices; None for a filter without a lattice.")
+        .def("apply", &apply, "values"_a.noconvert(), "out"_a.noconvert(), "threads"_a,
+             "Write K times each row of values (R, N) to out (R, N).")
+        .def("mass", &mass, "out"_a.noconvert(), "threads"_a, "Write the row sums of K to out (N,).");
     m.def("lattice", &lattice, "features"_a.noconvert(), "threads"_a, "line"_a = 0,
-          "offsets"_a.noconvert().none() = nb::none(), "weights"_a.noconvert().none() = nb::none());
-    m.def("image_lattice", &image_lattice, "image"_a.noconvert(), "sx"_a, "sy"_a, "srgb"_a, "threads"_a);
-    m.def("brute_force", &brute_force, "features"_a.noconvert(), "line"_a = 0);
-    m.def("grid_gaussian", &grid_gaussian, "shape"_a, "sigmas"_a, "least"_a = 1.0 / (1 << 25));
+          "offsets"_a.noconvert().none() = nb::none(), "weights"_a.noconvert().none() = nb::none(),
+          "Build a permutohedral lattice over features (d, N).\n\n"
+          "Points lie in rows of `line`, like the pixels of an image; 0 means one row. Given offsets\n"
+          "(K, d + 1) and weights (K,), a stencil replaces the blur: each vertex is the weighted sum of\n"
+          "the vertices at the offsets and at their opposites; the zero offset is the vertex itself.");
+    m.def("image_lattice", &image_lattice, "image"_a.noconvert(), "sx"_a, "sy"_a, "srgb"_a, "threads"_a,
+          "Build a permutohedral lattice over (x, y, red, green, blue) of an image (H, W, 3).");
+    m.def("brute_force", &brute_force, "features"_a.noconvert(), "line"_a = 0,
+          "Build an exact Gaussian over features (d, N), in N^2 steps.");
+    m.def("grid_gaussian", &grid_gaussian, "shape"_a, "sigmas"_a, "least"_a = 1.0 / (1 << 25),
+          "Build a separable Gaussian on a grid.\n\n"
+          "Weights below `least` along an axis are dropped; all others are exact.");
 
-    nb::class_<Model>(m, "Model", "A fully connected CRF over a number of points.")
+    nb::class_<Model>(m, "Model", "Fully connected CRF over N points.")
         .def(nb::init<std::int64_t>(), "points"_a)
         .def("add", &Model::add, "filter"_a, "before"_a.noconvert().none(), "after"_a.noconvert(),
-             "gains"_a.noconvert().none(), "total"_a.none() = nb::none())
+             "gains"_a.noconvert().none(), "total"_a.none() = nb::none(),
+             "Add the pairwise term after * gains (K (before * Q)).\n\n"
+             "before and after (N,) scale the points, gains (C,) or (C, C) the labels. `total` is\n"
+             "after * (K before), if it is known and the same for all points.")
         .def("infer", &Model::infer, "unary"_a.noconvert(), nb::kw_only(), "energies"_a, "iterations"_a,
              "tolerance"_a = 0.0, "prune"_a = 0.0, "trace"_a = false, "threads"_a, "zeroed"_a = false,
-             "probabilities"_a.noconvert().none() = nb::none(), "labels"_a.noconvert().none() = nb::none());
+             "probabilities"_a.noconvert().none() = nb::none(), "labels"_a.noconvert().none() = nb::none(),
+             "Run mean-field inference and write probabilities (C, N) and labels (N,).\n\n"
+             "unary (C, N) holds energies or probabilities; it and `probabilities` may have any strides.\n"
+             "`zeroed`: `probabilities` holds zeros, so the pruned labels need no write. Raises ValueError\n"
+             "for a unary with values out of range.");
 
-    nb::class_<SequentialModel>(m, "SequentialModel",
-                                "A CRF that rounds as the reference implementation does.")
+    nb::class_<SequentialModel>(m, "SequentialModel", "Fully connected CRF that rounds like pydensecrf.")
         .def(nb::init<std::int64_t, std::int64_t>(), "points"_a, "labels"_a)
         .def("add", &SequentialModel::add, "features"_a.noconvert(), "before"_a, "after"_a,
-             "gains"_a.noconvert(), "threads"_a)
+             "gains"_a.noconvert(), "threads"_a,
+             "Add a pairwise term, normalized before the filter, after it, on both sides or not at all.")
         .def("infer", &SequentialModel::infer, "energies"_a.noconvert(), "iterations"_a, "threads"_a,
-             "probabilities"_a.noconvert())
+             "probabilities"_a.noconvert(), "Run mean-field inference and write probabilities (C, N).")
         .def("messages", &SequentialModel::messages, "marginals"_a.noconvert(), "threads"_a,
-             "out"_a.noconvert());
+             "out"_a.noconvert(), "Write the sum of all messages of marginals (C, N) to out (C, N).");
 
-    nb::class_<atrous::Report>(m, "Report", "What happened in an inference.")
-        .def_ro("steps", &atrous::Report::steps)
-        .def_ro("kept", &atrous::Report::kept)
-        .def_ro("energy", &atrous::Report::energy)
-        .def_ro("entropy", &atrous::Report::entropy);
+    nb::class_<atrous::Report>(m, "Report", "Statistics of an inference.")
+        .def_ro("steps", &atrous::Report::steps, "Number of mean-field steps.")
+        .def_ro("kept", &atrous::Report::kept, "Label ids that were never pruned.")
+        .def_ro("energy", &atrous::Report::energy,
+                "Expected energy before the first step and after each one, if traced.")
+        .def_ro("entropy", &atrous::Report::entropy,
+                "Entropy of Q before the first step and after each one, if traced.");
 
     nb::module_::import_("atexit").attr("register")(nb::cpp_function([] { closing.store(true); }));
-    m.def("instruction_set", [] { return atrous::inner_loops().name; });
-    m.def("choose_instruction_set", &atrous::choose_instruction_set, "name"_a);
+    m.def(
+        "instruction_set", [] { return atrous::inner_loops().name; },
+        "Return the instruction set of the inner loops: baseline, v3 or v4.");
+    m.def("choose_instruction_set", &atrous::choose_instruction_set, "name"_a,
+          "Select an instruction set; return False if the processor lacks it.");
 }

@@ -7,7 +7,7 @@ from code_blocks import PAGES, ROOT
 
 FENCED = re.compile(r"^ *(`{3,}).*?^ *\1 *$", re.DOTALL | re.MULTILINE)
 LINK = re.compile(r"\]\((?P<target>[^)\s#]*)(?:#(?P<anchor>[^)\s]+))?\)")
-OWN = [*PAGES, ROOT / "CONTRIBUTING.md"]
+OWN = [*PAGES, ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md"]
 
 
 def prose(page):

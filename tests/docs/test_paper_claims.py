@@ -61,14 +61,14 @@ def test_each_training_has_a_row_and_a_letter(claims, scores):
         ("without CRF: mean IoU", "A, C"),
         ("with CRF: mean IoU", "A, B"),
         ("with CRF: mean IoU", "A, C"),
-        ("with a CRF searched for it: mean IoU", "A, D"),
+        ("with its own CRF: mean IoU", "A, D"),
     ]
     assert found[0][2].startswith("50.00 → 40.00 (-10.00; -9.")
     assert found[3][2] == "60.00 → 60.00 (+0.00; +0.00 to +0.00)"
     assert found[4][2].startswith("60.00 → 80.00 (+20.00; +19.")
     assert rows(section, "| the CRF refines")[0][2].startswith("50.00 → 60.00 (+10.00; +9.")
     assert "- D: `atrous evaluate VOC_FOLDER --model d.onnx --json searched.json` (8 images" in section
-    assert rows(section, "| LargeFOV against DeepLab-4x4: parameters")[0][3] == "E"
+    assert rows(section, "| LargeFOV instead of DeepLab-4x4: parameters")[0][3] == "E"
 
 
 def test_multi_scale_prediction_on_another_network(claims, scores):
@@ -83,7 +83,7 @@ def test_multi_scale_prediction_on_another_network(claims, scores):
     ]
     assert "- B: `atrous evaluate VOC_FOLDER --model t.onnx --json trunk.json` (8 images" in section
     assert "- C: `atrous evaluate VOC_FOLDER --model b.onnx --json multiscale.json` (8 images" in section
-    assert rows(section, "| LargeFOV against DeepLab-4x4: parameters")[0][3] == "D"
+    assert rows(section, "| LargeFOV instead of DeepLab-4x4: parameters")[0][3] == "D"
 
 
 def test_what_is_not_given_is_not_measured(claims):

@@ -72,7 +72,7 @@ def browser():
 def test_the_search_works_without_a_server(site, browser):
     page = browser.new_page()
     page.goto((site / "index.html").as_uri())
-    page.locator("[data-md-component=search-query]").fill("bilateral")
+    page.locator("[data-md-component=search-query]").press_sequentially("bilateral")
     page.locator(".md-search-result__link").first.wait_for(timeout=20_000, state="attached")
 
 
@@ -101,7 +101,7 @@ def test_a_browser_stays_at_home(site, browser):
             page.goto(home + built.relative_to(site).as_posix())
         # The search, whose index and worker are loaded at its first use.
         page.goto(home + "index.html")
-        page.locator("[data-md-component=search-query]").fill("bilateral")
+        page.locator("[data-md-component=search-query]").press_sequentially("bilateral")
         page.locator(".md-search-result__link").first.wait_for(timeout=20_000, state="attached")
     finally:
         server.shutdown()
