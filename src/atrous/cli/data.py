@@ -45,11 +45,10 @@ def check(
     with _bar("checking") as done:
         found = run(folder, classes=classes, colours=colours, threads=threads, done=done)
     if report is not None:
-        from ..atomic import replacing
+        from ..atomic import write_text
 
         try:
-            with replacing(report) as temporary:
-                temporary.write_text(json.dumps(found.as_dict(), indent=1) + "\n", encoding="utf-8")
+            write_text(report, json.dumps(found.as_dict(), indent=1) + "\n")
         except OSError as error:
             raise InputError(f"--json {report}: cannot be written ({error.strerror or error})") from None
     typer.echo(_printable(text(found)))

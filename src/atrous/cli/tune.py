@@ -58,7 +58,7 @@ def tune(
 
     Finished trials are kept in the .csv: stopped, the same command goes on.
     """
-    from ..atomic import replacing
+    from ..atomic import write_text
     from ..crf.search import search
     from ..data.metadata import CrfParameters
 
@@ -98,8 +98,7 @@ def tune(
     best = result.best
     found = CrfParameters(weight=best.weight, sxy=best.sxy, srgb=best.srgb, iterations=iterations)
     try:
-        with replacing(out) as temporary:
-            temporary.write_text(json.dumps(dataclasses.asdict(found)) + "\n")
+        write_text(out, json.dumps(dataclasses.asdict(found)) + "\n")
     except OSError as error:
         raise InputError(f"{out}: cannot be written ({error.strerror or error})") from None
     if drawn:

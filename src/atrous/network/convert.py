@@ -2,8 +2,6 @@
 
 import json
 import os
-import shutil
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +9,7 @@ from typing import Any
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 
-from ..atomic import replacing
+from ..atomic import replacing, replacing_folder
 from ..data.metadata import VOC_CLASSES
 from ..errors import InputError
 from .deeplab import DeepLab
@@ -139,12 +137,6 @@ def _write_checkpoint(folder: Path, net: DeepLab, done: Start, names: Sequence[s
         "training_list": f"unknown, converted from {source}",
         "training_list_sha256": "",
     }
-    temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".tmp", dir=folder.parent))
-    try:
+    with replacing_folder(folder) as temporary:
         _save(net, temporary / MODEL, done)
         (temporary / STATE).write_text(json.dumps(state, indent=1))
-        temporary.chmod(0o755)
-        temporary.rename(folder)
-    except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise

@@ -1,6 +1,7 @@
 """A run's curves in one picture: loss, mean IoU, learning rate."""
 
 import csv
+import io
 import os
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..atomic import replacing
+from ..atomic import write_bytes
 from ..errors import InputError, MissingExtra
 
 LOG = "log.csv"
@@ -71,9 +72,10 @@ def draw_curves(run: str | os.PathLike[str]) -> Path:
         panel.spines[["top", "right"]].set_visible(False)
         panel.margins(x=0.015)
     figure.align_ylabels(panels)
+    content = io.BytesIO()
+    figure.savefig(content, format="png")
     try:
-        with replacing(path) as temporary:
-            figure.savefig(temporary, format="png")
+        write_bytes(path, content.getvalue())
     except OSError as error:
         reason = error.strerror or error
         raise InputError(f"{path}: cannot be written ({reason}); make room, or see to its folder") from None
