@@ -294,7 +294,7 @@ def test_odd_names(segment, photo):
     photo("two\nlines [bold].png")
     code, out, _ = segment("two\nlines [bold].png")
     assert code == 0
-    assert out.startswith("two lines [bold].png: ")
+    assert out.startswith("two\\nlines [bold].png: ")
 
 
 def test_names_that_are_too_long_are_a_line_each(segment, photo, tmp_path):

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from ..errors import InputError
+from .terminal import say
 
 
 def refine(
@@ -46,7 +47,7 @@ def refine(
     from ..data.images import read_image
     from ..palette import voc_palette
     from ..segmenter import Segmentation
-    from .segment import Job, file_keys, photo_unfinished, report_line, say
+    from .segment import Job, file_keys, photo_unfinished, report_line
 
     begun = time.perf_counter()
     job = Job(image, Path(image.stem))

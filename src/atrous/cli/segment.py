@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import ComputeError, InputError
+from .terminal import say
 
 if TYPE_CHECKING:
     from ..segmenter import Segmentation, Segmenter
@@ -162,13 +163,6 @@ def _each_done(
 def _write(job: Job, result: "Segmentation", *, out: Path, overlay: bool, probabilities: bool) -> dict[str, float]:
     result.save((out / job.name).parent, job.name.name, overlay=overlay, probabilities=probabilities)
     return result.shares()
-
-
-def say(line: str, *, err: bool = False) -> None:
-    """Print one line, whatever characters a file's name may hold."""
-    stream = sys.stderr if err else sys.stdout
-    encoding = stream.encoding or "utf-8"
-    typer.echo(" ".join(line.splitlines()).encode(encoding, "backslashreplace").decode(encoding), err=err)
 
 
 def unfinished(

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from .._printable import printable
 from ..errors import ComputeError, InputError, MissingExtra
-from .segment import FULL, Job, file_keys, say, unfinished
+from .segment import FULL, Job, file_keys, unfinished
+from .terminal import say
 
 if TYPE_CHECKING:
     from ..segmenter import Segmenter
@@ -130,18 +132,17 @@ def _progress(clip: Path) -> Iterator[Callable[["Done"], None] | None]:
     if not console.is_terminal:
         yield None
         return
-    from rich.markup import escape
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
     columns = (
-        TextColumn(escape(clip.name)),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         TaskProgressColumn(),
         TextColumn("{task.fields[frames]} frames"),
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task("", total=None, frames=0)
+        task = bar.add_task(printable(clip.name), total=None, frames=0)
 
         def show(done: "Done") -> None:
             # A clip may last longer than its file says.

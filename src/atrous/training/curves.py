@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .._printable import printable
 from ..atomic import write_bytes
 from ..errors import InputError, MissingExtra
 
@@ -107,7 +108,9 @@ def _draw_scores(panel: Any, steps: Curve, scores: Curve) -> None:
 
 def _title(run: Path, log: Curve, scores: Curve) -> str:
     steps = int(log[0, -1]) if log.size else 0
-    title = f"{run.resolve().name}: {steps} steps"
+    # Between dollar signs matplotlib would read a formula.
+    name = printable(run.resolve().name).replace("$", r"\$")
+    title = f"{name}: {steps} steps"
     if scores.size:
         best = int(np.argmax(scores[1]))
         title += f", best mean IoU (circle) {100 * scores[1, best]:.2f} % after {int(scores[0, best])}"
