@@ -157,6 +157,13 @@ def test_several_are_all_there_or_none_whichever_rename_fails(tmp_path, monkeypa
         assert sorted(p.name for p in folder.iterdir()) == ["frames", "mask", "overlay"]
 
 
+def test_the_first_is_removed_first_and_put_in_place_last(tmp_path, monkeypatch):
+    write_together(tmp_path, "old")
+    seen = fail_at(monkeypatch, 99)
+    write_together(tmp_path, "new")
+    assert [path.name for path in seen] == ["mask", "overlay", "frames", "frames", "overlay", "mask"]
+
+
 def test_a_folder_in_the_place_of_one_leaves_them_all(tmp_path):
     for name in ("mask", "overlay"):
         folder = tmp_path / name / name

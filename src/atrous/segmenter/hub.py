@@ -63,10 +63,14 @@ class HubModel(ModelHubMixin, library_name="atrous"):
             if not (folder / CARD).exists():
                 outputs.file(folder / CARD).write_text(self.card, encoding="utf-8", newline="")
             if not isinstance(engine, ExportedEngine):
+                from safetensors import SafetensorError
                 from safetensors.torch import save_file
 
                 tensors = {name: tensor.contiguous().cpu() for name, tensor in engine.net.state_dict().items()}
-                save_file(tensors, outputs.file(target))
+                try:
+                    save_file(tensors, outputs.file(target))
+                except SafetensorError as error:
+                    raise InputError(f"{target}: cannot be written ({error})") from None
             elif not (target.exists() and target.samefile(engine.path)):
                 shutil.copyfile(engine.path, outputs.file(target))
 

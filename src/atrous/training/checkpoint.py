@@ -117,7 +117,7 @@ def save(
             text = "".join(f"{name}\n" for name in names)
             # File names may be no text.
             (temporary / TRAINING_LIST).write_bytes(text.encode("utf-8", "surrogateescape"))
-            hashes = {path.name: _sha256(path) for path in temporary.iterdir()}
+            hashes = {path.name: _sha256(path) for path in sorted(temporary.iterdir())}
             (temporary / STATE).write_text(replace(state, sha256=hashes).to_json(), encoding="utf-8")
         for old in checkpoints(folder)[:-keep]:
             remove_folder(old)
