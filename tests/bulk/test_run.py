@@ -279,14 +279,14 @@ def test_a_full_disk_ends_the_run_with_one_line(bulk, photos, tmp_path, monkeypa
 
 @pytest.mark.parametrize("name", ["settings.json", "plans/00000.parquet"])
 def test_a_disk_that_is_full_from_the_start_is_one_line(bulk, photos, tmp_path, monkeypatch, name):
-    make = Storage._temporary_file
+    make = Storage._written
 
     def full(self, content):
         if content and ((b'"format"' in content[:20]) == (name == "settings.json")):
             raise OSError(28, "No space left on device")
         return make(self, content)
 
-    monkeypatch.setattr(Storage, "_temporary_file", full)
+    monkeypatch.setattr(Storage, "_written", full)
     with pytest.raises(InputError, match=f"^{tmp_path / 'out'}: cannot be written \\(No space left on device\\)"):
         bulk(photos, tmp_path / "out")
     monkeypatch.undo()

@@ -5,6 +5,7 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
+from atrous.atomic import replacing
 from atrous.cli import app
 from atrous.errors import ComputeError, InputError
 from atrous.segmenter import Segmenter
@@ -91,22 +92,112 @@ def test_a_photo_is_never_written_over(segment, photo, red_square):
     path = photo("photo.png")
     code, _, err = segment("photo.png", "--out", ".", "--overwrite")
     assert code == 2
-    assert "photo itself" in err
+    assert "is an input" in err
     assert np.array_equal(np.asarray(Image.open(path)), red_square)
 
 
-def test_an_output_that_exists_is_an_error_before_any_work(segment, photo, tmp_path, monkeypatch):
+def stamps(folder):
+    return {name: (folder / name).stat().st_mtime_ns for name in below(folder)}
+
+
+def test_a_second_run_makes_what_is_missing_and_says_what_was_done(segment, photo, tmp_path):
+    for i in range(3):
+        photo(f"in/{i}.png")
+    assert segment("in")[0] == 0
+    out = tmp_path / "segmentation"
+    before = stamps(out)
+    assert segment("in") == (0, "3 done before, skipped\n", "")
+    photo("in/new.png")
+    (out / "1.png").unlink()  # the mask is put in place last
+    (out / "2.overlay.jpg").unlink()
+    code, printed, err = segment("in")
+    assert (code, err) == (0, "")
+    assert [line.split(":")[0] for line in printed.splitlines()] == [
+        "1 done before, skipped",
+        *(f"in/{name}.png" for name in ("1", "2", "new")),
+    ]
+    after = stamps(out)
+    assert below(out) == sorted(f"{name}{end}" for name in ("0", "1", "2", "new") for end in (".png", ".overlay.jpg"))
+    assert {name for name in before if after[name] == before[name]} == {"0.png", "0.overlay.jpg"}
+    code, printed, _ = segment("in", "--overwrite")
+    assert (code, printed.count("\n")) == (0, 4)
+    assert all(after[name] < stamp for name, stamp in stamps(out).items())
+
+
+def test_with_more_outputs_a_photo_is_done_again(segment, photo, tmp_path):
     photo("a.png")
-    photo("b.png")
-    segment("a.png")
-    before = (tmp_path / "segmentation/a.png").stat().st_mtime_ns
-    code, out, err = segment("a.png", "b.png")
+    segment("a.png", "--no-overlay")
+    code, printed, err = segment("a.png", "--probabilities")
+    assert (code, printed.count("\n"), err) == (0, 1, "")
+    assert below(tmp_path / "segmentation") == ["a.overlay.jpg", "a.png", "a.probabilities.npy"]
+    assert segment("a.png", "--no-overlay")[:2] == (0, "1 done before, skipped\n")
+    (tmp_path / "segmentation/a.png").unlink()
+    assert segment("a.png", "--probabilities")[0] == 0
+    assert segment("a.png", "--probabilities")[:2] == (0, "1 done before, skipped\n")
+
+
+@pytest.mark.parametrize(
+    ("name", "extra"), [("a.png", ()), ("a.overlay.jpg", ()), ("a.probabilities.npy", ("--probabilities",))]
+)
+def test_a_file_that_somebody_else_wrote_is_not_replaced(segment, photo, tmp_path, name, extra):
+    photo("a.png")
+    (tmp_path / "segmentation").mkdir()
+    theirs = tmp_path / "segmentation" / name
+    theirs.write_bytes(b"mine")
+    code, printed, err = segment("a.png", *extra)
+    assert (code, printed, err.count("\n")) == (2, "", 1)
+    assert f"{name}: exists" in err
+    assert theirs.read_bytes() == b"mine"
+    assert segment("a.png", *extra, "--overwrite")[0] == 0
+    assert theirs.read_bytes() != b"mine"
+
+
+def test_a_picture_in_the_place_of_a_mask_is_not_taken_for_it(segment, photo, tmp_path):
+    photo("a.jpg")
+    photo("segmentation/a.png")  # RGB
+    assert segment("a.jpg", "--no-overlay")[0] == 2
+    mask = tmp_path / "segmentation/a.png"
+    assert segment("a.jpg", "--no-overlay", "--overwrite")[0] == 0
+    Image.open(mask).save(mask)  # painted over, say
+    assert segment("a.jpg", "--no-overlay")[:2] == (0, "1 done before, skipped\n")
+
+
+@pytest.mark.parametrize("name", ["b.png", "b.overlay.jpg"])
+def test_a_folder_in_the_place_of_an_output_leaves_none_of_the_photos_outputs(segment, photo, tmp_path, name):
+    for stem in "abc":
+        photo(f"in/{stem}.png")
+    (tmp_path / "segmentation" / name).mkdir(parents=True)
+    for extra in ((), ("--overwrite",)):
+        code, _, err = segment("in", *extra)
+        assert (code, err.count("\n")) == (2, 1)
+        assert f"{name}: is a folder" in err
+        assert below(tmp_path / "segmentation") == ["a.overlay.jpg", "a.png", "c.overlay.jpg", "c.png"]
+    (tmp_path / "segmentation" / name).rmdir()
+    assert segment("in")[0] == 0
+    assert len(below(tmp_path / "segmentation")) == 6
+
+
+def test_no_input_is_replaced_by_another_ones_output(segment, photo, tmp_path):
+    photo("in/a.jpg")
+    other = photo("in/a.overlay.jpg")
+    content = other.read_bytes()
+    code, printed, err = segment("in", "--out", "in", "--overwrite")
     assert code == 2
-    assert err.splitlines() == ["error: segmentation/a.png: exists; give --overwrite to replace it, or another --out"]
-    assert out.startswith("b.png:")
-    assert (tmp_path / "segmentation/a.png").stat().st_mtime_ns == before
-    assert segment("a.png", "--overwrite")[0] == 0
-    assert (tmp_path / "segmentation/a.png").stat().st_mtime_ns > before
+    assert "in/a.overlay.jpg: is an input" in err
+    assert other.read_bytes() == content
+    assert printed.count("\n") == 1
+    assert below(tmp_path / "in") == ["a.jpg", "a.overlay.jpg", "a.overlay.overlay.jpg", "a.overlay.png"]
+
+
+def test_what_a_killed_run_left_is_removed_though_all_is_done(segment, photo, tmp_path):
+    photo("a.png")
+    segment("a.png")
+    with replacing(tmp_path / "segmentation/x") as temporary:
+        stale = temporary.parent.with_name(temporary.parent.name[:-5] + "0.tmp")
+    stale.mkdir()
+    (stale / "a.png").write_text("half")
+    assert segment("a.png")[:2] == (0, "1 done before, skipped\n")
+    assert sorted(p.name for p in (tmp_path / "segmentation").iterdir()) == ["a.overlay.jpg", "a.png", "x"]
 
 
 def test_bad_files_are_a_line_each_and_the_others_are_done(segment, photo, tmp_path):
@@ -203,7 +294,7 @@ def test_odd_names(segment, photo):
     photo("two\nlines [bold].png")
     code, out, _ = segment("two\nlines [bold].png")
     assert code == 0
-    assert out.startswith("two lines [bold].png: ")
+    assert out.startswith("two\\nlines [bold].png: ")
 
 
 def test_names_that_are_too_long_are_a_line_each(segment, photo, tmp_path):

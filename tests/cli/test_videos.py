@@ -14,8 +14,8 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "video"))
 from clip_files import write_clip
 
 import atrous
-from atrous.cli.segment import Job
-from atrous.cli.videos import segment_videos
+from atrous.cli.segment import Job, file_keys
+from atrous.cli.videos import segment_videos, unfinished_clips
 from atrous.segmenter import Segmenter
 from atrous.video.writing import ClipWriter
 
@@ -28,7 +28,11 @@ def run(tiny_model, tmp_path, monkeypatch, capsys):
     def call(*clips, overwrite=False, labels=False):
         errors = []
         jobs = [Job(Path(clip), Path(clip).with_suffix("")) for clip in clips]
-        segment_videos(jobs, segmenter, Path("out"), overwrite=overwrite, labels=labels, fail=errors.append)
+        options = {"overwrite": overwrite, "labels": labels, "fail": errors.append}
+        inputs = file_keys(job.photo for job in jobs)
+        jobs, call.done_before = unfinished_clips(jobs, Path("out"), inputs, **options)
+        if jobs:
+            segment_videos(jobs, segmenter, Path("out"), **options)
         return capsys.readouterr(), errors
 
     return call
@@ -63,7 +67,11 @@ def test_what_is_wrong_is_said_and_the_others_are_done(run, tmp_path):
     assert "cut short" in errors[2]
     assert [line.split(":")[0] for line in printed.out.splitlines()] == ["cut.mkv", "sound.avi", "good.mp4"]
     assert printed.err == "sound.avi: sound track 1 (pcm_s16le) is encoded as AAC\n"
-    assert run("good.mp4")[1] == ["out/good.overlay.mp4: exists; give --overwrite to replace it, or another --out"]
+    printed, errors = run("good.mp4", "sound.avi")
+    assert (printed.out, errors, run.done_before) == ("", [], 2)
+    (tmp_path / "out/good.overlay.mp4").write_text("somebody else's")
+    (error,) = run("good.mp4", "sound.avi")[1]
+    assert "good.overlay.mp4: exists" in error
 
 
 def test_a_full_disk_is_a_line(run, tmp_path, monkeypatch):
@@ -73,7 +81,7 @@ def test_a_full_disk_is_a_line(run, tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(ClipWriter, "finish", full)
-    reason = "out/clip: cannot be written (No space left on device)"
+    reason = "out/clip.overlay.mp4: cannot be written (No space left on device)"
     assert run("clip.mp4")[1] == [reason]
     for name in ("other.mp4", "third.mp4"):
         (tmp_path / name).write_bytes((tmp_path / "clip.mp4").read_bytes())
@@ -130,7 +138,9 @@ def test_ctrl_c_in_a_process_leaves_nothing(tiny_model, tmp_path):
         env={**os.environ, "PYTHONPATH": os.pathsep.join([package, *sys.path])},
     )
     deadline = time.monotonic() + 60
-    while not list(tmp_path.glob("out/.*.tmp/000005.png")) and process.poll() is None and time.monotonic() < deadline:
+    while (
+        not list(tmp_path.glob("out/.*.tmp/long/000005.png")) and process.poll() is None and time.monotonic() < deadline
+    ):
         time.sleep(0.05)
     os.kill(process.pid, signal.SIGINT)
     _, printed = process.communicate(timeout=30)

@@ -232,12 +232,22 @@ def test_outputs_that_exist(segmenter, tmp_path):
     clip = tmp_path / "clip.mp4"
     write_clip(clip, frames=3)
     first = segment_video(segmenter, clip, tmp_path, labels=True)
-    with pytest.raises(InputError, match=r"clip\.overlay\.mp4: exists; give --overwrite"):
+    with pytest.raises(InputError, match=r"clip\.overlay\.mp4: exists"):
         segment_video(segmenter, clip, tmp_path)
     first.overlay.unlink()
-    with pytest.raises(InputError, match=r"clip: exists; give --overwrite"):
-        segment_video(segmenter, clip, tmp_path, labels=True)
     write_clip(clip, frames=2)
+    label_frame = tmp_path / "clip/000001.png"
+    made = label_frame.read_bytes()
+    Image.open(label_frame).save(label_frame)  # painted over, say
+    with pytest.raises(InputError, match=r"clip: exists"):
+        segment_video(segmenter, clip, tmp_path, labels=True)
+    label_frame.write_bytes(made)
+    # As a run leaves them that was killed between the two.
+    segment_video(segmenter, clip, tmp_path, labels=True)
+    assert names(tmp_path / "clip") == ["000001.png", "000002.png", "times.csv"]
+    first.overlay.write_bytes(clip.read_bytes())
+    with pytest.raises(InputError, match=r"clip\.overlay\.mp4: exists"):
+        segment_video(segmenter, clip, tmp_path, labels=True)
     segment_video(segmenter, clip, tmp_path, labels=True, overwrite=True)
     assert names(tmp_path / "clip") == ["000001.png", "000002.png", "times.csv"]
     (tmp_path / "clip" / "notes.txt").touch()

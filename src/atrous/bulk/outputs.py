@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ..errors import InputError
-from ..palette.labels import label_image, read_labels, save_label_image
+from ..palette.labels import label_png, read_labels
 from .inputs import one_line
 from .job import Job
 from .records import RECEIPT, Planned, receipt_name, shown
@@ -72,7 +72,7 @@ class Writer:
         ------
         OutputError
         """
-        mask = _png(label_image(labels, self.palette))
+        mask = label_png(labels, self.palette)
         if self.job.settings.output == "png":
             try:
                 self.output.write(f"{photo.key}.png", mask)
@@ -187,9 +187,3 @@ def _receipt(outcomes: list[Outcome]) -> pa.Table:
 def _known(outcome: Outcome) -> NDArray[np.float32]:
     assert outcome.shares is not None
     return outcome.shares
-
-
-def _png(image: Image.Image) -> bytes:
-    sink = io.BytesIO()
-    save_label_image(sink, image)  # type: ignore[arg-type]
-    return sink.getvalue()

@@ -6,10 +6,11 @@ import os
 import tempfile
 import uuid
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Any
 
+from ..atomic import remove_stale, written
 from ..errors import InputError, MissingExtra
 from .keys import RECORDS
 
@@ -152,14 +153,9 @@ class Storage:
         """
         path = self.path(name)
         if self.local:
-            temporary = self._temporary_file(content)
-            try:
+            with self._written(content) as temporary:
                 Path(path).parent.mkdir(parents=True, exist_ok=True)
                 temporary.replace(path)
-            except BaseException:
-                with suppress(OSError):
-                    temporary.unlink()
-                raise
         elif self._atomic:
             self.fs.pipe_file(path, content)
         else:
@@ -181,18 +177,16 @@ class Storage:
         """
         path = self.path(name)
         if self.local:
-            temporary = self._temporary_file(content)
-            Path(path).parent.mkdir(parents=True, exist_ok=True)
-            try:
-                os.link(temporary, path)
-            except FileExistsError:
-                raise
-            except OSError:  # a file system without hard links
-                if Path(path).exists():
-                    raise FileExistsError(errno.EEXIST, "exists", path) from None
-                temporary.replace(path)
-            finally:
-                temporary.unlink(missing_ok=True)
+            with self._written(content) as temporary:
+                Path(path).parent.mkdir(parents=True, exist_ok=True)
+                try:
+                    os.link(temporary, path)
+                except FileExistsError:
+                    raise
+                except OSError:  # a file system without hard links
+                    if Path(path).exists():
+                        raise FileExistsError(errno.EEXIST, "exists", path) from None
+                    temporary.replace(path)
             return
         if self.fs.exists(path):
             raise FileExistsError(errno.EEXIST, "exists", path)
@@ -223,24 +217,18 @@ class Storage:
             return []
 
     def sweep(self) -> None:
-        """Remove what killed workers left half written."""
+        """Remove what killed workers left half written; on a local disk not what another run is writing."""
+        if self.local:
+            remove_stale(self.path(TEMPORARY))
+            return
         with suppress(FileNotFoundError):
             self.fs.rm(self.path(TEMPORARY), recursive=True)
 
-    def _temporary_file(self, content: bytes) -> Path:
+    def _written(self, content: bytes) -> AbstractContextManager[Path]:
         # In a folder of its own, on the same disk: what a killed worker leaves is found again.
-        temporary = Path(self.path(f"{TEMPORARY}/{uuid.uuid4().hex}"))
-        temporary.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with temporary.open("xb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-        except BaseException:
-            with suppress(OSError):
-                temporary.unlink()
-            raise
-        return temporary
+        folder = Path(self.path(TEMPORARY))
+        folder.mkdir(parents=True, exist_ok=True)
+        return written(content, folder)
 
 
 def file_storage(root: str, file: str) -> tuple[Storage, str]:

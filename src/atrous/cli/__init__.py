@@ -1,14 +1,44 @@
 """The command line: one module per command."""
 
 import sys
-from typing import Annotated
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
+from .._printable import printable
 from ..errors import ComputeError, InputError
+from .terminal import guard_streams, say
+
+
+class _Commands(TyperGroup):
+    """The commands. What a usage error repeats of the command line is escaped."""
+
+    def make_context(self, *args: Any, **kwargs: Any) -> Any:
+        with _escaped():
+            return super().make_context(*args, **kwargs)
+
+    def invoke(self, *args: Any, **kwargs: Any) -> Any:
+        with _escaped():
+            return super().invoke(*args, **kwargs)
+
+
+@contextmanager
+def _escaped() -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        # Typer has click's exceptions, and newer versions a copy of them.
+        if hasattr(error, "format_message"):
+            error.message = printable(error.message)  # type: ignore[attr-defined]
+        raise
+
 
 app = typer.Typer(
     name="atrous",
+    cls=_Commands,
     help="DeepLab for Python: photos to masks, sharp at the edges.",
     no_args_is_help=True,
     add_completion=False,
@@ -21,7 +51,7 @@ def _say_version(wanted: bool) -> None:
     if wanted:
         from ..version import own_version
 
-        typer.echo(f"atrous {own_version()}")
+        say(f"atrous {own_version()}")
         raise typer.Exit
 
 
@@ -57,11 +87,14 @@ _register()
 
 def main() -> None:
     """Run a command; a mistake of the user's, or what cannot be computed, is one line on stderr and exit status 2."""
+    guard_streams()
     try:
         app()
     except (InputError, ComputeError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        say(f"error: {error}", err=True)
         raise SystemExit(2) from None
+    finally:
+        sys.stdout.flush()
 
 
 if __name__ == "__main__":

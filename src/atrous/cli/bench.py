@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from .._printable import printable
 from ..errors import InputError
+from .terminal import show
 
 if TYPE_CHECKING:
     import numpy as np
@@ -57,7 +59,7 @@ def bench(
             "folder": folder_times(segmenter, files[:photos], Path(folder)),
         }
     if as_json:
-        typer.echo(json.dumps(figures, indent=2))
+        show(json.dumps(figures, indent=2))
     else:
         _show(figures)
 
@@ -253,12 +255,12 @@ def _show(figures: dict[str, Any]) -> None:
 
     console = Console()
     about, whole = figures["machine"], figures["folder"]
-    console.print(
+    machine = (
         f"{about['processor']}, {about['cores']} cores, {about['threads']} threads; network on {about['device']}"
         f" ({about['network']}); {about['system']}, Python {about['python']},"
-        f" {about['engine']} {about['engine_version']}",
-        highlight=False,
+        f" {about['engine']} {about['engine_version']}"
     )
+    console.print(printable(machine), highlight=False, markup=False)
     steps = Table("one photo, 375x500 where no size is given", title_justify="left")
     steps.add_column("ms", justify="right")
     steps.add_column("a second", justify="right")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import MissingExtra
-from .segment import say
+from .terminal import say
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar

@@ -5,6 +5,8 @@ from typing import Annotated, Literal
 
 import typer
 
+from .terminal import say, show
+
 
 def convert(
     source: Annotated[
@@ -53,7 +55,7 @@ def convert(
         subset=subset,
         overwrite=overwrite,
     )
-    typer.echo(done.report())
+    show(done.report())
     if out is not None:
         size = sum(file.stat().st_size for file in (out.iterdir() if out.is_dir() else [out]))
-        typer.echo(f"wrote {out}: {size / 1e6:.1f} MB")
+        say(f"wrote {out}: {size / 1e6:.1f} MB")

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from .._printable import printable
 from ..errors import InputError
+from .terminal import say, show
 
 if TYPE_CHECKING:
     from ..data.check import Findings
@@ -45,14 +47,13 @@ def check(
     with _bar("checking") as done:
         found = run(folder, classes=classes, colours=colours, threads=threads, done=done)
     if report is not None:
-        from ..atomic import replacing
+        from ..atomic import write_text
 
         try:
-            with replacing(report) as temporary:
-                temporary.write_text(json.dumps(found.as_dict(), indent=1) + "\n", encoding="utf-8")
+            write_text(report, json.dumps(found.as_dict(), indent=1) + "\n")
         except OSError as error:
             raise InputError(f"--json {report}: cannot be written ({error.strerror or error})") from None
-    typer.echo(_printable(text(found)))
+    show(text(found))
     if found.problems:
         raise typer.Exit(1)
 
@@ -76,18 +77,16 @@ def sbd(
         merged = merge(release, voc, out, threads=threads, done=done)
     for name, count in merged.lists.items():
         of = "as published" if count == OFFICIAL[name] else f"of the {OFFICIAL[name]:,} published"
-        typer.echo(f"{name:<13}{count:>7,} images, {of}")
-    typer.echo(f"{merged.written:,} masks written, {merged.kept:,} were there: {out}")
+        say(f"{name:<13}{count:>7,} images, {of}")
+    say(f"{merged.written:,} masks written, {merged.kept:,} were there: {out}")
     if merged.left_out:
-        typer.echo(
-            _printable(
-                f"note: {len(merged.left_out):,} listed images lack their photo or mask, such as {merged.left_out[0]};"
-                " lists are without them"
-            ),
+        say(
+            f"note: {len(merged.left_out):,} listed images lack their photo or mask, such as {merged.left_out[0]};"
+            " lists are without them",
             err=True,
         )
     elif merged.lists != OFFICIAL:
-        typer.echo("note: these are not the whole of SBD and VOC 2012; figures do not compare with published", err=True)
+        say("note: these are not the whole of SBD and VOC 2012; figures do not compare with published", err=True)
 
 
 def text(found: "Findings") -> str:
@@ -113,26 +112,19 @@ def text(found: "Findings") -> str:
         lines += [f"{a} and {b} share {count:,} images" for a, b, count in found.overlaps]
     count = len(found.problems)
     lines += ["", f"{found.pairs:,} photos with masks; " + (f"{count:,} problem(s)" if count else "all is well")]
-    return "\n".join(lines)
+    return "\n".join(map(printable, lines))
 
 
 def _classes(found: "Findings") -> list[str]:
     if not found.classes:  # the list of them is a problem; void alone would look like an empty data set
         return []
     total = max(int(found.pixels.sum()), 1)
-    names = [*enumerate(found.classes), (255, "void")]
+    names = [*enumerate(map(printable, found.classes)), (255, "void")]
     width = max(len(name) for _, name in names)
     lines = [f"{'id':>3}  {'class':<{width}}  pixels %    images"]
     for c, name in names:
         lines.append(f"{c:>3}  {name:<{width}}{100 * int(found.pixels[c]) / total:>10.2f}{int(found.images[c]):>10,}")
     return lines
-
-
-def _printable(text: str) -> str:
-    """Return text for a terminal: file names may hold what cannot be shown, or would steer it."""
-    return "".join(
-        c if c.isprintable() or c == "\n" else c.encode("unicode_escape", "surrogatepass").decode() for c in text
-    )
 
 
 @contextmanager
@@ -150,5 +142,5 @@ def _bar(what: str) -> Iterator[Callable[[int, int], None]]:
             bar = progress.add_task(what, total=None)
             yield lambda done, total: progress.update(bar, completed=done, total=total)
     except KeyboardInterrupt:
-        typer.echo("error: interrupted", err=True)
+        say("error: interrupted", err=True)
         raise typer.Exit(130) from None

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from .._printable import printable
 from ..errors import InputError
+from .terminal import say, show
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -117,7 +119,7 @@ def evaluate(
         subject = _of_model(segmenter, model, dataset, listed, samples, counts)
     if shard.rank == 0:
         for warning in subject.warnings:
-            typer.echo(f"warning: {warning}", err=True)
+            say(f"warning: {warning}", err=True)
     samples = subject.samples
     if theirs is not None:
         theirs.check_comparable(samples.sha256, dataset.classes, subject.labeller.labellings)
@@ -143,7 +145,7 @@ def evaluate(
             result = shard.gather(part)
     except KeyboardInterrupt:
         if shard.rank == 0:
-            typer.echo(f"error: interrupted after {finished} of {len(samples)} images; no scores are written", err=True)
+            say(f"error: interrupted after {finished} of {len(samples)} images; no scores are written", err=True)
         raise typer.Exit(130) from None
     if result is None:
         return
@@ -163,16 +165,17 @@ def evaluate(
     )
     written: list[Path] = []
     if result.images:
-        _print(result, run)
+        # Before anything is printed: a reader that has gone (| head) would end the command.
         written += _write(files, result, run, subject)
+        _print(result, run)
         if theirs is not None:
             _compare(result, samples, theirs)
     else:
-        typer.echo("note: no image of this list has labels, so there are no scores", err=True)
+        say("note: no image of this list has labels, so there are no scores", err=True)
     if submission is not None:
         written.append(submission.pack(samples.samples))
     if written:
-        typer.echo("wrote " + ", ".join(map(str, written)))
+        say("wrote " + ", ".join(map(str, written)))
 
 
 def _of_masks(masks: list[Path], dataset: "Dataset", samples: "ImageList") -> _Subject:
@@ -303,13 +306,13 @@ def _progress_bar(count: int, *, shown: bool) -> "Iterator[Callable[[int], None]
 def _print(result: "Evaluation", run: "Run") -> None:
     from ..evaluation.tables import score_table, steps_table, trimap_table
 
-    typer.echo(score_table(result))
+    show(score_table(result))
     if result.widths:
-        typer.echo("\n" + trimap_table(result))
+        show("\n" + trimap_table(result))
     if result.steps:
-        typer.echo("\n" + steps_table(result))
+        show("\n" + steps_table(result))
     rate = result.images / run.seconds
-    typer.echo(f"\nover {run.scope(result.images)}, {rate:.2f} images a second")
+    show(f"\nover {printable(run.scope(result.images))}, {rate:.2f} images a second")
 
 
 def _compare(result: "Evaluation", samples: "ImageList", theirs: "Scored") -> None:
@@ -317,7 +320,7 @@ def _compare(result: "Evaluation", samples: "ImageList", theirs: "Scored") -> No
     from ..evaluation.tables import differences_table
 
     found = differences(Scored.of(result, samples.sha256), theirs)
-    typer.echo("\n" + differences_table(found, theirs.name))
+    show("\n" + differences_table(found, theirs.name))
 
 
 def _write(files: dict[str, Path | None], result: "Evaluation", run: "Run", subject: _Subject) -> list[Path]:

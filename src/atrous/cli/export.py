@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import InputError
+from .terminal import say, show
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -102,15 +103,16 @@ def export(
                 result.largest_activation = largest_activation(engine, _pictures(on, ours.max_side))
             size = temporary.stat().st_size
             faults = result.faults(tolerance)
-            typer.echo(parity_table(result, tolerance, seen))
             if report is not None:
                 facts = {"checkpoint": str(checkpoint), "model": str(out), "precision": kind, "bytes": size}
                 write_text(report, parity_json(facts, result, tolerance, seen))
             if faults and not keep:
+                show(parity_table(result, tolerance, seen))
                 raise InputError(f"{out}: out of tolerance, not written: {'; '.join(faults)}")
     except OSError as error:
         raise InputError(f"{out}: cannot be written ({error.strerror or error})") from None
-    typer.echo(f"{out}: {size / 1e6:.1f} MB, {kind}")
+    show(parity_table(result, tolerance, seen))
+    say(f"{out}: {size / 1e6:.1f} MB, {kind}")
     if faults:
         raise InputError(f"{out}: out of tolerance, written all the same (--keep): {'; '.join(faults)}")
 

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from ..errors import InputError
+from .terminal import say
 
 
 def refine(
@@ -46,11 +47,13 @@ def refine(
     from ..data.images import read_image
     from ..palette import voc_palette
     from ..segmenter import Segmentation
-    from .segment import Job, check_outputs, report_line, say
+    from .segment import Job, file_keys, photo_unfinished, report_line
 
     begun = time.perf_counter()
     job = Job(image, Path(image.stem))
-    check_outputs(job, out, overlay=overlay, probabilities=probabilities, overwrite=overwrite)
+    inputs = file_keys(path for path in (image, labels, classes) if path is not None)
+    if not photo_unfinished(job, out, inputs, overlay=overlay, probabilities=probabilities, overwrite=overwrite):
+        raise InputError(f"{out / job.name}.png: exists; give --overwrite to replace it, or another --out")
     # Options take the place of the preset's values, one by one.
     spatial, bilateral = resolve(preset or "deeplab-largefov")
     assert isinstance(spatial, Spatial)

@@ -4,8 +4,8 @@ import errno
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Generator, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import ComputeError, InputError
+from .terminal import say
 
 if TYPE_CHECKING:
     from ..segmenter import Segmentation, Segmenter
@@ -52,9 +53,13 @@ def segment(
     overlay: Annotated[bool, typer.Option("--overlay/--no-overlay", help="Write photo.overlay.jpg too.")] = True,
     probabilities: Annotated[bool, typer.Option(help="Write photo.probabilities.npy (float16) too.")] = False,
     labels: Annotated[bool, typer.Option("--labels/--no-labels", help="Write label frames of clips too.")] = False,
-    overwrite: Annotated[bool, typer.Option(help="Replace outputs that exist.")] = False,
+    overwrite: Annotated[bool, typer.Option(help="Make outputs that exist anew.")] = False,
 ) -> None:
-    """Segment photos: for photo.jpg write photo.png (label ids) and photo.overlay.jpg; of clips, clip.overlay.mp4."""
+    """Segment photos: for photo.jpg write photo.png (label ids) and photo.overlay.jpg; of clips, clip.overlay.mp4.
+
+    Run again, it makes what is missing and skips what is done.
+    """
+    from ..atomic import remove_stale
     from ..data.images import VIDEO_SUFFIXES
 
     failures = 0
@@ -64,16 +69,25 @@ def segment(
         failures += 1
         say(f"error: {message}", err=True)
 
-    photos, clips = [], []
-    for job in find_jobs(paths, out, fail):
-        if job.photo.suffix.lower() in VIDEO_SUFFIXES:
-            clips.append(job)
-            continue
-        try:
-            check_outputs(job, out, overlay=overlay, probabilities=probabilities, overwrite=overwrite)
-            photos.append(job)
-        except InputError as error:
-            fail(str(error))
+    jobs = list(find_jobs(paths, out, fail))
+    inputs = file_keys(job.photo for job in jobs)
+    for folder in {(out / job.name).parent for job in jobs}:
+        remove_stale(folder)
+    photos, done_before = unfinished(
+        [job for job in jobs if job.photo.suffix.lower() not in VIDEO_SUFFIXES],
+        lambda job: photo_unfinished(
+            job, out, inputs, overlay=overlay, probabilities=probabilities, overwrite=overwrite
+        ),
+        fail,
+    )
+    clips = [job for job in jobs if job.photo.suffix.lower() in VIDEO_SUFFIXES]
+    if clips:
+        from .videos import unfinished_clips
+
+        clips, clips_before = unfinished_clips(clips, out, inputs, labels=labels, overwrite=overwrite, fail=fail)
+        done_before += clips_before
+    if done_before:
+        say(f"{done_before:,} done before, skipped")
     if photos or clips:
         from ..segmenter import Segmenter
 
@@ -151,25 +165,48 @@ def _write(job: Job, result: "Segmentation", *, out: Path, overlay: bool, probab
     return result.shares()
 
 
-def say(line: str, *, err: bool = False) -> None:
-    """Print one line, whatever characters a file's name may hold."""
-    stream = sys.stderr if err else sys.stdout
-    encoding = stream.encoding or "utf-8"
-    typer.echo(" ".join(line.splitlines()).encode(encoding, "backslashreplace").decode(encoding), err=err)
-
-
-def check_outputs(job: Job, out: Path, *, overlay: bool, probabilities: bool, overwrite: bool) -> None:
-    """Raise InputError if a job would write over a file that it should not."""
-    from ..segmenter.segmentation import output_files, refuse_source
-
-    for target in output_files((out / job.name).parent, job.name.name, overlay=overlay, probabilities=probabilities):
+def unfinished(
+    jobs: list[Job], is_unfinished: Callable[[Job], bool], fail: Callable[[str], None]
+) -> tuple[list[Job], int]:
+    """Return the jobs that are not done yet, and how many are; report by `fail` what cannot be done."""
+    todo, done = [], 0
+    for job in jobs:
         try:
-            refuse_source(target, job.photo)
-            exists = target.exists()
+            if is_unfinished(job):
+                todo.append(job)
+            else:
+                done += 1
+        except InputError as error:
+            fail(str(error))
+    return todo, done
+
+
+def photo_unfinished(
+    job: Job, out: Path, inputs: set[tuple[int, int]], *, overlay: bool, probabilities: bool, overwrite: bool
+) -> bool:
+    """Return whether a photo's outputs have still to be made; InputError if that would replace what it should not."""
+    from ..segmenter.segmentation import output_files, outputs_missing
+
+    targets = output_files((out / job.name).parent, job.name.name, overlay=overlay, probabilities=probabilities)
+    for target in targets:
+        try:
+            if file_keys([target]) & inputs:
+                raise InputError(f"{target}: is an input and would be replaced; choose another --out")
+            if target.is_dir():
+                raise InputError(f"{target}: is a folder; expected no such file; move it away or choose another --out")
         except OSError as error:
             raise InputError(f"{target}: cannot be written ({error.strerror or error}); rename the photo") from None
-        if exists and not overwrite:
-            raise InputError(f"{target}: exists; give --overwrite to replace it, or another --out")
+    return overwrite or outputs_missing(targets)
+
+
+def file_keys(paths: Iterable[Path]) -> set[tuple[int, int]]:
+    """Return what tells files apart whatever they are called, of those of `paths` that exist."""
+    keys = set()
+    for path in paths:
+        with suppress(FileNotFoundError, NotADirectoryError):
+            status = path.stat()
+            keys.add((status.st_dev, status.st_ino))
+    return keys
 
 
 def find_jobs(paths: list[Path], out: Path, fail: Callable[[str], None]) -> Iterator[Job]:

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from ..errors import InputError, MissingExtra
+from .terminal import say
 
 
 def serve(
@@ -59,6 +60,6 @@ def serve(
             with application(segmenter, settings, folder, model=name, root_path=root_path) as app:
                 url = f"http://{address_of(listening.getsockname())}{root_path}"
                 check()
-                typer.echo(f"{url}/  (HTTP interface: {url}/api/docs)  Ctrl-C ends it")
+                say(f"{url}/  (HTTP interface: {url}/api/docs)  Ctrl-C ends it")
                 run(app, listening, root_path=root_path)
-    typer.echo("stopped")
+    say("stopped")

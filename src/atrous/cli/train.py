@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import InputError
+from .terminal import say
 
 if TYPE_CHECKING:
     from ..data.dataset import Dataset
@@ -128,7 +129,7 @@ def train(
     if newest.name != place(out, plan.iterations).name:
         raise typer.Exit(130)
     if _speaks():
-        typer.echo(newest)
+        say(newest)
 
 
 def _speaks() -> bool:
@@ -158,5 +159,5 @@ def _validation(
         return dataset.read(usual)
     except InputError as error:  # nobody asked for scores on it
         if _speaks():
-            typer.echo(f"warning: list {samples.name} is not checked for images of {usual}: {error}", err=True)
+            say(f"warning: list {samples.name} is not checked for images of {usual}: {error}", err=True)
         return None

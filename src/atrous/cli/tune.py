@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import InputError
+from .terminal import say
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -58,7 +59,7 @@ def tune(
 
     Finished trials are kept in the .csv: stopped, the same command goes on.
     """
-    from ..atomic import replacing
+    from ..atomic import write_text
     from ..crf.search import search
     from ..data.metadata import CrfParameters
 
@@ -73,9 +74,9 @@ def tune(
     )
     drawn = importlib.util.find_spec("matplotlib") is not None
     if not drawn:
-        typer.echo(f"note: {picture} needs matplotlib: pip install 'atrous[plot]' and run this once more", err=True)
+        say(f"note: {picture} needs matplotlib: pip install 'atrous[plot]' and run this once more", err=True)
     before = _known(table)
-    typer.echo(f"{len(samples)} images of {data}" + (f", {before} trials known from {table}" if before else ""))
+    say(f"{len(samples)} images of {data}" + (f", {before} trials known from {table}" if before else ""))
     try:
         with _progress_bar() as progress:
             result = search(
@@ -91,15 +92,12 @@ def tune(
                 progress=progress,
             )
     except KeyboardInterrupt:
-        typer.echo(
-            f"error: interrupted; {_known(table)} trials are kept in {table}: the same command goes on", err=True
-        )
+        say(f"error: interrupted; {_known(table)} trials are kept in {table}: the same command goes on", err=True)
         raise typer.Exit(130) from None
     best = result.best
     found = CrfParameters(weight=best.weight, sxy=best.sxy, srgb=best.srgb, iterations=iterations)
     try:
-        with replacing(out) as temporary:
-            temporary.write_text(json.dumps(dataclasses.asdict(found)) + "\n")
+        write_text(out, json.dumps(dataclasses.asdict(found)) + "\n")
     except OSError as error:
         raise InputError(f"{out}: cannot be written ({error.strerror or error})") from None
     if drawn:
@@ -144,7 +142,7 @@ def _samples(
             f"{data}: has {len(dataset.classes)} classes, but {of} {len(segmenter.classes)}; give another --model"
         )
     if (overlap := overlap_warning(segmenter.engine.metadata, model, names)) is not None:
-        typer.echo(f"warning: {overlap}: there the network is surer than on others", err=True)
+        say(f"warning: {overlap}: there the network is surer than on others", err=True)
     # A network may answer with other last bits on another machine; the trials compare all the same.
     identity = {"list": names.name, "sha256": names.sha256, "model": model_sha256(model)}
     return NetworkSamples(segmenter, names.samples), identity
@@ -182,10 +180,10 @@ def _progress_bar() -> "Iterator[Callable[[Progress], None]]":
 
 def _report(result: "SearchResult", files: list[Path]) -> None:
     gain = 100 * (result.best.mean_iou - result.baseline)
-    typer.echo(f"best: {_said(result.best)}; {100 * result.baseline:.2f} % without the CRF, {gain:+.2f}")
+    say(f"best: {_said(result.best)}; {100 * result.baseline:.2f} % without the CRF, {gain:+.2f}")
     if not result.converged:
-        typer.echo("note: stopped before it settled; begin nearer to the best (--weight, --sxy, --srgb)", err=True)
-    typer.echo("wrote " + ", ".join(map(str, files)))
+        say("note: stopped before it settled; begin nearer to the best (--weight, --sxy, --srgb)", err=True)
+    say("wrote " + ", ".join(map(str, files)))
 
 
 def _said(trial: "Trial") -> str:

@@ -7,13 +7,43 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from .._printable import printable
 from ..errors import ComputeError, InputError, MissingExtra
-from .segment import FULL, Job, say
+from .segment import FULL, Job, file_keys, unfinished
+from .terminal import say
 
 if TYPE_CHECKING:
     from ..segmenter import Segmenter
     from ..video import Progress as Done
     from ..video import VideoReport
+
+
+def unfinished_clips(
+    clips: list[Job],
+    out: Path,
+    inputs: set[tuple[int, int]],
+    *,
+    labels: bool,
+    overwrite: bool,
+    fail: Callable[[str], None],
+) -> tuple[list[Job], int]:
+    """Return the clips that are not done yet, and how many are; report by `fail` what cannot be done."""
+    try:
+        from ..video.outputs import output_paths, outputs_missing
+    except MissingExtra as error:
+        fail(str(error))
+        return [], 0
+
+    def is_unfinished(job: Job) -> bool:
+        folder, name = (out / job.name).parent, job.name.name
+        missing = outputs_missing(job.photo, folder, name, labels=labels, overwrite=overwrite)
+        if file_keys(output_paths(folder, name)[:1]) & inputs:
+            raise InputError(
+                f"{output_paths(folder, name)[0]}: is an input and would be replaced; choose another --out"
+            )
+        return missing
+
+    return unfinished(clips, is_unfinished, fail)
 
 
 def segment_videos(
@@ -33,6 +63,7 @@ def segment_videos(
     Parameters
     ----------
     clips : list of Job
+        Those that `unfinished_clips` returns.
     segmenter : Segmenter
     out : Path
         Folder for what is written.
@@ -46,23 +77,11 @@ def segment_videos(
     typer.Exit
         With status 130, at Ctrl-C. Clips that are done stay; of the one in work nothing is left.
     """
-    try:
-        from ..video import segment_video
-        from ..video.outputs import check_outputs
-    except MissingExtra as error:
-        fail(str(error))
-        return
-    jobs = []
-    for job in clips:
-        try:
-            place = (out / job.name).parent
-            check_outputs(job.photo, place, job.name.name, labels=labels, overwrite=overwrite)
-            jobs.append(job)
-        except InputError as error:
-            fail(str(error))
+    from ..video import segment_video
+
     done = 0
     try:
-        for job in jobs:
+        for job in clips:
             try:
                 with _progress(job.photo) as progress:
                     report = segment_video(
@@ -80,7 +99,7 @@ def segment_videos(
                 fail(f"{job.photo}: {error}")
             except OSError as error:
                 fail(f"{error.filename or out / job.name}: cannot be written ({error.strerror or error})")
-                if error.errno in FULL and (left := len(jobs) - done - 1):
+                if error.errno in FULL and (left := len(clips) - done - 1):
                     fail(f"{left} clips are left; make room and run the command again")
                     break
             except MemoryError:
@@ -93,7 +112,7 @@ def segment_videos(
                     fail(f"{job.photo}: {damage}")
             done += 1
     except KeyboardInterrupt:
-        say(f"error: interrupted after {done} of {len(jobs)} clips; nothing is left of an unfinished one", err=True)
+        say(f"error: interrupted after {done} of {len(clips)} clips; nothing is left of an unfinished one", err=True)
         raise typer.Exit(130) from None
 
 
@@ -113,18 +132,17 @@ def _progress(clip: Path) -> Iterator[Callable[["Done"], None] | None]:
     if not console.is_terminal:
         yield None
         return
-    from rich.markup import escape
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
     columns = (
-        TextColumn(escape(clip.name)),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         TaskProgressColumn(),
         TextColumn("{task.fields[frames]} frames"),
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task("", total=None, frames=0)
+        task = bar.add_task(printable(clip.name), total=None, frames=0)
 
         def show(done: "Done") -> None:
             # A clip may last longer than its file says.

@@ -1,12 +1,13 @@
 """A picture of a search: mean IoU over the bilateral kernel's two standard deviations."""
 
+import io
 import itertools
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from atrous._quiet_imports import import_matplotlib
-from atrous.atomic import replacing
+from atrous.atomic import write_bytes
 from atrous.crf.trial_table import Trial
 from atrous.errors import InputError, MissingExtra
 
@@ -79,9 +80,10 @@ def draw_heat_map(path: str | os.PathLike[str], trials: Sequence[Trial], *, base
         label=f"mean IoU over {images} images, %, best weight of each cell",
         extend="min" if min(values) < lowest else "neither",
     )
+    content = io.BytesIO()
+    figure.savefig(content, format="png")
     try:
-        with replacing(path) as temporary:
-            figure.savefig(temporary, format="png")
+        write_bytes(path, content.getvalue())
     except OSError as error:
         raise InputError(f"{path}: cannot be written ({error.strerror or error})") from None
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
-from atrous.atomic import replacing
+from atrous.atomic import write_text
 from atrous.errors import InputError
 
 Point: TypeAlias = tuple[float, float, float]  # weight, sxy, srgb
@@ -88,8 +88,7 @@ class TrialTable:
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the table to another file, whole or not at all."""
         try:
-            with replacing(path) as temporary:
-                temporary.write_text(self._head() + "".join(map(_line, self.trials)), encoding="utf-8", newline="")
+            write_text(path, self._head() + "".join(map(_line, self.trials)))
         except OSError as error:
             raise _unwritable(path, error) from None
 

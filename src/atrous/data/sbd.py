@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ..atomic import replacing
+from ..atomic import replacing, write_text
 from ..errors import InputError, MissingExtra
 from ..palette import write_labels
 from .folders import entries, read_names
@@ -255,7 +255,6 @@ def _write_list(path: Path, names: set[str]) -> None:
                 f"{path}: names {more[0]!r:.60}, without photo and mask here ({len(more)} such); move the list away"
             )
     try:
-        with replacing(path) as temporary:
-            temporary.write_text("".join(f"{name}\n" for name in sorted(names)), encoding="utf-8")
+        write_text(path, "".join(f"{name}\n" for name in sorted(names)))
     except OSError as error:
         raise InputError(f"{path}: cannot be written ({error.strerror or error})") from None

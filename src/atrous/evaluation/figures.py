@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .._printable import printable
 from ..data.metadata import VOC_CLASSES
 from .confusion import ConfusionMatrix
 from .published import DEEPLAB_TRIMAP
@@ -32,7 +33,7 @@ def trimap_curves(result: Evaluation, *, accuracy: bool) -> str:
     for name, colour in colours(result).items():
         matrices = result.trimap(name)
         values = [_percent(matrix, accuracy) for matrix in matrices.values()]
-        axes.plot(list(matrices), values, color=colour, marker="o", markersize=4, linewidth=2, label=name)
+        axes.plot(list(matrices), values, color=colour, marker="o", markersize=4, linewidth=2, label=_literal(name))
     if comparable(result):
         dashed = {"linestyle": (0, (4, 2)), "linewidth": 1.2, "marker": "."}
         for (name, scores), colour in zip(DEEPLAB_TRIMAP.items(), _COLOURS, strict=False):
@@ -67,8 +68,9 @@ def confusion_picture(matrix: ConfusionMatrix, classes: Sequence[str]) -> str:
     painted = axes.pcolormesh(shares, cmap="Blues", norm=PowerNorm(0.5, 0, 100), edgecolors="white", linewidth=0.5)
     axes.set_facecolor("#eee")  # a class that is nowhere true
     places = np.arange(len(classes)) + 0.5
-    axes.set_xticks(places, classes, rotation=90, fontsize=8)
-    axes.set_yticks(places, classes, fontsize=8)
+    names = list(map(_literal, classes))
+    axes.set_xticks(places, names, rotation=90, fontsize=8)
+    axes.set_yticks(places, names, fontsize=8)
     axes.invert_yaxis()
     axes.set_aspect("equal")
     axes.grid(visible=False)
@@ -94,6 +96,11 @@ def colours(result: Evaluation) -> dict[str, str]:
 def comparable(result: Evaluation) -> bool:
     """Whether the authors' curves are of the same classes."""
     return result.classes == VOC_CLASSES
+
+
+def _literal(name: str) -> str:
+    """Return a name that matplotlib draws as it is: between dollar signs it would read a formula."""
+    return printable(name).replace("$", r"\$")
 
 
 def _percent(matrix: ConfusionMatrix, accuracy: bool) -> float:

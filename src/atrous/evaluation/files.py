@@ -8,7 +8,7 @@ import math
 import os
 from typing import Any
 
-from ..atomic import replacing
+from .. import atomic
 from ..errors import InputError
 from .about import Run
 from .confusion import ConfusionMatrix
@@ -18,8 +18,7 @@ from .result import Evaluation
 def write_text(path: str | os.PathLike[str], text: str) -> None:
     """Write a file, whole or not at all; InputError if it cannot be. Names of files in it may be no text."""
     try:
-        with replacing(path) as temporary:
-            temporary.write_bytes(text.encode("utf-8", "surrogateescape"))
+        atomic.write_text(path, text)
     except OSError as error:
         raise InputError(f"{path}: cannot be written ({error.strerror or error})") from None
 

@@ -4,6 +4,7 @@ import dataclasses
 import json
 from typing import Any
 
+from .._printable import printable
 from .about import machine, versions
 from .files import finite
 from .parity import LARGEST_HALF, Parity, Tolerance
@@ -41,7 +42,7 @@ def parity_table(parity: Parity, tolerance: Tolerance, seen: str) -> str:
         )
     if parity.largest_activation is not None:
         lines.append(f"activations reach {parity.largest_activation:,.0f}; half precision ends at {LARGEST_HALF:,.0f}")
-    return "\n".join(lines)
+    return "\n".join(map(printable, lines))
 
 
 def parity_json(facts: dict[str, Any], parity: Parity, tolerance: Tolerance, seen: str) -> str:

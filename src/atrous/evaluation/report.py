@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from .._printable import printable
 from .._quiet_imports import import_matplotlib
 from ..data.samples import Sample, read_pair
 from ..errors import MissingExtra
@@ -80,7 +81,9 @@ def report_html(
     matrices = {name: result.confusion(name) for name in result.labellings}
     last = result.labellings[-1]
     bands = bool(result.trimap(last))
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, finalize=printable
+    )
     environment.filters.update(percent=_percent, svg=_svg_uri, colour=_hex)
     template = environment.from_string((resources.files(__package__) / "report.html.jinja").read_text("utf-8"))
     return template.render(

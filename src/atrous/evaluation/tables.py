@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 
+from .._printable import printable
 from .comparison import DRAWS, Difference
 from .confusion import ConfusionMatrix
 from .result import Evaluation
@@ -42,14 +43,16 @@ def differences_table(found: Mapping[str, Difference], theirs: str) -> str:
     rows = [(name, [each.ours, each.theirs, each.gain, each.low, each.high]) for name, each in found.items()]
     table = _table("mean IoU in %", ("this", "that", "gain", "from", "to"), rows)
     images = next(iter(found.values())).images
-    return f"{table}\nthat: {theirs}; from, to: the gain in 95 % of {DRAWS:,} draws of {images:,} of these images"
+    that = printable(theirs)
+    return f"{table}\nthat: {that}; from, to: the gain in 95 % of {DRAWS:,} draws of {images:,} of these images"
 
 
 _MEASURES = (("mean IoU", ConfusionMatrix.mean_iou), ("pixel accuracy", ConfusionMatrix.pixel_accuracy))
 
 
 def _table(corner: str, columns: Sequence[str], rows: Iterable[tuple[str, Sequence[float]]]) -> str:
-    rows = list(rows)
+    rows = [(printable(name), values) for name, values in rows]
+    columns = list(map(printable, columns))
     first = max(len(corner), *(len(name) for name, _ in rows))
     width = max(8, *map(len, columns)) + 2
     lines = [f"{corner:<{first}}" + "".join(f"{name:>{width}}" for name in columns)]

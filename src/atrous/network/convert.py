@@ -3,8 +3,6 @@
 import dataclasses
 import json
 import os
-import shutil
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +10,7 @@ from typing import Any
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 
-from ..atomic import replacing
+from ..atomic import replacing, replacing_folder
 from ..data.metadata import VOC_CLASSES, ModelMetadata
 from ..errors import InputError
 from .deeplab import DeepLab
@@ -162,12 +160,6 @@ def _write_checkpoint(
         "training_list": known.get("training_list", f"unknown, converted from {source}"),
         "training_list_sha256": known.get("training_list_sha256", ""),
     }
-    temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".tmp", dir=folder.parent))
-    try:
+    with replacing_folder(folder) as temporary:
         _save(net, temporary / MODEL, done)
         (temporary / STATE).write_text(json.dumps(state, indent=1))
-        temporary.chmod(0o755)
-        temporary.rename(folder)
-    except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise

@@ -9,6 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from .._printable import printable
 from ..errors import InputError
 from .decimation import channel_subset, decimate
 from .deeplab import DeepLab, initialise_head
@@ -53,7 +54,7 @@ class Start:
         lines += [f"not used: {thing}" for thing in self.unused[:_MOST_LINES]]
         if len(self.unused) > _MOST_LINES:
             lines.append(f"not used: {len(self.unused) - _MOST_LINES} more")
-        return "\n".join(lines)
+        return "\n".join(map(printable, lines))
 
 
 def start(

@@ -1,5 +1,6 @@
 """Label maps on disk: PNG files whose pixel values are label ids."""
 
+import io
 import os
 
 import numpy as np
@@ -7,7 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from atrous.atomic import replacing
+from atrous.atomic import write_bytes
 from atrous.errors import InputError
 from atrous.palette.colours import full_palette
 from atrous.palette.decoding import decoded
@@ -40,16 +41,16 @@ def write_labels(path: str | os.PathLike[str], labels: NDArray[np.uint8], palett
     palette
         (n, 3) colours of the first n ids; VOC's are used for the others, and for all if left out.
     """
-    image = label_image(labels, palette)
-    with replacing(path) as temporary:
-        save_label_image(temporary, image)
+    write_bytes(path, label_png(labels, palette))
 
 
-def save_label_image(path: str | os.PathLike[str], image: Image.Image) -> None:
-    """Save `label_image`'s result, marked as made here."""
+def label_png(labels: NDArray[np.uint8], palette: ArrayLike | None = None) -> bytes:
+    """Return the index PNG that `write_labels` writes, marked as made by this package."""
     made_by = PngInfo()
     made_by.add_text("Software", SOFTWARE)
-    image.save(path, format="PNG", pnginfo=made_by)
+    content = io.BytesIO()
+    label_image(labels, palette).save(content, format="PNG", pnginfo=made_by)
+    return content.getvalue()
 
 
 def made_here(path: str | os.PathLike[str]) -> bool:
@@ -58,6 +59,15 @@ def made_here(path: str | os.PathLike[str]) -> bool:
         with Image.open(path) as image:
             return image.info.get("Software") == SOFTWARE or image.info.get("comment") == SOFTWARE.encode()
     except Exception:  # no picture at all: whoever reads it says so
+        return False
+
+
+def is_label_map(path: str | os.PathLike[str]) -> bool:
+    """Whether a file is a PNG of label ids, palette-mode or grey, told by its header."""
+    try:
+        with Image.open(path, formats=("PNG",)) as image:
+            return image.mode in ("P", "L")
+    except Exception:  # on damaged files Pillow's readers raise nearly anything
         return False
 
 

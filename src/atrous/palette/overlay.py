@@ -1,5 +1,6 @@
 """A picture of a segmentation: the photo, its regions coloured, outlined and named."""
 
+import io
 from collections.abc import Sequence
 
 import numpy as np
@@ -8,6 +9,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from atrous.errors import InputError
 from atrous.palette.colours import VOID, full_palette
+from atrous.palette.labels import SOFTWARE
 from atrous.palette.regions import connected_regions, place_for_box
 
 GRID = 160  # cells along the longer side in which regions are found and names placed
@@ -61,6 +63,14 @@ def overlay(
     if names:
         _draw_names(picture, labels, classes, colours)
     return picture
+
+
+def overlay_jpeg(picture: Image.Image) -> bytes:
+    """Return an overlay as a JPEG, marked as made by this package."""
+    content = io.BytesIO()
+    # Full color resolution keeps the outlines crisp.
+    picture.save(content, format="JPEG", quality=92, subsampling=0, comment=SOFTWARE)
+    return content.getvalue()
 
 
 def lightened(palette: NDArray[np.uint8]) -> NDArray[np.uint8]:

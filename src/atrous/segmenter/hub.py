@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .._quiet_imports import disable_telemetry
-from ..atomic import replacing
+from ..atomic import transaction
 from ..data.metadata import CONFIG
 from ..engine import ExportedEngine
 from ..errors import InputError, MissingExtra
@@ -17,7 +17,7 @@ from .pretrained import ONNX, WEIGHTS, SavedSettings
 
 try:
     disable_telemetry("huggingface_hub")
-    from huggingface_hub import ModelCard, ModelHubMixin, snapshot_download
+    from huggingface_hub import ModelHubMixin, snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 except ImportError as error:
     raise MissingExtra(
@@ -26,6 +26,8 @@ except ImportError as error:
     ) from None
 
 from .model_card import model_card
+
+CARD = "README.md"
 
 # Of the library beneath huggingface_hub: httpx, before version 1 requests.
 _HTTP_ERROR: Any = HfHubHTTPError.__bases__[0]
@@ -52,25 +54,27 @@ class HubModel(ModelHubMixin, library_name="atrous"):
         # Before anything is written: the scores' file may be damaged.
         self.card = model_card(self.settings, license, scores)
 
-    def _save_pretrained(self, save_directory: Path) -> None:
-        target = save_directory / self.settings.file
+    def save_pretrained(self, save_directory: str | Path, **_: Any) -> None:
+        """Write model, settings and, where there is none, the card: all of them or none."""
+        folder = Path(save_directory)
+        folder.mkdir(parents=True, exist_ok=True)
         engine: Any = self.segmenter.engine
-        if isinstance(engine, ExportedEngine):
-            if not (target.exists() and target.samefile(engine.path)):
-                with replacing(target) as temporary:
-                    shutil.copyfile(engine.path, temporary)
-        else:
-            from safetensors.torch import save_file
+        target = folder / self.settings.file
+        with transaction() as outputs:
+            outputs.file(folder / CONFIG).write_text(self.settings.to_json(), encoding="utf-8")
+            if not (folder / CARD).exists():
+                outputs.file(folder / CARD).write_text(self.card, encoding="utf-8", newline="")
+            if not isinstance(engine, ExportedEngine):
+                from safetensors import SafetensorError
+                from safetensors.torch import save_file
 
-            tensors = {name: tensor.contiguous().cpu() for name, tensor in engine.net.state_dict().items()}
-            with replacing(target) as temporary:
-                save_file(tensors, temporary)
-        with replacing(save_directory / CONFIG) as temporary:
-            temporary.write_text(self.settings.to_json(), encoding="utf-8")
-
-    def generate_model_card(self, *_: Any, **__: Any) -> ModelCard:
-        """Return the card as huggingface_hub saves it."""
-        return ModelCard(self.card)
+                tensors = {name: tensor.contiguous().cpu() for name, tensor in engine.net.state_dict().items()}
+                try:
+                    save_file(tensors, outputs.file(target))
+                except SafetensorError as error:
+                    raise InputError(f"{target}: cannot be written ({error})") from None
+            elif not (target.exists() and target.samefile(engine.path)):
+                shutil.copyfile(engine.path, outputs.file(target))
 
 
 def download(repo_id: str, **options: Any) -> Path:

@@ -1,7 +1,8 @@
 """What a segmenter returns."""
 
+import io
 import os
-from contextlib import ExitStack
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -10,10 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ..atomic import replacing
+from ..atomic import transaction
 from ..errors import InputError
 from ..palette import overlay
-from ..palette.labels import SOFTWARE, label_image, save_label_image
+from ..palette.labels import is_label_map, label_png, made_here
+from ..palette.overlay import overlay_jpeg
 
 
 @dataclass(frozen=True)
@@ -108,7 +110,8 @@ class Segmentation:
     ) -> Path:
         """Write `<name>.png` (label ids, VOC's palette), `<name>.overlay.jpg`, `<name>.probabilities.npy`.
 
-        All of them are written, or none; files of these names are replaced.
+        All of them are written, or none; files of these names are replaced. The mask is put in place last: where it
+        is, the others are.
 
         Parameters
         ----------
@@ -138,18 +141,15 @@ class Segmentation:
         for target in targets:
             refuse_source(target, self.source)
         folder.mkdir(parents=True, exist_ok=True)
-        with ExitStack() as stack:
-            # Nothing is renamed into place before all is written.
-            temporary = {target: stack.enter_context(replacing(target)) for target in targets}
-            for target, path in temporary.items():
+        with transaction() as outputs:
+            for target in targets:
+                path = outputs.file(target)
                 if target.suffix == ".npy":
-                    with path.open("wb") as file:
-                        np.save(file, self._full(np.float16))
+                    _write_array(path, self._full(np.float16))
                 elif target.suffix == ".jpg":
-                    # Full colour resolution keeps the outlines crisp.
-                    self.overlay().save(path, format="JPEG", quality=92, subsampling=0, comment=SOFTWARE)
+                    path.write_bytes(overlay_jpeg(self.overlay()))
                 else:
-                    save_label_image(path, label_image(self.labels, self.palette))
+                    path.write_bytes(label_png(self.labels, self.palette))
         return targets[0]
 
     def _full(self, dtype: type[np.floating]) -> NDArray:  # type: ignore[type-arg]
@@ -184,3 +184,47 @@ def refuse_source(target: Path, source: Path | None) -> None:
     """Raise InputError if writing `target` would destroy the photo it is made from."""
     if source is not None and target.exists() and source.exists() and target.samefile(source):
         raise InputError(f"{target}: is the photo itself and would be replaced by its mask; choose another folder")
+
+
+def outputs_missing(targets: Sequence[Path]) -> bool:
+    """Whether any of the files that `Segmentation.save` writes has still to be made.
+
+    Those of a photo that a killed run left half done are to be made again, all of them.
+
+    Parameters
+    ----------
+    targets : sequence of Path
+        By `output_files`.
+
+    Raises
+    ------
+    InputError
+        If a file of this name exists that `Segmentation.save` did not write: it would be replaced.
+    """
+    there = [target for target in targets if target.exists() or target.is_symlink()]
+    complete = len(there) == len(targets)
+    for target in there[: 1 if complete else None]:
+        # A mask that was painted over in another program is a label map still.
+        if not (is_label_map(target) if complete else _is_output(target)):
+            raise InputError(f"{target}: exists, and was not written by atrous; move it away or overwrite it")
+    return not complete
+
+
+def _is_output(path: Path) -> bool:
+    if path.suffix != ".npy":
+        return made_here(path)
+    try:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError):
+        return False
+    return array.dtype == np.float16 and array.ndim == 3
+
+
+def _write_array(path: Path, array: NDArray[np.float16]) -> None:
+    """Write what `numpy.save` writes to a path, which overlooks a disk that fills up in the last bytes."""
+    array = np.ascontiguousarray(array)
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(header, np.lib.format.header_data_from_array_1_0(array))
+    with path.open("wb") as file:
+        file.write(header.getvalue())
+        file.write(array.data.cast("B"))

@@ -2,9 +2,7 @@
 
 import hashlib
 import json
-import os
 import re
-import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -14,6 +12,7 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from ..atomic import remove_folder, remove_stale, replacing_folder
 from ..errors import InputError
 from ..evaluation.overlap import TRAINING_LIST
 from ..network.engine import MODEL, STATE, read_state
@@ -108,27 +107,21 @@ def save(
                 f"{target}: not written, {name} holds NaN or infinity after step {state.step}: lower the learning rate"
                 " (--learning-rate) and begin anew in another --out"
             )
-    temporary = folder / f".{target.name}.tmp"
     try:
-        _clear_away(folder)
-        temporary.mkdir(parents=True)
-        save_file({k: v.contiguous() for k, v in net.state_dict().items()}, temporary / MODEL)
-        save_file({k: v.contiguous() for k, v in _optimizer_tensors(optimizer).items()}, temporary / OPTIMIZER)
-        text = "".join(f"{name}\n" for name in names)
-        # File names may be no text.
-        (temporary / TRAINING_LIST).write_bytes(text.encode("utf-8", "surrogateescape"))
-        hashes = {path.name: _sha256(path) for path in temporary.iterdir()}
-        (temporary / STATE).write_text(replace(state, sha256=hashes).to_json(), encoding="utf-8")
-        for path in (*temporary.iterdir(), temporary):
-            _sync(path)
-        if target.exists():
-            _remove(target)
-        temporary.rename(target)
-        _sync(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        # What a run left that was killed while it wrote or deleted. No other run writes here: see `claimed`.
+        remove_stale(folder, alone=True)
+        with replacing_folder(target) as temporary:
+            save_file({k: v.contiguous() for k, v in net.state_dict().items()}, temporary / MODEL)
+            save_file({k: v.contiguous() for k, v in _optimizer_tensors(optimizer).items()}, temporary / OPTIMIZER)
+            text = "".join(f"{name}\n" for name in names)
+            # File names may be no text.
+            (temporary / TRAINING_LIST).write_bytes(text.encode("utf-8", "surrogateescape"))
+            hashes = {path.name: _sha256(path) for path in sorted(temporary.iterdir())}
+            (temporary / STATE).write_text(replace(state, sha256=hashes).to_json(), encoding="utf-8")
         for old in checkpoints(folder)[:-keep]:
-            _remove(old)
+            remove_folder(old)
     except (OSError, SafetensorError) as error:
-        shutil.rmtree(temporary, ignore_errors=True)
         kept = checkpoints(folder)
         where = f"; {kept[-1].name} stays" if kept else ""
         reason = error.strerror if isinstance(error, OSError) and error.strerror else error
@@ -205,27 +198,3 @@ def _optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
 def _sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _sync(path: Path) -> None:
-    if path.is_dir() and os.name == "nt":  # Windows cannot open folders
-        return
-    descriptor = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _remove(path: Path) -> None:
-    """Delete a checkpoint so that, cut off half-way, nothing is left that looks like one."""
-    away = path.with_name(f".{path.name}.old")
-    shutil.rmtree(away, ignore_errors=True)
-    path.rename(away)
-    shutil.rmtree(away)
-
-
-def _clear_away(folder: Path) -> None:
-    """Delete what a run that was cut off while it wrote or deleted has left."""
-    for path in folder.glob(".checkpoint-*"):
-        shutil.rmtree(path, ignore_errors=True)

@@ -1,6 +1,7 @@
 """A run's curves in one picture: loss, mean IoU, learning rate."""
 
 import csv
+import io
 import os
 from pathlib import Path
 from typing import Any
@@ -8,8 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .._printable import printable
 from .._quiet_imports import import_matplotlib
-from ..atomic import replacing
+from ..atomic import write_bytes
 from ..errors import InputError, MissingExtra
 
 LOG = "log.csv"
@@ -73,9 +75,10 @@ def draw_curves(run: str | os.PathLike[str]) -> Path:
         panel.spines[["top", "right"]].set_visible(False)
         panel.margins(x=0.015)
     figure.align_ylabels(panels)
+    content = io.BytesIO()
+    figure.savefig(content, format="png")
     try:
-        with replacing(path) as temporary:
-            figure.savefig(temporary, format="png")
+        write_bytes(path, content.getvalue())
     except OSError as error:
         reason = error.strerror or error
         raise InputError(f"{path}: cannot be written ({reason}); make room, or see to its folder") from None
@@ -107,7 +110,9 @@ def _draw_scores(panel: Any, steps: Curve, scores: Curve) -> None:
 
 def _title(run: Path, log: Curve, scores: Curve) -> str:
     steps = int(log[0, -1]) if log.size else 0
-    title = f"{run.resolve().name}: {steps} steps"
+    # Between dollar signs matplotlib would read a formula.
+    name = printable(run.resolve().name).replace("$", r"\$")
+    title = f"{name}: {steps} steps"
     if scores.size:
         best = int(np.argmax(scores[1]))
         title += f", best mean IoU (circle) {100 * scores[1, best]:.2f} % after {int(scores[0, best])}"

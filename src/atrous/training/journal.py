@@ -11,7 +11,7 @@ from typing import Any, BinaryIO, Literal
 
 from rich.console import Console
 
-from ..atomic import replacing
+from ..atomic import write_bytes
 from ..errors import InputError, MissingExtra
 from .curves import CURVES, EVALUATIONS, LOG, draw_curves
 from .progress import Progress, ProgressDisplay
@@ -188,8 +188,7 @@ class _Table:
         self.path = path
         self.columns, rows = _kept(path, columns, first_step)
         try:
-            with replacing(path) as temporary:
-                temporary.write_bytes(b"".join(map(_line, [self.columns, *rows])))
+            write_bytes(path, b"".join(map(_line, [self.columns, *rows])))
             # Nothing is held back in a buffer, so that nothing is left to fail when the file is closed.
             self._file: BinaryIO = path.open("ab", buffering=0)
         except OSError as error:

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from rich.console import Console
 
+from .._printable import printable
 from ..data.dataset import Dataset
 from ..data.samples import ImageList
 from ..data.soft_targets import SoftTargets
@@ -140,8 +141,9 @@ def _train(
     group: Processes,
     console: Console,
 ) -> Path:
-    def say(line: str) -> None:
-        console.print(line, highlight=False, markup=False, soft_wrap=True)
+    def say(text: str) -> None:
+        lines = "\n".join(map(printable, text.split("\n")))
+        console.print(lines, highlight=False, markup=False, soft_wrap=True)
 
     net = DeepLab(recipe.variant, len(dataset.classes), recipe.dropout, recipe.multiscale)
     net.freeze_through(recipe.frozen)
@@ -158,7 +160,7 @@ def _train(
     elif start is not None:
         filled = fill(net, start, classes=dataset.classes, seed=recipe.seed)
         state = replace(state, start=f"{start.name}, {filled.format}")
-        say(f"from {start}\n{filled.report()}\n")
+        say(f"from {printable(start)}\n{filled.report()}\n")
     else:
         raise InputError("nothing to start from: give weights of VGG-16 or of a network of this package (--weights)")
     net.to(group.device)
@@ -176,7 +178,10 @@ def _train(
     bf16 = recipe.precision == "bf16" or reason is not None
     on_gpu = group.device.type == "cuda"
     source = batches(crops, state.step, rank=group.rank, processes=group.count, workers=run.workers, pinned=on_gpu)
-    say(f"{recipe.to_toml()}\n{len(samples)} images of {samples.name}, from step {state.step}, on {group.device}")
+    say(
+        f"{recipe.to_toml()}\n{len(samples)} images of {printable(samples.name)}, from step {state.step}, on"
+        f" {group.device}"
+    )
 
     def save(step: int) -> Path:
         if not group.first:
@@ -249,7 +254,7 @@ def _begun(
     """
     palette = tuple((int(r), int(g), int(b)) for r, g, b in dataset.palette)
     fresh = TrainingState(0, recipe, dataset.classes, palette, samples.name, samples.sha256, "", versions())
-    found = checkpoint.newest_intact(out, lambda line: warn(f"warning: {line}"))
+    found = checkpoint.newest_intact(out, lambda line: warn(f"warning: {printable(line)}"))
     if found is None:
         return None, fresh
     newest, state = found

@@ -24,7 +24,7 @@ FORMATS = "mov,matroska,avi,mpegts,mpeg,flv,asf,ogg,mp3,wav,aac,flac"
 # Formats that keep the order of decoding but not when a frame is shown.
 _WITHOUT_TIMES = ("avi",)
 # PyAV takes tags that are not UTF-8 as they are since 19, where it no longer has the argument.
-_TAGS: dict[str, Any] = {"metadata_errors": "replace"} if int(av.__version__.split(".")[0]) < 19 else {}
+TAGS: dict[str, Any] = {"metadata_errors": "replace"} if int(av.__version__.split(".")[0]) < 19 else {}
 # Formats in which the clock may start again, as after a break of a broadcast.
 _WITH_NEW_CLOCKS = ("mpegts", "mpeg")
 _STEP_BACK = 0.1  # seconds between packets of a stream in the order of decoding: only a new clock goes so far back
@@ -224,7 +224,7 @@ class Clip:
             self._container = av.open(
                 f"file:{self.path}",
                 container_options={"format_whitelist": FORMATS, "protocol_whitelist": "file"},
-                **_TAGS,
+                **TAGS,
             )
         except (FFmpegError, ValueError) as error:
             if self._structure.index_missing:

@@ -1,13 +1,17 @@
 """The files made of a clip: where they are, and what they may replace."""
 
+import os
 import re
 from pathlib import Path
 
+import av
 import numpy as np
+from av.error import FFmpegError
 from numpy.typing import ArrayLike, NDArray
 
 from ..errors import InputError
-from ..palette.labels import label_image, save_label_image
+from ..palette.labels import SOFTWARE, label_png, made_here
+from .clip import TAGS
 
 TIMES = "times.csv"
 _LABEL_FILE = re.compile(r"\d{6,}\.png")
@@ -18,8 +22,17 @@ def output_paths(folder: Path, name: str) -> tuple[Path, Path]:
     return folder / f"{name}.overlay.mp4", folder / name
 
 
-def check_outputs(clip: Path, folder: Path, name: str, *, labels: bool, overwrite: bool) -> None:
-    """Raise InputError if writing would replace what it should not."""
+def outputs_missing(clip: Path, folder: Path, name: str, *, labels: bool, overwrite: bool) -> bool:
+    """Return whether outputs of a clip have still to be made, all of them.
+
+    They have if one is missing, as after a run that was killed, or with `overwrite`.
+
+    Raises
+    ------
+    InputError
+        If making them would replace the clip, a file that this package did not write, or, with `overwrite`, a folder
+        of other files.
+    """
     overlay, frames = output_paths(folder, name)
     try:
         overlay.exists()
@@ -27,13 +40,29 @@ def check_outputs(clip: Path, folder: Path, name: str, *, labels: bool, overwrit
         raise InputError(f"{overlay}: cannot be written ({error.strerror or error}); rename the clip") from None
     if overlay.exists() and clip.exists() and overlay.samefile(clip):
         raise InputError(f"{overlay}: is the clip itself and would be replaced; choose another folder")
-    for target in (overlay, frames) if labels else (overlay,):
-        if (target.exists() or target.is_symlink()) and not overwrite:
-            raise InputError(f"{target}: exists; give --overwrite to replace it, or another --out")
     if overlay.is_dir():
         raise InputError(f"{overlay}: is a folder; expected no such file, or a clip; choose another folder")
-    if labels and (frames.is_symlink() or frames.exists()) and not _holds_labels_only(frames):
+    if labels and os.path.lexists(frames) and not _holds_labels_only(frames):
         raise InputError(f"{frames}: holds more than label frames, so it is not replaced; choose another folder")
+    if overwrite:
+        return True
+    if os.path.lexists(overlay) and not _made_here(overlay):
+        raise InputError(f"{overlay}: exists, and was not written by atrous; move it away or overwrite it")
+    if all(os.path.lexists(target) for target in ((overlay, frames) if labels else (overlay,))):
+        return False
+    if labels and frames.is_dir() and not all(made_here(path) for path in frames.glob("*.png")):
+        raise InputError(f"{frames}: exists, and was not written by atrous; move it away or overwrite it")
+    return True
+
+
+def _made_here(overlay: Path) -> bool:
+    try:
+        with av.open(
+            f"file:{overlay}", container_options={"format_whitelist": "mov", "protocol_whitelist": "file"}, **TAGS
+        ) as container:
+            return container.metadata.get("comment") == SOFTWARE
+    except (FFmpegError, ValueError):
+        return False
 
 
 def _holds_labels_only(folder: Path) -> bool:
@@ -56,7 +85,7 @@ class LabelFrames:
         """Write the next (H, W) uint8 label map."""
         self._count += 1
         path = self._folder / f"{self._count:06}.png"
-        save_label_image(path, label_image(labels, self._palette))
+        path.write_bytes(label_png(labels, self._palette))
         self._times.write(f"{path.name},{seconds:.6f}\n")
 
     def close(self) -> None:

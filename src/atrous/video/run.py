@@ -12,14 +12,14 @@ import numpy as np
 from av.error import FFmpegError
 from numpy.typing import NDArray
 
-from ..atomic import replacing, replacing_folder
+from ..atomic import transaction
 from ..errors import InputError
 from ..palette import overlay
 from ..segmenter import Segmentation, Segmenter
 from ..segmenter.pipeline import segmented
 from .ahead import ahead
 from .clip import Clip, Frame
-from .outputs import LabelFrames, check_outputs, output_paths
+from .outputs import LabelFrames, output_paths, outputs_missing
 from .writing import ClipWriter
 
 # Decoded frames that wait for the network, and drawn ones that wait for the encoder; more would only take memory.
@@ -131,14 +131,16 @@ def segment_video(
     begun = time.perf_counter()
     path, folder = Path(clip), Path(folder)
     name = path.stem if name is None else name
-    check_outputs(path, folder, name, labels=labels, overwrite=overwrite)
     target, frame_folder = output_paths(folder, name)
+    if not outputs_missing(path, folder, name, labels=labels, overwrite=overwrite):
+        raise InputError(f"{target}: exists; pass overwrite=True to replace it, or choose another folder")
     with Clip(path) as source, ExitStack() as stack:
         folder.mkdir(parents=True, exist_ok=True)
         out = _Outputs(source, segmenter, names=names)
+        outputs = stack.enter_context(transaction())
+        temporary = outputs.file(target)
         if labels:
-            out.write_labels(stack.enter_context(replacing_folder(frame_folder)))
-        temporary = stack.enter_context(replacing(target))
+            out.write_labels(outputs.folder(frame_folder))
         stack.callback(out.close)
         steps = stack.enter_context(closing(ahead(out.frames_of(source), _DECODED)))
         frames = segmented(segmenter, steps, read=_image, finish=out.draw, ahead=_DRAWN)

@@ -1,11 +1,10 @@
 """What the HTTP interface answers with."""
 
-import io
-
 from pydantic import BaseModel, Field
 
 from ..data.metadata import CrfParameters
-from ..palette.labels import label_image, save_label_image
+from ..palette.labels import label_png
+from ..palette.overlay import overlay_jpeg
 from ..segmenter import Segmentation
 from . import run_lengths
 
@@ -96,13 +95,9 @@ def found(result: Segmentation, model: str, crf: CrfParameters | None, seconds: 
 
 def png(result: Segmentation) -> bytes:
     """Return the labels as an index PNG."""
-    file = io.BytesIO()
-    save_label_image(file, label_image(result.labels, result.palette))  # type: ignore[arg-type]  # Pillow writes to both
-    return file.getvalue()
+    return label_png(result.labels, result.palette)
 
 
 def jpeg(result: Segmentation) -> bytes:
     """Return the regions drawn over the photo."""
-    file = io.BytesIO()
-    result.overlay().save(file, format="JPEG", quality=92, subsampling=0)
-    return file.getvalue()
+    return overlay_jpeg(result.overlay())

@@ -16,6 +16,7 @@ from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
+from .._printable import printable
 from ..version import own_version
 from . import answers
 from .pictures import check_overlay, read_picture
@@ -261,7 +262,7 @@ def _answer_in_lines(app: FastAPI) -> None:
 
     @app.exception_handler(Exception)
     async def unexpected(request: Request, error: Exception) -> JSONResponse:
-        log.error("%s: %r", request.url.path, error)
+        log.error("%s: %r", printable(request.url.path), error)
         return failure(500, "internal error; the server's log tells more")
 
 

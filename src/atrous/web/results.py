@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ..palette import overlay
-from ..palette.labels import label_image, save_label_image
+from ..atomic import write_bytes
+from ..palette import overlay, write_labels
+from ..palette.overlay import overlay_jpeg
 from ..segmenter import Segmentation
 from .legend import legend
 from .pictures import check_overlay
@@ -74,7 +75,7 @@ def show(result: Segmentation, before: NDArray[np.uint8], name: str, folder: Pat
     _save(drawn, shown.overlay)
     _save(_reduced(drawn), shown.after)
     _save(_reduced(overlay(result.image, before, result.classes, result.palette)), shown.before)
-    save_label_image(shown.mask, label_image(result.labels, result.palette))
+    write_labels(shown.mask, result.labels, result.palette)
     return shown
 
 
@@ -92,4 +93,4 @@ def _reduced(picture: Image.Image) -> Image.Image:
 
 
 def _save(picture: Image.Image, path: Path) -> None:
-    picture.save(path, format="JPEG", quality=92, subsampling=0)
+    write_bytes(path, overlay_jpeg(picture))
