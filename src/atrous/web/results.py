@@ -13,7 +13,6 @@ from ..palette import overlay
 from ..palette.labels import label_image, save_label_image
 from ..segmenter import Segmentation
 from .legend import legend
-from .pictures import check_overlay
 
 SHOWN_SIDE = 1400  # pixels: sharp on a phone and on a desktop, quick to send
 
@@ -53,13 +52,7 @@ def show(result: Segmentation, before: NDArray[np.uint8], name: str, folder: Pat
         A folder is made in it.
     note : str
         A line under the legend.
-
-    Raises
-    ------
-    Refused
-        422 if the photo is too long for an overlay.
     """
-    check_overlay(result.image, name)
     place = folder / secrets.token_hex(16)
     place.mkdir(parents=True)
     stem = safe_stem(name)
