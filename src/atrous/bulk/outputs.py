@@ -1,6 +1,5 @@
 """What is written of a part: a PNG for each photo, one parquet file, or one tar."""
 
-import io
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +8,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
-from PIL import Image
 
 from ..errors import InputError
 from ..palette.labels import label_png, read_labels
@@ -91,12 +89,8 @@ class Writer:
         if self.job.settings.output != "png" or not self.output.is_file(name):
             return None
         try:
-            if self.output.local:
-                labels = read_labels(Path(self.output.path(name)))
-            else:
-                with Image.open(io.BytesIO(self.output.read(name))) as image:
-                    labels = np.array(image, np.uint8)
-        except (InputError, OSError, SyntaxError):
+            labels = read_labels(Path(self.output.path(name)) if self.output.local else self.output.read(name), name)
+        except (InputError, OSError):
             return None
         return Outcome(photo, "", labels.shape[0], labels.shape[1], self._shares(labels))
 
