@@ -13,7 +13,7 @@ import atrous
 PACKAGE = Path(atrous.__file__).parent
 # From the bottom up; parts on one line must not import each other, except data -> palette.
 LAYERS = [
-    {"errors", "atomic", "processors", "version", "_native"},
+    {"errors", "atomic", "processors", "version", "_native", "_protobuf", "_settings_files"},
     {"palette"},
     {"data", "crf"},
     {"network", "engine", "pydensecrf"},

@@ -57,8 +57,8 @@ def test_what_is_no_model_is_one_line(engine_class, tmp_path, make_model, tiny_m
     make_model(tmp_path / "other.onnx", metadata=tiny_metadata.to_json(), output="logits")
     for name, says in {
         "missing.onnx": "no such file",
-        "text.onnx": "not a model that (ONNX Runtime|OpenVINO) can load",
-        "empty.onnx": "expected one made by atrous export|can load",
+        "text.onnx": "not a model",
+        "empty.onnx": "0 bytes",
         "bare.onnx": "metadata",
         "odd.onnx": "JSON",
         "other.onnx": "logits",

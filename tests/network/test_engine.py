@@ -72,7 +72,7 @@ def test_mistakes_name_the_file(narrow, write_checkpoint, tmp_path):
     with pytest.raises(InputError, match=r"state\.json: not the state of a checkpoint \(variant 'deeplab-9x9'"):
         TorchEngine.read(tmp_path)
     (tmp_path / "state.json").write_text(json.dumps(json.loads(state) | {"classes": 3}))
-    with pytest.raises(InputError, match=r"state\.json: not the state of a checkpoint .*classes are no list"):
+    with pytest.raises(InputError, match=r"state\.json: not the state of a checkpoint .*classes: expected a list"):
         TorchEngine.read(tmp_path)
 
 

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from .._protobuf import MalformedError, Wire
 from ..errors import InputError, MissingExtra
 
 try:
@@ -61,6 +62,11 @@ _RAW_TYPES = {0: "<f8", 1: "<f4", 2: "<f2"}
 # protobuf's own limit.
 _LARGEST_FILE = 2**31 - 1
 
+# VGG-16 with everything around it has 60 layers of up to 2 blobs; empty ones take two bytes each.
+_MOST_LAYERS = 10_000
+_MOST_BLOBS = 100
+_MOST_AXES = 8
+
 
 @dataclass(frozen=True)
 class CaffeLayer:
@@ -93,8 +99,11 @@ def read_caffemodel(path: Path) -> list[CaffeLayer]:
         raise InputError(f"{path}: {path.stat().st_size / 1e9:.1f} GB, expected a Caffe model of at most 2.1 GB")
     net = _messages()["Net"]()
     try:
-        net.ParseFromString(path.read_bytes())
-    except DecodeError:
+        data = path.read_bytes()
+        for _ in Wire(data, _MOST_LAYERS).fields(0, len(data)):
+            pass
+        net.ParseFromString(data)
+    except (DecodeError, MalformedError):
         raise InputError(
             f"{path}: is neither a Caffe model nor another known file of weights, or it is cut short; fetch it again"
         ) from None
@@ -118,8 +127,13 @@ def _texts(names: Any) -> tuple[str, ...]:
 
 
 def _tensors(layer: Any, path: Path) -> tuple[Tensor, ...]:
-    tensors = []
+    tensors: list[Tensor] = []
     for blob in layer.blobs:
+        if len(tensors) == _MOST_BLOBS or len(blob.shape.dim) > _MOST_AXES:
+            raise InputError(
+                f"{path}: layer {_text(layer.name)!r:.60} has more than {_MOST_BLOBS} blobs or {_MOST_AXES} axes;"
+                " expected VGG-16 or DeepLab"
+            )
         shape = tuple(blob.shape.dim) if blob.HasField("shape") else (blob.num, blob.channels, blob.height, blob.width)
         with np.errstate(over="ignore"):  # a double beyond float32 becomes infinite, which is told later
             numbers = _numbers(blob)
@@ -128,7 +142,7 @@ def _tensors(layer: Any, path: Path) -> tuple[Tensor, ...]:
             count *= max(side, 0)
         if numbers is None or len(numbers) != count or not count:
             got = "unreadable numbers" if numbers is None else f"{len(numbers)} numbers"
-            raise InputError(f"{path}: layer {_text(layer.name)!r} has {got} for shape {shape}; fetch the file again")
+            raise InputError(f"{path}: layer {_text(layer.name)!r:.60} has {got} for shape {shape}; fetch it again")
         tensors.append(torch.from_numpy(numbers.reshape(shape)))
     return tuple(tensors)
 
