@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import math
 import os
 import typing
 from dataclasses import dataclass, field
@@ -263,7 +262,7 @@ def _is_byte(value: Any) -> bool:
 
 def _check_range(name: str, value: Any, low: float, high: float) -> None:
     number = _is_whole(value) or isinstance(value, (float, np.floating))
-    if not number or not math.isfinite(value) or not low <= value <= high:
+    if not number or not low <= value <= high:  # which NaN is not
         raise InputError(f"{name}: expected a number from {low:g} to {high:g}, got {value!r:.60}")
 
 
