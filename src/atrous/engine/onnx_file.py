@@ -343,6 +343,8 @@ class _Reader:
             raise MalformedError(f"{shown(name)} has {found:g} numbers for a shape of {count:.4g}")
         few = count <= _MOST_VALUES
         if number == _INT64S or (number == _INT32S and kind == FLOAT16):
+            if not few and kind == FLOAT16:
+                raise MalformedError(f"{shown(name)} has {count} numbers in half precision one by one")
             if not few:
                 return None
             numbers = self.wire.varints(start, end)

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from .._protobuf import MalformedError, Wire
+from .._protobuf import BYTES, MalformedError, Wire
 from ..errors import InputError, MissingExtra
 
 try:
@@ -62,9 +62,9 @@ _RAW_TYPES = {0: "<f8", 1: "<f4", 2: "<f2"}
 # protobuf's own limit.
 _LARGEST_FILE = 2**31 - 1
 
-# VGG-16 with everything around it has 60 layers of up to 2 blobs; empty ones take two bytes each.
-_MOST_LAYERS = 10_000
-_MOST_BLOBS = 100
+# VGG-16 with everything around it has 60 layers of some 15 fields. An empty layer or blob takes two bytes in the
+# file and a hundred times as many in memory.
+_MOST_FIELDS = 100_000
 _MOST_AXES = 8
 
 
@@ -100,8 +100,7 @@ def read_caffemodel(path: Path) -> list[CaffeLayer]:
     net = _messages()["Net"]()
     try:
         data = path.read_bytes()
-        for _ in Wire(data, _MOST_LAYERS).fields(0, len(data)):
-            pass
+        _count_fields(data)
         net.ParseFromString(data)
     except (DecodeError, MalformedError):
         raise InputError(
@@ -118,6 +117,16 @@ def read_caffemodel(path: Path) -> list[CaffeLayer]:
     return layers
 
 
+def _count_fields(data: bytes) -> None:
+    """Raise MalformedError if a model has too many layers or fields of layers."""
+    wire = Wire(data, _MOST_FIELDS)
+    layers = {number for _, number, _, _ in _FIELDS["Net"]}
+    for number, kind, start, end in wire.fields(0, len(data)):
+        if number in layers and kind == BYTES:
+            for _ in wire.fields(start, end):
+                pass
+
+
 def _text(name: bytes) -> str:
     return name.decode("utf-8", errors="replace")
 
@@ -127,13 +136,10 @@ def _texts(names: Any) -> tuple[str, ...]:
 
 
 def _tensors(layer: Any, path: Path) -> tuple[Tensor, ...]:
-    tensors: list[Tensor] = []
+    tensors = []
     for blob in layer.blobs:
-        if len(tensors) == _MOST_BLOBS or len(blob.shape.dim) > _MOST_AXES:
-            raise InputError(
-                f"{path}: layer {_text(layer.name)!r:.60} has more than {_MOST_BLOBS} blobs or {_MOST_AXES} axes;"
-                " expected VGG-16 or DeepLab"
-            )
+        if (axes := len(blob.shape.dim)) > _MOST_AXES:
+            raise InputError(f"{path}: layer {_text(layer.name)!r:.60} has {axes} axes; expected up to {_MOST_AXES}")
         shape = tuple(blob.shape.dim) if blob.HasField("shape") else (blob.num, blob.channels, blob.height, blob.width)
         with np.errstate(over="ignore"):  # a double beyond float32 becomes infinite, which is told later
             numbers = _numbers(blob)

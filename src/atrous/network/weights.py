@@ -27,14 +27,17 @@ def load_weights(net: DeepLab, path: str | os.PathLike[str]) -> None:
         If the file is not of such a network, or a weight is no finite number.
     """
     tensors = read_tensors(path)
+    for name, tensor in tensors.items():
+        if not tensor.is_floating_point():
+            raise InputError(f"{path}: {name:.60} holds {tensor.dtype}; expected floating-point numbers")
     try:
         net.load_state_dict(tensors)
     except RuntimeError as error:
         reason = str(error).splitlines()[-1].strip()
         raise InputError(f"{path}: is not of {net.name} with {net.classes} classes ({reason:.200})") from None
     for name, parameter in net.named_parameters():
-        if not tensors[name].is_floating_point() or not parameter.isfinite().all():
-            raise InputError(f"{path}: {name} holds NaN, infinity or no floating-point numbers; use another checkpoint")
+        if not parameter.isfinite().all():
+            raise InputError(f"{path}: {name} holds NaN or infinity; use another checkpoint")
 
 
 def read_tensors(path: str | os.PathLike[str]) -> dict[str, torch.Tensor]:
