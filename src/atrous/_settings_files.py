@@ -2,7 +2,6 @@
 
 import json
 import os
-import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +73,8 @@ def parse_toml(text: str) -> dict[str, Any]:
     ValueError
         If it is none, or has keys or values that are nested too deep.
     """
+    import tomllib  # of training alone
+
     for number, line in enumerate(text.splitlines(), 1):
         if line.count(".") > _MOST_DOTS and not line.lstrip().startswith("#"):
             raise ValueError(f"line {number} has more than {_MOST_DOTS} dots")

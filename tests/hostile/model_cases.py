@@ -56,7 +56,7 @@ BYTES = {
     "no graph": ("no graph", lambda sound: b"\x08\x09" + field(14, b"")),
     "two graphs": ("two graphs", lambda sound: sound + field(7, b"")),
     "a graph cut short": (NO_MODEL, lambda sound: field(7, field(1, b"\x0a\x05x"))),
-    "only a graph": ("to nothing|image", lambda sound: field(7, b"")),
+    "only a graph": ("without atrous", lambda sound: field(7, b"")),
 }
 
 # By what is done to the sound graph: a 1x1 convolution with a stride of 8 from "image" to "scores".
@@ -306,6 +306,7 @@ SETTINGS = {
     "a class twice": ("twice", {"classes": ["a", "b", "a"]}),
     "a class without a name": ("classes", {"classes": ["a", "", "c"]}),
     "a class of 100,000 letters": ("classes", {"classes": ["a", "b", "c" * 100_000]}),
+    "a class of half a character": ("classes", {"classes": ["a", "b", "\ud800"]}),
     "classes that a terminal obeys": (SAME, {"classes": ["a\x1b[2J", "b\x07\n\r", "\u202ec\x00"]}),
     "no palette": ("palette", {"palette": []}),
     "palette of two": ("palette", {"palette": [[0, 0, 0]] * 2}),

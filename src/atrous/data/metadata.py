@@ -134,13 +134,7 @@ class ModelMetadata:
     def __post_init__(self) -> None:
         _check_types(self)
         check_classes(self.classes)
-        if not isinstance(self.palette, tuple) or len(self.palette) != len(self.classes):
-            raise InputError(
-                f"palette: expected a color for each of {len(self.classes)} classes, got {self.palette!r:.60}"
-            )
-        for color in self.palette:
-            if not (isinstance(color, tuple) and len(color) == 3 and all(map(_is_byte, color))):
-                raise InputError(f"palette: expected red, green and blue from 0 to 255 of a class, got {color!r:.60}")
+        check_palette(self.palette, len(self.classes))
         if not isinstance(self.mean, tuple) or len(self.mean) != 3:
             raise InputError(f"mean: expected 3 numbers, got {self.mean!r:.60}")
         for value in self.mean:
@@ -184,7 +178,7 @@ class ModelMetadata:
             )
         _check_keys(cls, values, source)
         crf = _built(CrfParameters, values["crf"], f"{source}: crf")
-        lists = {name: _tuples(values[name]) for name in ("classes", "palette", "mean")}
+        lists = {name: tuples(values[name]) for name in ("classes", "palette", "mean")}
         return _built(cls, {**values, **lists, "crf": crf}, source)
 
     def check_scores(self, scores: NDArray[Any], size: tuple[int, ...], source: str) -> None:
@@ -210,8 +204,8 @@ class ModelMetadata:
             )
         if not np.isfinite(scores).all():
             raise InputError(
-                f"{source}: its scores hold NaN or infinity, a fault of the model and not of the photo;"
-                f" export it again{', in float32' if self.precision == 'float16' else ''}, or use another model"
+                f"{source}: its scores hold NaN or infinity, a fault of the model and not of the photo; train or export"
+                f" it again{', in float32' if self.precision == 'float16' else ''}, or use another one"
             )
 
 
@@ -221,11 +215,25 @@ def check_classes(classes: Any) -> None:
         got = len(classes) if isinstance(classes, tuple) else f"{classes!r:.60}"
         raise InputError(f"classes: expected 2 to {MOST_CLASSES} names, got {got}")
     for name in classes:
-        if not isinstance(name, str) or not 0 < len(name) <= LONGEST_NAME:
+        if not isinstance(name, str) or not 0 < len(name) <= LONGEST_NAME or not _is_text(name):
             raise InputError(f"classes: expected names of 1 to {LONGEST_NAME} characters, got {name!r:.60}")
     if len(set(classes)) < len(classes):
         twice = next(name for name in classes if classes.count(name) > 1)
         raise InputError(f"classes: expected different names, got {twice!r:.60} twice")
+
+
+def check_palette(palette: Any, classes: int) -> None:
+    """Raise InputError unless this is a tuple of (red, green, blue), 0 to 255, for each class."""
+    if not isinstance(palette, tuple) or len(palette) != classes:
+        raise InputError(f"palette: expected a color for each of {classes} classes, got {palette!r:.60}")
+    for color in palette:
+        if not (isinstance(color, tuple) and len(color) == 3 and all(map(_is_byte, color))):
+            raise InputError(f"palette: expected red, green and blue from 0 to 255 of a class, got {color!r:.60}")
+
+
+def tuples(value: Any) -> Any:
+    """Return lists as JSON has them, of lists too, as tuples; anything else as it is."""
+    return tuple(tuple(v) if isinstance(v, list) else v for v in value) if isinstance(value, list) else value
 
 
 def _built(kind: type[Any], values: Any, source: str) -> Any:
@@ -247,9 +255,9 @@ def _check_keys(kind: type[Any], values: Any, source: str) -> None:
         raise InputError(f"{source}: its metadata lacks the key {wrong[0]!r}; export the model again")
 
 
-def _tuples(value: Any) -> Any:
-    """Return lists, of lists too, as tuples."""
-    return tuple(tuple(v) if isinstance(v, list) else v for v in value) if isinstance(value, list) else value
+def _is_text(name: str) -> bool:
+    """Whether there is no half of a character in it, which JSON may hold and no file."""
+    return not any("\ud800" <= letter <= "\udfff" for letter in name)
 
 
 def _is_whole(value: Any) -> bool:

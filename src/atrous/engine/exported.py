@@ -14,7 +14,7 @@ from .._protobuf import MalformedError
 from ..data.crops import network_input
 from ..data.metadata import ModelMetadata
 from ..errors import ComputeError, InputError
-from .onnx_file import FLOAT, Face, read_graph, shown
+from .onnx_file import FLOAT, Face, Graph, read_graph, shown
 from .shapes import MisfitError, cost
 
 BUNDLED = "deeplab-largefov-voc12.onnx"
@@ -55,7 +55,7 @@ def bundled_model_path() -> Path:
     InputError
         If this build of the package holds none.
     """
-    path = Path(str(resources.files("atrous") / "models" / BUNDLED))
+    path = _bundled()
     if not path.is_file():
         raise InputError(f"{path}: this build of atrous ships no model; give one (--model MODEL.onnx)")
     return path
@@ -94,7 +94,8 @@ class ExportedEngine(ABC):
         self.path = Path(path)
         if not self.path.is_file():
             raise InputError(f"{self.path}: no such file; expected an ONNX model made by atrous export")
-        self.metadata = read_exported(self.path)
+        # The package's own file is checked by its tests: at each start that would be a twentieth of the time.
+        self.metadata = read_exported(self.path, whole=self.path != _bundled())
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({os.fspath(self.path)!r}, device={self.device!r})"
@@ -140,8 +141,18 @@ class ExportedEngine(ABC):
         """(1, 3, H, W) to (1, C, h, w)."""
 
 
-def read_exported(path: Path) -> ModelMetadata:
+def _bundled() -> Path:
+    return Path(str(resources.files("atrous") / "models" / BUNDLED))
+
+
+def read_exported(path: Path, *, whole: bool = True) -> ModelMetadata:
     """Check a model file before a library loads it, and return its metadata.
+
+    Parameters
+    ----------
+    path : Path
+    whole : bool
+        False: check the metadata alone.
 
     Raises
     ------
@@ -150,16 +161,22 @@ def read_exported(path: Path) -> ModelMetadata:
         weights, an operation that no export has, inputs or outputs of other names, types or sizes, metadata that
         cannot be right or that is not of this network, or more memory or work than any network of the paper takes.
     """
-    graph = read_graph(path)
+    graph = read_graph(path, whole=whole)
+    if graph.metadata is None:
+        raise InputError(f"{path}: an ONNX model without atrous' metadata; make it with atrous export")
+    metadata = ModelMetadata.from_json(graph.metadata, str(path))
+    if whole:
+        _check_graph(path, graph, metadata)
+    return metadata
+
+
+def _check_graph(path: Path, graph: Graph, metadata: ModelMetadata) -> None:
     names = [[face.name for face in faces] for faces in (graph.inputs, graph.outputs)]
     if names != [[b"image"], [b"scores"]]:
         got = " to ".join(", ".join(map(shown, each[:4])) or "nothing" for each in names)
         raise InputError(
             f"{path}: an ONNX model from {got}; expected one made by atrous export, from 'image' to 'scores'"
         )
-    if graph.metadata is None:
-        raise InputError(f"{path}: an ONNX model without atrous' metadata; make it with atrous export")
-    metadata = ModelMetadata.from_json(graph.metadata, str(path))
     (image,), (scores,) = graph.inputs, graph.outputs
     _check_face(path, image, 3)
     _check_face(path, scores, len(metadata.classes))
@@ -183,7 +200,6 @@ def read_exported(path: Path) -> ModelMetadata:
             f"{path}: its network gives scores of shape {found.scores} for {_IMAGE} pixels; expected {expected} by its"
             f" {len(metadata.classes)} classes and output_stride {metadata.output_stride}; export it again"
         )
-    return metadata
 
 
 def _check_face(path: Path, face: Face, channels: int) -> None:

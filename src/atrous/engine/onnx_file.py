@@ -141,8 +141,14 @@ class Graph:
     metadata: str | None = None
 
 
-def read_graph(path: Path) -> Graph:
+def read_graph(path: Path, *, whole: bool = True) -> Graph:
     """Read an ONNX file's graph; the weights stay in the file.
+
+    Parameters
+    ----------
+    path : Path
+    whole : bool
+        False: only the version of the operators and the metadata.
 
     Raises
     ------
@@ -156,7 +162,7 @@ def read_graph(path: Path) -> Graph:
             if not 0 < size <= LARGEST_FILE:
                 raise InputError(f"{path}: {size} bytes; expected an ONNX model of 1 byte to 2 GB")
             with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-                return _Reader(data).model()
+                return _Reader(data).model(whole)
     except MalformedError as error:
         raise InputError(f"{path}: not a model that atrous export wrote ({error}); export or fetch it again") from None
     except OSError as error:
@@ -169,7 +175,7 @@ class _Reader:
         self.wire = Wire(data, MOST_FIELDS)
         self.fields = self.wire.fields
 
-    def model(self) -> Graph:
+    def model(self, whole: bool) -> Graph:
         graph: Graph | None = None
         found = Graph()
         texts = []
@@ -177,10 +183,12 @@ class _Reader:
             if number == 7 and kind == BYTES:
                 if graph is not None:
                     raise MalformedError("it has two graphs")
-                graph = self._graph(a, b)
+                graph = self._graph(a, b) if whole else Graph()
             elif number == 8 and kind == BYTES:
                 domain, version = self._opset(a, b)
                 if domain in (b"", b"ai.onnx"):
+                    if found.opset:
+                        raise MalformedError("it names two versions of the operators")
                     found.opset = version
             elif number == 14 and kind == BYTES:
                 texts += self._entry(a, b)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from .._settings_files import read_json
 from ..data.crops import MEAN_BGR, network_input
-from ..data.metadata import CONFIG, CrfParameters, ModelMetadata, check_classes
+from ..data.metadata import CONFIG, CrfParameters, ModelMetadata, check_classes, tuples
 from ..errors import ComputeError, InputError
 from ..palette import voc_palette
 from .deeplab import DeepLab
@@ -153,7 +153,7 @@ def _from_state(folder: Path) -> tuple[DeepLab, ModelMetadata]:
         metadata = ModelMetadata(
             variant=net.name,
             classes=classes,
-            palette=tuple(map(tuple, palette)),
+            palette=tuples(palette),
             mean=MEAN_BGR,
             crf=RELEASED_LARGEFOV,
             training_list=state["training_list"],

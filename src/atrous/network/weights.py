@@ -29,7 +29,7 @@ def load_weights(net: DeepLab, path: str | os.PathLike[str]) -> None:
     tensors = read_tensors(path)
     for name, tensor in tensors.items():
         if not tensor.is_floating_point():
-            raise InputError(f"{path}: {name:.60} holds {tensor.dtype}; expected floating-point numbers")
+            raise InputError(f"{path}: {name!r:.60} holds {tensor.dtype}; expected floating-point numbers")
     try:
         net.load_state_dict(tensors)
     except RuntimeError as error:
