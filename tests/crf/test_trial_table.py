@@ -156,3 +156,19 @@ def test_a_place_that_cannot_be_written_is_found_before_the_first_trial(landscap
     assert not landscape
     with pytest.raises(InputError, match="cannot be read"):
         search([SAMPLE], **GRID, table=tmp_path)
+
+
+@pytest.mark.parametrize("head", ["[" * 100_000, '{"a":' * 100_000, "1" * 10_000])
+def test_a_head_that_is_nested_too_deep(tmp_path, head):
+    path = tmp_path / "trials.csv"
+    path.write_text(f"# {head}\nweight,sxy,srgb,mean_iou\n")
+    with pytest.raises(InputError, match=r"trials\.csv: expected a table of trials"):
+        TrialTable(path, {})
+
+
+def test_a_table_of_more_than_a_million_trials(tmp_path):
+    path = tmp_path / "trials.csv"
+    with path.open("wb") as file:
+        file.truncate(2**26 + 1)
+    with pytest.raises(InputError, match="a table of trials of up to"):
+        TrialTable(path, {})

@@ -120,3 +120,24 @@ def test_arbitrary_bytes_are_read_or_refused(tmp_path_factory, content):
     except InputError as error:
         said = str(error)
     assert len(said.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        new_layer("c", [bytes_field(7, bytes_field(1, b"\1" * 100)) + bytes_field(5, bytes(4))]),
+        new_layer("c", [bytes_field(7, bytes_field(1, b"\1" * 1_000_000)) + bytes_field(5, bytes(4))]),
+        new_layer(
+            "c",
+            [bytes_field(7, bytes_field(1, b"\xff" * 8 + b"\x7f" + b"\xff" * 8 + b"\x7f")) + bytes_field(5, bytes(4))],
+        ),
+        new_layer("c", [b""] * 200_000),
+        bytes_field(100, b"") * 200_000,
+        old_layer("c", [], ["x"] * 200_000),
+    ],
+    ids=["axes", "many axes", "2^126 numbers", "blobs", "layers", "bottoms"],
+)
+def test_more_of_everything_than_a_network_has(tmp_path, content):
+    with pytest.raises(InputError, match=r"net\.caffemodel: ") as caught:
+        read(tmp_path, model([content]))
+    assert len(str(caught.value)) < 400

@@ -72,7 +72,7 @@ def test_mistakes_name_the_file(narrow, write_checkpoint, tmp_path):
     with pytest.raises(InputError, match=r"state\.json: not the state of a checkpoint \(variant 'deeplab-9x9'"):
         TorchEngine.read(tmp_path)
     (tmp_path / "state.json").write_text(json.dumps(json.loads(state) | {"classes": 3}))
-    with pytest.raises(InputError, match=r"state\.json: not the state of a checkpoint .*classes are no list"):
+    with pytest.raises(InputError, match=r"state\.json: not the state of a checkpoint .*classes: expected a list"):
         TorchEngine.read(tmp_path)
 
 
@@ -128,3 +128,51 @@ def test_what_pytorch_fails_on_is_one_line(narrow, write_checkpoint, monkeypatch
     monkeypatch.setattr(torch.Tensor, "to", lambda tensor, _: tensor)
     with pytest.raises(ComputeError, match=r"^the network failed on 9x17 pixels, on cuda:1 \(CUDA out .*'cpu'$"):
         engine.scores(np.zeros((9, 17, 3), np.uint8))
+
+
+@pytest.mark.parametrize(
+    ("change", "match"),
+    [
+        ({"recipe": None}, "recipe"),
+        ({"recipe": {"variant": ["deeplab"]}}, "variant"),
+        ({"recipe": {"variant": "deeplab", "multiscale": "false"}}, "multiscale"),
+        ({"classes": {"a": 1}}, "classes"),
+        ({"classes": ["only"]}, "classes"),
+        ({"classes": [str(i) for i in range(100_000)]}, "classes"),
+        ({"classes": ["a", "b", 3]}, "classes"),
+        ({"classes": ["a", "b", "a"]}, "classes"),
+        ({"classes": ["a", "b", "c" * 1000]}, "classes"),
+        ({"palette": [[0, 0, 0]] * 2}, "palette"),
+        ({"palette": [[0, 0, 0], [0, 0, 0], [0, 0, -1]]}, "palette"),
+        ({"palette": "black"}, "palette"),
+        ({"training_list": 5}, "training_list"),
+        ({"training_list_sha256": None}, "training_list_sha256"),
+    ],
+)
+def test_a_state_that_cannot_be_right_is_one_line(narrow, write_checkpoint, change, match):
+    folder = write_checkpoint(**{"palette": [[0, 0, 0]] * 3})
+    path = folder / "state.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
+    with pytest.raises(InputError, match=rf"state\.json: .*{match}") as caught:
+        TorchEngine.read(folder)
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 600
+
+
+@pytest.mark.parametrize("content", [b"[" * 100_000, b"\xff\xfe", b"[]", b"null", b"1e999", b'{"recipe":' * 50_000])
+@pytest.mark.parametrize("name", ["state.json", "config.json"])
+def test_settings_that_are_no_settings(narrow, write_checkpoint, content, name):
+    folder = write_checkpoint()
+    (folder / "state.json").unlink()
+    (folder / name).write_bytes(content)
+    with pytest.raises(InputError, match=name.replace(".", r"\.")) as caught:
+        TorchEngine.read(folder)
+    assert "\n" not in str(caught.value)
+
+
+def test_scores_that_are_no_numbers_are_the_networks_fault(narrow, write_checkpoint, photo):
+    engine = TorchEngine.read(write_checkpoint())
+    with torch.no_grad():
+        engine.net.fc8.bias[1] = float("inf")
+    with pytest.raises(InputError, match="deeplab-largefov: its scores hold NaN or infinity"):
+        engine.scores(photo)

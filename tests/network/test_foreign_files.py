@@ -1,5 +1,7 @@
 """Files that are something else, cut short or damaged: one line each, and the network stays as it was."""
 
+import zipfile
+
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -126,3 +128,21 @@ def test_a_damaged_file_fills_the_network_or_is_refused(tmp_path_factory, kind, 
     except InputError as error:
         said = str(error)
     assert len(said.splitlines()) == 1
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+def test_numbers_that_are_not_in_the_file_are_not_made(tmp_path, dtype):
+    # One number that stands for a million million: in half precision it would be widened to 4 TB.
+    bomb = torch.zeros(1, dtype=dtype).expand(10**6, 10**6)
+    torch.save(
+        {"features.0.weight": FIRST, "classifier.0.weight": bomb, "classifier.0.bias": bomb[0]}, tmp_path / "a.pth"
+    )
+    with pytest.raises(InputError, match="is missing"):
+        start(DeepLab(), tmp_path / "a.pth")
+
+
+def test_an_archive_that_unpacks_to_more_than_it_is(tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.pth", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("archive/data.pkl", bytes(10_000_000))
+    with pytest.raises(InputError, match=r"a\.pth: is a compressed archive"):
+        start(DeepLab(), tmp_path / "a.pth")

@@ -159,3 +159,26 @@ def test_any_text_is_a_table_or_one_line_of_error(tmp_path_factory, lines, class
         assert len(str(error).splitlines()) == 1  # noqa: PT017  # either outcome will do
     else:
         assert table.palette(len(names)).shape == (len(names), 3)
+
+
+def test_a_hundred_thousand_colours(tmp_path):
+    lines = [f"{'void' if i % 2 else f'class {i % 400}'} {i & 255} {i >> 8 & 255} {i >> 16}" for i in range(100_000)]
+    (tmp_path / "colours.txt").write_text("\n".join(lines))
+    table, classes = read_colour_table(tmp_path / "colours.txt")
+    assert len(table.colours) == 100_000
+    assert classes == tuple(f"class {i}" for i in range(0, 400, 2))
+    path = mask(tmp_path, [[[0, 0, 0], [2, 0, 0], [1, 0, 0]], [[150, 134, 1], [159, 134, 1], [158, 134, 1]]])
+    assert table.read_labels(path).tolist() == [[0, 1, 255], [195, 255, 199]]
+    with pytest.raises(InputError, match="x=0, y=0 has the colour 160 134 1"):
+        table.read_labels(mask(tmp_path, [[[160, 134, 1]]]))
+
+
+def test_more_classes_than_ids(tmp_path):
+    text = "\n".join(f"class{i} {i & 255} {i >> 8} 0" for i in range(100_000 // 256 * 256) if i < 65_536)
+    with pytest.raises(InputError, match="65536 classes; expected up to 255"):
+        table_of(tmp_path, text, None)
+
+
+def test_a_class_of_many_letters(tmp_path):
+    with pytest.raises(InputError, match="line 1"):
+        table_of(tmp_path, f"{'x' * 201} 1 2 3", None)

@@ -47,6 +47,13 @@ def test_what_is_no_text(tmp_path, content, says):
     assert str(caught.value).startswith(str(tmp_path / "names.txt"))
 
 
+def test_a_file_of_more_than_any_list_has(tmp_path):
+    with (tmp_path / "names.txt").open("wb") as file:
+        file.truncate(2**28 + 1)
+    with pytest.raises(InputError, match="expected names of up to"):
+        read_lines(tmp_path / "names.txt", "names")
+
+
 def test_what_is_no_file(tmp_path):
     with pytest.raises(InputError, match="No such file.*expected names"):
         read_lines(tmp_path / "none.txt", "names")

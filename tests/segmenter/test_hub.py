@@ -195,8 +195,15 @@ class Mute:
         ({"library_name": "other"}, "not written by save_pretrained"),
         ({"file": "../model.onnx"}, "expected model.onnx or model.safetensors"),
         ({"crf": "sharp"}, "expected parameters, a preset"),
-        ({"max_side": "big"}, "expected a number of pixels"),
+        ({"max_side": "big"}, "max_side.*expected 1 to"),
+        ({"max_side": True}, "max_side.*expected 1 to"),
+        ({"max_side": 10**9}, "max_side.*expected 1 to"),
+        ({"file": ["model.onnx"]}, "expected model.onnx or model.safetensors"),
+        ({"crf": ["deeplab"]}, "expected parameters, a preset"),
+        ({"crf": 3}, "expected parameters, a preset"),
         ({"metadata": {"format": 2}}, "this version reads 1"),
+        ({"metadata": None}, "expected an object"),
+        ({"metadata": []}, "expected an object"),
     ],
 )
 def test_odd_settings_are_one_line(tiny_model, tmp_path, change, says):
@@ -206,6 +213,25 @@ def test_odd_settings_are_one_line(tiny_model, tmp_path, change, says):
     with pytest.raises(InputError, match=says) as caught:
         Segmenter.from_pretrained(tmp_path)
     assert "config.json" in str(caught.value)
+
+
+def test_settings_of_another_model(tiny_model, tmp_path):
+    Segmenter(tiny_model).save_pretrained(tmp_path)
+    path = tmp_path / "config.json"
+    values = json.loads(path.read_text())
+    values["metadata"]["classes"] = ["background", "blue", "red"]
+    path.write_text(json.dumps(values))
+    with pytest.raises(InputError, match=r"config\.json: its classes are not those of model\.onnx"):
+        Segmenter.from_pretrained(tmp_path)
+
+
+@pytest.mark.parametrize("content", [b"[" * 100_000, b"\xff", b"null", b"", b"1e999"])
+def test_settings_that_are_none(tiny_model, tmp_path, content):
+    Segmenter(tiny_model).save_pretrained(tmp_path)
+    (tmp_path / "config.json").write_bytes(content)
+    with pytest.raises(InputError, match=r"config\.json: ") as caught:
+        Segmenter.from_pretrained(tmp_path)
+    assert "\n" not in str(caught.value)
 
 
 def test_without_huggingface_hub_a_line_names_the_extra_and_folders_still_load(monkeypatch, tiny_model, tmp_path):

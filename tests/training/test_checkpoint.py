@@ -1,5 +1,6 @@
 import dataclasses
 import errno
+import json
 import os
 import shutil
 
@@ -163,3 +164,33 @@ def test_weights_that_are_no_numbers_are_not_saved(tmp_path, net, optimizer):
     with pytest.raises(InputError, match=r"weight holds NaN or infinity after step 2: .*learning rate"):
         write(tmp_path, net, optimizer, 2)
     assert checkpoints(tmp_path) == [earlier]
+
+
+@pytest.mark.parametrize(
+    ("change", "match"),
+    [
+        ({"step": "7"}, "step"),
+        ({"step": -1}, "step"),
+        ({"sha256": ["model.safetensors"]}, "sha256"),
+        ({"sha256": {"../model.safetensors": "0"}}, "sha256"),
+        ({"sha256": {"/dev/zero": "0"}}, "sha256"),
+        ({"start": None}, "start"),
+        ({"palette": [[0, 0, 0]]}, "palette"),
+        ({"palette": [[0, 0, 0], [0, 0, 300]]}, "palette"),
+        ({"palette": [[0, 0, 0], ["1", "2", "3"]]}, "palette"),
+        ({"recipe": []}, "recipe"),
+        ({"recipe": {"variant": "deeplab", "iterations": 1e400}}, "iterations"),
+        ({"classes": ["a"] * 300}, "classes"),
+        ({"more": 1}, "more"),
+    ],
+)
+def test_a_state_that_cannot_be_right_is_passed_over_in_one_line(tmp_path, net, optimizer, change, match):
+    path = save(tmp_path, net, optimizer, STATE, NAMES)
+    file = path / "state.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), **change}))
+    lines = []
+    with pytest.raises(InputError, match="damaged"):
+        newest_intact(tmp_path, lines.append)
+    (line,) = lines
+    assert match in line
+    assert "\n" not in line

@@ -111,3 +111,10 @@ def test_a_picture_that_cannot_be_written_leaves_the_old_one(tmp_path, monkeypat
         draw_curves(tmp_path)
     assert (tmp_path / "curves.png").read_bytes() == b"old"
     assert list(tmp_path.glob(".*")) == []
+
+
+def test_a_field_of_megabytes_is_one_line(tmp_path):
+    path = tmp_path / "train.csv"
+    path.write_text("step,loss\n1," + "9" * 200_000 + "\n")
+    with pytest.raises(InputError, match=r"train\.csv: expected a run's table"):
+        read_columns(path, ("step", "loss"))

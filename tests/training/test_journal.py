@@ -287,3 +287,14 @@ def test_tensorboard_on_a_full_disk_is_one_line(tmp_path, monkeypatch):
     monkeypatch.setattr(SummaryWriter, "add_scalar", full)
     with pytest.raises(InputError, match=r"tensorboard: cannot be written \(No space left on device\); make room"):
         keep(tmp_path, 0, 1, tensorboard="auto")
+
+
+@pytest.mark.parametrize("line", ["9" * 200_000, "9" * 10_000])
+def test_a_table_with_a_number_of_many_digits(tmp_path, line):
+    path = tmp_path / "train.csv"
+    path.write_text(f"step,loss\n{line},1\n2,0.5\n")
+    if len(line) > 131_072:  # Python's limit of a field
+        with pytest.raises(InputError, match=r"train\.csv: expected a table"):
+            module._kept(path, ("step", "loss"), 9)
+    else:
+        assert module._kept(path, ("step", "loss"), 9) == (["step", "loss"], [["2", "0.5"]])

@@ -13,6 +13,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from .._settings_files import parse_json
 from ..errors import InputError
 from .inputs import Entry
 from .keys import RECORDS
@@ -97,12 +98,12 @@ def read_settings(output: Storage) -> dict[str, Any] | None:
     if not output.is_file(SETTINGS):
         return None
     try:
-        values: dict[str, Any] = json.loads(output.read(SETTINGS))
+        values: dict[str, Any] = parse_json(output.read(SETTINGS), SETTINGS, "settings of a run")
         found = values["format"]
     except (ValueError, KeyError, TypeError):
         raise InputError(f"{output.path(SETTINGS)}: damaged; choose another output folder") from None
     if found != FORMAT:
-        raise InputError(f"{output.path(SETTINGS)}: of format {found}, this version reads {FORMAT}; update atrous")
+        raise InputError(f"{output.path(SETTINGS)}: of format {found!r:.60}, expected {FORMAT}; update atrous")
     return values
 
 

@@ -1,6 +1,5 @@
 """`atrous export`."""
 
-import json
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -148,10 +147,7 @@ def _crf_parameters(path: Path | None) -> Any:
 
     if path is None:
         return None
-    try:
-        return CrfParameters(**json.loads(path.read_text()))
-    except (OSError, ValueError, TypeError) as error:
-        raise InputError(f"{path}: expected CRF parameters as JSON from atrous tune ({error})") from None
+    return CrfParameters.read(path)
 
 
 def _with_notes(metadata: "ModelMetadata", notes: str) -> "ModelMetadata":

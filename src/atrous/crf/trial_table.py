@@ -7,12 +7,14 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
+from atrous._settings_files import read_bytes
 from atrous.atomic import write_text
 from atrous.errors import InputError
 
 Point: TypeAlias = tuple[float, float, float]  # weight, sxy, srgb
 
 _COLUMNS = "weight,sxy,srgb,mean_iou"
+_LARGEST = 1 << 26  # bytes: a million trials
 
 
 class Trial(NamedTuple):
@@ -97,9 +99,8 @@ class TrialTable:
 
     def _read(self, path: Path) -> None:
         try:
-            content = path.read_bytes()
-            text = content.decode("utf-8")
-        except (OSError, UnicodeDecodeError) as error:
+            text = read_bytes(path, "a table of trials", _LARGEST).decode("utf-8")
+        except UnicodeDecodeError as error:
             raise InputError(f"{path}: cannot be read as a table of trials ({error}); choose another file") from None
         # A trial is there when its line's end is.
         whole = text[: text.rfind("\n") + 1]
@@ -122,7 +123,7 @@ class TrialTable:
     def _check_head(self, path: Path, lines: list[str]) -> None:
         try:
             found = json.loads(lines[0].removeprefix("# ")) if lines[1] == _COLUMNS else None
-        except (IndexError, ValueError):
+        except (IndexError, ValueError, RecursionError):
             found = None
         if not isinstance(found, dict):
             raise InputError(f"{path}: expected a table of trials as `atrous tune` writes it; choose another file")

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from ..errors import InputError
 from ..palette.colour_table import ColourTable
-from ..palette.lines import read_lines
+from ..palette.lines import LONGEST_NAME, read_lines
 from .images import IMAGE_SUFFIXES
 from .samples import ImageList, Sample, image_list
 
@@ -41,6 +41,8 @@ def read_classes(path: str | os.PathLike[str]) -> tuple[str, ...]:
             raise InputError(f"{path}: line {number} is a comment; expected {_CLASSES_EXPECTED}, and nothing else")
         if name in names:
             raise InputError(f"{path}: line {number} repeats {name!r:.60} of line {names[name]}; expected other names")
+        if len(name) > LONGEST_NAME:
+            raise InputError(f"{path}: line {number} has {len(name)} characters; expected up to {LONGEST_NAME}")
         names[name] = number
     if not 2 <= len(names) <= 255:
         raise InputError(f"{path}: {len(names)} class(es); expected 2 to 255, {_CLASSES_EXPECTED}")

@@ -8,8 +8,10 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from .._settings_files import read_bytes
 from ..errors import InputError
 from ..palette import read_labels
+from ..palette.lines import LONGEST_NAME
 from .metadata import VOC_CLASSES
 
 Planes: TypeAlias = tuple[NDArray[np.float32], NDArray[np.intp]]
@@ -24,11 +26,14 @@ def class_names(path: Path | None, count: int, *, ids: bool) -> tuple[str, ...]:
         voc = count <= len(VOC_CLASSES) if ids else count == len(VOC_CLASSES)
         return VOC_CLASSES if voc else tuple(f"class {c}" for c in range(count))
     try:
-        names = tuple(line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip())
-    except (OSError, UnicodeDecodeError) as error:
+        text = read_bytes(path, "a class list, a name a line").decode("utf-8")
+        names = tuple(line.strip() for line in text.splitlines() if line.strip())
+    except UnicodeDecodeError as error:
         raise InputError(f"{path}: cannot be read as a class list, a name a line ({error})") from None
     if not count <= len(names) <= 255:
         raise InputError(f"{path}: {len(names)} names, expected {count} (up to 255), one for each class, in order")
+    if max(map(len, names)) > LONGEST_NAME:
+        raise InputError(f"{path}: a name of {max(map(len, names))} characters; expected up to {LONGEST_NAME}")
     return names
 
 

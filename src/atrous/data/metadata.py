@@ -2,17 +2,32 @@
 
 import dataclasses
 import json
+import os
 import typing
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+import numpy as np
+from numpy.typing import NDArray
+
+from .._settings_files import parse_json, read_json
 from ..errors import InputError
+from ..palette.colours import VOID
+from ..palette.lines import LONGEST_NAME
 
 # The ONNX file's metadata entry that holds the JSON.
 METADATA_KEY = "atrous"
 
 # Beside the weights, in a folder by the segmenter's save_pretrained: JSON that holds the metadata too.
 CONFIG = "config.json"
+
+MOST_CLASSES = VOID  # the last of the 8-bit ids is no class
+_LONGEST_TEXT = 100_000
+
+# Ten steps are the paper's, and more than a few dozen change nothing.
+MOST_ITERATIONS = 1000
+_SIGMAS = 0.01, 1e6
+_LARGEST_WEIGHT = 1e6
 
 VOC_CLASSES = (
     *("background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus"),
@@ -32,9 +47,15 @@ class CrfParameters:
     spatial_weight, spatial_sxy : float
         Of the spatial kernel.
     iterations : int
-        Mean-field steps.
+        Mean-field steps, up to 1,000.
     normalization : str
         Of both kernels.
+
+    Raises
+    ------
+    InputError
+        If a weight is below 0 or above 10^6, a standard deviation is not from 0.01 to 10^6, or another value is of
+        the wrong type or out of range.
     """
 
     weight: float
@@ -44,6 +65,25 @@ class CrfParameters:
     spatial_sxy: float = 3.0
     iterations: int = 10
     normalization: Literal["none", "before", "after", "symmetric"] = "after"
+
+    def __post_init__(self) -> None:
+        _check_types(self)
+        for name in ("weight", "spatial_weight"):
+            _check_range(name, getattr(self, name), 0, _LARGEST_WEIGHT)
+        for name in ("sxy", "srgb", "spatial_sxy"):
+            _check_range(name, getattr(self, name), *_SIGMAS)
+        _check_range("iterations", self.iterations, 0, MOST_ITERATIONS)
+
+    @classmethod
+    def read(cls, path: str | os.PathLike[str]) -> "CrfParameters":
+        """Read the JSON file that `atrous tune` writes.
+
+        Raises
+        ------
+        InputError
+            If the file cannot be read, is no JSON, a key is missing or unknown, or a value is out of range.
+        """
+        return _built(cls, read_json(path, "CRF parameters as JSON from atrous tune"), str(path))
 
 
 @dataclass(frozen=True)
@@ -55,15 +95,15 @@ class ModelMetadata:
     variant : str
         Which network of the paper.
     classes : tuple of str
-        Names by label id, background first.
+        Names by label id, background first: 2 to 255, all different.
     palette : tuple of (red, green, blue)
-        A colour per class.
+        A colour per class, 0 to 255.
     mean : tuple of float
         Mean pixel that was subtracted, in `colour_order`, 0 to 255.
     colour_order : "BGR" or "RGB"
         Of the network's input channels.
     output_stride : int
-        Pixels from one cell of the score grid to the next.
+        Pixels from one cell of the score grid to the next: 1, 2, 4 or 8.
     precision : str
         "float32", "float16" or "int8".
     crf : CrfParameters
@@ -71,6 +111,11 @@ class ModelMetadata:
         Name of the list of training images and hash of its sorted names.
     notes : str
         Where the weights come from and under which terms.
+
+    Raises
+    ------
+    InputError
+        If a value is of the wrong type or out of range.
     """
 
     variant: str
@@ -85,6 +130,23 @@ class ModelMetadata:
     colour_order: Literal["BGR", "RGB"] = "BGR"
     output_stride: int = 8
     format: int = field(default=1)
+
+    def __post_init__(self) -> None:
+        _check_types(self)
+        check_classes(self.classes)
+        check_palette(self.palette, len(self.classes))
+        if not isinstance(self.mean, tuple) or len(self.mean) != 3:
+            raise InputError(f"mean: expected 3 numbers, got {self.mean!r:.60}")
+        for value in self.mean:
+            _check_range("mean", value, 0, 255)
+        # Images are padded to 8 k - 7 a side, where these grids meet both corners.
+        if self.output_stride not in (1, 2, 4, 8):
+            raise InputError(f"output_stride: expected 1, 2, 4 or 8, got {self.output_stride!r:.60}")
+
+    def scores_shape(self, height: int, width: int) -> tuple[int, int, int]:
+        """Return the shape of the scores of an image of 8 k - 7 pixels a side."""
+        stride = self.output_stride
+        return len(self.classes), (height - 1) // stride + 1, (width - 1) // stride + 1
 
     def to_json(self) -> str:
         """Return the text that `from_json` reads."""
@@ -105,48 +167,123 @@ class ModelMetadata:
         InputError
             If the text is no JSON, a key is missing or unknown, or a value cannot be right.
         """
-        try:
-            values = json.loads(text)
-        except ValueError as error:
-            raise InputError(f"{source}: its atrous metadata is not JSON ({error})") from None
+        return cls.from_values(parse_json(text, source, "atrous' metadata"), source)
+
+    @classmethod
+    def from_values(cls, values: Any, source: str) -> "ModelMetadata":
+        """Check what was read as JSON, and take it; see `from_json`."""
         if isinstance(values, dict) and values.get("format") != 1:
             raise InputError(
-                f"{source}: metadata of format {values.get('format')!r}, this version reads 1; update atrous"
+                f"{source}: metadata of format {values.get('format')!r:.60}, this version reads 1; update atrous"
             )
-        values = _checked(cls, values, source)
-        values["crf"] = CrfParameters(**_checked(CrfParameters, values["crf"], source))
-        try:
-            values["classes"] = tuple(map(str, values["classes"]))
-            values["palette"] = tuple((int(r), int(g), int(b)) for r, g, b in values["palette"])
-            blue, green, red = map(float, values["mean"])
-            values["mean"] = (blue, green, red)
-        except (TypeError, ValueError) as error:
-            raise InputError(f"{source}: classes, palette or mean in its metadata cannot be right ({error})") from None
-        metadata = cls(**values)
-        if len(metadata.classes) != len(metadata.palette):
+        _check_keys(cls, values, source)
+        crf = _built(CrfParameters, values["crf"], f"{source}: crf")
+        lists = {name: tuples(values[name]) for name in ("classes", "palette", "mean")}
+        return _built(cls, {**values, **lists, "crf": crf}, source)
+
+    def check_scores(self, scores: NDArray[Any], size: tuple[int, ...], source: str) -> None:
+        """Raise InputError unless a network's scores are what this metadata promises.
+
+        Parameters
+        ----------
+        scores : array
+            Expected (classes, h, w) float32, finite.
+        size : (height, width)
+            Of the network's padded input.
+        source : str
+            The model's file, for the message.
+        """
+        height, width = size
+        stride = self.output_stride
+        expected = self.scores_shape(height, width)
+        if scores.shape != expected or scores.dtype != np.float32:
             raise InputError(
-                f"{source}: metadata has {len(metadata.classes)} classes but {len(metadata.palette)} colours"
+                f"{source}: expected scores of shape {expected} float32 for {height}x{width} pixels, by its"
+                f" {len(self.classes)} classes and output_stride {stride}; got {scores.shape} {scores.dtype};"
+                " export the model again"
             )
-        return metadata
+        if not np.isfinite(scores).all():
+            raise InputError(
+                f"{source}: its scores hold NaN or infinity, a fault of the model and not of the photo; train or export"
+                f" it again{', in float32' if self.precision == 'float16' else ''}, or use another one"
+            )
 
 
-_NUMBERS: dict[Any, Any] = {int: int, float: (int, float)}
+def check_classes(classes: Any) -> None:
+    """Raise InputError unless these are a model's classes: a tuple of 2 to 255 different names."""
+    if not isinstance(classes, tuple) or not 2 <= len(classes) <= MOST_CLASSES:
+        got = len(classes) if isinstance(classes, tuple) else f"{classes!r:.60}"
+        raise InputError(f"classes: expected 2 to {MOST_CLASSES} names, got {got}")
+    for name in classes:
+        if not isinstance(name, str) or not 0 < len(name) <= LONGEST_NAME or not _is_text(name):
+            raise InputError(f"classes: expected names of 1 to {LONGEST_NAME} characters, got {name!r:.60}")
+    if len(set(classes)) < len(classes):
+        twice = next(name for name in classes if classes.count(name) > 1)
+        raise InputError(f"classes: expected different names, got {twice!r:.60} twice")
 
 
-def _checked(kind: type[Any], values: Any, source: str) -> dict[str, Any]:
+def check_palette(palette: Any, classes: int) -> None:
+    """Raise InputError unless this is a tuple of (red, green, blue), 0 to 255, for each class."""
+    if not isinstance(palette, tuple) or len(palette) != classes:
+        raise InputError(f"palette: expected a color for each of {classes} classes, got {palette!r:.60}")
+    for color in palette:
+        if not (isinstance(color, tuple) and len(color) == 3 and all(map(_is_byte, color))):
+            raise InputError(f"palette: expected red, green and blue from 0 to 255 of a class, got {color!r:.60}")
+
+
+def tuples(value: Any) -> Any:
+    """Return lists as JSON has them, of lists too, as tuples; anything else as it is."""
+    return tuple(tuple(v) if isinstance(v, list) else v for v in value) if isinstance(value, list) else value
+
+
+def _built(kind: type[Any], values: Any, source: str) -> Any:
+    _check_keys(kind, values, source)
+    try:
+        return kind(**values)
+    except InputError as error:
+        raise InputError(f"{source}: {error}") from None
+
+
+def _check_keys(kind: type[Any], values: Any, source: str) -> None:
     if not isinstance(values, dict):
         raise InputError(f"{source}: expected an object for {kind.__name__}, got {type(values).__name__}")
     known = {f.name for f in dataclasses.fields(kind)}
     required = {f.name for f in dataclasses.fields(kind) if f.default is dataclasses.MISSING}
     if wrong := sorted(set(values) - known):
-        raise InputError(f"{source}: its metadata has the unknown key {wrong[0]!r}; update atrous")
+        raise InputError(f"{source}: its metadata has the unknown key {wrong[0]!r:.60}; update atrous")
     if wrong := sorted(required - set(values)):
         raise InputError(f"{source}: its metadata lacks the key {wrong[0]!r}; export the model again")
-    choices = typing.get_type_hints(kind)
-    for name, value in values.items():
-        allowed = typing.get_args(choices[name]) if typing.get_origin(choices[name]) is Literal else ()
-        if allowed and value not in allowed:
-            raise InputError(f"{source}: {name}={value!r} in its metadata; expected one of {allowed}")
-        if choices[name] in _NUMBERS and (isinstance(value, bool) or not isinstance(value, _NUMBERS[choices[name]])):
-            raise InputError(f"{source}: {name}={value!r} in its metadata; expected a number")
-    return values
+
+
+def _is_text(name: str) -> bool:
+    """Whether there is no half of a character in it, which JSON may hold and no file."""
+    return not any("\ud800" <= letter <= "\udfff" for letter in name)
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+
+
+def _is_byte(value: Any) -> bool:
+    return _is_whole(value) and 0 <= value <= 255
+
+
+def _check_range(name: str, value: Any, low: float, high: float) -> None:
+    number = _is_whole(value) or isinstance(value, (float, np.floating))
+    if not number or not low <= value <= high:  # which NaN is not
+        raise InputError(f"{name}: expected a number from {low:g} to {high:g}, got {value!r:.60}")
+
+
+def _check_types(settings: Any) -> None:
+    """Raise InputError unless words and whole numbers are such."""
+    for name, kind in typing.get_type_hints(type(settings)).items():
+        value = getattr(settings, name)
+        if typing.get_origin(kind) is Literal:
+            if value not in typing.get_args(kind):
+                raise InputError(f"{name}: expected one of {typing.get_args(kind)}, got {value!r:.60}")
+        elif kind is int and not _is_whole(value):
+            raise InputError(f"{name}: expected a whole number, got {value!r:.60}")
+        elif kind is str and not (isinstance(value, str) and len(value) <= _LONGEST_TEXT):
+            raise InputError(f"{name}: expected a text of up to {_LONGEST_TEXT} characters, got {value!r:.60}")
+        elif kind is CrfParameters and not isinstance(value, CrfParameters):
+            raise InputError(f"{name}: expected CrfParameters, got {value!r:.60}")

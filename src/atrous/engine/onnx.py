@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._quiet_imports import import_onnxruntime
-from ..data.metadata import METADATA_KEY
 from ..errors import InputError
 from ..processors import processors
 from .exported import ExportedEngine
@@ -52,6 +51,8 @@ class OnnxEngine(ExportedEngine):
         options = onnxruntime.SessionOptions()
         options.log_severity_level = _FATAL
         options.intra_op_num_threads = threads if threads is not None else processors()
+        # A file named .ort would be read as another format than the one that was checked.
+        options.add_session_config_entry("session.load_model_format", "ONNX")
         # Between two photos its threads would spin on the cores that the CRF wants.
         options.add_session_config_entry("session.force_spinning_stop", "1")
         wanted = providers(device)
@@ -80,8 +81,6 @@ class OnnxEngine(ExportedEngine):
                 " missing); see nvidia-smi, or use the device 'cpu'"
             )
         self.device = (device or "cuda") if on_gpu else "cpu"
-        self._check_faces([i.name for i in self._session.get_inputs()], [o.name for o in self._session.get_outputs()])
-        self.metadata = self._read_metadata(self._session.get_modelmeta().custom_metadata_map.get(METADATA_KEY))
 
     def __reduce__(self) -> Any:
         # In another process the file is read again; the metadata may have been changed since it was here.

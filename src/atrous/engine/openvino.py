@@ -14,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._quiet_imports import import_openvino
-from ..data.metadata import METADATA_KEY
 from ..errors import InputError
 from ..processors import processors
 from .exported import ExportedEngine
@@ -66,9 +65,6 @@ class OpenVinoEngine(ExportedEngine):
             model = reader.convert(reader.load(os.fspath(self.path)))
         except Exception as error:
             raise self._cannot_load(error) from None
-        self._check_faces(*([port.get_any_name() for port in ports] for ports in (model.inputs, model.outputs)))
-        key = ["framework", METADATA_KEY]  # where the reader puts what an ONNX file says about itself
-        self.metadata = self._read_metadata(model.get_rt_info(key).astype(str) if model.has_rt_info(key) else None)
         streams, in_all = streams_and_threads(threads, processors())
         settings = {
             "NUM_STREAMS": streams,

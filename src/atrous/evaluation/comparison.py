@@ -1,16 +1,16 @@
 """Whether a gain in mean IoU is more than the choice of images: a paired bootstrap (Efron and Tibshirani 1993)."""
 
 import dataclasses
-import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .._settings_files import LARGEST_SCORES, read_json
+from ..data.metadata import check_classes
 from ..errors import InputError
 from .result import Evaluation
 
@@ -135,13 +135,12 @@ class Scored:
         InputError
             If it is no such file, or one of a version that did not write each image's counts.
         """
+        document = read_json(path, "scores as `atrous evaluate --json` writes them", LARGEST_SCORES)
         try:
-            document = json.loads(Path(path).read_text(encoding="utf-8"))
             classes = tuple(document["classes"])
+            check_classes(classes)
             overlaps = _overlaps(document["per_image"], document["labellings"], classes)
             return cls(str(path), document["run"]["sha256"], classes, overlaps)
-        except OSError as error:
-            raise InputError(f"{path}: cannot be read ({error.strerror or error})") from None
         except (ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError) as error:
             if isinstance(error, KeyError) and error.args == ("overlaps",):
                 raise InputError(

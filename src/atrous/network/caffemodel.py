@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from .._protobuf import BYTES, MalformedError, Wire
 from ..errors import InputError, MissingExtra
 
 try:
@@ -61,6 +62,11 @@ _RAW_TYPES = {0: "<f8", 1: "<f4", 2: "<f2"}
 # protobuf's own limit.
 _LARGEST_FILE = 2**31 - 1
 
+# VGG-16 with everything around it has 60 layers of some 15 fields. An empty layer or blob takes two bytes in the
+# file and a hundred times as many in memory.
+_MOST_FIELDS = 100_000
+_MOST_AXES = 8
+
 
 @dataclass(frozen=True)
 class CaffeLayer:
@@ -93,8 +99,10 @@ def read_caffemodel(path: Path) -> list[CaffeLayer]:
         raise InputError(f"{path}: {path.stat().st_size / 1e9:.1f} GB, expected a Caffe model of at most 2.1 GB")
     net = _messages()["Net"]()
     try:
-        net.ParseFromString(path.read_bytes())
-    except DecodeError:
+        data = path.read_bytes()
+        _count_fields(data)
+        net.ParseFromString(data)
+    except (DecodeError, MalformedError):
         raise InputError(
             f"{path}: is neither a Caffe model nor another known file of weights, or it is cut short; fetch it again"
         ) from None
@@ -109,6 +117,16 @@ def read_caffemodel(path: Path) -> list[CaffeLayer]:
     return layers
 
 
+def _count_fields(data: bytes) -> None:
+    """Raise MalformedError if a model has too many layers or fields of layers."""
+    wire = Wire(data, _MOST_FIELDS)
+    layers = {number for _, number, _, _ in _FIELDS["Net"]}
+    for number, kind, start, end in wire.fields(0, len(data)):
+        if number in layers and kind == BYTES:
+            for _ in wire.fields(start, end):
+                pass
+
+
 def _text(name: bytes) -> str:
     return name.decode("utf-8", errors="replace")
 
@@ -120,6 +138,8 @@ def _texts(names: Any) -> tuple[str, ...]:
 def _tensors(layer: Any, path: Path) -> tuple[Tensor, ...]:
     tensors = []
     for blob in layer.blobs:
+        if (axes := len(blob.shape.dim)) > _MOST_AXES:
+            raise InputError(f"{path}: layer {_text(layer.name)!r:.60} has {axes} axes; expected up to {_MOST_AXES}")
         shape = tuple(blob.shape.dim) if blob.HasField("shape") else (blob.num, blob.channels, blob.height, blob.width)
         with np.errstate(over="ignore"):  # a double beyond float32 becomes infinite, which is told later
             numbers = _numbers(blob)
@@ -128,7 +148,7 @@ def _tensors(layer: Any, path: Path) -> tuple[Tensor, ...]:
             count *= max(side, 0)
         if numbers is None or len(numbers) != count or not count:
             got = "unreadable numbers" if numbers is None else f"{len(numbers)} numbers"
-            raise InputError(f"{path}: layer {_text(layer.name)!r} has {got} for shape {shape}; fetch the file again")
+            raise InputError(f"{path}: layer {_text(layer.name)!r:.60} has {got} for shape {shape}; fetch it again")
         tensors.append(torch.from_numpy(numbers.reshape(shape)))
     return tuple(tensors)
 

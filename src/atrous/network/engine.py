@@ -1,7 +1,6 @@
 """A network or a training checkpoint as an engine of the segmenter."""
 
 import dataclasses
-import json
 import os
 import re
 from pathlib import Path
@@ -11,8 +10,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from .._settings_files import read_json
 from ..data.crops import MEAN_BGR, network_input
-from ..data.metadata import CONFIG, CrfParameters, ModelMetadata
+from ..data.metadata import CONFIG, CrfParameters, ModelMetadata, check_classes, tuples
 from ..errors import ComputeError, InputError
 from ..palette import voc_palette
 from .deeplab import DeepLab
@@ -108,16 +108,20 @@ class TorchEngine:
         ------
         ComputeError
             If PyTorch fails, for want of memory, say.
+        InputError
+            If the scores hold NaN or infinity.
         """
         blob = network_input(image, self.metadata.mean, self.metadata.colour_order)
         if self.threads is not None and torch.get_num_threads() != self.threads:
             torch.set_num_threads(self.threads)
         try:
             with torch.inference_mode():
-                (scores,) = self.net(torch.from_numpy(blob)[None].to(self.device))
-            return scores.float().cpu().numpy()
+                (computed,) = self.net(torch.from_numpy(blob)[None].to(self.device))
+            scores = computed.float().cpu().numpy()
         except RuntimeError as error:  # a GPU's memory is full, or the GPU is gone
             raise ComputeError.of_network(image.shape, self.device, error) from error
+        self.metadata.check_scores(scores, blob.shape[1:], self.net.name)
+        return scores
 
 
 def usable_device(device: str | None) -> str:
@@ -143,13 +147,13 @@ def usable_device(device: str | None) -> str:
 def _from_state(folder: Path) -> tuple[DeepLab, ModelMetadata]:
     state = read_state(folder)
     classes, recipe = tuple(state["classes"]), state["recipe"]
-    palette = state.get("palette") or voc_palette(len(classes))
+    palette = state.get("palette") or voc_palette(len(classes)).tolist()
     try:
         net = DeepLab(recipe["variant"], classes=len(classes), multiscale=recipe.get("multiscale", False))
         metadata = ModelMetadata(
             variant=net.name,
             classes=classes,
-            palette=tuple((int(r), int(g), int(b)) for r, g, b in palette),
+            palette=tuples(palette),
             mean=MEAN_BGR,
             crf=CrfParameters(**state["crf"]) if "crf" in state else RELEASED_LARGEFOV,
             training_list=state["training_list"],
@@ -163,12 +167,10 @@ def _from_state(folder: Path) -> tuple[DeepLab, ModelMetadata]:
 
 
 def _from_config(path: Path) -> tuple[DeepLab, ModelMetadata]:
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-        text = json.dumps(values["metadata"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{path}: not written by save_pretrained of atrous ({error!r})") from None
-    metadata = ModelMetadata.from_json(text, str(path))
+    values = read_json(path, "settings by save_pretrained of atrous")
+    if not isinstance(values, dict):
+        raise InputError(f"{path}: expected settings by save_pretrained of atrous, got {type(values).__name__}")
+    metadata = ModelMetadata.from_values(values.get("metadata"), str(path))
     try:
         name, multiscale = variant_of(metadata.variant)
     except InputError as error:
@@ -189,13 +191,22 @@ def read_state(folder: Path) -> dict[str, Any]:
         newest = sorted(folder.glob(f"checkpoint-*/{STATE}"))
         remedy = f"; give {newest[-1].parent}" if newest else ""
         raise InputError(f"{folder}: expected a checkpoint folder with {STATE} and {MODEL} in it{remedy}")
+    state = read_json(path, "the state of a checkpoint")
+    recipe = state.get("recipe") if isinstance(state, dict) else None
+    if not isinstance(recipe, dict):
+        raise InputError(f"{path}: not the state of a checkpoint (it has no recipe)")
+    for name, value, kind, expected in (
+        ("variant", recipe.get("variant"), str, "a name"),
+        ("multiscale", recipe.get("multiscale", False), bool, "true or false"),
+        ("classes", state.get("classes"), list, "a list"),
+        ("palette", state.get("palette", []), list, "a list"),
+        ("training_list", state.get("training_list"), str, "a name"),
+        ("training_list_sha256", state.get("training_list_sha256"), str, "a hash"),
+    ):
+        if not isinstance(value, kind):
+            raise InputError(f"{path}: not the state of a checkpoint ({name}: expected {expected}, got {value!r:.60})")
     try:
-        state: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        state["recipe"]["variant"], state["training_list"], state["training_list_sha256"]
-        if not isinstance(state["classes"], list):
-            raise TypeError("classes are no list")
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror or error})") from None
-    except (ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{path}: not the state of a checkpoint ({error!r})") from None
-    return state
+        check_classes(tuple(state["classes"]))
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+    return dict(state)

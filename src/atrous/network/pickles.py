@@ -1,6 +1,7 @@
 """State dicts that PyTorch pickled, read without running anything that is in them."""
 
 import warnings
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +24,12 @@ def read_pickle(path: Path) -> dict[str, Tensor]:
         If it is cut short, is no state dict, or is a pickle that would have to be executed.
     """
     try:
+        _check_archive(path)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             content = torch.load(path, map_location="cpu", weights_only=True)
+    except InputError:
+        raise
     except Exception as error:  # a foreign or broken file may fail anywhere in the unpickler
         raise InputError(f"{path}: {_reason(error)}") from None
     tensors = _tensors(content)
@@ -33,6 +37,14 @@ def read_pickle(path: Path) -> dict[str, Tensor]:
         got = f"a {type(content).__name__}" if not isinstance(content, dict) else _keys(content)
         raise InputError(f"{path}: expected a state dict of tensors, got {got}; save model.state_dict()")
     return tensors
+
+
+def _check_archive(path: Path) -> None:
+    """Refuse a zip file whose contents are larger than itself: PyTorch compresses none."""
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            if sum(entry.file_size for entry in archive.infolist()) > path.stat().st_size:
+                raise InputError(f"{path}: is a compressed archive; expected a state dict: unpack it and save it again")
 
 
 def _reason(error: Exception) -> str:
@@ -54,12 +66,17 @@ def _tensors(content: Any, depth: int = 0) -> dict[str, Tensor]:
     here = {
         key: value.detach()
         for key, value in content.items()
-        if isinstance(key, str) and isinstance(value, Tensor) and value.layout == torch.strided
+        if isinstance(key, str) and isinstance(value, Tensor) and _is_stored(value)
     }
     if depth == _DEEPEST:
         return here
     keys = [*(key for key in _WRAPPERS if key in content), *(key for key in content if key not in _WRAPPERS)]
     return max((here, *(_tensors(content[key], depth + 1) for key in keys)), key=len)
+
+
+def _is_stored(tensor: Tensor) -> bool:
+    """Whether all its numbers are in the file: a view may repeat one of them a million million times."""
+    return tensor.layout == torch.strided and tensor.untyped_storage().nbytes() >= tensor.nbytes
 
 
 def _keys(content: dict[Any, Any]) -> str:

@@ -80,5 +80,5 @@ def variant_of(network: str) -> tuple[str, bool]:
     networks = {row.name: (row.name, False) for row in VARIANTS.values()}
     networks |= {row.multiscale_name: (row.name, True) for row in VARIANTS.values()}
     if network not in networks:
-        raise InputError(f"variant {network!r} is unknown; expected one of {', '.join(networks)}")
+        raise InputError(f"variant {network!r:.60} is unknown; expected one of {', '.join(networks)}")
     return networks[network]

@@ -17,7 +17,7 @@ from PIL import Image
 from atrous.errors import InputError
 from atrous.image_io.decode import decode
 from atrous.palette.colours import VOID
-from atrous.palette.lines import read_lines
+from atrous.palette.lines import LONGEST_NAME, read_lines
 
 VOID_NAME = "void"
 _EXPECTED = "lines such as 'sky 128 128 128', a class and its red, green and blue"
@@ -81,9 +81,8 @@ class ColourTable:
         if self.others_void:
             return labels
         unknown = labels == VOID
-        for label, colour in zip(self.ids, self.colours, strict=True):
-            if label == VOID:
-                unknown &= packed != _number(colour)
+        voids = [_number(colour) for label, colour in zip(self.ids, self.colours, strict=True) if label == VOID]
+        unknown[unknown] = ~np.isin(packed[unknown], voids)
         if opaque is not None:
             unknown |= ~opaque
         if unknown.any():
@@ -135,7 +134,7 @@ def read_colour_table(
             others_void = True
             continue
         colour = _colour(channels)
-        if not name or colour is None:
+        if not 0 < len(name) <= LONGEST_NAME or colour is None:
             raise InputError(f"{path}: line {number} is {line!r:.60}; expected {_EXPECTED}, 0 to 255 each")
         if colour in colours:
             raise InputError(f"{path}: line {number} repeats the colour of line {colours[colour]}; give it to one")
@@ -151,7 +150,10 @@ def read_colour_table(
     for name, number in zip(names, colours.values(), strict=True):
         if name != VOID_NAME and name not in ids:
             raise InputError(f"{path}: line {number} names {name!r:.60}, which is not on the class list")
-    if missing := [name for name in classes if _key(name) not in names]:
+    if len(classes) > VOID:
+        raise InputError(f"{path}: {len(classes)} classes; expected up to {VOID}, as {VOID} is void")
+    there = set(names)
+    if missing := [name for name in classes if _key(name) not in there]:
         raise InputError(f"{path}: the class {missing[0]!r:.60} has no colour; add a line for it")
     table = ColourTable(tuple(VOID if n == VOID_NAME else ids[n] for n in names), tuple(colours), others_void)
     return table, classes
@@ -188,6 +190,5 @@ def _number(colour: Colour) -> int:
 def _id_of_colour(table: ColourTable) -> NDArray[np.uint8]:
     """Each of the 2^24 colours' id, 16 MB; void where there is none."""
     ids = np.full(1 << 24, VOID, np.uint8)
-    for label, colour in zip(table.ids, table.colours, strict=True):
-        ids[_number(colour)] = label
+    ids[[_number(colour) for colour in table.colours]] = table.ids
     return ids

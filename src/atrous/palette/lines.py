@@ -1,9 +1,12 @@
 """Text files that hold one thing a line: class lists, lists of images, colour tables."""
 
 import os
-from pathlib import Path
 
+from atrous._settings_files import read_bytes
 from atrous.errors import InputError
+
+LONGEST_NAME = 200  # characters of a class' name
+_LARGEST = 1 << 28  # bytes: some millions of names
 
 
 def read_lines(path: str | os.PathLike[str], expected: str) -> list[str]:
@@ -23,11 +26,7 @@ def read_lines(path: str | os.PathLike[str], expected: str) -> list[str]:
     InputError
         The file cannot be read, is not UTF-8, or has nothing in it.
     """
-    path = Path(path)
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror or error}); expected {expected}") from None
+    data = read_bytes(path, expected, _LARGEST)
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:

@@ -1,12 +1,12 @@
 """The README.md of a saved model, whose head the Hugging Face hub reads."""
 
-import json
 import os
 from pathlib import Path
 from typing import Any
 
 from huggingface_hub import EvalResult, ModelCardData
 
+from .._settings_files import LARGEST_SCORES, read_json
 from ..data.metadata import CrfParameters, ModelMetadata
 from ..errors import InputError
 from .pretrained import SavedSettings
@@ -81,8 +81,8 @@ def _plain(name: str) -> str:
 
 def _read_scores(path: Path, metadata: ModelMetadata) -> dict[str, Any]:
     """Return the run, and mean IoU and pixel accuracy by labelling."""
+    document = read_json(path, "scores by atrous evaluate --json", LARGEST_SCORES)
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
         classes, run = document["classes"], document["run"]
         found = {
             "data": Path(run["data"]).name,
@@ -93,8 +93,8 @@ def _read_scores(path: Path, metadata: ModelMetadata) -> dict[str, Any]:
                 for name, values in document["labellings"].items()
             },
         }
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(f"{path}: expected scores written by atrous evaluate --json ({error!r})") from None
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
+        raise InputError(f"{path}: expected scores written by atrous evaluate --json ({error!r:.100})") from None
     if tuple(classes) != metadata.classes:
         raise InputError(f"{path}: scores of {len(classes)} other classes; expected those of this model")
     return found

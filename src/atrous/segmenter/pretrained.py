@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self, cast
 
+from .._settings_files import read_json
 from ..crf.kernels import Kernel
 from ..crf.presets import PRESETS
 from ..data.metadata import CONFIG, CrfParameters, ModelMetadata
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 
 ONNX: Literal["model.onnx"] = "model.onnx"
 WEIGHTS: Literal["model.safetensors"] = "model.safetensors"
+
+# Of the images that the network sees, in a file of settings.
+_LARGEST_SIDE = 65_535
 
 
 class Pretrained:
@@ -212,22 +216,19 @@ class SavedSettings:
         path = folder / CONFIG
         if not path.is_file():
             return None
-        try:
-            values = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise InputError(f"{path}: cannot be read ({error})") from None
+        values = read_json(path, "settings by save_pretrained of atrous")
         if not isinstance(values, dict) or values.get("library_name") != "atrous":
             raise InputError(f"{path}: not written by save_pretrained of atrous; expected library_name 'atrous' in it")
         file, crf, max_side = (values.get(key) for key in ("file", "crf", "max_side"))
         if file not in (ONNX, WEIGHTS):
-            raise InputError(f"{path}: file {file!r}; expected {ONNX} or {WEIGHTS}")
-        metadata = ModelMetadata.from_json(json.dumps(values.get("metadata")), str(path))
+            raise InputError(f"{path}: file {file!r:.60}; expected {ONNX} or {WEIGHTS}")
+        metadata = ModelMetadata.from_values(values.get("metadata"), str(path))
         if isinstance(crf, dict):
             crf = metadata.crf
-        elif crf is not None and crf not in PRESETS:
-            raise InputError(f"{path}: crf {crf!r}; expected parameters, a preset ({', '.join(PRESETS)}) or null")
-        if not isinstance(max_side, int) or max_side < 1:
-            raise InputError(f"{path}: max_side {max_side!r}; expected a number of pixels")
+        elif crf is not None and not (isinstance(crf, str) and crf in PRESETS):
+            raise InputError(f"{path}: crf {crf!r:.60}; expected parameters, a preset ({', '.join(PRESETS)}) or null")
+        if not isinstance(max_side, int) or isinstance(max_side, bool) or not 1 <= max_side <= _LARGEST_SIDE:
+            raise InputError(f"{path}: max_side {max_side!r:.60}; expected 1 to {_LARGEST_SIDE} pixels")
         return cls(file, metadata, crf, max_side)
 
 
@@ -247,6 +248,8 @@ def folder_engine(
     if saved.file == ONNX if saved is not None else (folder / ONNX).is_file():
         exported = exported_engine(folder / ONNX, threads=threads, device=device, engine=engine)
         if saved is not None:
+            if saved.metadata.classes != exported.metadata.classes:
+                raise InputError(f"{folder / CONFIG}: its classes are not those of {ONNX} beside it; save both again")
             # The CRF may have been tuned since the file was exported.
             exported.metadata = dataclasses.replace(exported.metadata, crf=saved.metadata.crf)
         return exported

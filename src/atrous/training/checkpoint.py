@@ -13,6 +13,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from ..atomic import remove_folder, remove_stale, replacing_folder
+from ..data.metadata import check_palette, tuples
 from ..errors import InputError
 from ..evaluation.overlap import TRAINING_LIST
 from ..network.engine import MODEL, STATE, read_state
@@ -67,9 +68,18 @@ class TrainingState:
         values = read_state(folder)
         try:
             values["recipe"] = Recipe.from_dict(values["recipe"])
-            values["classes"] = tuple(map(str, values["classes"]))
-            values["palette"] = tuple((int(r), int(g), int(b)) for r, g, b in values["palette"])
-            return cls(**values)
+            values["classes"] = tuple(values["classes"])
+            values["palette"] = tuples(values["palette"])
+            check_palette(values["palette"], len(values["classes"]))
+            state = cls(**values)
+            for name, kind in (("step", int), ("start", str), ("versions", dict), ("sha256", dict)):
+                if not isinstance(getattr(state, name), kind):
+                    raise InputError(f"{name}: expected {kind.__name__}, got {getattr(state, name)!r:.60}")
+            if state.step < 0:
+                raise InputError(f"step: expected 0 or more, got {state.step}")
+            if outside := [name for name in state.sha256 if Path(name).name != name]:
+                raise InputError(f"sha256: expected files beside {STATE}, got {outside[0]!r:.60}")
+            return state
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise InputError(f"{folder / STATE}: not the state of a checkpoint ({error})") from None
 

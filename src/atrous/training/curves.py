@@ -152,6 +152,8 @@ def read_columns(path: Path, names: tuple[str, ...]) -> Curve:
             lines = [_numbers([line[name] for name in names]) for line in table]
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror or error}); name a run's folder") from None
+    except csv.Error as error:
+        raise InputError(f"{path}: expected a run's table, got another file ({error}); name a run's folder") from None
     rows = sorted(line for line in lines if line is not None)
     return np.asarray(rows, np.float64).reshape(-1, len(names)).T
 

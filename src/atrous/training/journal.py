@@ -218,7 +218,10 @@ def _kept(path: Path, columns: Sequence[str], first_step: int) -> tuple[list[str
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror or error}); move it away") from None
     # A line is there when its end is.
-    lines = list(csv.reader(io.StringIO(text[: text.rfind("\n") + 1], newline="")))
+    try:
+        lines = list(csv.reader(io.StringIO(text[: text.rfind("\n") + 1], newline="")))
+    except csv.Error as error:
+        raise InputError(f"{path}: expected a table that begins with 'step', got {error}; move it away") from None
     if not lines:
         return list(columns), []
     before = lines[0]
@@ -229,7 +232,7 @@ def _kept(path: Path, columns: Sequence[str], first_step: int) -> tuple[list[str
     names = [*columns, *(name for name in before if name not in columns)]
     rows: dict[int, list[str]] = {}
     for line in lines[1:]:
-        if len(line) == len(before) and line[0].isdecimal() and int(line[0]) <= first_step:
+        if len(line) == len(before) and line[0].isdecimal() and len(line[0]) < 20 and int(line[0]) <= first_step:
             values = dict(zip(before, line, strict=True))
             rows[int(line[0])] = [values.get(name, "") for name in names]
     return names, list(rows.values())

@@ -2,13 +2,13 @@
 
 import dataclasses
 import json
-import tomllib
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from .._settings_files import read_toml
 from ..errors import InputError
 from ..network.variants import VARIANTS
 from .settings import check_type, native
@@ -147,7 +147,7 @@ class Recipe:
         """
         known = typing.get_type_hints(type(self))
         if unknown := sorted(set(values) - set(known)):
-            raise InputError(f"recipe key {unknown[0]!r} is unknown; expected one of {', '.join(sorted(known))}")
+            raise InputError(f"recipe key {unknown[0]!r:.60} is unknown; expected one of {', '.join(sorted(known))}")
         return dataclasses.replace(self, **{key: native(value, known[key]) for key, value in values.items()})
 
     def to_toml(self) -> str:
@@ -204,15 +204,10 @@ def read_recipe(name: str) -> Recipe:
             raise InputError(f"recipe {name!r} is unknown; expected one of {', '.join(RECIPES)}, or a .toml file")
         return RECIPES[name]
     path = Path(name)
-    try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror or error})") from None
-    except ValueError as error:
-        raise InputError(f"{path}: not TOML ({error})") from None
+    values = read_toml(path, "a recipe")
     base = values.pop("recipe", "paper")
     if not isinstance(base, str) or base not in RECIPES:
-        raise InputError(f"{path}: recipe = {base!r}; expected one of {', '.join(RECIPES)}")
+        raise InputError(f"{path}: recipe = {base!r:.60}; expected one of {', '.join(RECIPES)}")
     try:
         return RECIPES[base].changed(values)
     except InputError as error:

@@ -1,9 +1,9 @@
 """Settings as TOML, JSON and the command line give them, and whether they are of the right type."""
 
-import tomllib
 import typing
 from typing import Any, Literal
 
+from .._settings_files import parse_toml
 from ..errors import InputError
 
 
@@ -19,7 +19,7 @@ def parsed_setting(text: str) -> tuple[str, Any]:
     if not equals or not key.strip():
         raise InputError(f"--set {text}: expected key=value")
     try:
-        return key.strip(), tomllib.loads(f"value = {value.strip()}")["value"]
+        return key.strip(), parse_toml(f"value = {value.strip()}")["value"]
     except ValueError:
         return key.strip(), value.strip()
 
@@ -51,7 +51,7 @@ def check_type(name: str, value: Any, kind: Any) -> None:
     options = typing.get_args(kind) if _is_union(kind) else (kind,)
     if any(_fits(value, option) for option in options):
         return
-    raise InputError(f"{name}={value!r}: expected {' or '.join(_said(option) for option in options)}")
+    raise InputError(f"{name}={value!r:.60}: expected {' or '.join(_said(option) for option in options)}")
 
 
 def _fits(value: Any, kind: Any) -> bool:

@@ -1,0 +1,372 @@
+"""The graph of an ONNX file, read without the package onnx and without trusting the file."""
+
+import math
+import mmap
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .._protobuf import BYTES, VARINT, MalformedError, Wire, signed
+from ..data.metadata import METADATA_KEY
+from ..errors import InputError
+
+# protobuf's own limit.
+LARGEST_FILE = 2**31 - 1
+
+# MSc's int8 network, the largest that is exported, has 7,000 fields, 235 nodes and 250 tensors.
+MOST_FIELDS = 200_000
+MOST_NODES = 2_000
+MOST_TENSORS = 5_000
+LONGEST_METADATA = 1 << 20
+
+# ONNX's numbers of the types that an export stores.
+FLOAT, UINT8, INT8, INT32, INT64, BOOL, FLOAT16, DOUBLE = 1, 2, 3, 6, 7, 9, 10, 11
+TYPES = {FLOAT: "<f4", UINT8: "u1", INT8: "i1", INT32: "<i4", INT64: "<i8", BOOL: "?", FLOAT16: "<f2", DOUBLE: "<f8"}
+
+# Fields of a tensor that hold its numbers, and the types that each may hold.
+_FLOATS, _INT32S, _INT64S, _RAW, _DOUBLES = 4, 5, 7, 9, 10
+_HOLDS = {
+    _FLOATS: {FLOAT},
+    _INT32S: {UINT8, INT8, INT32, BOOL, FLOAT16},
+    _INT64S: {INT64},
+    _RAW: set(TYPES),
+    _DOUBLES: {DOUBLE},
+}
+
+# Of sizes and scales; the weights stay in the file.
+_MOST_VALUES = 4096
+_CHUNK = 1 << 18
+
+
+def shown(name: bytes) -> str:
+    """Return a name from a file as a message can hold it."""
+    return f"{name.decode('utf-8', 'replace')!r:.80}"
+
+
+@dataclass
+class Tensor:
+    """A tensor in the file: weights, or an attribute's value.
+
+    Attributes
+    ----------
+    name : bytes
+    kind : int
+        Its type's number in ONNX.
+    shape : tuple of int
+    values : (n,) array, or None
+        All of its numbers, where they are few.
+    """
+
+    name: bytes
+    kind: int
+    shape: tuple[int, ...]
+    values: NDArray[np.generic] | None
+
+
+# An attribute's value.
+Setting: TypeAlias = int | list[int] | bytes | Tensor | None
+
+
+@dataclass
+class Node:
+    """A layer or another operation.
+
+    Attributes
+    ----------
+    operator, domain : bytes
+    inputs, outputs : list of bytes
+        Names of values; an input that is left out is empty.
+    attributes : list of bytes
+        Not yet read.
+    """
+
+    operator: bytes = b""
+    domain: bytes = b""
+    inputs: list[bytes] = field(default_factory=list)
+    outputs: list[bytes] = field(default_factory=list)
+    attributes: list[bytes] = field(default_factory=list)
+
+    def settings(self) -> dict[bytes, "Setting"]:
+        """Read the attributes: an int, ints, bytes or a Tensor by name; None for what no operation of an export has.
+
+        Raises
+        ------
+        MalformedError
+            If they are no protobuf messages, or two have one name.
+        """
+        found: dict[bytes, Setting] = {}
+        for data in self.attributes:
+            name, value = _Reader(data).attribute()
+            if name in found:
+                raise MalformedError(f"a node has two attributes {shown(name)}")
+            found[name] = value
+        return found
+
+
+@dataclass
+class Face:
+    """An input or an output of the graph: name, type's number, and sizes, None where any is possible."""
+
+    name: bytes = b""
+    kind: int = 0
+    shape: list[int | None] | None = None
+
+
+@dataclass
+class Graph:
+    """What an ONNX file computes, and what it says about itself.
+
+    Attributes
+    ----------
+    nodes : list of Node
+        Each after those that it reads from.
+    tensors : dict of bytes to Tensor
+        Stored ones.
+    inputs, outputs : list of Face
+    opset : int
+        Version of ONNX's own operators.
+    metadata : str or None
+        Text of the entry that atrous writes.
+    """
+
+    nodes: list[Node] = field(default_factory=list)
+    tensors: dict[bytes, Tensor] = field(default_factory=dict)
+    inputs: list[Face] = field(default_factory=list)
+    outputs: list[Face] = field(default_factory=list)
+    opset: int = 0
+    metadata: str | None = None
+
+
+def read_graph(path: Path, *, whole: bool = True) -> Graph:
+    """Read an ONNX file's graph; the weights stay in the file.
+
+    Parameters
+    ----------
+    path : Path
+    whole : bool
+        False: only the version of the operators and the metadata.
+
+    Raises
+    ------
+    InputError
+        If the file is no ONNX model, is cut short, holds a program (functions) or data that lie in another file,
+        or its weights are not numbers of the stated count.
+    """
+    try:
+        with path.open("rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            if not 0 < size <= LARGEST_FILE:
+                raise InputError(f"{path}: {size} bytes; expected an ONNX model of 1 byte to 2 GB")
+            with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+                return _Reader(data).model(whole)
+    except MalformedError as error:
+        raise InputError(f"{path}: not a model that atrous export wrote ({error}); export or fetch it again") from None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror or error})") from None
+
+
+class _Reader:
+    def __init__(self, data: "mmap.mmap | bytes") -> None:
+        self.data = data
+        self.wire = Wire(data, MOST_FIELDS)
+        self.fields = self.wire.fields
+
+    def model(self, whole: bool) -> Graph:
+        graph: Graph | None = None
+        found = Graph()
+        texts = []
+        for number, kind, a, b in self.fields(0, len(self.data)):
+            if number == 7 and kind == BYTES:
+                if graph is not None:
+                    raise MalformedError("it has two graphs")
+                graph = self._graph(a, b) if whole else Graph()
+            elif number == 8 and kind == BYTES:
+                domain, version = self._opset(a, b)
+                if domain in (b"", b"ai.onnx"):
+                    if found.opset:
+                        raise MalformedError("it names two versions of the operators")
+                    found.opset = version
+            elif number == 14 and kind == BYTES:
+                texts += self._entry(a, b)
+            elif number == 25:
+                raise MalformedError("it defines functions")
+        if graph is None:
+            raise MalformedError("it has no graph")
+        if len(texts) > 1:
+            raise MalformedError("it has atrous' metadata twice")
+        graph.opset = found.opset
+        try:
+            graph.metadata = texts[0].decode("utf-8") if texts else None
+        except UnicodeDecodeError:
+            raise MalformedError("its metadata is no UTF-8 text") from None
+        return graph
+
+    def _opset(self, start: int, end: int) -> tuple[bytes, int]:
+        domain, version = b"", 0
+        for number, kind, a, b in self.fields(start, end):
+            if number == 1 and kind == BYTES:
+                domain = self.data[a:b]
+            elif number == 2 and kind == VARINT:
+                version = a
+        return domain, version
+
+    def _entry(self, start: int, end: int) -> list[bytes]:
+        key, at = b"", (0, 0)
+        for number, kind, a, b in self.fields(start, end):
+            if number == 1 and kind == BYTES:
+                key = self.data[a:b]
+            elif number == 2 and kind == BYTES:
+                at = a, b
+        if key != METADATA_KEY.encode():
+            return []
+        if at[1] - at[0] > LONGEST_METADATA:
+            raise MalformedError(f"its metadata has {at[1] - at[0]} bytes")
+        return [self.data[slice(*at)]]
+
+    def _graph(self, start: int, end: int) -> Graph:
+        graph = Graph()
+        for number, kind, a, b in self.fields(start, end):
+            if kind != BYTES:
+                continue
+            if number == 1:
+                graph.nodes.append(self._node(a, b))
+            elif number == 5:
+                tensor = self._tensor(a, b)
+                if graph.tensors.setdefault(tensor.name, tensor) is not tensor:
+                    raise MalformedError(f"it has two tensors {shown(tensor.name)}")
+            elif number in (11, 12):
+                (graph.inputs if number == 11 else graph.outputs).append(self._face(a, b))
+            elif number == 15:
+                raise MalformedError("it holds sparse tensors")
+            if len(graph.nodes) > MOST_NODES or len(graph.tensors) > MOST_TENSORS:
+                raise MalformedError(f"it has more than {MOST_NODES} nodes or {MOST_TENSORS} tensors")
+        # Early versions of ONNX list the weights among the inputs.
+        graph.inputs = [face for face in graph.inputs if face.name not in graph.tensors]
+        return graph
+
+    def _node(self, start: int, end: int) -> Node:
+        node = Node()
+        data = self.data
+        for number, kind, a, b in self.fields(start, end):
+            if kind != BYTES:
+                continue
+            if number == 1:
+                node.inputs.append(data[a:b])
+            elif number == 2:
+                node.outputs.append(data[a:b])
+            elif number == 4:
+                node.operator = data[a:b]
+            elif number == 5:
+                node.attributes.append(data[a:b])
+            elif number == 7:
+                node.domain = data[a:b]
+        return node
+
+    def attribute(self) -> tuple[bytes, Setting]:
+        name = b""
+        value: Setting = None
+        numbers: list[int] = []
+        for number, kind, a, b in self.fields(0, len(self.data)):
+            if number == 1 and kind == BYTES:
+                name = self.data[a:b]
+            elif number == 3 and kind == VARINT:
+                value = signed(a)
+            elif number == 4 and kind == BYTES:
+                value = self.data[a:b]
+            elif number == 5 and kind == BYTES:
+                value = self._tensor(a, b)
+            elif number == 8:
+                numbers += map(signed, [a] if kind == VARINT else self.wire.varints(a, b))
+        if numbers and value is not None:
+            raise MalformedError(f"an attribute {shown(name)} has two values")
+        return name, numbers or value
+
+    def _face(self, start: int, end: int) -> Face:
+        face = Face()
+        for a, b in self._within(start, end, 1):
+            face.name = self.data[a:b]
+        for tensor in self._within(start, end, 2, 1):
+            face.kind = self._number(*tensor) or 0
+            for shape in self._within(*tensor, 2):
+                face.shape = [self._number(*side) for side in self._within(*shape, 1)]
+        return face
+
+    def _number(self, start: int, end: int) -> int | None:
+        """Return the number in a message's first field."""
+        found = (signed(a) for number, kind, a, _ in self.fields(start, end) if (number, kind) == (1, VARINT))
+        return next(found, None)
+
+    def _within(self, start: int, end: int, *path: int) -> list[tuple[int, int]]:
+        """Return the offsets of the messages in fields of messages in fields."""
+        places = [(start, end)]
+        for wanted in path:
+            inner = [found for place in places for found in self.fields(*place)]
+            places = [(a, b) for number, kind, a, b in inner if (number, kind) == (wanted, BYTES)]
+        return places
+
+    def _tensor(self, start: int, end: int) -> Tensor:
+        name, kind = b"", 0
+        shape: list[int] = []
+        places: list[tuple[int, int, int]] = []  # field and offsets
+        outside = False
+        for number, wire, a, b in self.fields(start, end):
+            if number == 1:
+                shape += map(signed, [a] if wire == VARINT else self.wire.varints(a, b))
+            elif number == 2 and wire == VARINT:
+                kind = a
+            elif number == 8 and wire == BYTES:
+                name = self.data[a:b]
+            elif number in _HOLDS and wire == BYTES:
+                places.append((number, a, b))
+            elif number == 14:
+                outside |= a != 0
+            elif number not in (12, 16):  # notes
+                outside = True
+        if outside:
+            raise MalformedError(f"the numbers of {shown(name)} lie in another file, or in a form of their own")
+        if kind not in TYPES or len(shape) > 8 or min(shape, default=0) < 0:
+            raise MalformedError(f"{shown(name)} is of a type or a shape that no export has")
+        if len(places) > 1 or (places and kind not in _HOLDS[places[0][0]]):
+            raise MalformedError(f"the numbers of {shown(name)} are of two types")
+        count = math.prod(shape)
+        values = self._numbers(name, kind, count, *(places[0] if places else (_RAW, 0, 0)))
+        return Tensor(name, kind, tuple(shape), values)
+
+    def _numbers(self, name: bytes, kind: int, count: int, number: int, start: int, end: int) -> NDArray[Any] | None:
+        """Compare the numbers with their count; return them if they are few and needed."""
+        data = self.data
+        if number in (_INT32S, _INT64S):  # of varying length: each ends with a byte below 128
+            ends = sum(
+                np.count_nonzero(np.frombuffer(data[at : min(at + _CHUNK, end)], np.int8) >= 0)
+                for at in range(start, end, _CHUNK)
+            )
+            found = float(ends)
+        else:
+            found = (end - start) / np.dtype(TYPES[kind]).itemsize
+        if found != count:
+            raise MalformedError(f"{shown(name)} has {found:g} numbers for a shape of {count:.4g}")
+        few = count <= _MOST_VALUES
+        if number == _INT64S or (number == _INT32S and kind == FLOAT16):
+            if not few and kind == FLOAT16:
+                raise MalformedError(f"{shown(name)} has {count} numbers in half precision one by one")
+            if not few:
+                return None
+            numbers = self.wire.varints(start, end)
+            if kind == INT64:
+                return np.array([signed(value) for value in numbers], np.int64)
+            values = np.array([value & 0xFFFF for value in numbers], np.uint16).view(np.float16)
+            return self._finite(name, values)
+        if kind in (FLOAT, FLOAT16, DOUBLE):
+            for at in range(start, end, _CHUNK):
+                values = self._finite(name, np.frombuffer(data[at : min(at + _CHUNK, end)], TYPES[kind]))
+            return values if few and count else None
+        return np.frombuffer(data[start:end], np.int64) if kind == INT64 and few and number == _RAW else None
+
+    def _finite(self, name: bytes, values: NDArray[Any]) -> NDArray[Any]:
+        if not np.isfinite(values).all():
+            raise MalformedError(f"{shown(name)} holds NaN or infinity")
+        return values

@@ -1,0 +1,405 @@
+"""The sizes of all values in an exported network, worked out from its graph before anything of it runs.
+
+They give the network's work and memory, the number of its classes and the stride of its scores. An operation that is
+not in `_OPERATIONS` is refused: none of these runs other graphs, repeats itself or reads a file.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .onnx_file import Graph, Node, Setting, Tensor, shown
+
+Shape = tuple[int, ...]
+
+# An image's size is computed with vectors of up to 8 numbers.
+_MOST_CONTENT = 64
+_MOST_AXES = 8
+
+# Smaller float32 numbers lose digits, and some processors take them for 0.
+_SMALLEST_SCALE = float(np.finfo(np.float32).tiny)
+
+# Reading and writing a number takes about as long as so many products of a convolution.
+_PRODUCTS = 32
+
+
+class MisfitError(ValueError):
+    """An operation is unknown, or its inputs do not fit it."""
+
+
+@dataclass
+class Value:
+    """A value in the graph.
+
+    Attributes
+    ----------
+    shape : tuple of int
+    content : array or None
+        Where it is known: sizes are.
+    constant : bool
+        Whether it is the same for all images.
+    products : int
+        Of the convolution that computes it.
+    """
+
+    shape: Shape
+    content: NDArray[Any] | None = None
+    constant: bool = False
+    products: int = 0
+
+    @property
+    def count(self) -> int:
+        """Its numbers."""
+        return math.prod(self.shape)
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a network takes for one image.
+
+    Attributes
+    ----------
+    scores : tuple of int
+        Their shape.
+    memory : int
+        The most numbers that are needed at a time, constants apart.
+    products : int
+        Of all convolutions; other operations count as many as take their time.
+    constants : int
+        Numbers that are computed from the weights alone.
+    """
+
+    scores: Shape
+    memory: int
+    products: int
+    constants: int
+
+
+@np.errstate(all="raise")
+def cost(graph: Graph, image: Shape) -> Cost:
+    """Work out what a network takes for an image of the shape (1, 3, H, W).
+
+    Raises
+    ------
+    MisfitError
+        If it has an operation that `atrous export` does not write, or one whose inputs do not fit.
+    """
+    values = {name: _stored(tensor) for name, tensor in graph.tensors.items()}
+    values[b"image"] = Value(image)
+    last_use = {name: i for i, node in enumerate(graph.nodes) for name in node.inputs}
+    products = constants = 0
+    memory = peak = values[b"image"].count
+    for i, node in enumerate(graph.nodes):
+        made = _run(node, values)
+        (name,) = node.outputs
+        if name in values:
+            raise MisfitError(f"two values are called {shown(name)}")
+        values[name] = made
+        products += made.products + _PRODUCTS * made.count
+        if made.constant:
+            constants += made.count
+            continue
+        memory += made.count
+        peak = max(peak, memory)
+        done = {used for used in node.inputs if last_use[used] == i}
+        memory -= sum(values[used].count for used in done if used and not values[used].constant)
+    if b"scores" not in values or values[b"scores"].constant:
+        raise MisfitError("nothing computes scores from the image")
+    return Cost(values[b"scores"].shape, peak, products, constants)
+
+
+def _stored(tensor: Tensor) -> Value:
+    return Value(tensor.shape, None if tensor.values is None else tensor.values.reshape(tensor.shape), constant=True)
+
+
+def _run(node: Node, values: dict[bytes, Value]) -> Value:
+    operation = _OPERATIONS.get(node.operator) if node.domain in (b"", b"ai.onnx") else None
+    if operation is None:
+        raise MisfitError(f"its operation {shown(node.domain + b':' + node.operator)} is none of an export's")
+    if len(node.outputs) != 1:
+        raise MisfitError(f"its operation {shown(node.operator)} has {len(node.outputs)} outputs")
+    if missing := [name for name in node.inputs if name and name not in values]:
+        raise MisfitError(f"nothing computes {shown(missing[0])} before it is used")
+    inputs = [values[name] if name else None for name in node.inputs]
+    try:
+        made = operation(_Call(node, inputs))
+    except (ArithmeticError, LookupError, TypeError, ValueError) as error:
+        raise MisfitError(f"{shown(node.operator)} cannot compute {shown(node.outputs[0])} ({error!s:.100})") from None
+    if len(made.shape) > _MOST_AXES or min(made.shape, default=0) < 0:
+        raise MisfitError(f"{shown(node.outputs[0])} has the shape {made.shape!s:.60}")
+    if made.content is not None and made.content.size > _MOST_CONTENT:
+        made.content = None
+    made.constant = all(value is None or value.constant for value in inputs)
+    return made
+
+
+class _Call:
+    """Inputs and settings of an operation."""
+
+    def __init__(self, node: Node, inputs: Sequence[Value | None]) -> None:
+        self.node, self.inputs = node, inputs
+
+    @cached_property
+    def settings(self) -> dict[bytes, Setting]:
+        return self.node.settings()
+
+    def input(self, place: int) -> Value:
+        found = self.inputs[place]
+        if found is None:
+            raise MisfitError("an input is missing")
+        return found
+
+    def has(self, place: int) -> bool:
+        return len(self.inputs) > place and self.inputs[place] is not None
+
+    def sizes(self, place: int) -> list[int]:
+        """Return the numbers of an input that holds sizes."""
+        content = self.input(place).content
+        if content is None or content.ndim > 1 or content.dtype.kind != "i":
+            raise MisfitError("sizes are not known")
+        return [int(size) for size in content.reshape(-1)]
+
+    def number(self, name: bytes, default: int) -> int:
+        value = self.settings.get(name, default)
+        if not isinstance(value, int):
+            raise MisfitError(f"{shown(name)} is no number")
+        return value
+
+    def numbers(self, name: bytes, default: Sequence[int]) -> list[int]:
+        value = self.settings.get(name, list(default))
+        if not isinstance(value, list):
+            raise MisfitError(f"{shown(name)} are no numbers")
+        return value
+
+
+def _same(call: _Call) -> Value:
+    return Value(call.input(0).shape, call.input(0).content)
+
+
+def _scaled(call: _Call) -> Value:
+    """QuantizeLinear and DequantizeLinear: x / scale and x * scale."""
+    scale = call.input(1)
+    if scale.content is None or not scale.content.min() >= _SMALLEST_SCALE:
+        raise MisfitError("a scale is not above 0")
+    return Value(call.input(0).shape)
+
+
+def _broadcast(call: _Call) -> Value:
+    inputs = [call.input(place) for place in range(len(call.inputs))]
+    shape = np.broadcast_shapes(*(value.shape for value in inputs))
+    compute = _ARITHMETIC[call.node.operator]
+    contents = [value.content for value in inputs if value.content is not None]
+    if len(contents) < len(inputs) or math.prod(shape) > _MOST_CONTENT:
+        return Value(shape)
+    content = contents[0]
+    for other in contents[1:]:
+        content = np.asarray(compute(content, other))
+    return Value(shape, content)
+
+
+def _divided(a: NDArray[Any], b: NDArray[Any]) -> NDArray[Any]:
+    # Whole numbers are rounded towards 0.
+    return np.trunc(a / b).astype(np.int64) if a.dtype.kind == b.dtype.kind == "i" else a / b
+
+
+def _convolved(call: _Call) -> Value:
+    image, kernel = call.input(0), call.input(1)
+    channels, depth, *sides = kernel.shape
+    group = call.number(b"group", 1)
+    if group < 1 or channels % group or image.shape[1] != depth * group:
+        raise MisfitError("its channels are not those of its weights")
+    if call.has(2) and call.input(2).shape != (channels,):
+        raise MisfitError("it has not one bias for each channel")
+    shape = (image.shape[0], channels, *_windows(call, image, sides))
+    return Value(shape, products=math.prod(shape) * depth * math.prod(sides))
+
+
+def _pooled(call: _Call) -> Value:
+    image = call.input(0)
+    sides = call.numbers(b"kernel_shape", ())
+    shape = (*image.shape[:2], *_windows(call, image, sides))
+    return Value(shape, products=math.prod(shape) * math.prod(sides))
+
+
+def _windows(call: _Call, image: Value, sides: Sequence[int]) -> list[int]:
+    """Return how many places a kernel has along each side of the image."""
+    axes = len(image.shape) - 2
+    steps, holes = (call.numbers(name, [1] * axes) for name in (b"strides", b"dilations"))
+    pads = call.numbers(b"pads", [0] * 2 * axes)
+    kernel = call.numbers(b"kernel_shape", sides)
+    if axes != 2 or list(sides) != kernel or call.settings.get(b"auto_pad", b"NOTSET") != b"NOTSET":
+        raise MisfitError("its kernel does not fit")
+    if not [len(steps), len(holes), len(pads), len(sides)] == [axes, axes, 2 * axes, axes]:
+        raise MisfitError("its settings are not one for each side")
+    if min(*steps, *holes, *sides) < 1 or min(pads) < 0:
+        raise MisfitError("its settings are not above 0")
+    found = []
+    for axis, length in enumerate(image.shape[2:]):
+        room = length + pads[axis] + pads[axis + axes] - holes[axis] * (sides[axis] - 1) - 1
+        places = room // steps[axis] + 1
+        # In ceil mode one more, unless it would lie beyond the edge.
+        if call.number(b"ceil_mode", 0) and room % steps[axis] and places * steps[axis] < length + pads[axis]:
+            places += 1
+        found.append(places)
+    return found
+
+
+def _multiplied(call: _Call) -> Value:
+    a, b = call.input(0).shape, call.input(1).shape
+    if len(a) < 2 or len(b) < 2 or a[-1] != b[-2]:
+        raise MisfitError("the two matrices do not fit")
+    shape = (*np.broadcast_shapes(a[:-2], b[:-2]), a[-2], b[-1])
+    return Value(shape, products=math.prod(shape) * a[-1])
+
+
+def _shape(call: _Call) -> Value:
+    shape = call.input(0).shape
+    content = np.array(shape[call.number(b"start", 0) : call.number(b"end", len(shape))], np.int64)
+    return Value(content.shape, content)
+
+
+def _constant(call: _Call) -> Value:
+    for value in call.settings.values():
+        if isinstance(value, Tensor):
+            return _stored(value)
+        content = np.array(value, np.int64)
+        return Value(content.shape, content)
+    raise MisfitError("it has no value")
+
+
+def _joined(call: _Call) -> Value:
+    inputs = [call.input(place) for place in range(len(call.inputs))]
+    axis = call.number(b"axis", 0)
+    shape = list(inputs[0].shape)
+    for value in inputs[1:]:
+        others = list(value.shape)
+        shape[axis] += others[axis]
+        others[axis] = shape[axis]
+        if others != shape:
+            raise MisfitError("its inputs differ in other sides")
+    contents = [value.content for value in inputs if value.content is not None]
+    known = len(contents) == len(inputs) and math.prod(shape) <= _MOST_CONTENT
+    return Value(tuple(shape), np.concatenate(contents, axis) if known else None)
+
+
+def _sliced(call: _Call) -> Value:
+    value, starts, ends = call.input(0), call.sizes(1), call.sizes(2)
+    axes = call.sizes(3) if call.has(3) else list(range(len(starts)))
+    steps = call.sizes(4) if call.has(4) else [1] * len(starts)
+    shape, where = list(value.shape), [slice(None)] * len(value.shape)
+    for start, end, axis, step in zip(starts, ends, axes, steps, strict=True):
+        if step < 1:
+            raise MisfitError("it goes backwards")
+        where[axis] = slice(start, end, step)
+        shape[axis] = len(range(*where[axis].indices(shape[axis])))
+    return Value(tuple(shape), None if value.content is None else value.content[tuple(where)])
+
+
+def _reshaped(call: _Call) -> Value:
+    value, shape = call.input(0), call.sizes(1)
+    if not call.number(b"allowzero", 0):
+        shape = [value.shape[axis] if side == 0 else side for axis, side in enumerate(shape)]
+    return _in_shape(value, shape)
+
+
+def _squeezed(call: _Call) -> Value:
+    value = call.input(0)
+    axes = call.sizes(1) if call.has(1) else [axis for axis, side in enumerate(value.shape) if side == 1]
+    axes = [range(len(value.shape))[axis] for axis in axes]
+    return _in_shape(value, [side for axis, side in enumerate(value.shape) if axis not in axes])
+
+
+def _unsqueezed(call: _Call) -> Value:
+    value = call.input(0)
+    axes = {range(len(value.shape) + len(call.sizes(1)))[axis] for axis in call.sizes(1)}
+    sides = iter(value.shape)
+    return _in_shape(value, [1 if axis in axes else next(sides) for axis in range(len(value.shape) + len(axes))])
+
+
+def _in_shape(value: Value, shape: list[int]) -> Value:
+    known = math.prod(side for side in shape if side != -1)
+    if shape.count(-1) == 1 and known:
+        shape = [value.count // known if side == -1 else side for side in shape]
+    if math.prod(shape) != value.count:
+        raise MisfitError("it has another number of numbers")
+    return Value(tuple(shape), None if value.content is None else value.content.reshape(shape))
+
+
+def _transposed(call: _Call) -> Value:
+    shape = call.input(0).shape
+    order = call.numbers(b"perm", range(len(shape))[::-1])
+    if sorted(order) != list(range(len(shape))):
+        raise MisfitError("its order of the axes is none")
+    return Value(tuple(shape[axis] for axis in order))
+
+
+def _padded(call: _Call) -> Value:
+    value, pads = call.input(0), call.sizes(1)
+    axes = call.sizes(3) if call.has(3) else list(range(len(value.shape)))
+    shape = list(value.shape)
+    for axis, before, after in zip(axes, pads[: len(axes)], pads[len(axes) :], strict=True):
+        shape[axis] += before + after
+    return Value(tuple(shape))
+
+
+def _resized(call: _Call) -> Value:
+    shape = call.input(0).shape
+    if b"axes" in call.settings:
+        raise MisfitError("it names axes")
+    if call.has(3):
+        sizes = call.sizes(3)
+    else:
+        scales = call.input(2).content
+        sizes = [] if scales is None else np.floor(np.multiply(shape, scales)).astype(np.int64).tolist()
+    if len(sizes) != len(shape):
+        raise MisfitError("sizes are not known")
+    return Value(tuple(sizes))
+
+
+def _gathered(call: _Call) -> Value:
+    content, places = call.input(0).content, call.input(1).content
+    if content is None or places is None or places.dtype.kind != "i":
+        raise MisfitError("sizes are not known")
+    content = np.asarray(content.take(places, call.number(b"axis", 0)))
+    return Value(content.shape, content)
+
+
+_ARITHMETIC: dict[bytes, Callable[[NDArray[Any], NDArray[Any]], Any]] = {
+    b"Add": np.add,
+    b"Sub": np.subtract,
+    b"Mul": np.multiply,
+    b"Div": _divided,
+    b"Min": np.minimum,
+    b"Max": np.maximum,
+}
+
+# Of the networks in float32, float16 and int8, with and without MSc, and of the sizes in it as exporters of several
+# versions compute them.
+_OPERATIONS: dict[bytes, Callable[[_Call], Value]] = {
+    b"AveragePool": _pooled,
+    b"Cast": _same,
+    b"Concat": _joined,
+    b"Constant": _constant,
+    b"Conv": _convolved,
+    b"DequantizeLinear": _scaled,
+    b"Gather": _gathered,
+    b"Identity": _same,
+    b"MatMul": _multiplied,
+    b"MaxPool": _pooled,
+    b"Pad": _padded,
+    b"QuantizeLinear": _scaled,
+    b"Relu": _same,
+    b"Reshape": _reshaped,
+    b"Resize": _resized,
+    b"Shape": _shape,
+    b"Slice": _sliced,
+    b"Squeeze": _squeezed,
+    b"Transpose": _transposed,
+    b"Unsqueeze": _unsqueezed,
+    **dict.fromkeys(_ARITHMETIC, _broadcast),
+}
