@@ -134,7 +134,7 @@ def start(
     if os.name == "posix":
         settings = {"start_new_session": True, "umask": umask, **settings}
     if limits:
-        settings["preexec_fn"] = lambda: _set_limits(limits)
+        settings["preexec_fn"] = lambda: set_limits(limits)
     return subprocess.Popen(command, **settings)
 
 
@@ -222,7 +222,8 @@ def _with_mounts(mounts: Sequence[Mount], command: list[str]) -> list[str]:
     return [*_unshare(), "sh", "-c", script, "sh", *command]
 
 
-def _set_limits(limits: Mapping[str, int]) -> None:
+def set_limits(limits: Mapping[str, int]) -> None:
+    """Limit this process, soft and hard."""
     import resource
 
     for name, value in limits.items():

@@ -7,7 +7,7 @@ The moments are the file operations of the run that concern one folder: opening,
 syncing. At the n-th of them, or after a time, the process is killed, gets a signal, or the operation fails.
 """
 
-import errno
+import importlib
 import io
 import json
 import os
@@ -17,12 +17,13 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from command import Finished
+from command import Finished, set_limits
 
 EVENTS = ("open", "os.rename", "os.mkdir", "os.remove", "os.rmdir", "os.link", "os.truncate")
 
@@ -84,14 +85,20 @@ class Forks:
         """End the process."""
         self._process.communicate()
 
-    def __call__(self, *arguments: object, fault: Fault | None = None, timeout: float = 120, **environment: str) -> Run:
-        """Run `atrous` with these arguments; `environment` is added to the child's."""
+    def __call__(
+        self,
+        *arguments: object,
+        fault: Fault | None = None,
+        limits: Mapping[str, int] | None = None,
+        timeout: float = 120,
+    ) -> Run:
+        """Run `atrous` with these arguments, within limits such as {"RLIMIT_FSIZE": 1000}."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         request = {
             "arguments": list(map(str, arguments)),
             "fault": None if fault is None else asdict(fault),
-            "environment": environment,
+            "limits": dict(limits or {}),
             "timeout": timeout,
         }
         print(json.dumps(request), file=self._process.stdin, flush=True)
@@ -105,13 +112,18 @@ def points(count: int, most: int, seed: int = 0) -> list[int]:
     """Return operations 1 to `count`, or `most` of them: the first, the last and others at random."""
     if count <= most:
         return list(range(1, count + 1))
+    if most < 3:
+        return sorted(random.Random(seed).sample(range(1, count + 1), most))
     between = random.Random(seed).sample(range(2, count), most - 2)
     return [1, *sorted(between), count]
 
 
 def _serve(imports: Sequence[str], narrow: bool) -> None:
     for name in imports:
-        __import__(name)
+        with suppress(ImportError):  # of an extra that is not installed
+            importlib.import_module(name)
+    if "atrous.bulk.run" in sys.modules:
+        _run_bulk_here()
     if narrow:
         sys.path.insert(0, str(Path(__file__).parents[1] / "training"))
         import narrow as module
@@ -123,13 +135,33 @@ def _serve(imports: Sequence[str], narrow: bool) -> None:
         print(json.dumps(_run(**request)), file=answers, flush=True)
 
 
+def _run_bulk_here() -> None:
+    """Let `atrous bulk` segment in its own process, without Ray: the same parts, by the same class."""
+    import pyarrow as pa
+
+    from atrous.bulk.run import run
+    from atrous.bulk.worker import PartSegmenter
+
+    @contextmanager
+    def connect(address: object, actors: object) -> Iterator[int]:
+        yield 1
+
+    def execute(job: Any, model: Any, parts: Any, actors: object, count: int) -> Iterator[dict[str, Any]]:
+        worker = PartSegmenter(job, model)
+        for part, photos in parts:
+            yield from worker(pa.table({"part": [part], "photos": [photos]})).to_pylist()
+
+    assert run.__kwdefaults__ is not None
+    run.__kwdefaults__.update(connect=connect, execute=execute)
+
+
 def _run(
-    arguments: list[str], fault: dict[str, Any] | None, environment: dict[str, str], timeout: float
+    arguments: list[str], fault: dict[str, Any] | None, limits: dict[str, int], timeout: float
 ) -> dict[str, Any]:
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err, tempfile.TemporaryFile() as counted:
         child = os.fork()
         if child == 0:
-            _child(arguments, fault, environment, out.fileno(), err.fileno(), counted.fileno())
+            _child(arguments, fault, limits, out.fileno(), err.fileno(), counted.fileno())
         status, late = _ended(child, timeout, fault)
         for file in (out, err, counted):
             file.seek(0)
@@ -169,7 +201,7 @@ def _ended(child: int, timeout: float, fault: dict[str, Any] | None) -> tuple[in
 def _child(
     arguments: list[str],
     fault: dict[str, Any] | None,
-    environment: dict[str, str],
+    limits: dict[str, int],
     out: int,
     err: int,
     counted: int,
@@ -183,7 +215,7 @@ def _child(
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         sys.stdout = io.TextIOWrapper(os.fdopen(1, "wb"), errors="strict")
         sys.stderr = io.TextIOWrapper(os.fdopen(2, "wb"), errors="backslashreplace", line_buffering=True)
-        os.environ.update(environment)
+        set_limits(limits)
         signal.signal(signal.SIGINT, signal.default_int_handler)
         sys.argv = ["atrous", *arguments]
         if fault is not None:
@@ -255,8 +287,6 @@ def _counted(call: Callable[[int], None], moment: Callable[[object], None]) -> C
 
     return counted
 
-
-FULL = errno.ENOSPC
 
 if __name__ == "__main__":
     _serve([name for name in sys.argv[1:] if not name.startswith("-")], "--narrow" in sys.argv)
