@@ -1,7 +1,9 @@
 import csv
 import importlib.util
 import io
+import shutil
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -287,3 +289,19 @@ def test_tensorboard_on_a_full_disk_is_one_line(tmp_path, monkeypatch):
     monkeypatch.setattr(SummaryWriter, "add_scalar", full)
     with pytest.raises(InputError, match=r"tensorboard: cannot be written \(No space left on device\); make room"):
         keep(tmp_path, 0, 1, tensorboard="auto")
+
+
+@pytest.mark.filterwarnings("error::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_thread_of_tensorboard_that_fails_is_one_line(tmp_path):
+    pytest.importorskip("tensorboard")
+    before = threading.excepthook
+    with pytest.raises(InputError, match="tensorboard: cannot be written"):
+        keep_without_a_folder(tmp_path)
+    assert threading.excepthook is before
+
+
+def keep_without_a_folder(folder):
+    with Journal(folder, iterations=8, first_step=0, console=Console(quiet=True), tensorboard=True) as journal:
+        shutil.rmtree(folder / "tensorboard")
+        for step in range(1, 9):
+            journal.step(report(step))
