@@ -125,7 +125,7 @@ def test_a_file_name_cannot_break_the_report(own):
     assert len([line for line in done.stdout.splitlines() if "no label map" in line]) == done.stdout.count("no label")
 
 
-@pytest.mark.skipif(importlib.util.find_spec("scipy") is None, reason="needs scipy, the extra 'sbd'")
+@pytest.mark.skipif(importlib.util.find_spec("scipy") is None, reason="SciPy writes the files")
 def test_sbd(tmp_path):
     from scipy.io import savemat
 
@@ -153,7 +153,7 @@ def test_sbd(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(importlib.util.find_spec("scipy") is None, reason="needs scipy, the extra 'sbd'")
+@pytest.mark.skipif(importlib.util.find_spec("scipy") is None, reason="SciPy writes the files")
 def test_sbd_and_voc_of_their_published_size(tmp_path):
     """8,498 + 2,857 images of SBD, 1,464 + 1,449 of VOC, of which SBD labelled 2,237 too: 10,582 for training."""
     from scipy.io import savemat

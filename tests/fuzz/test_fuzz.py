@@ -1,6 +1,6 @@
-"""A short random use of the CRF; the long one is `python tests/fuzz/fuzz_crf.py --cases 10000`."""
+"""A short random use of the CRF; the long one is `python tests/fuzzing.py crf --cases 10000`."""
 
-from fuzz_crf import fuzz
+from fuzzing import fuzz
 
 STANDS_FOR_A_WORKER = """
 import os, sys, time
@@ -16,7 +16,7 @@ for number in range(start, stop, step):
 
 
 def test_random_cases_pass_or_are_refused():
-    counts, findings = fuzz(1, range(200))
+    counts, findings = fuzz("crf", 1, range(200))
     assert findings == []
     assert sum(counts.values()) == 200
     assert counts["passed"] > 100
@@ -25,7 +25,7 @@ def test_random_cases_pass_or_are_refused():
 def test_crashes_hangs_and_findings_are_named_and_the_other_cases_run(tmp_path):
     program = tmp_path / "worker.py"
     program.write_text(STANDS_FOR_A_WORKER)
-    counts, findings = fuzz(0, range(8), tell=lambda _: None, program=program, hang=1.0)
+    counts, findings = fuzz("crf", 0, range(8), tell=lambda _: None, program=program, hang=1.0)
     assert [number for number, _ in findings] == [3, 5, 6]
     assert "crashes with exit code" in findings[0][1]
     assert "hangs" in findings[1][1]

@@ -1,7 +1,9 @@
 import csv
 import importlib.util
 import io
+import shutil
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -298,3 +300,19 @@ def test_a_table_with_a_number_of_many_digits(tmp_path, line):
             module._kept(path, ("step", "loss"), 9)
     else:
         assert module._kept(path, ("step", "loss"), 9) == (["step", "loss"], [["2", "0.5"]])
+
+
+@pytest.mark.filterwarnings("error::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_thread_of_tensorboard_that_fails_is_one_line(tmp_path):
+    pytest.importorskip("tensorboard")
+    before = threading.excepthook
+    with pytest.raises(InputError, match="tensorboard: cannot be written"):
+        keep_without_a_folder(tmp_path)
+    assert threading.excepthook is before
+
+
+def keep_without_a_folder(folder):
+    with Journal(folder, iterations=8, first_step=0, console=Console(quiet=True), tensorboard=True) as journal:
+        shutil.rmtree(folder / "tensorboard")
+        for step in range(1, 9):
+            journal.step(report(step))

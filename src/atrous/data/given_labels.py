@@ -1,7 +1,5 @@
 """What is known of each pixel's label before the CRF: probabilities from any network, or a label map."""
 
-import zipfile
-import zlib
 from pathlib import Path
 from typing import TypeAlias
 
@@ -107,7 +105,7 @@ def read_array(path: Path) -> NDArray[np.generic]:
             return loaded[loaded.files[0]]
     except InputError:
         raise
-    except (OSError, EOFError, OverflowError, ValueError, zipfile.BadZipFile, zlib.error) as error:
+    except Exception as error:  # on damaged headers and archives NumPy raises nearly anything
         # NumPy takes whatever has no header for a pickle, and advises to load it all the same.
         reason = "" if "pickle" in str(error) else f" ({' '.join(str(error).split())[:200]})"
         raise InputError(f"{path}: not an array saved by numpy.save or numpy.savez{reason}") from None
@@ -124,7 +122,8 @@ def _fitted(array: NDArray[np.generic], path: Path, shape: tuple[int, int]) -> N
         )
     if first and last:
         raise InputError(f"{path}: shape {array.shape} could be (C, H, W) or (H, W, C) of this photo; pad photo and it")
-    values = array.astype(np.float32)
+    with np.errstate(over="ignore"):  # what becomes infinite is found below
+        values = array.astype(np.float32)
     values = values if first else np.ascontiguousarray(values.transpose(2, 0, 1))
     if not 2 <= len(values) <= 255:
         raise InputError(

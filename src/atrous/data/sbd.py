@@ -10,15 +10,15 @@ import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..atomic import replacing, write_text
-from ..errors import InputError, MissingExtra
+from ..errors import InputError
 from ..image_io.decode import stored_size
 from ..palette import write_labels
+from ._matlab import read_field
 from .folders import entries, read_names
 from .metadata import VOC_CLASSES
 from .samples import first_beyond
@@ -66,25 +66,17 @@ def read_mat(path: str | os.PathLike[str]) -> NDArray[np.uint8]:
     ------
     InputError
         The file is damaged, or is no MATLAB file with the struct GTcls and its field Segmentation of ids 0 to 20.
-    MissingExtra
-        SciPy is not installed.
     """
     try:
-        from scipy.io import loadmat
-    except ImportError:
-        raise MissingExtra("scipy is not installed: pip install 'atrous[sbd]'") from None
-    try:
-        with Path(path).open("rb") as file:
-            struct: NDArray[Any] = loadmat(file, variable_names=["GTcls"])["GTcls"]
-        found: NDArray[Any] = struct["Segmentation"].item()
-        labels = np.asarray(found).astype(np.uint8)
-        exact = labels.ndim == 2 and labels.size > 0 and np.array_equal(labels, found)
-    except Exception as error:  # SciPy's reader raises nearly anything on damaged files
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        found = read_field(Path(path).read_bytes(), "GTcls", "Segmentation")
+    except (OSError, ValueError) as error:
         raise InputError(
-            f"{path}: expected a MATLAB file with the struct GTcls and its field Segmentation ({reason});"
+            f"{path}: expected a MATLAB file with the struct GTcls and its field Segmentation ({error});"
             " unpack SBD's release again"
         ) from None
+    with np.errstate(invalid="ignore"):  # of what is no id, NaN, say
+        labels = found.astype(np.uint8)
+    exact = labels.ndim == 2 and labels.size > 0 and np.array_equal(labels, found)
     if not exact or first_beyond(labels, len(VOC_CLASSES)) is not None:
         raise InputError(f"{path}: expected GTcls.Segmentation to hold ids 0 to 20 (H, W); unpack SBD's release again")
     return labels
@@ -198,8 +190,6 @@ def _make_folders(out: Path) -> None:
 def _attempt(source: _Source, out: Path) -> bool | InputError:
     try:
         return _make(source, out)
-    except MissingExtra:
-        raise
     except InputError as error:
         return error
     except OSError as error:

@@ -88,10 +88,17 @@ def read_list(
     samples = []
     for stem in read_names(listing, image_name):
         photo, label = root / "JPEGImages" / f"{stem}.jpg", labels / f"{stem}.png" if labels is not None else None
-        if unlabeled and label is not None and not label.is_file():
+        if unlabeled and label is not None and not _is_file(label):
             label = None
         for path in (photo, label):
-            if path is not None and not path.is_file():
-                raise InputError(f"{path}: named by {listing}, but no such file; take it off the list or add it")
+            if path is not None and not _is_file(path):
+                raise InputError(f"{path!s:.400}: named by {listing}, but no such file; take it off the list or add it")
         samples.append(Sample(stem, photo, label, colours, classes))
     return image_list(listing.stem, samples)
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a line that is longer than a file's name may be
+        return False

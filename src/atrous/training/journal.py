@@ -5,6 +5,7 @@ import errno
 import importlib.util
 import io
 import os
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
@@ -83,6 +84,8 @@ class Journal:
         self._log = _Table(self.folder / LOG, _LOG_COLUMNS, self.first_step)
         self._evaluations = _Table(self.folder / EVALUATIONS, _EVALUATION_COLUMNS, self.first_step)
         self._events = self._open_events()
+        self._thread_failed = threading.excepthook
+        threading.excepthook = self._report_thread
         if not self._draws:
             self._note(f"note: {CURVES} needs matplotlib: pip install 'atrous[plot]'")
         self.display.__enter__()
@@ -98,8 +101,14 @@ class Journal:
             if kind is None:  # else what ended the run is the news
                 raise
         finally:
+            threading.excepthook = self._thread_failed
             self._log.close()
             self._evaluations.close()
+
+    def _report_thread(self, failed: threading.ExceptHookArgs) -> None:
+        # TensorBoard's thread raises its error once more in ours, at the next event or at the end.
+        if not type(failed.thread).__module__.startswith("tensorboard."):
+            self._thread_failed(failed)
 
     def step(self, progress: Progress) -> None:
         """Show a step and write it down."""

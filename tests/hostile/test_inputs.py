@@ -1,0 +1,152 @@
+"""Photos that vanish, change, block or cannot be read, and folders that lead nowhere."""
+
+import os
+import re
+
+import pytest
+from command import run
+
+posix = pytest.mark.skipif(os.name == "nt", reason="POSIX files")
+
+OTHERS = "One line names the photo; the others are done, and the status is 2."
+
+
+def masks(out):
+    return {path.name for path in out.rglob("*.png")}
+
+
+@posix
+@pytest.mark.fault("a FIFO or a device as a photo", "It is refused in one line; the command does not wait for it.")
+@pytest.mark.parametrize("kind", ["fifo", "/dev/zero", "/dev/null", "/dev/urandom", "/dev/full", "/dev/tty", "socket"])
+def test_no_regular_file(draw, model, tmp_path, kind):
+    path = tmp_path / "photo.png"
+    if kind == "fifo":
+        os.mkfifo(path)
+    elif kind == "socket":
+        import socket
+
+        with socket.socket(socket.AF_UNIX) as bound:
+            bound.bind(os.fspath(path))
+    else:
+        if not os.path.exists(kind):
+            pytest.skip(f"needs {kind}")
+        path.symlink_to(kind)
+    draw(tmp_path / "good.png")
+    done = run("segment", path, tmp_path / "good.png", "--out", tmp_path / "out", *model, timeout=40)
+    done.refused("photo.png")
+    assert masks(tmp_path / "out") == {"good.png"}
+
+
+@posix
+@pytest.mark.fault("a FIFO or a device in a folder of photos", "It is passed over; the command does not wait for it.")
+def test_no_regular_file_in_a_folder(draw, model, tmp_path):
+    os.mkfifo(tmp_path / "fifo.png")
+    (tmp_path / "zero.png").symlink_to("/dev/zero")
+    draw(tmp_path / "good.png")
+    run("segment", tmp_path, "--out", tmp_path / "out", *model, timeout=40).check(0)
+    assert masks(tmp_path / "out") == {"good.png"}
+
+
+@posix
+@pytest.mark.fault("a photo without permission to read", OTHERS)
+def test_unreadable_photo(draw, model, tmp_path):
+    draw(tmp_path / "in/bad.png").chmod(0)
+    draw(tmp_path / "in/good.png")
+    done = run("segment", tmp_path / "in", "--out", tmp_path / "out", *model, unprivileged=True)
+    done.refused(r"bad\.png: Permission denied")
+    assert masks(tmp_path / "out") == {"good.png"}
+
+
+@posix
+@pytest.mark.fault(
+    "a folder among the photos' that cannot be read", "One line names it; the others are done, and the status is 2."
+)
+def test_unreadable_folder(draw, model, tmp_path):
+    draw(tmp_path / "in/closed/bad.png")
+    draw(tmp_path / "in/good.png")
+    (tmp_path / "in/closed").chmod(0)
+    try:
+        done = run("segment", tmp_path / "in", "--out", tmp_path / "out", *model, unprivileged=True)
+    finally:
+        (tmp_path / "in/closed").chmod(0o755)
+    done.refused(r"closed.*Permission denied")
+    assert masks(tmp_path / "out") == {"good.png"}
+
+
+@posix
+@pytest.mark.fault("links in circles among the photos", "Each photo is done once.")
+def test_link_loops(draw, model, tmp_path):
+    draw(tmp_path / "in/a/photo.png")
+    (tmp_path / "in/a/up").symlink_to("..", target_is_directory=True)
+    (tmp_path / "in/loop.png").symlink_to("loop.png")
+    (tmp_path / "in/nowhere.png").symlink_to("none")
+    done = run("segment", tmp_path / "in", "--out", tmp_path / "out", *model)
+    done.check(done.status)
+    assert masks(tmp_path / "out") == {"photo.png"}
+    assert done.out.count(b"\n") == 1
+
+
+# Runs the command; before the photo that is named is opened, a function of it is called.
+BEFORE = """
+import os, sys
+done = []
+def told(event, arguments):
+    path = arguments[0] if arguments and event == "open" else None
+    if isinstance(path, (str, os.PathLike)) and os.fspath(path).endswith("photo3.png") and not done:
+        done.append(1)
+        {do}
+sys.addaudithook(told)
+from atrous.cli import main
+sys.argv[0] = "atrous"
+main()
+"""
+
+
+@posix
+@pytest.mark.fault("a photo that vanishes, shrinks or becomes a folder while photos are read", OTHERS)
+@pytest.mark.parametrize(
+    "do", ["os.remove(path)", "os.truncate(path, 90)", "os.truncate(path, 0)", "os.remove(path); os.mkdir(path)"]
+)
+def test_vanishes(job, photos, model, tmp_path, do):
+    import shutil
+
+    given = shutil.copytree(photos, tmp_path / "in")
+    done = run("segment", given, "--out", tmp_path / "out", *model, program=("-c", BEFORE.format(do=do)))
+    done.refused(r"photo3\.png")
+    assert len(done.errors) == 1
+    assert masks(tmp_path / "out") == {f"photo{i}.png" for i in range(6) if i != 3}
+
+
+@posix
+@pytest.mark.fault(
+    "a model file that is replaced or goes while photos are segmented",
+    "The run ends with the model that it began with.",
+)
+def test_model_goes(job, photos, model, tmp_path):
+    import shutil
+
+    segment = job("segment")
+    copy = shutil.copy(model[1], tmp_path / "model.onnx")
+    do = f"os.truncate({os.fspath(copy)!r}, 0); os.remove({os.fspath(copy)!r})"
+    arguments = ("segment", photos, "--out", segment.out, "--model", copy, *model[2:])
+    run(*arguments, program=("-c", BEFORE.format(do=do))).done()
+    segment.expected.check_all(segment.out, "the model goes")
+
+
+@pytest.mark.fault(
+    "the list of a data set names what is not there, or a file that no name can be", OTHERS.replace("photo", "image")
+)
+@pytest.mark.parametrize("line", ["nothing", "x" * 300, "../../etc/passwd", "a\x1b[31m", "/dev/zero"])
+def test_listed_nothing(tiny_voc, model, tmp_path, line):
+    listed = tmp_path / "list.txt"
+    listed.write_text(f"photo0\n{line}\n")
+    run("evaluate", tiny_voc, "--list", listed, *model).refused(re.escape(os.fspath(listed.name)))
+
+
+@pytest.mark.fault("an empty folder, and one without photos", "One line, and the status 2.")
+def test_no_photos(model, tmp_path):
+    (tmp_path / "in/deep").mkdir(parents=True)
+    (tmp_path / "in/.hidden.jpg").write_bytes(b"")
+    (tmp_path / "in/notes.txt").write_text("none")
+    run("segment", tmp_path / "in", "--out", tmp_path / "out", *model).refused("no photos")
+    assert not (tmp_path / "out").exists()
