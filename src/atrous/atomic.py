@@ -88,7 +88,8 @@ class Transaction:
                     if os.path.lexists(path):
                         moved[path] = temporary.parent / ".old" / path.name
                         moved[path].parent.mkdir(exist_ok=True)
-                        path.rename(moved[path])
+                        with suppress(FileNotFoundError):  # another run was quicker
+                            path.rename(moved[path])
             for path, temporary in reversed(self._temporaries.items()):
                 temporary.replace(path)
         finally:

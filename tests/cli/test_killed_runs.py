@@ -58,6 +58,17 @@ def test_killed_between_any_two_changes_on_disk(tiny_model, tmp_path, exist):
 
 
 @pytest.mark.slow
+def test_two_runs_at_a_time_in_one_folder(tiny_model, tmp_path):
+    command = [sys.executable, "-m", "atrous", "segment", photos(tmp_path / "in", 24, 50, 60), "--model", tiny_model]
+    runs = [
+        subprocess.Popen([*command, "--out", tmp_path / "out"], stderr=subprocess.PIPE, env=ENVIRONMENT) for _ in "ab"
+    ]
+    assert [(run.communicate()[1], run.returncode) for run in runs] == [(b"", 0)] * 2
+    assert sum(path.suffix in (".png", ".jpg") for path in (tmp_path / "out").rglob("*")) == 48
+    assert not [path for path in (tmp_path / "out").rglob("*") if path.name.startswith(".")]
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("threads", [1, 4])
 def test_killed_at_20_random_moments(tiny_model, tmp_path, threads):
     given = photos(tmp_path / "in", 24, 150, 200)
