@@ -56,7 +56,7 @@ def test_what_users_install_has_an_upper_bound_above_the_tested_version(text):
 
 def test_the_lock_has_what_was_chosen():
     lock, chosen = pins("constraints-ci.txt"), pins("constraints-dev.txt")
-    build = {"nanobind", "scikit-build-core"}  # installed while the package is built, no longer
+    build = {"scikit-build-core"}  # installed only while the package is built
     assert {name: lock.get(name) for name in chosen.keys() - build} == {
         name: version for name, version in chosen.items() if name not in build
     }
