@@ -14,6 +14,7 @@ PACKAGE = Path(atrous.__file__).parent
 # From the bottom up; parts on one line must not import each other, except data -> palette.
 LAYERS = [
     {"errors", "_quiet_imports", "_printable", "atomic", "processors", "version", "_native"},
+    {"image_io"},
     {"palette"},
     {"data", "crf"},
     {"network", "engine", "pydensecrf"},

@@ -106,7 +106,7 @@ def bad_files(tmp_path):
     [
         ("cut.jpeg", "cut short"),
         ("cut.png", "cut short"),
-        ("text.jpg", "not a picture"),
+        ("text.jpg", "expected a JPEG, PNG.* got an unknown format"),
         ("empty.jpg", "empty"),
         ("folder.jpg", "directory"),
         ("missing.jpg", "No such file"),

@@ -120,7 +120,7 @@ def test_transparent_pixels_have_no_colour(tmp_path):
 
 
 def test_files_that_cannot_hold_colours_exactly(tmp_path):
-    with pytest.raises(InputError, match="has to be a PNG"):
+    with pytest.raises(InputError, match="expected a PNG image, got JPEG"):
         TABLE.read_labels(mask(tmp_path, PIXELS, name="mask.jpg"))
     Image.fromarray(np.zeros((2, 2), np.uint16)).save(tmp_path / "deep.png")
     with pytest.raises(InputError, match="8 bits a channel"):

@@ -65,9 +65,9 @@ def test_a_jpeg_is_no_label_map(tmp_path):
 @pytest.mark.parametrize(
     ("content", "says"),
     [
-        (b"", "the file is empty"),
-        (b"text", "not a picture"),
-        (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "a HEIC picture.*convert it"),
+        (b"", "expected an image, got an empty file"),
+        (b"text", "expected a PNG image, got an unknown format"),
+        (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "expected a PNG image, got a HEIC image.*convert it"),
     ],
 )
 def test_what_is_no_picture(tmp_path, content, says):

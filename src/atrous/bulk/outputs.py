@@ -91,12 +91,8 @@ class Writer:
         if self.job.settings.output != "png" or not self.output.is_file(name):
             return None
         try:
-            if self.output.local:
-                labels = read_labels(Path(self.output.path(name)))
-            else:
-                with Image.open(io.BytesIO(self.output.read(name))) as image:
-                    labels = np.array(image, np.uint8)
-        except (InputError, OSError, SyntaxError):
+            labels = read_labels(Path(self.output.path(name)) if self.output.local else self.output.read(name), name)
+        except (InputError, OSError):
             return None
         return Outcome(photo, "", labels.shape[0], labels.shape[1], self._shares(labels))
 

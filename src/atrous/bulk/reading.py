@@ -1,7 +1,5 @@
 """A worker's photos: fetched and decoded one after the other, ahead of the network."""
 
-import os
-import tempfile
 from collections import deque
 from collections.abc import Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -13,8 +11,8 @@ from typing import TypeAlias, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ..data.images import read_image
 from ..errors import InputError
+from ..image_io.decode import read_rgb
 from .inputs import one_line
 from .records import Planned
 from .storage import Storage, file_storage
@@ -43,8 +41,6 @@ def pictures(root: str, photos: list[Planned], column: str | None) -> Iterator[N
             yield encoded if isinstance(encoded, InputError) else _decoded(encoded)
         except InputError as error:
             yield error
-        except MemoryError:
-            yield InputError("not enough memory to decode it; scale the picture down first")
 
 
 def ahead(items: Iterator[T], depth: int) -> Generator[T, None, None]:
@@ -101,22 +97,4 @@ def _of_file(storage: Storage, name: str, members: list[Planned], column: str | 
 
 
 def _decoded(encoded: Path | bytes) -> NDArray[np.uint8]:
-    if isinstance(encoded, Path):
-        return _read(encoded)
-    # Through a file, so that the same checks and the same words serve for all pictures.
-    handle, name = tempfile.mkstemp(prefix="atrous-photo-")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(encoded)
-        return _read(Path(name))
-    finally:
-        Path(name).unlink()
-
-
-def _read(path: Path) -> NDArray[np.uint8]:
-    try:
-        return read_image(path)
-    except InputError as error:
-        raise InputError(str(error).removeprefix(f"{path}: ")) from None
-    except OSError as error:
-        raise InputError(f"cannot be read ({one_line(error)})") from None
+    return read_rgb(encoded, "")

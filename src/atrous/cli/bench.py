@@ -231,8 +231,9 @@ def _copies(folder: Path, count: int) -> list[Path]:
     """Copies of the photo that ships, at VOC's size, every other one mirrored."""
     from PIL import Image, ImageOps
 
-    with Image.open(Path(__file__).with_name("bench.jpg")) as opened:
-        photo = opened.resize(VOC[::-1])
+    from ..data.images import read_image
+
+    photo = Image.fromarray(read_image(Path(__file__).with_name("bench.jpg"))).resize(VOC[::-1])
     files = []
     for i in range(count):
         files.append(folder / f"{i:03d}.jpg")

@@ -4,7 +4,6 @@ import dataclasses
 import hashlib
 import os
 from collections.abc import Callable, Iterator, Set
-from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import combinations
 from pathlib import Path
@@ -12,10 +11,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from ..errors import InputError
+from ..image_io.decode import decode, stored_size
 from ..palette.colours import VOID
+from ..palette.labels import label_ids
 from . import folders, voc
 from .dataset import Dataset, open_dataset
 from .images import IMAGE_SUFFIXES, read_image
@@ -229,10 +229,9 @@ def _said(error: Exception) -> str:
 def _labels(sample: Sample, problems: list[Problem]) -> NDArray[np.uint8]:
     """Read a label map that can be decoded; ids that are no class are a problem of their own."""
     assert sample.label is not None
-    mode = "L"
     if sample.colours is None:
-        with suppress(Exception), Image.open(sample.label) as image:
-            mode = image.mode
+        decoded = decode(sample.label, formats=("PNG",))
+        mode = decoded.image.mode
         if mode.startswith(("I", "F")):
             raise InputError(f"{mode} pixels (16 bits or more); expected label ids in an 8-bit grey or palette PNG")
         if mode == "1":
@@ -241,7 +240,9 @@ def _labels(sample: Sample, problems: list[Problem]) -> NDArray[np.uint8]:
             raise InputError(
                 f"colours ({mode}) where label ids are expected; add colours.txt (a line NAME R G B for each colour)"
             )
-    labels = read_label_map(dataclasses.replace(sample, classes=None))
+        labels = label_ids(decoded, str(sample.label))
+    else:
+        labels = read_label_map(dataclasses.replace(sample, classes=None))
     if sample.classes is not None and (place := first_beyond(labels, sample.classes)) is not None:
         y, x = place
         beyond = labels[labels + np.uint8(1) > sample.classes]
@@ -262,9 +263,7 @@ def _labels(sample: Sample, problems: list[Problem]) -> NDArray[np.uint8]:
 def _sizes(sample: Sample, photo: NDArray[np.uint8], labels: NDArray[np.uint8]) -> str:
     (height, width), (rows, columns) = photo.shape[:2], labels.shape
     says = f"{columns}x{rows} pixels, but {sample.image} has {width}x{height}; expected one size"
-    with Image.open(sample.image) as image:
-        stored = image.size
-    if stored == (columns, rows):
+    if stored_size(sample.image) == (columns, rows):
         says += " (the camera's note turns the photo, EXIF: label the upright one, or take the note out)"
     return says
 

@@ -1,4 +1,4 @@
-"""Any photo as (H, W, 3) uint8 RGB."""
+"""Any image as (H, W, 3) uint8 RGB."""
 
 import os
 import warnings
@@ -7,10 +7,12 @@ from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, ImageOps
+from PIL import ExifTags, Image
 
 from ..errors import InputError
-from ..palette.decoding import decoded
+from ..image_io.convert import to_rgb
+from ..image_io.decode import read_rgb
+from ..image_io.errors import Unsupported
 
 IMAGE_SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".avif", ".jp2", ".ppm", ".pgm"}
@@ -52,11 +54,14 @@ def read_image(photo: Photo) -> NDArray[np.uint8]:
             photo.load()
         except Exception as error:
             raise InputError(f"image: cannot be decoded ({' '.join(str(error).split())})") from None
-        return _rgb(photo, "image")
+        try:
+            return to_rgb(photo, orientation=_orientation(photo))
+        except Unsupported as error:
+            raise InputError(f"image: {error}") from None
     if not isinstance(photo, (str, os.PathLike)):
         got = " ".join(repr(photo).split())
         raise InputError(f"image: expected a path, a PIL image or an (H, W, 3) uint8 array, got {got:.80}")
-    return _rgb(decoded(photo), os.fspath(photo))
+    return read_rgb(photo)
 
 
 def _remedy(photo: NDArray[Any]) -> str:
@@ -74,22 +79,9 @@ def _remedy(photo: NDArray[Any]) -> str:
     return "image.astype(np.uint8) if it goes from 0 to 255"
 
 
-def _rgb(image: Image.Image, source: str) -> NDArray[np.uint8]:
-    # A damaged note of the orientation does not spoil the picture. Without a note nothing is turned nor copied.
+def _orientation(image: Image.Image) -> int:
+    # A damaged note of the orientation does not spoil the image.
     with suppress(Exception), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        if image.getexif().get(ExifTags.Base.Orientation, 1) != 1:
-            image = ImageOps.exif_transpose(image)
-    if image.mode.startswith("I"):
-        # 16-bit grey; Pillow's own conversion to 8 bits would clip at 255, not scale.
-        grey = np.asarray(image).astype(np.int64)
-        if grey.min() < 0 or grey.max() > 65535:
-            raise InputError(f"{source}: grey values reach {grey.max()}; expected at most 16 bits a pixel")
-        return np.repeat((grey >> 8).astype(np.uint8)[..., None], 3, axis=2)
-    if image.mode == "F":
-        raise InputError(f"{source}: a floating-point picture; save it with 8 or 16 bits a channel")
-    if image.has_transparency_data:
-        rgba = image.convert("RGBA")
-        white = Image.new("RGBA", rgba.size, "white")
-        return np.asarray(Image.alpha_composite(white, rgba).convert("RGB"))
-    return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
+        return int(image.getexif().get(ExifTags.Base.Orientation, 1))
+    return 1

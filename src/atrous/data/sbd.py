@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from ..atomic import replacing, write_text
 from ..errors import InputError, MissingExtra
+from ..image_io.decode import stored_size
 from ..palette import write_labels
 from .folders import entries, read_names
 from .metadata import VOC_CLASSES
@@ -220,10 +220,10 @@ def _make(source: _Source, out: Path) -> bool:
         _copy(source.mask, mask)
         return True
     labels = read_mat(source.mask)
-    size = _size(source.photo)
-    if size != labels.shape:
+    width, height = stored_size(source.photo)
+    if (height, width) != labels.shape:
         raise InputError(
-            f"{source.mask}: {labels.shape[1]}x{labels.shape[0]} pixels, but {source.photo} has {size[1]}x{size[0]};"
+            f"{source.mask}: {labels.shape[1]}x{labels.shape[0]} pixels, but {source.photo} has {width}x{height};"
             " unpack SBD and VOC again"
         )
     write_labels(mask, labels)
@@ -233,14 +233,6 @@ def _make(source: _Source, out: Path) -> bool:
 def _copy(source: Path, target: Path) -> None:
     with replacing(target) as temporary:
         shutil.copyfile(source, temporary)
-
-
-def _size(photo: Path) -> tuple[int, int]:
-    try:
-        with Image.open(photo) as image:
-            return image.height, image.width
-    except Exception as error:  # on damaged files Pillow's readers raise nearly anything
-        raise InputError(f"{photo}: not a picture ({' '.join(str(error).split())}); unpack VOC again") from None
 
 
 def _write_list(path: Path, names: set[str]) -> None:

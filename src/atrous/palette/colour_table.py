@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from atrous.errors import InputError
+from atrous.image_io.decode import decode
 from atrous.palette.colours import VOID
-from atrous.palette.decoding import decoded
 from atrous.palette.lines import read_lines
 
 VOID_NAME = "void"
@@ -61,9 +61,7 @@ class ColourTable:
             The file cannot be decoded, is no PNG, has more than 8 bits a channel, or shows a colour that is not
             in the table; the message names the first such pixel and its colour.
         """
-        image = decoded(path)
-        if image.format != "PNG":
-            raise InputError(f"{path}: a label map has to be a PNG file, which keeps colours; got {image.format}")
+        image = decode(path, formats=("PNG",)).image
         if image.mode.startswith(("I", "F")):
             raise InputError(f"{path}: a label map in colours has 8 bits a channel; got a picture of mode {image.mode}")
         opaque = None

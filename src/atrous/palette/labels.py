@@ -2,6 +2,7 @@
 
 import io
 import os
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -10,10 +11,13 @@ from PIL.PngImagePlugin import PngInfo
 
 from atrous.atomic import write_bytes
 from atrous.errors import InputError
+from atrous.image_io.decode import Decoded, Source, decode
 from atrous.palette.colours import full_palette
-from atrous.palette.decoding import decoded
 
 SOFTWARE = "atrous"  # the PNG "Software" entry of a mask, the JPEG comment of an overlay
+_MARKS = (b"tEXtSoftware\0" + SOFTWARE.encode(), b"\xff\xfe" + (len(SOFTWARE) + 2).to_bytes(2) + SOFTWARE.encode())
+_HEAD = 2048  # bytes, within which Pillow writes them
+_HEADER = 26  # bytes of a PNG, the last two the depth and the color type
 
 
 def label_image(labels: NDArray[np.uint8], palette: ArrayLike | None = None) -> Image.Image:
@@ -54,37 +58,53 @@ def label_png(labels: NDArray[np.uint8], palette: ArrayLike | None = None) -> by
 
 
 def made_here(path: str | os.PathLike[str]) -> bool:
-    """Whether a file is a mask or an overlay that this package wrote, told by its header."""
+    """Return whether a file is a mask or an overlay that this package wrote, told by its first bytes."""
     try:
-        with Image.open(path) as image:
-            return image.info.get("Software") == SOFTWARE or image.info.get("comment") == SOFTWARE.encode()
-    except Exception:  # no picture at all: whoever reads it says so
+        with Path(path).open("rb") as file:
+            head = file.read(_HEAD)
+    except OSError:  # whoever reads it says so
         return False
+    return head.startswith((b"\x89PNG", b"\xff\xd8")) and any(mark in head for mark in _MARKS)
 
 
 def is_label_map(path: str | os.PathLike[str]) -> bool:
-    """Whether a file is a PNG of label ids, palette-mode or grey, told by its header."""
+    """Return whether a file is a PNG of label ids, palette-mode or 8-bit gray, told by its header."""
     try:
-        with Image.open(path, formats=("PNG",)) as image:
-            return image.mode in ("P", "L")
-    except Exception:  # on damaged files Pillow's readers raise nearly anything
+        with Path(path).open("rb") as file:
+            head = file.read(_HEADER)
+    except OSError:  # whoever reads it says so
         return False
+    return head.startswith(b"\x89PNG\r\n\x1a\n") and (head[25:] == b"\3" or head[24:] == b"\x08\0")
 
 
-def read_labels(path: str | os.PathLike[str]) -> NDArray[np.uint8]:
-    """Read a label map, (H, W) uint8 ids, from a palette-mode or an 8-bit grey PNG.
+def read_labels(path: Source, name: str | None = None) -> NDArray[np.uint8]:
+    """Read a label map, (H, W) uint8 ids, from a palette-mode or an 8-bit gray PNG.
+
+    Parameters
+    ----------
+    path : path, bytes or binary file
+    name : str, optional
+        The label map in messages; a path's own by default.
 
     Raises
     ------
     InputError
-        The file cannot be decoded, or its pixels are colours and not ids.
+        The file cannot be decoded, or its pixels are colors and not ids.
     """
-    image = decoded(path)
-    if image.format != "PNG":
-        raise InputError(f"{path}: a label map has to be a PNG file, which keeps ids exact; got {image.format}")
+    return label_ids(decode(path, name, formats=("PNG",)), name or str(path))
+
+
+def label_ids(decoded: Decoded, name: str) -> NDArray[np.uint8]:
+    """Return the ids of a label map that is decoded, (H, W) uint8; errors as of `read_labels`."""
+    image, bits = decoded.image, decoded.stored.bits
     if image.mode not in ("P", "L"):
         raise InputError(
-            f"{path}: expected label ids (a palette-mode or 8-bit grey PNG), got a picture of mode {image.mode}; "
-            "write each pixel's class number, not its colour"
+            f"{name}: expected label ids (a palette-mode or 8-bit gray PNG), got an image of mode {image.mode}; "
+            "write each pixel's class number, not its color"
+        )
+    if image.mode == "L" and bits < 8:
+        raise InputError(
+            f"{name}: expected label ids (a palette-mode or 8-bit gray PNG), got {bits}-bit gray, whose values stand"
+            " for shades from 0 to 255; save the class numbers with 8 bits"
         )
     return np.array(image, dtype=np.uint8)

@@ -19,7 +19,7 @@ from starlette.requests import ClientDisconnect
 from .._printable import printable
 from ..version import own_version
 from . import answers
-from .pictures import check_overlay, read_picture
+from .pictures import read_picture
 from .reference import reference_page
 from .refused import Refused, refusing
 from .settings import CrfChoice, ServerSettings
@@ -118,8 +118,6 @@ def create_api(studio: Studio, work: WorkQueue, settings: ServerSettings) -> Fas
                 def compute() -> Response:
                     begun = time.perf_counter()
                     image = read_picture(file, name, settings.max_pixels)
-                    if choice.format == "overlay":
-                        check_overlay(image, name)
                     with refusing():
                         result = studio.segment(image, parameters)
                         if choice.format == "json":

@@ -14,7 +14,6 @@ from ..palette import overlay, write_labels
 from ..palette.overlay import overlay_jpeg
 from ..segmenter import Segmentation
 from .legend import legend
-from .pictures import check_overlay
 
 SHOWN_SIDE = 1400  # pixels: sharp on a phone and on a desktop, quick to send
 
@@ -54,13 +53,7 @@ def show(result: Segmentation, before: NDArray[np.uint8], name: str, folder: Pat
         A folder is made in it.
     note : str
         A line under the legend.
-
-    Raises
-    ------
-    Refused
-        422 if the photo is too long for an overlay.
     """
-    check_overlay(result.image, name)
     place = folder / secrets.token_hex(16)
     place.mkdir(parents=True)
     stem = safe_stem(name)

@@ -14,7 +14,7 @@ from ..data.metadata import CrfParameters, ModelMetadata
 from ..palette import read_labels, voc_palette
 from ..segmenter import Segmentation, Segmenter
 from ..segmenter.segmentation import NetworkScores, most_probable
-from .pictures import open_picture
+from .pictures import check_mask
 from .refused import Refused, refusing
 
 LARGE = 4_000_000  # pixels
@@ -139,9 +139,7 @@ class Studio:
         """
         is_array = given.suffix.lower() == ".npy"
         if not is_array:
-            with open_picture(given, name, max_pixels) as picture:
-                if picture.format != "PNG":
-                    raise Refused(415, f"{name}: {picture.format}; expected an index PNG of labels, or a .npy file")
+            check_mask(given, name, max_pixels)
         with refusing(given, name), self._turn(image):
             if not is_array:
                 _check_labels(read_labels(given), name)

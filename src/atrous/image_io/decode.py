@@ -1,0 +1,191 @@
+"""Encoded images to pixels: one door for all files, with limits."""
+
+import dataclasses
+import os
+import stat
+import struct
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from ..errors import InputError
+from . import bmp, gif, jpeg, png, ppm, tiff, webp
+from .convert import to_rgb
+from .errors import Damaged, ImageError, ImageTooLargeError, TooLarge, Unsupported
+from .formats import HEAD, format_of
+from .limits import Limits
+from .pillow import decode_prepared
+from .prepared import Prepared
+from .process import can_isolate, decode_isolated
+
+Source: TypeAlias = str | os.PathLike[str] | bytes | BinaryIO
+
+DEFAULT_LIMITS = Limits()
+
+_PREPARE: dict[str, Callable[[bytes, Limits], Prepared]] = {
+    "JPEG": lambda data, _: jpeg.prepare(data),
+    "PNG": lambda data, _: png.prepare(data),
+    "GIF": lambda data, _: gif.prepare(data),
+    "WEBP": lambda data, _: webp.prepare(data),
+    "BMP": lambda data, _: bmp.prepare(data),
+    "PPM": ppm.prepare,
+    "TIFF": tiff.prepare,
+    # Their headers bound neither memory nor time: frames that are not shown, precincts, layers. The libraries take
+    # 12 and, with four channels, 24 bytes a pixel.
+    "AVIF": lambda data, _: Prepared("AVIF", data, pixel_bytes=14, isolated=True),
+    "JPEG2000": lambda data, _: Prepared("JPEG2000", data, pixel_bytes=24, isolated=True),
+}
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """A decoded image.
+
+    Attributes
+    ----------
+    image : PIL image
+        The first frame, with its pixels as they are stored.
+    stored : Prepared
+        What is known of them, without the file itself.
+    """
+
+    image: Image.Image
+    stored: Prepared
+
+    def rgb(self) -> NDArray[np.uint8]:
+        """Return the pixels as (H, W, 3) uint8, red, green, blue, upright; transparent ones are laid on white."""
+        stored = self.stored
+        return to_rgb(
+            self.image,
+            orientation=stored.orientation,
+            shift=stored.shift,
+            inverted=stored.inverted,
+            transparent=stored.transparent,
+        )
+
+
+def decode(
+    source: Source,
+    name: str | None = None,
+    *,
+    limits: Limits = DEFAULT_LIMITS,
+    formats: Collection[str] | None = None,
+    isolated: bool = False,
+) -> Decoded:
+    """Decode the first frame of an image.
+
+    Parameters
+    ----------
+    source : path, bytes or binary file
+        A binary file is read from where it stands.
+    name : str, optional
+        The image in messages; a path's own by default.
+    limits : Limits
+    formats : collection of str, optional
+        The only ones that are taken, by Pillow's names.
+    isolated : bool
+        Whether to decode in a process with limits on memory and time, as formats are anyway whose header bounds
+        neither (AVIF, JPEG 2000, TIFF with JPEG in it): for files of strangers.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read; UnknownFormatError, ImageTooLargeError or ImageError if it is no image, too
+        large, or damaged or of an unsupported kind.
+    """
+    with _named(source, name) as name:
+        prepared = _prepared(source, name, limits, formats)
+        apart = (prepared.isolated or isolated) and can_isolate()
+        image, orientation = (decode_isolated if apart else decode_prepared)(prepared, limits)
+        return Decoded(image, dataclasses.replace(prepared, data=b"", orientation=orientation))
+
+
+def read_rgb(
+    source: Source, name: str | None = None, *, limits: Limits = DEFAULT_LIMITS, isolated: bool = False
+) -> NDArray[np.uint8]:
+    """Decode the first frame of an image as (H, W, 3) uint8 RGB, upright, transparent pixels on white.
+
+    Parameters and errors as of `decode`.
+    """
+    decoded = decode(source, name, limits=limits, isolated=isolated)
+    with _named(source, name):
+        return decoded.rgb()
+
+
+def stored_size(
+    source: Source,
+    name: str | None = None,
+    *,
+    limits: Limits = DEFAULT_LIMITS,
+    formats: Collection[str] | None = None,
+) -> tuple[int, int]:
+    """Return (width, height) of an image's pixels as they are stored; parameters and errors as of `decode`."""
+    with _named(source, name) as name:
+        prepared = _prepared(source, name, limits, formats)
+        if all(prepared.size):
+            return prepared.size
+        apart = prepared.isolated and can_isolate()
+        return (decode_isolated if apart else decode_prepared)(prepared, limits)[0].size
+
+
+def _prepared(source: Source, name: str, limits: Limits, formats: Collection[str] | None) -> Prepared:
+    format_, data = _load(source, name, limits, formats)
+    try:
+        prepared = _PREPARE[format_](data, limits)
+    except (struct.error, IndexError) as error:
+        raise Damaged("ends within its header") from error
+    limits.check_size(*prepared.size)
+    return prepared
+
+
+def _load(source: Source, name: str, limits: Limits, formats: Collection[str] | None) -> tuple[str, bytes]:
+    """Return a source's format and content."""
+    most = limits.memory // 2
+    if isinstance(source, bytes):
+        data = source
+    elif isinstance(source, (str, os.PathLike)):
+        with Path(source).open("rb") as file:
+            status = os.fstat(file.fileno())
+            if stat.S_ISREG(status.st_mode):
+                format_of(file.peek(HEAD)[:HEAD], name, formats)  # whatever else lies there is not read
+                _check_file(status.st_size, most)
+                data = file.read()
+            else:  # a pipe, which may never end
+                data = file.read(most + 1)
+    else:
+        data = source.read(most + 1)
+    _check_file(len(data), most)
+    return format_of(data[:HEAD], name, formats), data
+
+
+def _check_file(size: int, most: int) -> None:
+    if size > most:
+        got = f"got {size / 2**30:.3g} GiB; scale the image down first"
+        raise TooLarge(f"expected a file of at most {most / 2**30:.3g} GiB, {got}")
+
+
+@contextmanager
+def _named(source: Source, name: str | None) -> Iterator[str]:
+    """Yield the image's name; raise what is wrong with it under that name."""
+    if name is None:
+        name = os.fspath(source) if isinstance(source, (str, os.PathLike)) else "image"
+    try:
+        yield name
+    except InputError:
+        raise
+    except Damaged as error:
+        raise ImageError(name, f"damaged or cut short ({error}); fetch or export the file again") from None
+    except Unsupported as error:
+        raise ImageError(name, str(error)) from None
+    except TooLarge as error:
+        raise ImageTooLargeError(name, str(error)) from None
+    except MemoryError:
+        raise ImageTooLargeError(name, "not enough memory to decode it; scale the image down first") from None
+    except OSError as error:
+        raise ImageError(name, error.strerror or str(error)) from None

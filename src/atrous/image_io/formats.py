@@ -1,0 +1,64 @@
+"""The formats that are read, told by a file's first bytes and never by its name."""
+
+import re
+from collections.abc import Collection
+
+from .errors import ImageError, UnknownFormatError
+
+HEAD = 64  # bytes that tell a format
+EXPECTED = "a JPEG, PNG, TIFF, WebP, AVIF, GIF, BMP, JPEG 2000 or PPM image"
+
+# By the names that Pillow gives them. None of its other readers is ever asked: some start programs.
+_SIGNATURES = (
+    ("JPEG", rb"\xff\xd8\xff"),
+    ("PNG", rb"\x89PNG\r\n\x1a\n"),
+    ("GIF", rb"GIF8[79]a"),
+    ("WEBP", rb"RIFF....WEBPVP8[ XL]"),
+    ("TIFF", rb"II[*+]\0|MM\0[*+]"),
+    ("BMP", rb"BM"),
+    ("PPM", rb"P[1-6Ff]\s"),
+    ("AVIF", rb"....ftyp(?:avif|avis|(?:mif1|msf1)(?:....)*(?:avif|avis))"),
+    ("JPEG2000", rb"\xff\x4f\xff\x51|\0\0\0\x0cjP  \r\n\x87\n"),
+)
+_FORMAT = re.compile(b"|".join(b"(?P<%s>%s)" % (name.encode(), pattern) for name, pattern in _SIGNATURES), re.DOTALL)
+
+_OTHERS = (
+    ("a HEIC image, as phones take them", rb"....ftyp(?:hei[cxms]|hev[cx]|mif1|msf1)"),
+    ("a video", rb"....ftyp|\x1aE\xdf\xa3|RIFF....AVI "),
+    ("PostScript", rb"%!PS|\xc5\xd0\xd3\xc6"),
+    ("a PDF", rb"%PDF-"),
+    ("a Photoshop file", rb"8BPS"),
+    ("an icon", rb"\x00\x00[\x01\x02]\x00|icns"),
+    ("a web page or an SVG drawing", rb"(?:\xef\xbb\xbf)?\s*<"),
+    ("a ZIP archive", rb"PK\x03\x04"),
+    ("a pointer of Git LFS", rb"version https://git-lfs"),
+)
+
+
+def format_of(head: bytes, name: str, formats: Collection[str] | None = None) -> str:
+    """Return a file's format, by Pillow's name for it.
+
+    Parameters
+    ----------
+    head : bytes
+        Its first `HEAD` bytes.
+    name : str
+        The file, for the message.
+    formats : collection of str, optional
+        The only ones that are taken.
+
+    Raises
+    ------
+    ImageError
+        If the file is empty.
+    UnknownFormatError
+        If it is in no format that is taken.
+    """
+    if not head:
+        raise ImageError(name, "expected an image, got an empty file; fetch or export it again")
+    found = match.lastgroup if (match := _FORMAT.match(head)) else None
+    if found is not None and (formats is None or found in formats):
+        return found
+    expected = EXPECTED if formats is None else f"a {' or '.join(formats)} image"
+    other = next((other for other, pattern in _OTHERS if re.match(pattern, head, re.DOTALL)), "an unknown format")
+    raise UnknownFormatError(name, f"expected {expected}, got {found or other}; convert it first")

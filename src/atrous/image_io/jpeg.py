@@ -1,0 +1,106 @@
+"""JPEG files before decoding."""
+
+import re
+import struct
+
+from .errors import Damaged, TooLarge, Unsupported
+from .orientation import orientation_of
+from .prepared import Prepared
+
+# Encoders write about 10 scans, at most 20. Each costs a pass over all blocks, however few bytes it holds.
+MOST_SCANS = 100
+_MOST_SEGMENTS = 10_000
+_MOST_TABLES = 1 << 18  # bytes before the first scan that the decoder needs
+
+_MARKER = re.compile(rb"\xff[^\x00\xff]")
+_MARKER_IN_SCAN = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
+_STANDALONE = {0x01, *range(0xD0, 0xD9)}
+_EOI, _SOS, _APP1 = 0xD9, 0xDA, 0xE1
+_FRAMES = {0xC0, 0xC1, 0xC2, 0xC3}  # baseline, extended, progressive, lossless
+# Hierarchical and arithmetic-coded frames: no browser reads them. Arithmetic decoding makes pixels from no data at all.
+_OTHER_FRAMES = {0xC5, 0xC6, 0xC7, 0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF}
+_ALWAYS_SEVERAL_SCANS = {0xC2, 0xC3}
+_TABLES = {0xC4, 0xDB, 0xDD}  # Huffman, quantization, restart interval
+_DECIDE_COLORS = {0xE0: b"JFIF\0", 0xEE: b"Adobe"}  # APP0 and APP14
+
+
+def prepare(data: bytes) -> Prepared:
+    """Keep the tables, the frame and its scans; bound the scans."""
+    kept = [data[:2]]
+    frame = b""  # the marker and what follows its length
+    exif = xmp = None
+    position = 2
+    for _ in range(_MOST_SEGMENTS):
+        marker, start, end = _segment(data, position)
+        position = end
+        if marker in _OTHER_FRAMES:
+            raise Unsupported("an arithmetic-coded or hierarchical JPEG, which few programs read; save it as PNG")
+        if marker in _FRAMES:
+            if frame:
+                raise Damaged("two frames")
+            frame = data[start + 1 : start + 2] + data[start + 4 : end]
+            kept.append(data[start:end])
+        elif marker == _APP1:
+            # Extended XMP and further pieces of EXIF hold no orientation.
+            if exif is None and data.startswith(b"Exif\0\0", start + 4):
+                exif = data[start + 4 : end]
+            elif xmp is None and data.startswith(b"http://ns.adobe.com/xap/1.0/\0", start + 4):
+                xmp = data[start + 4 : end]
+        elif marker in _TABLES or data.startswith(_DECIDE_COLORS.get(marker, b"never"), start + 4):
+            kept.append(data[start:end])
+        elif marker == _SOS:
+            return _prepared(data, start, kept, frame, orientation_of(exif, xmp))
+    raise Damaged(f"no image among its first {_MOST_SEGMENTS} segments")
+
+
+def _segment(data: bytes, position: int) -> tuple[int, int, int]:
+    """Return the marker of the next segment, where it starts and where it ends."""
+    while match := _MARKER.search(data, position):
+        start = match.start()
+        marker = data[start + 1]
+        if marker == _EOI:
+            break
+        if marker in _STANDALONE:
+            position = start + 2
+            continue
+        end = start + 2 + int.from_bytes(data[start + 2 : start + 4], "big")
+        if end < start + 4 or end > len(data):
+            break
+        return marker, start, end
+    raise Damaged("ends before the image")
+
+
+def _prepared(data: bytes, scan: int, kept: list[bytes], frame: bytes, orientation: int) -> Prepared:
+    if len(frame) < 7 or len(frame) < 7 + 3 * frame[6]:
+        raise Damaged("a scan without a frame")
+    if sum(map(len, kept)) > _MOST_TABLES:
+        raise Damaged("more tables than an image needs")
+    marker, precision, height, width, channels = struct.unpack_from(">BBHHB", frame)
+    if precision != 8:
+        raise Unsupported(f"expected a JPEG of 8 bits a channel, got {precision} bits; save it with 8")
+    if channels not in (1, 3, 4):
+        raise Unsupported(f"expected a JPEG of 1, 3 or 4 channels, got {channels}; save it in RGB or gray")
+    pixel_bytes = 1.0 if channels == 1 else 4.0
+    if marker in _ALWAYS_SEVERAL_SCANS or data[scan + 4] < channels:
+        if _has_more_scans(data, scan, MOST_SCANS):
+            raise TooLarge(f"expected at most {MOST_SCANS} scans, got more; save the image again as baseline JPEG")
+        # The library stores all coefficients, 2 bytes each, until the last scan.
+        factors = [divmod(f, 16) for f in frame[8 : 8 + 3 * channels : 3]]
+        largest = max(h for h, _ in factors) * max(v for _, v in factors)
+        pixel_bytes += 2 * sum(h * v for h, v in factors) / max(largest, 1)
+    kept.append(data[scan:])
+    return Prepared("JPEG", b"".join(kept), (width, height), pixel_bytes, orientation=orientation)
+
+
+def _has_more_scans(data: bytes, scan: int, most: int) -> bool:
+    """Return whether there are more than `most` scans before the image's end; what follows may hold anything."""
+    if data.count(b"\xff\xda", scan) <= most:
+        return False
+    scans, position = 0, scan
+    while scans <= most and (match := _MARKER_IN_SCAN.search(data, position)):
+        marker, position = data[match.start() + 1], match.end()
+        if marker == _EOI:
+            break
+        scans += marker == _SOS
+        position += int.from_bytes(data[position : position + 2], "big")
+    return scans > most

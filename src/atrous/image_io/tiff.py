@@ -1,0 +1,201 @@
+"""TIFF files before decoding."""
+
+import struct
+from dataclasses import dataclass
+from math import ceil
+
+from .errors import Damaged, TooLarge, Unsupported
+from .limits import Limits
+from .prepared import Prepared
+
+_MOST_ENTRIES = 4096
+_MOST_BLOCKS = 1 << 18  # strips or tiles
+_MOST_VALUE = 1 << 20  # bytes of a tag, offsets and sizes of blocks aside
+_LARGEST_TILE = 4096 * 4096  # pixels, where the image is smaller
+_SLACK = 1 << 26  # bytes that blocks may have in common
+
+_WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC, _FILL_ORDER = 256, 257, 258, 259, 262, 266
+_STRIP_OFFSETS, _ORIENTATION, _SAMPLES, _ROWS_PER_STRIP, _STRIP_SIZES, _PLANAR = 273, 274, 277, 278, 279, 284
+_TILE_WIDTH, _TILE_HEIGHT, _TILE_OFFSETS, _TILE_SIZES = 322, 323, 324, 325
+_SUBFILE, _SAMPLE_FORMAT = 254, 339
+# What the pixels depend on, beside these: fax options, predictor, palette, extra samples, JPEG tables, YCbCr.
+_NEEDED = frozenset(
+    {_WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC, _FILL_ORDER, _STRIP_OFFSETS, _ORIENTATION, _SAMPLES}
+    | {_ROWS_PER_STRIP, _STRIP_SIZES, _PLANAR, _TILE_WIDTH, _TILE_HEIGHT, _TILE_OFFSETS, _TILE_SIZES, _SAMPLE_FORMAT}
+    | {292, 293, 317, 320, 332, 338, 347, *range(512, 522), 529, 530, 531, 532}
+)
+_BLOCKS = frozenset({_STRIP_OFFSETS, _STRIP_SIZES, _TILE_OFFSETS, _TILE_SIZES})
+_NUMBERS = {1: "B", 3: "H", 4: "I", 16: "Q"}  # of a tag's type
+_TYPE_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
+
+_RAW = 1
+# None, fax, LZW, deflate and PackBits make no more than a strip's pixels of a strip's bytes. JPEG and the others are
+# formats of their own.
+_BOUNDED = frozenset({_RAW, 2, 3, 4, 5, 8, 32773, 32946})
+_WHITE_IS_ZERO, _PALETTE, _YCBCR, _LAB = 0, 3, 6, 8
+_PHOTOMETRICS = {0: "gray", 1: "gray", 2: "RGB", 3: "palette", 5: "CMYK", 6: "YCbCr", 8: "Lab", 32803: "raw camera"}
+_UNSIGNED = 1
+_FORMATS = {1: "unsigned", 2: "signed", 3: "floating-point", 5: "complex", 6: "complex"}
+
+
+@dataclass(frozen=True)
+class _Entry:
+    """A directory's entry: a tag and, as bytes, its values.
+
+    Attributes
+    ----------
+    raw : bytes
+        As it stands in the directory.
+    kind, count : int
+        Type and number of the values.
+    values : bytes
+    """
+
+    raw: bytes
+    kind: int
+    count: int
+    values: memoryview
+
+
+class _Directory:
+    """The first directory of a TIFF file, without the tags that its pixels do not need."""
+
+    def __init__(self, data: bytes) -> None:
+        self.order = "<" if data[:2] == b"II" else ">"
+        self.big = data[2:4] in (b"+\0", b"\0+")
+        self.entry = f"{self.order}HHQ8s" if self.big else f"{self.order}HHI4s"
+        self.pointer, self.inline = ("Q", 8) if self.big else ("I", 4)
+        self.entries: dict[int, _Entry] = {}
+        try:
+            self._read(data)
+        except struct.error:
+            raise Damaged("ends within its header") from None
+
+    def _read(self, data: bytes) -> None:
+        (start,) = struct.unpack_from(self.order + self.pointer, data, 8 if self.big else 4)
+        count_format = self.order + ("Q" if self.big else "H")
+        (count,) = struct.unpack_from(count_format, data, start)
+        if count > _MOST_ENTRIES:
+            raise Damaged(f"{count} tags")
+        position, size = start + struct.calcsize(count_format), struct.calcsize(self.entry)
+        for at in range(position, position + count * size, size):
+            tag, kind, number, value = struct.unpack_from(self.entry, data, at)
+            if (tag not in _NEEDED and tag != _SUBFILE) or tag in self.entries or kind not in _TYPE_SIZES:
+                continue
+            length = number * _TYPE_SIZES[kind]
+            if length > self.inline:
+                (place,) = struct.unpack(self.order + self.pointer, value)
+                values = memoryview(data)[place : place + length]
+            else:
+                values = memoryview(value)[:length]
+            if len(values) < length or (length > _MOST_VALUE and tag not in _BLOCKS):
+                raise Damaged(f"a tag {tag} of {length} bytes")
+            self.entries[tag] = _Entry(data[at : at + size], kind, number, values)
+
+    def numbers(self, tag: int, default: tuple[int, ...] = ()) -> tuple[int, ...]:
+        """Return a tag's values."""
+        entry = self.entries.get(tag)
+        if entry is None or not entry.count:
+            return default
+        if entry.kind not in _NUMBERS:
+            raise Damaged(f"a tag {tag} of type {entry.kind}")
+        return struct.unpack(f"{self.order}{entry.count}{_NUMBERS[entry.kind]}", entry.values)
+
+    def number(self, tag: int, default: int = 0) -> int:
+        """Return a tag's first value."""
+        return self.numbers(tag, (default,))[0]
+
+    def shorten(self, tag: int, count: int) -> None:
+        """Drop the values of a tag beyond the first `count`."""
+        entry = self.entries[tag]
+        values = entry.values[: count * _TYPE_SIZES[entry.kind]]
+        value = entry.raw[-self.inline :] if len(values) > self.inline else bytes(values).ljust(self.inline, b"\0")
+        self._set(tag, entry.kind, count, value, values)
+
+    def replace(self, tag: int, value: int) -> None:
+        """Set a tag to a LONG."""
+        values = struct.pack(f"{self.order}I", value)
+        self._set(tag, 4, 1, values.ljust(self.inline, b"\0"), memoryview(values))
+
+    def _set(self, tag: int, kind: int, count: int, value: bytes, values: memoryview) -> None:
+        self.entries[tag] = _Entry(struct.pack(self.entry, tag, kind, count, value), kind, count, values)
+
+    def appended(self, data: bytes) -> bytes:
+        """Return the file with this directory behind its end, and no other one."""
+        start = len(data) + len(data) % 2
+        header = data[:8] if self.big else data[:4]
+        count = struct.pack(self.order + ("Q" if self.big else "H"), len(self.entries))
+        entries = (self.entries[tag].raw for tag in sorted(self.entries))
+        pointer = struct.pack(self.order + self.pointer, start)
+        none = struct.pack(self.order + self.pointer, 0)
+        body = memoryview(data)[len(header) + len(pointer) :]
+        return b"".join([header, pointer, body, b"\0" * (start - len(data)), count, *entries, none])
+
+
+def prepare(data: bytes, limits: Limits) -> Prepared:
+    """Keep the tags that the pixels need; bound the strips or tiles; refuse what would be decoded wrong."""
+    tags = _Directory(data)
+    width, height = tags.number(_WIDTH), tags.number(_HEIGHT)
+    if not width or not height:
+        raise Damaged("no size in its header")
+    limits.check_size(width, height)
+    if tags.number(_SUBFILE) & 1:
+        raise Unsupported("a camera's raw file, or a TIFF whose first image is a thumbnail; convert it to JPEG first")
+    samples, bits = tags.number(_SAMPLES, 1), max(tags.numbers(_BITS, (1,)))
+    photometric, compression = tags.number(_PHOTOMETRIC), tags.number(_COMPRESSION, _RAW)
+    planar = tags.number(_PLANAR, 1) == 2
+    formats = tags.numbers(_SAMPLE_FORMAT, (_UNSIGNED,))
+    kind = (
+        "expected a TIFF of gray, RGB or CMYK with 8 or 16 unsigned bits a channel, got"
+        f" {samples} {'channel' if samples == 1 else 'channels'} of {bits} {_FORMATS.get(max(formats), 'other')} bits"
+        f" ({_PHOTOMETRICS.get(photometric, f'photometric {photometric}')}, compression {compression}); save it so"
+    )
+    if set(formats) != {_UNSIGNED} or bits > 16 or photometric == _LAB:
+        raise Unsupported(kind)
+    planes = samples if planar else 1
+    pixel_bytes = max(samples * bits / 8, 4) / planes
+    extra = _bound_blocks(tags, width, height, planes, len(data)) * pixel_bytes
+    tags.entries.pop(_SUBFILE, None)
+    gray16 = samples == 1 and bits > 8
+    return Prepared(
+        "TIFF",
+        tags.appended(data),
+        (width, height),
+        extra_bytes=int(extra),
+        kind=kind,
+        shift=bits - 8 if gray16 else 8,
+        inverted=gray16 and photometric == _WHITE_IS_ZERO,
+        # Pillow's own reader takes planes of 16 bits for 8, and YCbCr for RGB.
+        through_libtiff=compression == _RAW and ((planar and bits == 16) or photometric == _YCBCR),
+        isolated=compression not in _BOUNDED,
+    )
+
+
+def _bound_blocks(tags: _Directory, width: int, height: int, planes: int, file_size: int) -> int:
+    """Drop needless strips or tiles, and return the pixels of one; raise if there are too many or too large ones."""
+    tiled = _TILE_OFFSETS in tags.entries
+    if tiled == (_STRIP_OFFSETS in tags.entries):
+        raise Damaged("neither strips nor tiles" if not tiled else "both strips and tiles")
+    if tiled:
+        across, down = tags.number(_TILE_WIDTH), tags.number(_TILE_HEIGHT)
+        if not across or not down:
+            raise Damaged("tiles without a size")
+        if across * down > max(_LARGEST_TILE, (width + 15) * (height + 15)):
+            raise TooLarge(f"expected tiles of about the image's size, {width}x{height}, got {across}x{down}")
+    else:
+        across, down = width, min(tags.number(_ROWS_PER_STRIP, height), height)
+        if not down:
+            raise Damaged("strips without rows")
+        tags.replace(_ROWS_PER_STRIP, down)
+    count = ceil(width / across) * ceil(height / down) * planes
+    if count > _MOST_BLOCKS:
+        raise TooLarge(f"expected at most {_MOST_BLOCKS} strips or tiles, got {count}; save it with larger ones")
+    for tag in (_TILE_OFFSETS, _TILE_SIZES) if tiled else (_STRIP_OFFSETS, _STRIP_SIZES):
+        if tag in tags.entries:
+            if tags.entries[tag].count < count:
+                raise Damaged(f"{tags.entries[tag].count} strips or tiles of {count}")
+            tags.shorten(tag, count)
+    sizes = sum(tags.numbers(_TILE_SIZES if tiled else _STRIP_SIZES))
+    if sizes > file_size + _SLACK:
+        raise Damaged(f"strips or tiles of {sizes} bytes in a file of {file_size}")
+    return across * down

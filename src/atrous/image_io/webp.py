@@ -1,0 +1,26 @@
+"""WebP files before decoding."""
+
+import struct
+
+from .errors import Damaged
+from .prepared import Prepared
+
+# The canvas twice, for animations, and once as bytes; Pillow's image; the lossless decoder's own.
+_PIXEL_BYTES = 18.0
+
+
+def prepare(data: bytes) -> Prepared:
+    """Read the size of the canvas, which the decoder makes before anybody can ask for it."""
+    kind, head = data[12:16], data[20:30]
+    if len(head) < 10:
+        raise Damaged("ends within its header")
+    if kind == b"VP8X":
+        width, height = (int.from_bytes(head[i : i + 3], "little") + 1 for i in (4, 7))
+    elif kind == b"VP8L":
+        (packed,) = struct.unpack_from("<I", head, 1)
+        width, height = (packed & 0x3FFF) + 1, (packed >> 14 & 0x3FFF) + 1
+    elif kind == b"VP8 ":
+        width, height = (side & 0x3FFF for side in struct.unpack_from("<HH", head, 6))
+    else:
+        raise Damaged("no image in it")
+    return Prepared("WEBP", data, (width, height), _PIXEL_BYTES)
