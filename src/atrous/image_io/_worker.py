@@ -14,6 +14,7 @@ from atrous.image_io.pillow import decode_prepared
 from atrous.image_io.prepared import Prepared
 
 MODES = ("L", "LA", "RGB", "RGBA", "CMYK", "I;16", "I;16B", "I", "F")
+_ALL_MEMORY = 0.75  # of the limit: where less is taken, a file that fails is damaged
 _BAND = 4_000_000  # pixels sent at a time
 
 
@@ -27,8 +28,18 @@ def limit_process(memory: int, seconds: int) -> None:
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 1))
     with suppress(OSError, ValueError):
-        taken = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-        resource.setrlimit(resource.RLIMIT_AS, (taken + memory, taken + memory))
+        reserved, resident, *_ = map(int, Path("/proc/self/statm").read_text().split())
+        most = memory + (reserved - resident) * resource.getpagesize()
+        resource.setrlimit(resource.RLIMIT_AS, (most, most))
+
+
+def peak() -> int:
+    """Return the most memory that this process has taken, where the system knows it."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return 0
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 def decode(prepared: Prepared, limits: Limits) -> tuple[dict[str, Any], Image.Image | None]:
@@ -38,6 +49,8 @@ def decode(prepared: Prepared, limits: Limits) -> tuple[dict[str, Any], Image.Im
         if image.mode not in MODES:
             image = image.convert("RGBA" if image.has_transparency_data else "RGB")
     except (Damaged, TooLarge, Unsupported) as error:
+        if isinstance(error, Damaged) and peak() > _ALL_MEMORY * limits.memory:
+            return {"error": "MemoryError"}, None  # libraries call it what they like
         return {"error": type(error).__name__, "reason": str(error)}, None
     except MemoryError:
         return {"error": "MemoryError"}, None

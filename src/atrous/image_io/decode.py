@@ -1,6 +1,6 @@
 """Encoded images to pixels: one door for all files, with limits."""
 
-import dataclasses
+import io
 import os
 import stat
 import struct
@@ -52,7 +52,7 @@ class Decoded:
     image : PIL image
         The first frame, with its pixels as they are stored.
     stored : Prepared
-        What is known of them, without the file itself.
+        What is known of them.
     """
 
     image: Image.Image
@@ -103,7 +103,8 @@ def decode(
         prepared = _prepared(source, name, limits, formats)
         apart = (prepared.isolated or isolated) and can_isolate()
         image, orientation = (decode_isolated if apart else decode_prepared)(prepared, limits)
-        return Decoded(image, dataclasses.replace(prepared, data=b"", orientation=orientation))
+        prepared.data, prepared.orientation = b"", orientation
+        return Decoded(image, prepared)
 
 
 def read_rgb(
@@ -150,14 +151,13 @@ def _load(source: Source, name: str, limits: Limits, formats: Collection[str] | 
     if isinstance(source, bytes):
         data = source
     elif isinstance(source, (str, os.PathLike)):
-        with Path(source).open("rb") as file:
+        with Path(source).open("rb", buffering=0) as file:
             status = os.fstat(file.fileno())
             if stat.S_ISREG(status.st_mode):
-                format_of(file.peek(HEAD)[:HEAD], name, formats)  # whatever else lies there is not read
                 _check_file(status.st_size, most)
-                data = file.read()
+                data = file.readall()
             else:  # a pipe, which may never end
-                data = file.read(most + 1)
+                data = io.BufferedReader(file).read(most + 1)
     else:
         data = source.read(most + 1)
     _check_file(len(data), most)

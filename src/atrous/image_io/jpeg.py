@@ -8,7 +8,7 @@ from .orientation import orientation_of
 from .prepared import Prepared
 
 # Encoders write about 10 scans, at most 20. Each costs a pass over all blocks, however few bytes it holds.
-MOST_SCANS = 100
+_MOST_SCANS, _ALWAYS_ALLOWED, _MOST_PASSES = 100, 20, 5e9  # the last in pixels times scans
 _MOST_SEGMENTS = 10_000
 _MOST_TABLES = 1 << 18  # bytes before the first scan that the decoder needs
 
@@ -82,8 +82,9 @@ def _prepared(data: bytes, scan: int, kept: list[bytes], frame: bytes, orientati
         raise Unsupported(f"expected a JPEG of 1, 3 or 4 channels, got {channels}; save it in RGB or gray")
     pixel_bytes = 1.0 if channels == 1 else 4.0
     if marker in _ALWAYS_SEVERAL_SCANS or data[scan + 4] < channels:
-        if _has_more_scans(data, scan, MOST_SCANS):
-            raise TooLarge(f"expected at most {MOST_SCANS} scans, got more; save the image again as baseline JPEG")
+        most = min(_MOST_SCANS, max(_ALWAYS_ALLOWED, int(_MOST_PASSES / max(width * height, 1))))
+        if _has_more_scans(data, scan, most):
+            raise TooLarge(f"expected at most {most} scans, got more; save the image again as baseline JPEG")
         # The library stores all coefficients, 2 bytes each, until the last scan.
         factors = [divmod(f, 16) for f in frame[8 : 8 + 3 * channels : 3]]
         largest = max(h for h, _ in factors) * max(v for _, v in factors)

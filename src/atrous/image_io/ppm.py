@@ -10,6 +10,8 @@ from .limits import Limits
 from .prepared import Prepared
 
 _MOST_HEADER = 1 << 16
+_MOST_COMMENTS = 10_000
+_PART = 1 << 20  # values scaled at a time
 _NUMBER = re.compile(rb"(?:\s|#[^\r\n]*)*+(\d+)")
 _COMMENT = re.compile(rb"#[^\r\n]*")
 
@@ -32,8 +34,8 @@ def prepare(data: bytes, limits: Limits) -> Prepared:
         raise Damaged(f"a size of {width}x{height} and values up to {largest}")
     count = width * height * channels
     limits.check_size(width, height)
-    # Of text the number and its text, of others the number and what is computed from it.
-    limits.check_memory(len(data) + count * (16 if plain else 8 if largest > 255 else 2))
+    # Of text the number and its text, of others the pixel, twice.
+    limits.check_memory(len(data) + count * (24 if plain else 2))
     if plain:
         values = _from_text(data[position:], count, largest, bitmap=bitmap)
     elif bitmap or largest == 255:
@@ -49,6 +51,8 @@ def prepare(data: bytes, limits: Limits) -> Prepared:
 
 
 def _from_text(text: bytes, count: int, largest: int, *, bitmap: bool) -> NDArray[np.integer]:
+    if text.count(b"#") > _MOST_COMMENTS:
+        raise Damaged(f"more than {_MOST_COMMENTS} comments among its pixels")
     text = _COMMENT.sub(b"", text)
     if bitmap:  # digits that need no space between them, 1 for black
         digits = text.translate(None, b" \t\n\r\v\f")[:count]
@@ -64,7 +68,11 @@ def _from_text(text: bytes, count: int, largest: int, *, bitmap: bool) -> NDArra
 
 
 def _scaled(values: NDArray[np.integer], largest: int) -> NDArray[np.uint8]:
-    if largest == 65535:
-        return (values >> 8).astype(np.uint8)
-    scaled = (np.minimum(values, largest).astype(np.uint32) * 255 + largest // 2) // largest
-    return scaled.astype(np.uint8)
+    """Return the values in 8 bits; of full 16-bit ones the upper half, as of other formats."""
+    steps = np.arange(largest + 1)
+    table = (steps >> 8 if largest == 65535 else (steps * 255 + largest // 2) // largest).astype(np.uint8)
+    scaled = np.empty(len(values), np.uint8)
+    for start in range(0, len(values), _PART):
+        part = slice(start, start + _PART)
+        scaled[part] = table[np.minimum(values[part], largest)]
+    return scaled

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Prepared:
     """What a decoder is given.
 
@@ -12,7 +12,8 @@ class Prepared:
     format : str
         By Pillow's name.
     data : bytes
-        A file of that format with the same pixels, without metadata, further frames and trailing data.
+        A file of that format with the same pixels, without metadata, further frames and trailing data. Emptied when it
+        is decoded.
     size : (width, height)
         As stored, before the orientation is applied. (0, 0) if the decoder has to find out.
     pixel_bytes : float

@@ -7,6 +7,7 @@ from .prepared import Prepared
 
 # The canvas twice, for animations, and once as bytes; Pillow's image; the lossless decoder's own.
 _PIXEL_BYTES = 18.0
+_HUFFMAN_BYTES = 400_000_000  # of 65,536 groups of codes, which a lossless image may have
 
 
 def prepare(data: bytes) -> Prepared:
@@ -23,4 +24,4 @@ def prepare(data: bytes) -> Prepared:
         width, height = (side & 0x3FFF for side in struct.unpack_from("<HH", head, 6))
     else:
         raise Damaged("no image in it")
-    return Prepared("WEBP", data, (width, height), _PIXEL_BYTES)
+    return Prepared("WEBP", data, (width, height), _PIXEL_BYTES, extra_bytes=0 if kind == b"VP8 " else _HUFFMAN_BYTES)
