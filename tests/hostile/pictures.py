@@ -515,8 +515,8 @@ if features.check("avif"):
 if features.check("jpg_2000"):
 
     def coded(**options: Any) -> bytes:
-        """Return a JPEG 2000 codestream of 2048 x 2048."""
-        return saved(gradient(2048, 2048), "JPEG2000", no_jp2=True, **options)
+        """Return a JPEG 2000 codestream of 1024 x 1024."""
+        return saved(gradient(1024, 1024), "JPEG2000", no_jp2=True, **options)
 
     def style(data: bytes) -> int:
         """Return where the coding style's fields begin, its flags first."""

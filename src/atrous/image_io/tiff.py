@@ -9,6 +9,7 @@ from .limits import Limits
 from .prepared import Prepared
 
 _MOST_ENTRIES = 4096
+_MOST_SAMPLES = 6  # that Pillow knows
 _MOST_BLOCKS = 1 << 18  # strips or tiles
 _MOST_VALUE = 1 << 20  # bytes of a tag, offsets and sizes of blocks aside
 _LARGEST_TILE = 4096 * 4096  # pixels, where the image is smaller
@@ -17,12 +18,12 @@ _SLACK = 1 << 26  # bytes that blocks may have in common
 _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC, _FILL_ORDER = 256, 257, 258, 259, 262, 266
 _STRIP_OFFSETS, _ORIENTATION, _SAMPLES, _ROWS_PER_STRIP, _STRIP_SIZES, _PLANAR = 273, 274, 277, 278, 279, 284
 _TILE_WIDTH, _TILE_HEIGHT, _TILE_OFFSETS, _TILE_SIZES = 322, 323, 324, 325
-_SUBFILE, _SAMPLE_FORMAT = 254, 339
+_SUBFILE, _EXTRA, _SAMPLE_FORMAT = 254, 338, 339
 # What the pixels depend on, beside these: fax options, predictor, palette, extra samples, JPEG tables, YCbCr.
 _NEEDED = frozenset(
     {_WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC, _FILL_ORDER, _STRIP_OFFSETS, _ORIENTATION, _SAMPLES}
     | {_ROWS_PER_STRIP, _STRIP_SIZES, _PLANAR, _TILE_WIDTH, _TILE_HEIGHT, _TILE_OFFSETS, _TILE_SIZES, _SAMPLE_FORMAT}
-    | {292, 293, 317, 320, 332, 338, 347, *range(512, 522), 529, 530, 531, 532}
+    | {292, 293, 317, 320, 332, _EXTRA, 347, *range(512, 522), 529, 530, 531, 532}
 )
 _BLOCKS = frozenset({_STRIP_OFFSETS, _STRIP_SIZES, _TILE_OFFSETS, _TILE_SIZES})
 _NUMBERS = {1: "B", 3: "H", 4: "I", 16: "Q"}  # of a tag's type
@@ -32,7 +33,7 @@ _RAW = 1
 # None, fax, LZW, deflate and PackBits make no more than a strip's pixels of a strip's bytes. JPEG and the others are
 # formats of their own.
 _BOUNDED = frozenset({_RAW, 2, 3, 4, 5, 8, 32773, 32946})
-_WHITE_IS_ZERO, _PALETTE, _YCBCR, _LAB = 0, 3, 6, 8
+_WHITE_IS_ZERO, _BLACK_IS_ZERO, _YCBCR, _LAB = 0, 1, 6, 8
 _PHOTOMETRICS = {0: "gray", 1: "gray", 2: "RGB", 3: "palette", 5: "CMYK", 6: "YCbCr", 8: "Lab", 32803: "raw camera"}
 _UNSIGNED = 1
 _FORMATS = {1: "unsigned", 2: "signed", 3: "floating-point", 5: "complex", 6: "complex"}
@@ -135,47 +136,82 @@ class _Directory:
 def prepare(data: bytes, limits: Limits) -> Prepared:
     """Keep the tags that the pixels need; bound the strips or tiles; refuse what would be decoded wrong."""
     tags = _Directory(data)
+    if tags.big and tags.order == ">":
+        raise Unsupported("a big-endian BigTIFF, which is not read here; save it as TIFF or little-endian")
     width, height = tags.number(_WIDTH), tags.number(_HEIGHT)
     if not width or not height:
         raise Damaged("no size in its header")
     limits.check_size(width, height)
     if tags.number(_SUBFILE) & 1:
         raise Unsupported("a camera's raw file, or a TIFF whose first image is a thumbnail; convert it to JPEG first")
+    planar = tags.number(_PLANAR, 1) == 2
+    if planar:
+        _drop_extra_planes(tags)
     samples, bits = tags.number(_SAMPLES, 1), max(tags.numbers(_BITS, (1,)))
     photometric, compression = tags.number(_PHOTOMETRIC), tags.number(_COMPRESSION, _RAW)
-    planar = tags.number(_PLANAR, 1) == 2
     formats = tags.numbers(_SAMPLE_FORMAT, (_UNSIGNED,))
     kind = (
-        "expected a TIFF of gray, RGB or CMYK with 8 or 16 unsigned bits a channel, got"
+        "expected a TIFF of gray, RGB, Lab or CMYK with 8 or 16 unsigned bits a channel, got"
         f" {samples} {'channel' if samples == 1 else 'channels'} of {bits} {_FORMATS.get(max(formats), 'other')} bits"
         f" ({_PHOTOMETRICS.get(photometric, f'photometric {photometric}')}, compression {compression}); save it so"
     )
-    if set(formats) != {_UNSIGNED} or bits > 16 or photometric == _LAB:
+    if set(formats) != {_UNSIGNED} or bits > 16 or samples > _MOST_SAMPLES:
         raise Unsupported(kind)
+    if planar and (samples == 2 or photometric == _LAB):
+        raise Unsupported(f"{kind.removesuffix('; save it so')}, in planes; save it with the channels side by side")
     planes = samples if planar else 1
-    pixel_bytes = max(samples * bits / 8, 4) / planes
-    extra = _bound_blocks(tags, width, height, planes, len(data)) * pixel_bytes
+    row_bits = bits * samples // planes if compression == _RAW else 0
+    pixels = _bound_blocks(tags, width, height, planes, row_bits, len(data))
     tags.entries.pop(_SUBFILE, None)
     gray16 = samples == 1 and bits > 8
+    inverted = gray16 and photometric == _WHITE_IS_ZERO
+    if inverted:  # Pillow does not turn 16 bits round, and knows them in one byte order only
+        tags.replace(_PHOTOMETRIC, _BLACK_IS_ZERO)
     return Prepared(
         "TIFF",
         tags.appended(data),
         (width, height),
-        extra_bytes=int(extra),
+        extra_bytes=pixels * max(samples * bits // 8, 4) // planes,
         kind=kind,
         shift=bits - 8 if gray16 else 8,
-        inverted=gray16 and photometric == _WHITE_IS_ZERO,
+        inverted=inverted,
         # Pillow's own reader takes planes of 16 bits for 8, and YCbCr for RGB.
         through_libtiff=compression == _RAW and ((planar and bits == 16) or photometric == _YCBCR),
         isolated=compression not in _BOUNDED,
     )
 
 
-def _bound_blocks(tags: _Directory, width: int, height: int, planes: int, file_size: int) -> int:
-    """Drop needless strips or tiles, and return the pixels of one; raise if there are too many or too large ones."""
+def _drop_extra_planes(tags: _Directory) -> None:
+    """Leave out planes that are neither color nor alpha, which Pillow counts wrong."""
+    extra = tags.numbers(_EXTRA)
+    if extra and not any(extra):
+        samples = max(tags.number(_SAMPLES, 1) - len(extra), 1)
+        tags.replace(_SAMPLES, samples)
+        del tags.entries[_EXTRA]
+        for tag in (_BITS, _SAMPLE_FORMAT):
+            if len(tags.numbers(tag)) > samples:
+                tags.shorten(tag, samples)
+
+
+def _bound_blocks(tags: _Directory, width: int, height: int, planes: int, raw_bits: int, file_size: int) -> int:
+    """Drop needless strips or tiles; raise if there are too many or too large ones, or if the file ends within one.
+
+    Parameters
+    ----------
+    tags : _Directory
+    width, height, planes : int
+    raw_bits : int
+        Of a pixel in one plane; 0 if they are compressed.
+    file_size : int
+
+    Returns
+    -------
+    int
+        Pixels of a strip or tile.
+    """
     tiled = _TILE_OFFSETS in tags.entries
     if tiled == (_STRIP_OFFSETS in tags.entries):
-        raise Damaged("neither strips nor tiles" if not tiled else "both strips and tiles")
+        raise Damaged("both strips and tiles" if tiled else "neither strips nor tiles")
     if tiled:
         across, down = tags.number(_TILE_WIDTH), tags.number(_TILE_HEIGHT)
         if not across or not down:
@@ -187,15 +223,24 @@ def _bound_blocks(tags: _Directory, width: int, height: int, planes: int, file_s
         if not down:
             raise Damaged("strips without rows")
         tags.replace(_ROWS_PER_STRIP, down)
-    count = ceil(width / across) * ceil(height / down) * planes
+    in_plane = ceil(width / across) * ceil(height / down)
+    count = in_plane * planes
     if count > _MOST_BLOCKS:
         raise TooLarge(f"expected at most {_MOST_BLOCKS} strips or tiles, got {count}; save it with larger ones")
-    for tag in (_TILE_OFFSETS, _TILE_SIZES) if tiled else (_STRIP_OFFSETS, _STRIP_SIZES):
+    places, sizes = (_TILE_OFFSETS, _TILE_SIZES) if tiled else (_STRIP_OFFSETS, _STRIP_SIZES)
+    for tag in (places, sizes):
         if tag in tags.entries:
             if tags.entries[tag].count < count:
                 raise Damaged(f"{tags.entries[tag].count} strips or tiles of {count}")
             tags.shorten(tag, count)
-    sizes = sum(tags.numbers(_TILE_SIZES if tiled else _STRIP_SIZES))
-    if sizes > file_size + _SLACK:
-        raise Damaged(f"strips or tiles of {sizes} bytes in a file of {file_size}")
+    lengths = tags.numbers(sizes, (0,) * count)
+    if raw_bits:
+        last = down if tiled else height - down * (in_plane - 1)
+        whole, short = (rows * ((across * raw_bits + 7) // 8) for rows in (down, last))
+        lengths = (*(whole,) * (in_plane - 1), short) * planes
+    elif sum(lengths) > file_size + _SLACK:
+        raise Damaged(f"strips or tiles of {sum(lengths)} bytes in a file of {file_size}")
+    # What is put behind the file's end must not be taken for pixels.
+    if any(place + length > file_size for place, length in zip(tags.numbers(places), lengths, strict=True)):
+        raise Damaged("ends within its pixels")
     return across * down

@@ -1,0 +1,73 @@
+import io
+
+import pytest
+from PIL import Image, features
+
+from atrous.data.images import IMAGE_SUFFIXES
+from atrous.image_io.errors import ImageError, UnknownFormatError
+from atrous.image_io.formats import HEAD, format_of
+
+
+def box(brand, *compatible):
+    content = b"ftyp" + brand + bytes(4) + b"".join(compatible)
+    return (len(content) + 4).to_bytes(4, "big") + content
+
+
+@pytest.mark.parametrize(
+    ("head", "form"),
+    [
+        (b"\xff\xd8\xff\xe0", "JPEG"),
+        (b"\x89PNG\r\n\x1a\n", "PNG"),
+        (b"GIF87a", "GIF"),
+        (b"GIF89a", "GIF"),
+        (b"RIFF\0\0\0\0WEBPVP8X", "WEBP"),
+        (b"II*\0", "TIFF"),
+        (b"MM\0+", "TIFF"),
+        (b"BM", "BMP"),
+        (b"P6\n1 1", "PPM"),
+        (box(b"avif"), "AVIF"),
+        (box(b"mif1", b"miaf", b"avif"), "AVIF"),
+        (b"\xff\x4f\xff\x51", "JPEG2000"),
+        (b"\0\0\0\x0cjP  \r\n\x87\n", "JPEG2000"),
+    ],
+)
+def test_formats_by_their_first_bytes(head, form):
+    assert format_of(head, "x") == form
+
+
+def test_every_suffix_stands_for_a_format_that_is_read():
+    Image.init()
+    for suffix in IMAGE_SUFFIXES:
+        form = Image.EXTENSION[suffix]
+        if form == "AVIF" and not features.check("avif"):
+            continue
+        sink = io.BytesIO()
+        Image.new("RGB", (32, 32)).save(sink, form)
+        assert format_of(sink.getvalue()[:HEAD], "x") == form
+
+
+@pytest.mark.parametrize(
+    ("head", "what"),
+    [
+        (box(b"heic", b"mif1"), "HEIC"),
+        (box(b"mif1", b"heic"), "HEIC"),
+        (box(b"isom", b"mp42"), "a video"),
+        (b"%!PS-Adobe", "PostScript"),
+        (b"%PDF-1.7", "PDF"),
+        (b"8BPS", "Photoshop"),
+        (b"\0\0\1\0\1\0", "icon"),
+        (b"<!DOCTYPE html>", "web page"),
+        (b"  <svg", "SVG"),
+        (b"PK\3\4", "ZIP"),
+        (b"version https://git-lfs.github.com/spec/v1", "Git LFS"),
+        (b"hello", "an unknown format"),
+    ],
+)
+def test_what_else_a_file_is(head, what):
+    with pytest.raises(UnknownFormatError, match=f"photo.jpg: expected a JPEG, .*, got .*{what}"):
+        format_of(head, "photo.jpg")
+
+
+def test_an_empty_file():
+    with pytest.raises(ImageError, match="empty"):
+        format_of(b"", "photo.jpg")
