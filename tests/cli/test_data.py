@@ -66,7 +66,7 @@ def test_check_names_each_problem_and_exits_with_1(own, tmp_path):
     assert done.exit_code == 1
     lines = done.stdout.splitlines()
     assert lines[0] == f"{own}/images/photo 6.png: no label map {own}/labels/photo 6.png"
-    assert lines[1].startswith(f"{own}/labels/photo 7.png: not a picture")
+    assert lines[1].startswith(f"{own}/labels/photo 7.png: expected a PNG image, got an unknown format")
     assert lines[-1] == "3 photos with masks; 2 problem(s)"
     report = json.loads((tmp_path / "report.json").read_text())
     assert [(p["kind"], p["file"][-5:]) for p in report["problems"]] == [("pair", "6.png"), ("label map", "7.png")]

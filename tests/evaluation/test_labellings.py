@@ -68,7 +68,7 @@ def test_mistakes_are_named(listed, tmp_path):
     with pytest.raises(InputError, match="predicted labels hold the id 255"):
         score(FolderLabeller([tmp_path / "void"], CLASSES), listed.samples[:1])
     shutil.copy(listed.samples[0].image, tmp_path / "void" / "photo0.png")
-    with pytest.raises(InputError, match=r"photo0\.png: a label map has to be a PNG"):
+    with pytest.raises(InputError, match=r"photo0\.png: expected a PNG image, got JPEG"):
         score(FolderLabeller([tmp_path / "void"], CLASSES), listed.samples[:1])
 
 

@@ -4,7 +4,7 @@ import pytest
 from PIL import Image, features
 
 from atrous.data.images import IMAGE_SUFFIXES
-from atrous.image_io.errors import ImageError, UnknownFormatError
+from atrous.image_io.errors import UnknownFormatError
 from atrous.image_io.formats import HEAD, format_of
 
 
@@ -69,5 +69,5 @@ def test_what_else_a_file_is(head, what):
 
 
 def test_an_empty_file():
-    with pytest.raises(ImageError, match="empty"):
+    with pytest.raises(UnknownFormatError, match="empty"):
         format_of(b"", "photo.jpg")

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from atrous.errors import InputError
 from atrous.image_io import process
 from atrous.image_io.decode import read_rgb
 from atrous.image_io.errors import ImageError, ImageTooLargeError
@@ -108,5 +109,5 @@ def test_a_process_that_cannot_be_started(monkeypatch):
         raise BlockingIOError(11, "Resource temporarily unavailable")
 
     monkeypatch.setattr(process.subprocess, "Popen", fail)
-    with pytest.raises(ImageError, match="Resource temporarily unavailable"):
+    with pytest.raises(InputError, match="Resource temporarily unavailable"):
         read_rgb(saved("JPEG2000"))

@@ -156,7 +156,7 @@ def test_an_error_in_one_process_ends_all_and_is_seen(tmp_path, train, tiny_voc,
     output, _ = process.communicate(timeout=400)
     assert process.returncode != 0
     assert "error: " in output
-    assert "photo3.jpg: not a picture" in output
+    assert "photo3.jpg: expected a JPEG" in output
 
 
 @pytest.mark.slow

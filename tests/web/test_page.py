@@ -106,7 +106,7 @@ def test_what_cannot_be_taken_is_told(open_page, picture):
     large = io.BytesIO()
     Image.new("RGB", (300, 200)).save(large, "PNG")
     drop(page, large.getvalue(), "large.png")
-    page.get_by_text("300x200 are 0.06 megapixels, taken are up to 0.05").first.wait_for()
+    page.get_by_text("at most 0.05 million pixels, got 300x200").first.wait_for()
     assert page.locator("table.legend:visible").count() == 0
     page.get_by_label("Clear").or_(page.get_by_label("Remove Image")).first.click()
     drop(page, picture())  # and the page goes on

@@ -9,11 +9,11 @@ import pytest
 
 from atrous.data.metadata import CrfParameters
 from atrous.palette import write_labels
-from atrous.segmenter import Segmentation, Segmenter
+from atrous.segmenter import Segmenter
 from atrous.web.files import Sweeper
 from atrous.web.pictures import read_picture
 from atrous.web.refused import Refused
-from atrous.web.results import safe_stem, show
+from atrous.web.results import safe_stem
 from atrous.web.studio import Kept, KeptPhotos, Studio
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -115,15 +115,6 @@ def test_an_upload_that_was_swept_is_to_be_dropped_again(tmp_path):
         read_picture(tmp_path / "secret" / "cat.jpg", "my cat.jpg", 10_000)
     assert refused.value.status == 415
     assert refused.value.message == "my cat.jpg: no longer here, uploads are kept for an hour; drop it again"
-
-
-def test_a_photo_whose_overlay_no_jpeg_can_hold_is_refused(tmp_path):
-    labels = np.zeros((1, 66_000), np.uint8)
-    result = Segmentation(np.zeros((1, 66_000, 3), np.uint8), labels[None].astype(np.float32), ("a",), ((0, 0, 0),))
-    with pytest.raises(Refused, match="65500 a side") as refused:
-        show(result, labels, "strip.png", tmp_path, "")
-    assert refused.value.status == 422
-    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(

@@ -188,4 +188,5 @@ def _named(source: Source, name: str | None) -> Iterator[str]:
     except MemoryError:
         raise ImageTooLargeError(name, "not enough memory to decode it; scale the image down first") from None
     except OSError as error:
-        raise ImageError(name, error.strerror or str(error)) from None
+        reason = error.strerror or str(error)
+        raise InputError(f"{name}: {reason}" if name else reason) from None

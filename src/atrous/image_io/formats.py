@@ -3,7 +3,7 @@
 import re
 from collections.abc import Collection
 
-from .errors import ImageError, UnknownFormatError
+from .errors import UnknownFormatError
 
 HEAD = 64  # bytes that tell a format
 EXPECTED = "a JPEG, PNG, TIFF, WebP, AVIF, GIF, BMP, JPEG 2000 or PPM image"
@@ -49,13 +49,11 @@ def format_of(head: bytes, name: str, formats: Collection[str] | None = None) ->
 
     Raises
     ------
-    ImageError
-        If the file is empty.
     UnknownFormatError
-        If it is in no format that is taken.
+        If it is in no format that is taken, or empty.
     """
     if not head:
-        raise ImageError(name, "expected an image, got an empty file; fetch or export it again")
+        raise UnknownFormatError(name, "expected an image, got an empty file; fetch or export it again")
     found = match.lastgroup if (match := _FORMAT.match(head)) else None
     if found is not None and (formats is None or found in formats):
         return found
