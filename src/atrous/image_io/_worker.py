@@ -1,10 +1,13 @@
-"""Program that decodes one image: a file on standard input, its pixels on standard output."""
+"""Program that decodes images: orders and files on standard input, pixels on standard output."""
 
 import json
+import os
+import signal
 import sys
+import tempfile
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, Any, BinaryIO
 
 from PIL import AvifImagePlugin, Image
 
@@ -13,65 +16,109 @@ from atrous.image_io.limits import Limits
 from atrous.image_io.pillow import decode_prepared
 from atrous.image_io.prepared import Prepared
 
-MODES = ("L", "LA", "RGB", "RGBA", "CMYK", "I;16", "I;16B", "I", "F")
-_ALL_MEMORY = 0.75  # of the limit: where less is taken, a file that fails is damaged
+# The modes that are sent as they are, and their bytes a pixel.
+_MODES = {"L": 1, "LA": 2, "RGB": 3, "RGBA": 4, "CMYK": 4, "I;16": 2, "I;16B": 2, "I": 4, "F": 4}
+_MOST_OF_IT = 0.5  # of the memory allowed: where less was taken, a file that fails is damaged
+_MOST_KEPT = 1 << 27  # bytes: a process that has taken more ends, and gives them back
 _BAND = 4_000_000  # pixels sent at a time
 
 
 def limit_process(memory: int, seconds: int) -> None:
-    """Bound what this process takes; where the system has no such limits, nothing happens."""
+    """Bound what this process takes from now on; where the system has no such limits, nothing happens."""
     try:
         import resource
     except ImportError:  # Windows
         return
     with suppress(OSError, ValueError):
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-        resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 1))
+        usage = resource.getrusage(resource.RUSAGE_SELF)
+        _, hard = resource.getrlimit(resource.RLIMIT_CPU)
+        resource.setrlimit(resource.RLIMIT_CPU, (int(usage.ru_utime + usage.ru_stime) + seconds, hard))
     with suppress(OSError, ValueError):
         reserved, resident, *_ = map(int, Path("/proc/self/statm").read_text().split())
-        most = memory + (reserved - resident) * resource.getpagesize()
-        resource.setrlimit(resource.RLIMIT_AS, (most, most))
+        _, hard = resource.getrlimit(resource.RLIMIT_AS)
+        resource.setrlimit(resource.RLIMIT_AS, (memory + (reserved - resident) * resource.getpagesize(), hard))
 
 
 def peak() -> int:
-    """Return the most memory that this process has taken, where the system knows it."""
-    try:
-        import resource
-    except ImportError:  # Windows
-        return 0
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    """Return the most memory that this process has taken, in bytes; 0 where the system does not tell."""
+    # Of resource.getrusage, Linux counts what the parent had taken before the start.
+    with suppress(OSError, ValueError, StopIteration):
+        lines = Path("/proc/self/status").read_text().splitlines()
+        return int(next(line.split()[1] for line in lines if line.startswith("VmHWM:"))) * 1024
+    return 0
 
 
-def decode(prepared: Prepared, limits: Limits) -> tuple[dict[str, Any], Image.Image | None]:
-    """Return what is answered, and the image; None if there is none."""
+def decode(prepared: Prepared, limits: Limits, messages: IO[bytes]) -> tuple[dict[str, Any], Image.Image | None]:
+    """Return what is answered, and the image; None if there is none.
+
+    Parameters
+    ----------
+    prepared : Prepared
+    limits : Limits
+    messages : binary file
+        Where libraries print: libtiff goes on after some errors, with pixels that are none.
+    """
+    start = messages.seek(0, os.SEEK_END)
     try:
         image, orientation = decode_prepared(prepared, limits)
-        if image.mode not in MODES:
+        if printed := printed_since(start, messages):
+            raise Damaged(printed)
+        if image.mode not in _MODES:
             image = image.convert("RGBA" if image.has_transparency_data else "RGB")
-    except (Damaged, TooLarge, Unsupported) as error:
-        if isinstance(error, Damaged) and peak() > _ALL_MEMORY * limits.memory:
+    except Damaged as error:
+        if peak() > _MOST_OF_IT * limits.memory:
             return {"error": "MemoryError"}, None  # libraries call it what they like
+        return {"error": "Damaged", "reason": printed_since(start, messages) or str(error)}, None
+    except (TooLarge, Unsupported) as error:
         return {"error": type(error).__name__, "reason": str(error)}, None
     except MemoryError:
         return {"error": "MemoryError"}, None
-    return {"mode": image.mode, "size": image.size, "orientation": orientation}, image
+    width, height = image.size
+    about = {"mode": image.mode, "size": image.size, "bytes": width * height * _MODES[image.mode]}
+    return {**about, "orientation": orientation}, image
 
 
-def main() -> None:
-    """Read an order and a file, and answer."""
-    order = json.loads(sys.argv[1])
+def printed_since(start: int, messages: IO[bytes]) -> str:
+    """Return the first line that is printed behind a place in a file."""
+    messages.seek(start)
+    return " ".join(messages.readline().decode(errors="replace").split())[:200]
+
+
+def answer(order: dict[str, Any], source: BinaryIO, sink: BinaryIO, messages: IO[bytes]) -> bool:
+    """Read a file, answer, and return whether this process is fit for more."""
     limits = Limits(**order["limits"])
-    AvifImagePlugin.DEFAULT_MAX_THREADS = 1  # the limit on time counts all of them
-    limit_process(limits.memory, int(order["seconds"]))
-    source: BinaryIO = sys.stdin.buffer
-    sink: BinaryIO = sys.stdout.buffer
-    answer, image = decode(Prepared(data=source.read(), **order["prepared"]), limits)
-    sink.write(json.dumps(answer).encode() + b"\n")
+    limit_process(limits.memory, order["seconds"])
+    try:
+        data = source.read(order["bytes"])
+    except MemoryError:
+        sink.write(json.dumps({"error": "MemoryError", "last": True}).encode() + b"\n")
+        return False
+    about, image = decode(Prepared(data=data, **order["prepared"]), limits, messages)
+    about["last"] = peak() > _MOST_KEPT
+    sink.write(json.dumps(about).encode() + b"\n")
     if image is not None:
         width, height = image.size
         rows = max(1, _BAND // width)
         for top in range(0, height, rows):
             sink.write(image.crop((0, top, width, min(top + rows, height))).tobytes())
+    sink.flush()
+    return not about["last"]
+
+
+def main() -> None:
+    """Answer until the input ends."""
+    with suppress(ImportError, OSError, ValueError):
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # who gave the order decides
+    AvifImagePlugin.DEFAULT_MAX_THREADS = 1  # the limit on time counts all of them
+    source, sink = sys.stdin.buffer, sys.stdout.buffer
+    with tempfile.TemporaryFile() as messages:
+        os.dup2(messages.fileno(), 2)
+        while order := source.readline():
+            if not answer(json.loads(order), source, sink, messages):
+                break
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ _MOST_TEXT = 1 << 20  # bytes of metadata, decompressed
 _EXIF, _XMP = b"Raw profile type exif", b"XML:com.adobe.xmp"  # keywords; the first is ImageMagick's
 _TEXTS = (b"tEXt", b"zTXt", b"iTXt")
 _PIXELS = (b"IHDR", b"PLTE", b"tRNS", b"IDAT")
-_GRAY, _RGB = 0, 2  # color types
+_GRAY, _RGB, _PALETTE = 0, 2, 3  # color types
 
 
 def prepare(data: bytes) -> Prepared:
@@ -53,6 +53,8 @@ def prepare(data: bytes) -> Prepared:
     if len(header) != 13 or not pixels:
         raise Damaged("no image in it")
     width, height, bits, color = struct.unpack_from(">IIBB", header)
+    if color == _PALETTE and b"PLTE" not in first:
+        raise Damaged("no palette")
     transparent = None
     if b"tRNS" in first and color == _GRAY and bits == 16:
         transparent = int.from_bytes(first.pop(b"tRNS")[:2], "big")

@@ -35,7 +35,8 @@ class Prepared:
     through_libtiff : bool
         Whether Pillow has to leave an uncompressed TIFF to libtiff.
     isolated : bool
-        Whether nothing in the header bounds what decoding takes, so that it is left to a process with limits.
+        Whether decoding is left to a process with limits: because nothing in the header bounds what it takes, or
+        because its library prints what is wrong.
     """
 
     format: str

@@ -1,12 +1,17 @@
-"""Decoding in a process of its own, with limits on memory and time."""
+"""Decoding in processes of their own, with limits on memory and time."""
 
+import atexit
 import dataclasses
 import json
 import math
 import os
+import signal
 import subprocess
 import sys
+import threading
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from PIL import Image
 
@@ -16,6 +21,8 @@ from .prepared import Prepared
 
 _WORKER = Path(__file__).with_name("_worker.py")
 _PATIENCE = 6  # seconds on the clock for each of processor time, where other programs want the processor too
+_MOST_IDLE = 8
+_OVER_TIME = -getattr(signal, "SIGXCPU", 24)
 _ERRORS = {"Damaged": Damaged, "TooLarge": TooLarge, "Unsupported": Unsupported}
 
 
@@ -24,19 +31,123 @@ def can_isolate() -> bool:
     return bool(sys.executable) and not getattr(sys, "frozen", False)
 
 
+class _Ended(Exception):
+    """A decoder process ended before it answered."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__(status)
+        self.status = status
+
+
+class DecoderProcess:
+    """A process that decodes images, one after the other.
+
+    A process that has taken much memory, too much time, or that crashed is of no further use.
+
+    Attributes
+    ----------
+    used : bool
+        Whether it has decoded an image before.
+    usable : bool
+        Whether it can decode another one.
+    """
+
+    def __init__(self) -> None:
+        self.used, self.usable = False, True
+        # The packages are found where they are found here, whatever has changed the path since the start.
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+        self._process = subprocess.Popen(
+            [sys.executable, "-P", _WORKER],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env=environment,
+            creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
+        )
+
+    def decode(self, prepared: Prepared, limits: Limits) -> tuple[Image.Image, int]:
+        """Decode an image; for the result see `decode_isolated`.
+
+        Raises
+        ------
+        Damaged, TooLarge, Unsupported
+        _Ended
+            If the process ends before it answers.
+        """
+        seconds = math.ceil(limits.seconds + len(prepared.data) / 1e6)
+        late = threading.Event()
+
+        def end() -> None:
+            late.set()
+            self._process.kill()
+
+        timer = threading.Timer(_PATIENCE * seconds, end)
+        timer.daemon = True
+        timer.start()
+        self.usable = False
+        try:
+            about, pixels = self._ask(prepared, limits, seconds)
+            self.used, self.usable = True, not about["last"]
+        except _Ended as error:
+            if late.is_set() or error.status == _OVER_TIME:
+                raise TooLarge(f"takes more than {seconds} s to decode; save it as JPEG or PNG") from None
+            raise
+        finally:
+            timer.cancel()
+        if about.get("error") == "MemoryError":
+            raise TooLarge(f"takes more than {limits.memory / 2**30:.3g} GiB to decode; scale the image down first")
+        if "error" in about:
+            raise _ERRORS[about["error"]](about["reason"])
+        mode, size = about["mode"], tuple(about["size"])
+        return Image.frombuffer(mode, size, pixels, "raw", mode, 0, 1), about["orientation"]
+
+    def _ask(self, prepared: Prepared, limits: Limits, seconds: int) -> tuple[dict[str, Any], bytes]:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        about = {field.name: getattr(prepared, field.name) for field in dataclasses.fields(prepared)}
+        size = len(about.pop("data"))
+        order = {"prepared": about, "limits": dataclasses.asdict(limits), "seconds": seconds, "bytes": size}
+        # A process that has ended may have answered before.
+        with suppress(OSError):
+            self._process.stdin.write(json.dumps(order).encode() + b"\n")
+            self._process.stdin.write(prepared.data)
+            self._process.stdin.flush()
+        head = self._process.stdout.readline()
+        if head.endswith(b"\n"):
+            answer = json.loads(head)
+            pixels = self._process.stdout.read(answer.get("bytes", 0))
+            if len(pixels) == answer.get("bytes", 0):
+                return answer, pixels
+        raise _Ended(self._process.wait())
+
+    def close(self) -> None:
+        """End the process."""
+        self._process.kill()
+        for pipe in (self._process.stdin, self._process.stdout):
+            with suppress(OSError):
+                assert pipe is not None
+                pipe.close()
+        self._process.wait()
+
+
+_idle: list[DecoderProcess] = []
+_changing = threading.Lock()
+
+
 def decode_isolated(prepared: Prepared, limits: Limits) -> tuple[Image.Image, int]:
-    """Decode an image in a process that is started for it and ends with it.
+    """Decode an image in another process, which may have decoded others before.
 
     Parameters
     ----------
     prepared : Prepared
     limits : Limits
-        Where the system has no limit on a process' memory (Windows, macOS), only the others hold.
+        Where the system has no limit on a process' memory or time (Windows; on macOS none on memory), only the clock
+        and the others hold.
 
     Returns
     -------
     image : PIL image
-        Of one of the worker's `MODES`; any other is converted to RGB or RGBA.
+        Of mode L, LA, RGB, RGBA, CMYK, I;16, I or F.
     orientation : int
         EXIF's, 1 to 8, that is still to be applied.
 
@@ -44,47 +155,46 @@ def decode_isolated(prepared: Prepared, limits: Limits) -> tuple[Image.Image, in
     ------
     Damaged, TooLarge, Unsupported
     """
-    seconds = math.ceil(limits.seconds + len(prepared.data) / 1e6)
-    about = {field.name: getattr(prepared, field.name) for field in dataclasses.fields(prepared)}
-    del about["data"]
-    order = {"prepared": about, "limits": dataclasses.asdict(limits), "seconds": seconds}
-    # The packages are found where they are found here, whatever has changed the path since the start.
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
-    process = subprocess.Popen(
-        [sys.executable, "-P", _WORKER, json.dumps(order)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        env=environment,
-        creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
-    )
-    with process:
+    while True:
+        with _changing:
+            process = _idle.pop() if _idle else None
+        if process is None:
+            process = DecoderProcess()
+        used = process.used
         try:
-            answer, _ = process.communicate(prepared.data, timeout=_PATIENCE * seconds)
-        except subprocess.TimeoutExpired:
-            raise _too_slow(seconds) from None
+            return process.decode(prepared, limits)
+        except _Ended as error:
+            if not used:
+                raise Damaged(f"the decoder ended with status {error.status}") from None
+            # By no fault of this image: it waited too long, or an earlier one has spoiled it.
         finally:
-            if process.poll() is None:
-                process.kill()
-    return _image(answer, process.returncode, seconds, limits)
+            _give_back(process)
 
 
-def _image(answer: bytes, status: int, seconds: int, limits: Limits) -> tuple[Image.Image, int]:
-    head, _, pixels = answer.partition(b"\n")
-    if status or not head:
-        # A process that is over its time is killed by SIGXCPU (24) or, if it ignores that, by SIGKILL.
-        if status in (-24, -9):
-            raise _too_slow(seconds)
-        raise Damaged(f"the decoder ended with status {status}")
-    about = json.loads(head)
-    if about.get("error") == "MemoryError":
-        raise TooLarge(f"takes more than {limits.memory / 2**30:.3g} GiB to decode; scale the image down first")
-    if "error" in about:
-        raise _ERRORS[about["error"]](about["reason"])
-    return Image.frombuffer(about["mode"], tuple(about["size"]), pixels, "raw", about["mode"], 0, 1), about[
-        "orientation"
-    ]
+def _give_back(process: DecoderProcess) -> None:
+    with _changing:
+        if process.usable and len(_idle) < _MOST_IDLE:
+            _idle.append(process)
+            return
+    process.close()
 
 
-def _too_slow(seconds: int) -> TooLarge:
-    return TooLarge(f"takes more than {seconds} s to decode; save it as JPEG or PNG")
+@atexit.register
+def close_idle() -> None:
+    """End the processes that wait for images."""
+    with _changing:
+        ended = _idle.copy()
+        _idle.clear()
+    for process in ended:
+        process.close()
+
+
+def _forget() -> None:
+    """Leave the processes to the parent whose they are: a fork must not talk to them."""
+    global _changing
+    _changing = threading.Lock()
+    _idle.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget)

@@ -30,9 +30,6 @@ _NUMBERS = {1: "B", 3: "H", 4: "I", 16: "Q"}  # of a tag's type
 _TYPE_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
 
 _RAW = 1
-# None, fax, LZW, deflate and PackBits make no more than a strip's pixels of a strip's bytes. JPEG and the others are
-# formats of their own.
-_BOUNDED = frozenset({_RAW, 2, 3, 4, 5, 8, 32773, 32946})
 _WHITE_IS_ZERO, _BLACK_IS_ZERO, _YCBCR, _LAB = 0, 1, 6, 8
 _PHOTOMETRICS = {0: "gray", 1: "gray", 2: "RGB", 3: "palette", 5: "CMYK", 6: "YCbCr", 8: "Lab", 32803: "raw camera"}
 _UNSIGNED = 1
@@ -167,6 +164,8 @@ def prepare(data: bytes, limits: Limits) -> Prepared:
     inverted = gray16 and photometric == _WHITE_IS_ZERO
     if inverted:  # Pillow does not turn 16 bits round, and knows them in one byte order only
         tags.replace(_PHOTOMETRIC, _BLACK_IS_ZERO)
+    # Pillow's own reader takes planes of 16 bits for 8, and YCbCr for RGB.
+    through_libtiff = compression != _RAW or (planar and bits == 16) or photometric == _YCBCR
     return Prepared(
         "TIFF",
         tags.appended(data),
@@ -175,9 +174,9 @@ def prepare(data: bytes, limits: Limits) -> Prepared:
         kind=kind,
         shift=bits - 8 if gray16 else 8,
         inverted=inverted,
-        # Pillow's own reader takes planes of 16 bits for 8, and YCbCr for RGB.
-        through_libtiff=compression == _RAW and ((planar and bits == 16) or photometric == _YCBCR),
-        isolated=compression not in _BOUNDED,
+        through_libtiff=through_libtiff and compression == _RAW,
+        # libtiff prints what is wrong, and goes on after some errors; JPEG and others are formats of their own.
+        isolated=through_libtiff,
     )
 
 
