@@ -18,11 +18,11 @@ import json
 from pathlib import Path
 from typing import NamedTuple
 
-from atrous.atomic import replacing
+from atrous._io import replacing
 from atrous.errors import InputError
-from atrous.evaluation.comparison import DRAWS, Scored, paired_bootstrap
+from atrous.evaluation.bootstrap import DRAWS, Scored, paired_bootstrap
 from atrous.evaluation.published import DEEPLAB_TRIMAP
-from atrous.evaluation.result import CRF, DCNN
+from atrous.evaluation.results import CRF, DCNN
 from atrous.evaluation.trimap import WIDTHS
 
 PAGE = Path(__file__).parents[1] / "docs" / "paper-claims.md"

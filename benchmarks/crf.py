@@ -21,7 +21,7 @@ import sys
 from pathlib import Path
 
 from atrous import _native
-from atrous.atomic import replacing
+from atrous._io import replacing
 from crf_cases import CASES, PEER, ROWS, processors
 from crf_inputs import ROOT, SCENES, scene
 from crf_measure import measure, measure_memory

@@ -18,10 +18,10 @@ from PIL import Image, ImageOps
 
 import atrous
 from atrous import _native
-from atrous.atomic import replacing
+from atrous._io import replacing
+from atrous.backends import bundled_model_path
 from atrous.crf import Bilateral, Spatial
-from atrous.data.images import read_image
-from atrous.engine import bundled_model_path
+from atrous.data.image_io import read_image
 
 ROOT = Path(__file__).parents[1]
 CACHE = ROOT / "build" / "crf-inputs"

@@ -4,7 +4,7 @@ import os
 import statistics
 from textwrap import fill
 
-from atrous.atomic import replacing
+from atrous._io import replacing
 from crf_cases import ALL, CASES, KEPT, LABELS, MEGAPIXELS, PEER, PRUNED, ROWS
 from crf_text import END, SETTINGS, TEMPLATE, WRITTEN
 

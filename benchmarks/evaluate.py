@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 
 import atrous
-from atrous.crf.inference import check_threads
+from atrous.crf.result import check_threads
 from atrous.data.dataset import open_dataset
 from atrous.evaluation.about import machine
-from atrous.evaluation.evaluate import evaluate
+from atrous.evaluation.evaluator import evaluate
 from atrous.evaluation.trimap import WIDTHS
 
 

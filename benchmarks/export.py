@@ -15,10 +15,10 @@ from pathlib import Path
 
 import numpy as np
 
+from atrous.backends import OnnxEngine
 from atrous.data.choice import choose_photos
-from atrous.engine import OnnxEngine
 from atrous.evaluation.about import machine, versions
-from atrous.evaluation.parity import compare_several
+from atrous.evaluation.export_check import compare_several
 from atrous.segmenter import Segmenter
 
 SIZE = (385, 513)
@@ -57,7 +57,7 @@ def main():
 
 def times(arguments):
     """Time forward passes of each network, one network after the other: their threads wait for work for a while."""
-    from atrous.network.engine import TorchEngine
+    from atrous.network.torch_backend import TorchEngine
 
     weights = arguments.checkpoint / "model.safetensors"
     networks = [("checkpoint", weights.stat().st_size, TorchEngine.read(arguments.checkpoint))]
@@ -89,7 +89,7 @@ def seconds(engine, picture):
 
 def compare(arguments):
     """Compare each file with the checkpoint, photo by photo."""
-    from atrous.network.engine import TorchEngine
+    from atrous.network.torch_backend import TorchEngine
 
     engine = TorchEngine.read(arguments.checkpoint)
     exported = [OnnxEngine(path, device="cpu") for path in arguments.models]

@@ -23,9 +23,9 @@ import numpy as np
 from PIL import Image
 
 import atrous
+from atrous.backends import ENGINES
 from atrous.cli.bench import _copies, _photos, folder_times
-from atrous.engine import ENGINES
-from atrous.segmenter.pipeline import segmented
+from atrous.segmenter.batch import segmented
 from segment import processor
 
 

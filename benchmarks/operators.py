@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from atrous._quiet_imports import import_onnxruntime
-from atrous.data.crops import aligned_size
-from atrous.engine import bundled_model_path
+from atrous.backends import bundled_model_path
+from atrous.data.transforms import aligned_size
 
 
 def main() -> None:

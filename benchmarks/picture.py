@@ -9,8 +9,8 @@ from pathlib import Path
 from PIL import Image, ImageDraw, ImageFont
 
 import atrous
-from atrous.atomic import replacing
-from atrous.palette import overlay
+from atrous._io import replacing
+from atrous.labelmap import overlay
 
 ROOT = Path(__file__).parents[1]
 EXAMPLES = [ROOT / "examples" / name for name in ("astronaut.jpg", "cat.jpg")]

@@ -20,9 +20,9 @@ import numpy as np
 from PIL import Image
 
 import atrous
+from atrous.backends import ENGINES
 from atrous.cli.bench import PAPER
-from atrous.data.images import read_image
-from atrous.engine import ENGINES
+from atrous.data.image_io import read_image
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "cat.jpg"
 

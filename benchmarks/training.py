@@ -25,15 +25,15 @@ from safetensors.torch import save_file
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
-from atrous.data.crops import MEAN_BGR
 from atrous.data.dataset import open_dataset
 from atrous.data.samples import ImageList
+from atrous.data.transforms import MEAN_BGR
 from atrous.network import DeepLab
-from atrous.training import loop
-from atrous.training.batches import CropsByPosition, batches
-from atrous.training.journal import Journal
+from atrous.training import train as loop
+from atrous.training.config import RECIPES, Recipe
+from atrous.training.dataloader import CropsByPosition, batches
+from atrous.training.logger import Journal
 from atrous.training.progress import Progress
-from atrous.training.recipe import RECIPES, Recipe
 from segment import processor
 
 WARM = 5  # steps at the beginning of each run that are not timed

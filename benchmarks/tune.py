@@ -13,9 +13,9 @@ import numpy as np
 
 import atrous
 from atrous.crf import Bilateral, DenseCRF, Spatial
-from atrous.crf.scoring import TrialScorer, hits_and_unions, mean_iou
+from atrous.crf.tune.scorer import TrialScorer, hits_and_unions, mean_iou
 from atrous.data.voc import read_list
-from atrous.evaluation.labelled_images import NetworkSamples
+from atrous.evaluation.tuning_samples import NetworkSamples
 from segment import processor
 
 WEIGHTS = (3, 4, 5)

@@ -14,7 +14,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from atrous.network import VARIANTS, DeepLab
-from atrous.network.geometry import field_of_view, layers, receptive_field
+from atrous.network.receptive_field import field_of_view, layers, receptive_field
 from segment import median_seconds, processor
 
 # Chen et al. 2015, table of fields of view: training, without multi-scale prediction.

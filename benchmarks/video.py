@@ -18,9 +18,9 @@ import psutil
 from PIL import Image
 
 import atrous
-from atrous.palette import overlay
+from atrous.labelmap import overlay
 from atrous.video import Clip, Progress, segment_video
-from atrous.video.writing import ClipWriter
+from atrous.video.writer import ClipWriter
 from segment import EXAMPLE, processor
 
 RATE = 25

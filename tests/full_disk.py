@@ -36,7 +36,7 @@ def masks() -> Write:
 
 
 def label_map() -> Write:
-    from atrous.palette import write_labels
+    from atrous.labelmap import write_labels
 
     labels = RNG.integers(0, 21, (64, 96), np.uint8)
     return lambda folder: write_labels(folder / "labels.png", labels)
@@ -57,7 +57,7 @@ def scores() -> Write:
 
 def submission() -> Write:
     from atrous.data.samples import Sample
-    from atrous.evaluation.submission import Submission
+    from atrous.evaluation.voc_submission import Submission
 
     sample = Sample("photo", Path("photo.jpg"), Path("photo.png"))
     labels = RNG.integers(0, 21, (64, 96), np.uint8)
@@ -71,8 +71,8 @@ def submission() -> Write:
 
 
 def search() -> Write:
-    from atrous.crf.heatmap import draw_heat_map
-    from atrous.crf.trial_table import Trial, TrialTable
+    from atrous.crf.tune.plots import draw_heat_map
+    from atrous.crf.tune.trials import Trial, TrialTable
 
     table = TrialTable(None, {})
     table.add([Trial(3.0, 10.0 + i, 5.0, 0.5 + i / 1000) for i in range(50)])
@@ -104,7 +104,7 @@ def curves() -> Write:
 def journal() -> Write:
     from rich.console import Console
 
-    from atrous.training.journal import Journal
+    from atrous.training.logger import Journal
 
     console = Console(quiet=True)
 
@@ -120,7 +120,7 @@ def checkpoint() -> Write:
     from torch import nn
 
     from atrous.training.checkpoint import TrainingState, save
-    from atrous.training.recipe import RECIPES
+    from atrous.training.config import RECIPES
 
     net = nn.Linear(40, 100)
     groups = [{"params": [p], "name": name} for name, p in net.named_parameters()]
@@ -163,7 +163,7 @@ def weights() -> Write:
 def exported() -> Write:
     import onnx
 
-    from atrous.network.export import _write
+    from atrous.network.onnx_export import _write
     from tiny_model import TINY, write_tiny_model
 
     model = onnx.load(write_tiny_model(Path(tempfile.mkdtemp()) / "tiny.onnx", metadata=None))
@@ -181,7 +181,7 @@ def hub() -> Write:
 
 
 def hub_weights() -> Write:
-    from atrous.network.engine import TorchEngine
+    from atrous.network.torch_backend import TorchEngine
     from atrous.segmenter import Segmenter
     from tiny_model import TINY
 

@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from atrous import Segmenter
 from atrous.bulk import Settings, run
-from atrous.bulk.worker import PartSegmenter
+from atrous.bulk.actor import PartSegmenter
 
 
 def picture(i: int) -> Image.Image:

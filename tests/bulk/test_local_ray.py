@@ -16,7 +16,7 @@ ray = pytest.importorskip("ray")
 
 from atrous.bulk import _local_ray
 from atrous.bulk._local_ray import check_loopback, private_folder, ray_folder, this_machine_alone
-from atrous.bulk.cluster import Actors, connected
+from atrous.bulk.ray_cluster import Actors, connected
 from atrous.errors import InputError
 
 pytestmark = pytest.mark.filterwarnings("ignore")

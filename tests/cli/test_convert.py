@@ -10,12 +10,12 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from atrous.cli import app
-from atrous.data.crops import network_input
 from atrous.data.metadata import VOC_CLASSES
+from atrous.data.transforms import network_input
 from atrous.errors import InputError
 from atrous.network import DeepLab
 from atrous.network.deeplab import TRUNK
-from atrous.network.engine import TorchEngine
+from atrous.network.torch_backend import TorchEngine
 from atrous.network.weights import load_weights
 
 runner = CliRunner()

@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 
 from atrous.cli import app
 from atrous.cli.data import text
-from atrous.data.check import Findings, Problem
+from atrous.data.validate import Findings, Problem
 from atrous.errors import InputError
 
 runner = CliRunner()
@@ -78,7 +78,7 @@ def test_check_of_what_is_no_data_set_is_one_line(own, tmp_path):
 
 
 def test_a_report_that_cannot_be_written_is_said_before_the_work(own, tmp_path, monkeypatch):
-    monkeypatch.setattr("atrous.data.check.check", lambda *_args, **_options: pytest.fail("checked all the same"))
+    monkeypatch.setattr("atrous.data.validate.check", lambda *_args, **_options: pytest.fail("checked all the same"))
     for report in (tmp_path / "none" / "report.json", tmp_path):
         with pytest.raises(InputError, match=r"--json .*: expected a file's name in a folder that is there"):
             data("check", own, "--json", report)
@@ -98,7 +98,7 @@ def test_ctrl_c_is_one_line(own, monkeypatch):
     def interrupted(_sample):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("atrous.data.check._look", interrupted)
+    monkeypatch.setattr("atrous.data.validate._look", interrupted)
     done = data("check", own)
     assert (done.exit_code, done.stdout, done.stderr) == (130, "", "error: interrupted\n")
 

@@ -16,9 +16,9 @@ torch = pytest.importorskip("torch", reason="needs the extra 'train'")
 onnx = pytest.importorskip("onnx", reason="needs the extra 'train'")
 pytest.importorskip("onnxscript", reason="needs the extra 'train'")
 
-from atrous.engine import OnnxEngine
-from atrous.network import export as exporting
-from atrous.network.engine import TorchEngine
+from atrous.backends import OnnxEngine
+from atrous.network import onnx_export as exporting
+from atrous.network.torch_backend import TorchEngine
 
 
 class Scores(torch.nn.Module):

@@ -5,7 +5,7 @@ from typer.testing import CliRunner
 
 from atrous.cli import app
 from atrous.errors import InputError
-from atrous.palette import read_labels, write_labels
+from atrous.labelmap import read_labels, write_labels
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from atrous.atomic import replacing
+from atrous._io import replacing
 from atrous.cli import app
 from atrous.errors import ComputeError, InputError
 from atrous.segmenter import Segmenter
@@ -334,7 +334,7 @@ def test_a_network_that_fails_is_a_line_for_each_photo(segment, photo, monkeypat
     def fails(engine, image):
         raise ComputeError("the network failed on 40x60 pixels, on cuda (out of memory); try a smaller max_side")
 
-    monkeypatch.setattr("atrous.engine.exported.ExportedEngine.scores", fails)
+    monkeypatch.setattr("atrous.backends.base.ExportedEngine.scores", fails)
     code, out, err = segment(*(photo(f"{i}.png") for i in range(photos)))
     assert (code, out) == (2, "")
     assert [line.partition(".png: the network failed")[0][-1] for line in err.splitlines()] == list("012"[:photos])
@@ -346,7 +346,7 @@ def test_a_full_disk_is_said_once_and_ends_the_run(segment, photo, monkeypatch):
             raise OSError(errno.ENOSPC, "No space left on device", f"{folder}/{stem}.png")
         return {}
 
-    monkeypatch.setattr("atrous.segmenter.segmentation.Segmentation.save", full)
+    monkeypatch.setattr("atrous.segmenter.result.Segmentation.save", full)
     code, out, err = segment(*(photo(f"{i}.png") for i in range(9)))
     assert code == 2
     assert len(out.splitlines()) == 1

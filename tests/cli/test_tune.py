@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from atrous.cli import app
 from atrous.cli.tune import _numbers
-from atrous.crf.scoring import TrialScorer
+from atrous.crf.tune.scorer import TrialScorer
 from atrous.data.metadata import CrfParameters
 from atrous.errors import InputError
 

@@ -17,7 +17,7 @@ import atrous
 from atrous.cli.segment import Job, file_keys
 from atrous.cli.videos import segment_videos, unfinished_clips
 from atrous.segmenter import Segmenter
-from atrous.video.writing import ClipWriter
+from atrous.video.writer import ClipWriter
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scenes import random_image, random_probabilities
 
 from atrous.crf import Bilateral, DenseCRF, Gaussian, Spatial, exact
-from atrous.crf.variables import check_variables
+from atrous.crf._variables import check_variables
 
 TYPES = [np.uint8, np.int16, np.uint16, np.int64, np.float16, np.float32, np.float64]
 
@@ -149,7 +149,7 @@ class TestWideSpatialKernels:
         p = random_probabilities(rng, 3, (15, 20)).repeat(6, axis=1).repeat(6, axis=2)
         kernels = [Spatial(weight=3, sxy=12)]
         lattice = DenseCRF(image, kernels)
-        monkeypatch.setattr("atrous.crf.filters.WIDEST_EXACT", np.inf)
+        monkeypatch.setattr("atrous.crf._lower.WIDEST_EXACT", np.inf)
         grid = DenseCRF(image, kernels)
         assert lattice._terms[0].filter.vertices is not None
         assert grid._terms[0].filter.vertices is None

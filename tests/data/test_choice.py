@@ -4,7 +4,7 @@ from PIL import Image
 
 from atrous.data.choice import choose_photos, read_at_most
 from atrous.errors import InputError
-from atrous.palette import write_labels
+from atrous.labelmap import write_labels
 
 
 @pytest.fixture

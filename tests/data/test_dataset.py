@@ -8,7 +8,7 @@ from atrous.data.dataset import open_dataset
 from atrous.data.metadata import VOC_CLASSES
 from atrous.data.samples import read_pair
 from atrous.errors import InputError
-from atrous.palette import voc_palette
+from atrous.labelmap import voc_palette
 
 TABLE = "road 9 9 9\nsky 0 0 255\nvoid 0 0 0\n"
 

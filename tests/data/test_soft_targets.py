@@ -3,9 +3,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from atrous.data.crops import CropWindow
 from atrous.data.samples import Sample, image_list
 from atrous.data.soft_targets import SoftTargets
+from atrous.data.transforms import CropWindow
 from atrous.errors import InputError
 
 # Two classes on a grid of 2 x 3 cells.

@@ -111,7 +111,7 @@ class Notebook:
     def _toml(self, block: Block) -> None:
         table = tomllib.loads(block.code)
         try:
-            from atrous.training.recipe import Recipe, read_recipe
+            from atrous.training.config import Recipe, read_recipe
         except MissingExtra as error:
             raise Missing(error) from None
         if table.keys() & ({field.name for field in fields(Recipe)} | {"recipe"}):

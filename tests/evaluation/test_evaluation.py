@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from atrous.data.images import read_image
+from atrous.data.image_io import read_image
 from atrous.data.samples import Sample, read_pair
 from atrous.errors import InputError
-from atrous.evaluation.confusion import ConfusionMatrix
-from atrous.evaluation.evaluate import evaluate
+from atrous.evaluation.evaluator import evaluate
+from atrous.evaluation.metrics import ConfusionMatrix
 from atrous.evaluation.trimap import band
 from atrous.segmenter import Segmenter
 

@@ -9,7 +9,7 @@ import pytest
 from atrous.data.metadata import VOC_CLASSES
 from atrous.errors import InputError
 from atrous.evaluation.about import Run, machine, official_size
-from atrous.evaluation.evaluate import evaluate
+from atrous.evaluation.evaluator import evaluate
 from atrous.evaluation.files import as_csv, as_json, write_text
 from atrous.segmenter import Segmenter
 

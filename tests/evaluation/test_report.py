@@ -12,11 +12,11 @@ from PIL import Image
 from atrous.data.metadata import VOC_CLASSES
 from atrous.errors import MissingExtra
 from atrous.evaluation.about import Run
-from atrous.evaluation.evaluate import score
-from atrous.evaluation.figures import confusion_picture, trimap_curves
-from atrous.evaluation.labellings import FolderLabeller, SegmenterLabeller
+from atrous.evaluation.evaluator import score
+from atrous.evaluation.plots import confusion_picture, trimap_curves
+from atrous.evaluation.predictors import FolderLabeller, SegmenterLabeller
 from atrous.evaluation.report import check_report, chosen, report_html
-from atrous.evaluation.result import ImageScores
+from atrous.evaluation.results import ImageScores
 from atrous.evaluation.trimap import WIDTHS
 from atrous.segmenter import Segmenter
 

@@ -65,7 +65,7 @@ def data(tiny_voc: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def light() -> Iterator[Forks]:
     """Forks of a process without PyTorch."""
-    yield from _forks("atrous.segmenter", "onnxruntime", "rich.progress", "atrous.bulk.run")
+    yield from _forks("atrous.segmenter", "onnxruntime", "rich.progress", "atrous.bulk.driver")
 
 
 @pytest.fixture(scope="session")
@@ -73,7 +73,7 @@ def heavy() -> Iterator[Forks]:
     """Forks of a process with PyTorch and networks of a few channels."""
     pytest.importorskip("torch", reason="needs the extra 'train'")
     optional = ("matplotlib.pyplot", "onnxscript", "torch.utils.tensorboard")
-    yield from _forks("atrous.training.loop", "atrous.segmenter", "rich.progress", *optional, narrow=True)
+    yield from _forks("atrous.training.train", "atrous.segmenter", "rich.progress", *optional, narrow=True)
 
 
 def _forks(*modules: str, narrow: bool = False) -> Iterator[Forks]:

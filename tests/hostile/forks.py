@@ -122,7 +122,7 @@ def _serve(imports: Sequence[str], narrow: bool) -> None:
     for name in imports:
         with suppress(ImportError):  # of an extra that is not installed
             importlib.import_module(name)
-    if "atrous.bulk.run" in sys.modules:
+    if "atrous.bulk.driver" in sys.modules:
         _run_bulk_here()
     if narrow:
         sys.path.insert(0, str(Path(__file__).parents[1] / "training"))
@@ -139,8 +139,8 @@ def _run_bulk_here() -> None:
     """Let `atrous bulk` segment in its own process, without Ray: the same parts, by the same class."""
     import pyarrow as pa
 
-    from atrous.bulk.run import run
-    from atrous.bulk.worker import PartSegmenter
+    from atrous.bulk.actor import PartSegmenter
+    from atrous.bulk.driver import run
 
     @contextmanager
     def connect(address: object, actors: object) -> Iterator[int]:

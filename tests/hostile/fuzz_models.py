@@ -16,7 +16,7 @@ import numpy as np
 from mutations import odd_value, spoiled_bytes, spoiled_json, spoiled_safetensors, spoiled_text
 
 from atrous import Segmenter
-from atrous.segmenter.pretrained import SavedSettings
+from atrous.segmenter.config import SavedSettings
 from tiny_model import TINY, write_tiny_model
 
 TESTS = Path(__file__).parents[1]
@@ -85,7 +85,7 @@ def network() -> Any:
 
 def checkpoint(rng: random.Random, folder: Path) -> None:
     from atrous.training.checkpoint import TrainingState
-    from atrous.training.recipe import Recipe
+    from atrous.training.config import Recipe
 
     _, header, body = network()
     state = TrainingState(2, Recipe(), TINY.classes, TINY.palette, "train", "0" * 64, "vgg", {"atrous": "0"})
@@ -104,7 +104,7 @@ def starting_weights(rng: random.Random, folder: Path) -> None:
     import torch
 
     from atrous.network.deeplab import DeepLab
-    from atrous.network.starting_points import start
+    from atrous.network.pretrained_init import start
 
     net, header, body = network()
     kind = rng.choice(("safetensors", "pth", "old pth", "caffemodel"))
@@ -130,7 +130,7 @@ def _weights(net: Any) -> list[str]:
 
 
 def recipe(rng: random.Random, folder: Path) -> None:
-    from atrous.training.recipe import RECIPES, read_recipe
+    from atrous.training.config import RECIPES, read_recipe
 
     path = folder / "recipe.toml"
     path.write_bytes(spoiled_text(rng, 'recipe = "cpu"\n' + RECIPES[rng.choice(list(RECIPES))].to_toml()))
@@ -140,7 +140,7 @@ def recipe(rng: random.Random, folder: Path) -> None:
 
 
 def setting(rng: random.Random, folder: Path) -> None:
-    from atrous.training.recipe import Recipe
+    from atrous.training.config import Recipe
     from atrous.training.settings import parsed_setting
 
     key = rng.choice(list(Recipe().as_dict()))
@@ -154,7 +154,7 @@ def journal(rng: random.Random, folder: Path) -> None:
     from rich.console import Console
 
     from atrous.training.curves import LOG, read_columns
-    from atrous.training.journal import Journal
+    from atrous.training.logger import Journal
 
     lines = ["step,loss,rate,crops_per_second,memory_mib,waiting", *(f"{n},1.5,1e-3,10,,0" for n in range(1, 9))]
     (folder / LOG).write_bytes(spoiled_text(rng, "\n".join(lines) + "\n"))

@@ -14,9 +14,9 @@ import numpy as np
 from mutations import EDGES, spoiled_bytes
 from PIL import Image, features
 
-from atrous.data.images import IMAGE_SUFFIXES, read_image
-from atrous.palette import read_labels
-from atrous.palette.colour_table import ColourTable
+from atrous.data.image_io import IMAGE_SUFFIXES, read_image
+from atrous.labelmap import read_labels
+from atrous.labelmap.color_table import ColourTable
 
 MODES = ("RGB", "L", "RGBA", "P", "1", "CMYK", "I;16", "LA")
 

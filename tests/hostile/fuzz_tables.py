@@ -12,15 +12,15 @@ import numpy as np
 from mutations import spoiled_bytes, spoiled_json, spoiled_text
 from PIL import Image
 
-from atrous.crf.trial_table import TrialTable
+from atrous.crf.tune.trials import TrialTable
 from atrous.data.dataset import open_dataset
-from atrous.data.folders import read_classes, read_names
-from atrous.data.given_labels import class_names, read_probabilities
+from atrous.data.folder_dataset import read_classes, read_names
 from atrous.data.metadata import VOC_CLASSES, ModelMetadata
-from atrous.evaluation.comparison import Scored
-from atrous.evaluation.labelled_images import FolderSamples
-from atrous.palette.colour_table import read_colour_table
-from atrous.segmenter.pretrained import SavedSettings
+from atrous.data.unary_io import class_names, read_probabilities
+from atrous.evaluation.bootstrap import Scored
+from atrous.evaluation.tuning_samples import FolderSamples
+from atrous.labelmap.color_table import read_colour_table
+from atrous.segmenter.config import SavedSettings
 from tiny_model import TINY
 
 CLASSES = "background\nred car\nblue\n"
@@ -142,7 +142,7 @@ def sbd(rng: random.Random, folder: Path) -> None:
 
 
 def bulk_records(rng: random.Random, folder: Path) -> None:
-    from atrous.bulk.records import SETTINGS, read_settings
+    from atrous.bulk.manifest import SETTINGS, read_settings
     from atrous.bulk.storage import Storage
 
     values = {"format": 1, "input": "/in", "kind": "photos", "model": {"name": "m", "sha256": "0"}, "classes": ["a"]}
@@ -178,10 +178,10 @@ def bulk_parquet(rng: random.Random, folder: Path) -> None:
 
 def _listing(given: Path, folder: Path) -> None:
     """List an input of `atrous bulk` and read its photos."""
-    from atrous.bulk.inputs import listing
-    from atrous.bulk.job import Settings
-    from atrous.bulk.reading import pictures
-    from atrous.bulk.records import Planned
+    from atrous.bulk.config import Settings
+    from atrous.bulk.decode import pictures
+    from atrous.bulk.manifest import Planned
+    from atrous.bulk.sources import listing
     from atrous.bulk.storage import Storage
     from atrous.errors import InputError
 

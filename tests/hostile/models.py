@@ -17,7 +17,7 @@ import numpy as np
 from model_cases import BYTES, EITHER, FACES, GRAPHS, NO_MODEL, SAME, SETTINGS, WEIGHTS
 from model_parts import changed, edited, mutated, sound_model, with_metadata
 
-from atrous.engine.exported import read_exported
+from atrous.backends.base import read_exported
 from atrous.errors import ComputeError, InputError
 from atrous.segmenter import Segmenter
 

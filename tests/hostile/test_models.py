@@ -12,7 +12,7 @@ pytest.importorskip("onnx", reason="needs the extra 'train'")
 
 from models import EITHER, SAME, crafted_models, main
 
-from atrous.engine.exported import read_exported
+from atrous.backends.base import read_exported
 from atrous.errors import InputError
 
 ENGINES = [

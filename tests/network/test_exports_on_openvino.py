@@ -10,9 +10,9 @@ pytest.importorskip("onnxscript", reason="needs the extra 'train'")
 if find_spec("openvino") is None:
     pytest.skip("openvino is not installed: pip install 'atrous[openvino]'", allow_module_level=True)
 
-from atrous.engine import OnnxEngine, OpenVinoEngine
-from atrous.network.engine import TorchEngine
-from atrous.network.export import export_float, export_float16, export_int8
+from atrous.backends import OnnxEngine, OpenVinoEngine
+from atrous.network.onnx_export import export_float, export_float16, export_int8
+from atrous.network.torch_backend import TorchEngine
 
 SLOW = pytest.mark.slow
 

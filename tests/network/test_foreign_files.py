@@ -14,7 +14,7 @@ from vgg_files import checkpoint, convolutions, flat, random, values
 
 from atrous.errors import InputError
 from atrous.network import DeepLab
-from atrous.network.starting_points import start
+from atrous.network.pretrained_init import start
 
 pytestmark = pytest.mark.usefixtures("narrow")
 

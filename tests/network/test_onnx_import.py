@@ -14,10 +14,10 @@ from atrous.errors import InputError
 from atrous.network import DeepLab
 from atrous.network.convert import convert
 from atrous.network.deeplab import initialise_head
-from atrous.network.engine import TorchEngine
-from atrous.network.export import export_float, export_float16, export_int8
+from atrous.network.onnx_export import export_float, export_float16, export_int8
 from atrous.network.onnx_import import read_exported
-from atrous.network.starting_points import start
+from atrous.network.pretrained_init import start
+from atrous.network.torch_backend import TorchEngine
 
 pytestmark = pytest.mark.usefixtures("narrow")
 

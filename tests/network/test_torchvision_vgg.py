@@ -5,7 +5,7 @@ torch = pytest.importorskip("torch", reason="needs the extra 'train'")
 
 from torch.nn import functional as F
 
-from atrous.data.crops import MEAN_BGR
+from atrous.data.transforms import MEAN_BGR
 from atrous.network.torchvision_vgg import MEAN_RGB, STD_RGB, from_torchvision, released_colours
 
 GENERATOR = torch.Generator().manual_seed(0)

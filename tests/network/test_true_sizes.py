@@ -8,7 +8,7 @@ torch = pytest.importorskip("torch", reason="needs the extra 'train'")
 from caffe_writer import blob, chain, old_layer
 
 from atrous.network import DeepLab
-from atrous.network.starting_points import start
+from atrous.network.pretrained_init import start
 
 pytestmark = pytest.mark.slow
 

@@ -7,12 +7,12 @@ import pytest
 from PIL import Image
 
 import atrous
+from atrous.backends import OnnxEngine
 from atrous.crf import Bilateral, Spatial
 from atrous.data.metadata import CrfParameters
-from atrous.engine import OnnxEngine
 from atrous.errors import InputError
 from atrous.segmenter import Segmentation, Segmenter
-from atrous.segmenter.segmentation import most_probable
+from atrous.segmenter.result import most_probable
 
 KINDS = ["model", "deeplab-largefov", None, CrfParameters(weight=4, sxy=20, srgb=5), [Spatial(weight=3, sxy=3)]]
 

@@ -21,7 +21,7 @@ def make_narrow() -> None:
 
 def die_once(marker: Path, step: int, rank: str) -> None:
     """Kill the process of that rank before that step, unless it was done before."""
-    from atrous.training import loop
+    from atrous.training import train as loop
 
     real = loop.set_rate
 

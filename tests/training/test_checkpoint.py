@@ -14,7 +14,7 @@ from atrous.errors import InputError
 from atrous.network.weights import read_tensors
 from atrous.training import checkpoint
 from atrous.training.checkpoint import TrainingState, checkpoints, newest_intact, save
-from atrous.training.recipe import RECIPES
+from atrous.training.config import RECIPES
 
 STATE = TrainingState(
     step=0,

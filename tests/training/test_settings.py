@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 pytest.importorskip("torch", reason="needs the extra 'train'")
 
 from atrous.errors import InputError
-from atrous.training.recipe import Recipe
+from atrous.training.config import Recipe
 from atrous.training.settings import parsed_setting
 
 

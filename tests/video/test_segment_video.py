@@ -10,10 +10,11 @@ from clip_files import RED, RED_LABEL, picture, read_clip, sound_packets, write_
 from PIL import Image
 
 from atrous.errors import InputError
-from atrous.palette import read_labels
+from atrous.labelmap import read_labels
 from atrous.segmenter import Segmenter
-from atrous.video import segment_video, writing
-from atrous.video.writing import ClipWriter
+from atrous.video import segment_video
+from atrous.video import writer as writing
+from atrous.video.writer import ClipWriter
 
 
 def names(folder):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from atrous.palette import write_labels
+from atrous.labelmap import write_labels
 
 sync_api = pytest.importorskip("playwright.sync_api")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")

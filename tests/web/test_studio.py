@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from atrous.data.metadata import CrfParameters
-from atrous.palette import write_labels
+from atrous.labelmap import write_labels
 from atrous.segmenter import Segmenter
 from atrous.web.files import Sweeper
 from atrous.web.pictures import read_picture

@@ -1,6 +1,6 @@
 """Photos by the million: `atrous bulk` on Ray Data, one engine for each actor."""
 
-from .job import Settings
-from .run import Summary, run
+from .config import Settings
+from .driver import Summary, run
 
 __all__ = ["Settings", "Summary", "run"]

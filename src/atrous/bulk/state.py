@@ -7,10 +7,10 @@ from typing import Any
 import pyarrow as pa
 
 from ..errors import InputError
-from .inputs import Entry, Listing
-from .job import Output, Settings
-from .keys import assigned, folded
-from .records import IMPOSSIBLE, Planned, read_plans, read_receipts, receipt_name
+from .config import Output, Settings
+from .manifest import IMPOSSIBLE, Planned, read_plans, read_receipts, receipt_name
+from .naming import assigned, folded
+from .sources import Entry, Listing
 from .storage import Storage
 
 MOST_PHOTOS = 256  # of a part, unless told otherwise: what a killed worker has to do again is not much more

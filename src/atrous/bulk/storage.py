@@ -10,9 +10,9 @@ from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Any
 
-from ..atomic import remove_stale, written
+from .._io import remove_stale, written
 from ..errors import InputError, MissingExtra
-from .keys import RECORDS
+from .naming import RECORDS
 
 # Stores in which one upload appears whole or not at all; others get a temporary name and a rename.
 ATOMIC_UPLOADS = frozenset({"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "adl", "oss", "oci", "r2", "memory"})

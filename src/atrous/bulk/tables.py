@@ -4,7 +4,7 @@ import io
 from collections.abc import Iterator
 from typing import Any
 
-from .job import Settings
+from .config import Settings
 from .storage import Storage, file_storage
 
 

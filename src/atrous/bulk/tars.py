@@ -6,8 +6,8 @@ import tarfile
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from ..data.images import IMAGE_SUFFIXES
-from .job import Settings
+from ..data.image_io import IMAGE_SUFFIXES
+from .config import Settings
 from .storage import file_storage
 
 # Where a sample holds several pictures, the first of these is the photo: the other may be its mask.

@@ -12,7 +12,7 @@ from .terminal import say
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
 
-    from ..bulk.run import Progress
+    from ..bulk.driver import Progress
 
 SECONDS_BETWEEN_LINES = 30  # of progress, where there is no terminal for a bar
 
@@ -58,9 +58,9 @@ def bulk(
 ) -> None:
     """Segment very many photos with Ray Data, here or on a cluster; run again, it does what is missing."""
     try:
-        from ..bulk.cluster import Actors
-        from ..bulk.job import Settings
-        from ..bulk.run import run
+        from ..bulk.config import Settings
+        from ..bulk.driver import run
+        from ..bulk.ray_cluster import Actors
     except ImportError as error:
         name = (error.name or "ray").split(".")[0]
         raise MissingExtra(

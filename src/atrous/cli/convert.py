@@ -40,7 +40,7 @@ def convert(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace OUT if it is there.")] = False,
 ) -> None:
     """Turn any file that training can start from into one of ours; a finished model also to run."""
-    from ..data.folders import read_classes
+    from ..data.folder_dataset import read_classes
     from ..network.convert import convert as run
     from .options import weights_path
 

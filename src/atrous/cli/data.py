@@ -14,7 +14,7 @@ from ..errors import InputError
 from .terminal import say, show
 
 if TYPE_CHECKING:
-    from ..data.check import Findings
+    from ..data.validate import Findings
 
 data = typer.Typer(
     name="data", help="Look after labelled photos.", no_args_is_help=True, context_settings={"max_content_width": 120}
@@ -40,14 +40,14 @@ def check(
 
     Exit status: 0 if all is well, 1 if something is to be put right, 2 if the folder is no data set.
     """
-    from ..data.check import check as run
+    from ..data.validate import check as run
 
     if report is not None and (report.is_dir() or not report.parent.is_dir()):
         raise InputError(f"--json {report}: expected a file's name in a folder that is there")
     with _bar("checking") as done:
         found = run(folder, classes=classes, colours=colours, threads=threads, done=done)
     if report is not None:
-        from ..atomic import write_text
+        from .._io import write_text
 
         try:
             write_text(report, json.dumps(found.as_dict(), indent=1) + "\n")

@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from ..data.dataset import Dataset
     from ..data.samples import ImageList
     from ..evaluation.about import Run
-    from ..evaluation.comparison import Scored
-    from ..evaluation.labellings import Labeller
-    from ..evaluation.result import Evaluation
+    from ..evaluation.bootstrap import Scored
+    from ..evaluation.predictors import Labeller
+    from ..evaluation.results import Evaluation
     from ..evaluation.shards import Shard
     from ..segmenter import Segmenter
 
@@ -93,11 +93,11 @@ def evaluate(
     """
     from ..data.dataset import open_dataset
     from ..evaluation.about import Run, official_size
-    from ..evaluation.comparison import Scored
-    from ..evaluation.evaluate import score
+    from ..evaluation.bootstrap import Scored
+    from ..evaluation.evaluator import score
     from ..evaluation.shards import Shard
-    from ..evaluation.submission import Submission
     from ..evaluation.trimap import WIDTHS
+    from ..evaluation.voc_submission import Submission
 
     if masks and (model is not None or preset or steps or submit is not None):
         raise InputError("--masks: scores label maps that are there; leave --model, --preset, --steps and --submit out")
@@ -179,7 +179,7 @@ def evaluate(
 
 
 def _of_masks(masks: list[Path], dataset: "Dataset", samples: "ImageList") -> _Subject:
-    from ..evaluation.labellings import FolderLabeller, with_maps
+    from ..evaluation.predictors import FolderLabeller, with_maps
 
     found = with_maps(samples, masks)
     warnings = []
@@ -201,8 +201,8 @@ def _of_model(
     import numpy as np
 
     from ..evaluation.about import subject_of
-    from ..evaluation.labellings import SegmenterLabeller
-    from ..evaluation.overlap import overlap_warning
+    from ..evaluation.leakage import overlap_warning
+    from ..evaluation.predictors import SegmenterLabeller
 
     metadata = segmenter.engine.metadata
     if len(metadata.classes) != len(dataset.classes):
@@ -235,7 +235,7 @@ def _segmenter(
         return Segmenter(model, crf=crf, threads=threads, device=device, engine=engine)
     if engine is not None:
         raise InputError(f"--engine {engine}: leave it out, PyTorch runs a checkpoint; an .onnx file is run by others")
-    from ..network.engine import TorchEngine  # without PyTorch: MissingExtra
+    from ..network.torch_backend import TorchEngine  # without PyTorch: MissingExtra
 
     checkpoint = TorchEngine.read(model, device=_torch_device(device, threads, shard))
     return Segmenter(checkpoint, crf=crf, threads=threads)
@@ -244,7 +244,7 @@ def _segmenter(
 def _torch_device(device: str | None, threads: int, shard: "Shard") -> str:
     import torch
 
-    from ..network.engine import usable_device
+    from ..network.torch_backend import usable_device
 
     torch.set_num_threads(threads)
     device = usable_device(device)
@@ -265,7 +265,7 @@ def _check_files(files: dict[str, Path | None]) -> None:
 
 def _shared_out(workers: int | None, threads: int | None, processes: int) -> tuple[int, int]:
     """Return workers, and threads of each, that fill the cores which are this process'."""
-    from ..crf.inference import check_threads
+    from ..crf.result import check_threads
 
     cores = max(1, check_threads(None) // processes)
     if workers is None:
@@ -304,7 +304,7 @@ def _progress_bar(count: int, *, shown: bool) -> "Iterator[Callable[[int], None]
 
 
 def _print(result: "Evaluation", run: "Run") -> None:
-    from ..evaluation.tables import score_table, steps_table, trimap_table
+    from ..evaluation.text_report import score_table, steps_table, trimap_table
 
     show(score_table(result))
     if result.widths:
@@ -316,8 +316,8 @@ def _print(result: "Evaluation", run: "Run") -> None:
 
 
 def _compare(result: "Evaluation", samples: "ImageList", theirs: "Scored") -> None:
-    from ..evaluation.comparison import Scored, differences
-    from ..evaluation.tables import differences_table
+    from ..evaluation.bootstrap import Scored, differences
+    from ..evaluation.text_report import differences_table
 
     found = differences(Scored.of(result, samples.sha256), theirs)
     show("\n" + differences_table(found, theirs.name))

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ..data.choice import Choice
     from ..data.metadata import ModelMetadata
     from ..data.samples import ImageList
-    from ..network.engine import TorchEngine
+    from ..network.torch_backend import TorchEngine
 
 
 class Precision(StrEnum):
@@ -69,14 +69,14 @@ def export(
     kind = (precision or (Precision.int8 if calibrate is not None else Precision.float32)).value
     _check_options(kind, out, report, calibrate, calibrate_list, check, check_list)
 
-    from ..atomic import replacing
+    from .._io import replacing
+    from ..backends import OnnxEngine
     from ..data.choice import choose_photos
-    from ..engine import OnnxEngine
+    from ..evaluation.export_check import TOLERANCES, Tolerance, compare
     from ..evaluation.files import write_text
-    from ..evaluation.parity import TOLERANCES, Tolerance, compare
     from ..evaluation.parity_table import parity_json, parity_table
-    from ..network.engine import TorchEngine
     from ..network.ranges import largest_activation
+    from ..network.torch_backend import TorchEngine
     from ..segmenter import Segmenter
 
     usual = TOLERANCES[kind]
@@ -192,7 +192,7 @@ def _write_model(
     max_side: int,
 ) -> None:
     from ..data.choice import read_at_most
-    from ..network.export import export_float, export_float16, export_int8
+    from ..network.onnx_export import export_float, export_float16, export_int8
 
     if calibration is None:
         (export_float if kind == "float32" else export_float16)(engine.net, path, metadata)
@@ -205,7 +205,7 @@ def _write_model(
 
 def _pictures(on: "ImageList | None", max_side: int) -> "Iterable[NDArray[np.uint8]]":
     from ..data.choice import read_at_most
-    from ..evaluation.parity import generated_picture
+    from ..evaluation.export_check import generated_picture
 
     if on is None:
         return [generated_picture()]

@@ -43,9 +43,9 @@ def refine(
     from ..crf import Bilateral, DenseCRF, Spatial
     from ..crf.kernels import Kernel
     from ..crf.presets import resolve
-    from ..data.given_labels import class_names, read_probabilities
-    from ..data.images import read_image
-    from ..palette import voc_palette
+    from ..data.image_io import read_image
+    from ..data.unary_io import class_names, read_probabilities
+    from ..labelmap import voc_palette
     from ..segmenter import Segmentation
     from .segment import Job, file_keys, photo_unfinished, report_line
 

@@ -18,7 +18,7 @@ from .terminal import say
 
 if TYPE_CHECKING:
     from ..segmenter import Segmentation, Segmenter
-    from ..segmenter.pipeline import Done
+    from ..segmenter.batch import Done
 
 
 # Of a disk, or of what a user may write to it: no photo's fault, and the next one's the same.
@@ -59,8 +59,8 @@ def segment(
 
     Run again, it makes what is missing and skips what is done.
     """
-    from ..atomic import remove_stale
-    from ..data.images import VIDEO_SUFFIXES
+    from .._io import remove_stale
+    from ..data.image_io import VIDEO_SUFFIXES
 
     failures = 0
 
@@ -145,7 +145,7 @@ def _segment_photos(
 def _each_done(
     jobs: list[Job], segmenter: "Segmenter", write: "Callable[[Job, Segmentation], dict[str, float]]"
 ) -> "Generator[Done[Job, dict[str, float]], None, None]":
-    from ..segmenter.pipeline import Done, segmented
+    from ..segmenter.batch import Done, segmented
 
     if len(jobs) > 1:
         yield from segmented(segmenter, jobs, read=lambda job: job.photo, finish=write)
@@ -185,7 +185,7 @@ def photo_unfinished(
     job: Job, out: Path, inputs: set[tuple[int, int]], *, overlay: bool, probabilities: bool, overwrite: bool
 ) -> bool:
     """Return whether a photo's outputs have still to be made; InputError if that would replace what it should not."""
-    from ..segmenter.segmentation import output_files, outputs_missing
+    from ..segmenter.result import output_files, outputs_missing
 
     targets = output_files((out / job.name).parent, job.name.name, overlay=overlay, probabilities=probabilities)
     for target in targets:
@@ -211,7 +211,7 @@ def file_keys(paths: Iterable[Path]) -> set[tuple[int, int]]:
 
 def find_jobs(paths: list[Path], out: Path, fail: Callable[[str], None]) -> Iterator[Job]:
     """Yield a job for each photo; say by `fail` what is no photo or no folder with one."""
-    from ..data.images import IMAGE_SUFFIXES, VIDEO_SUFFIXES
+    from ..data.image_io import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 
     found: dict[Path, Path] = {}  # photo -> its place below the output folder, with suffix
     seen: set[Path] = set()
@@ -258,7 +258,7 @@ def _trouble(path: Path) -> str | None:
 
 def photos_below(folder: Path, out: Path) -> list[Path]:
     """Return photos and clips in a folder and its subfolders, without what this command wrote and hidden files."""
-    from ..data.images import IMAGE_SUFFIXES, VIDEO_SUFFIXES
+    from ..data.image_io import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 
     # An output folder inside is left out as a whole; results beside the photos are told by their headers.
     results = out.resolve() if out.resolve() != folder.resolve() else None
@@ -274,8 +274,8 @@ def photos_below(folder: Path, out: Path) -> list[Path]:
 
 
 def _made_here(path: Path) -> bool:
-    from ..data.images import VIDEO_SUFFIXES
-    from ..palette.labels import made_here
+    from ..data.image_io import VIDEO_SUFFIXES
+    from ..labelmap.png import made_here
 
     if path.suffix.lower() in VIDEO_SUFFIXES:
         return path.stem.lower().endswith(".overlay")

@@ -41,7 +41,7 @@ def serve(
     if root_path and not root_path.startswith("/"):
         raise InputError(f"--root-path {root_path}: expected a path that begins with /")
     with stopping() as check, confined() as folder:
-        from ..engine import bundled_model_path
+        from ..backends import bundled_model_path
         from ..segmenter import Segmenter
         from ..web.server import address_of, application, listen
         from ..web.server import serve as run

@@ -74,10 +74,10 @@ def train(
     """Train a network. Run again to resume. Under torchrun, the processes divide each step's crops."""
     from ..data.dataset import open_dataset
     from ..training.checkpoint import place
-    from ..training.loop import Run
-    from ..training.loop import train as run
-    from ..training.recipe import read_recipe
+    from ..training.config import read_recipe
     from ..training.settings import parsed_setting
+    from ..training.train import Run
+    from ..training.train import train as run
     from .options import weights_path
 
     if evaluate_images is not None and not evaluate_every:

@@ -17,8 +17,8 @@ from .terminal import say
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from ..crf.scoring import LabelledImage
-    from ..crf.search import Progress, SearchResult, Trial
+    from ..crf.tune.scorer import LabelledImage
+    from ..crf.tune.search import Progress, SearchResult, Trial
 
 # In one range; more are a slip of the pen.
 _MOST_VALUES = 1000
@@ -59,8 +59,8 @@ def tune(
 
     Finished trials are kept in the .csv: stopped, the same command goes on.
     """
-    from ..atomic import write_text
-    from ..crf.search import search
+    from .._io import write_text
+    from ..crf.tune.search import search
     from ..data.metadata import CrfParameters
 
     table, picture = out.with_suffix(".csv"), out.with_suffix(".png")
@@ -118,8 +118,8 @@ def _samples(
 ) -> "tuple[Sequence[LabelledImage], dict[str, str] | None]":
     """Return the labelled images of any kind of folder, and what they are if that is not told by their contents."""
     from ..data.dataset import open_dataset
-    from ..evaluation.labelled_images import FolderSamples, NetworkSamples, model_sha256
-    from ..evaluation.overlap import overlap_warning
+    from ..evaluation.leakage import overlap_warning
+    from ..evaluation.tuning_samples import FolderSamples, NetworkSamples, model_sha256
     from ..segmenter import Segmenter
 
     if not data.is_dir():

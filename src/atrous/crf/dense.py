@@ -10,14 +10,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from atrous import _native
-from atrous.crf.arrays import Tensor, TensorLike, like
-from atrous.crf.filters import Filtering, build_term
-from atrous.crf.inference import Inference, check_fraction, check_iterations, check_threads, label_type
+from atrous.crf._array_interop import Tensor, TensorLike, like
+from atrous.crf._lower import Filtering, build_term
+from atrous.crf._variables import check_variables
 from atrous.crf.kernels import Kernel, Normalization, check_compatibility, check_normalization
 from atrous.crf.presets import resolve
-from atrous.crf.tiled import check_out, read_tiling
+from atrous.crf.result import Inference, check_fraction, check_iterations, check_threads, label_type
+from atrous.crf.tiling import check_out, read_tiling
 from atrous.crf.unary import Channels, Unary, read_unary
-from atrous.crf.variables import check_variables
 from atrous.errors import InputError
 
 # Labels that stay below this everywhere leave the inference.

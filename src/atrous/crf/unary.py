@@ -8,7 +8,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from atrous.crf.arrays import as_numpy
+from atrous.crf._array_interop import as_numpy
 from atrous.errors import InputError
 
 Channels = Literal["first", "last"]

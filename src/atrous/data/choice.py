@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ..errors import InputError
-from ..palette.labels import made_here
+from ..labelmap.png import made_here
 from .dataset import open_dataset
-from .images import IMAGE_SUFFIXES, read_image
+from .image_io import IMAGE_SUFFIXES, read_image
 from .samples import ImageList, Sample, image_list
 
 

@@ -10,10 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import InputError
-from ..palette import voc_palette
-from ..palette.colour_table import ColourTable, read_colour_table
-from . import folders, voc
-from .folders import entries, read_classes
+from ..labelmap import voc_palette
+from ..labelmap.color_table import ColourTable, read_colour_table
+from . import folder_dataset as folders
+from . import voc
+from .folder_dataset import entries, read_classes
 from .metadata import VOC_CLASSES
 from .samples import ImageList
 

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from .._settings_files import parse_json, read_json
 from ..errors import InputError
-from ..palette.colours import VOID
-from ..palette.lines import LONGEST_NAME
+from ..labelmap._lines import LONGEST_NAME
+from ..labelmap.voc_colormap import VOID
 
 # The ONNX file's metadata entry that holds the JSON.
 METADATA_KEY = "atrous"

@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import InputError
-from ..palette import read_labels
-from ..palette.colour_table import ColourTable
-from ..palette.colours import VOID
-from .images import read_image
+from ..labelmap import read_labels
+from ..labelmap.color_table import ColourTable
+from ..labelmap.voc_colormap import VOID
+from .image_io import read_image
 
 
 @dataclass(frozen=True)

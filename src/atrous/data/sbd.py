@@ -14,15 +14,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ..atomic import replacing, write_text
+from .._io import replacing, write_text
+from .._parallel import in_threads
 from ..errors import InputError
 from ..image_io.decode import stored_size
-from ..palette import write_labels
+from ..labelmap import write_labels
 from ._matlab import read_field
-from .folders import entries, read_names
+from .folder_dataset import entries, read_names
 from .metadata import VOC_CLASSES
 from .samples import first_beyond
-from .threads import in_threads
 
 # Lengths of the lists where the whole of both data sets is there (Chen et al. 2015, section 5).
 OFFICIAL = {"train": 1464, "val": 1449, "trainval": 2913, "train_aug": 10582, "trainval_aug": 12031}

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import InputError
-from .given_labels import read_array
 from .samples import ImageList, Sample
+from .unary_io import read_array
 
 _SUFFIXES = (".npy", ".npz")
 

@@ -4,8 +4,8 @@ import os
 from pathlib import Path, PurePosixPath
 
 from ..errors import InputError
-from ..palette.colour_table import ColourTable
-from .folders import read_names
+from ..labelmap.color_table import ColourTable
+from .folder_dataset import read_names
 from .samples import ImageList, Sample, image_list
 
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from .._cpu_count import processors
 from ..data.metadata import VOC_CLASSES, CrfParameters
-from ..processors import processors
 from ..segmenter import Segmenter
-from .labelled_images import model_sha256
+from .tuning_samples import model_sha256
 
 # Images in PASCAL VOC 2012's lists and in those with the masks of Hariharan et al. 2011.
 VOC_LISTS = {"train": 1464, "val": 1449, "trainval": 2913, "test": 1456, "train_aug": 10582, "trainval_aug": 12031}

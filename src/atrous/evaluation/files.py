@@ -8,11 +8,11 @@ import math
 import os
 from typing import Any
 
-from .. import atomic
+from .. import _io as atomic
 from ..errors import InputError
 from .about import Run
-from .confusion import ConfusionMatrix
-from .result import Evaluation
+from .metrics import ConfusionMatrix
+from .results import Evaluation
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:

@@ -6,8 +6,8 @@ from typing import Any
 
 from .._printable import printable
 from .about import machine, versions
+from .export_check import LARGEST_HALF, Parity, Tolerance
 from .files import finite
-from .parity import LARGEST_HALF, Parity, Tolerance
 
 _COLUMNS = ("score off by", "other labels", "with CRF")
 

@@ -17,12 +17,12 @@ from .._printable import printable
 from .._quiet_imports import import_matplotlib
 from ..data.samples import Sample, read_pair
 from ..errors import MissingExtra
-from ..palette import overlay
-from ..palette.colours import full_palette
+from ..labelmap import overlay
+from ..labelmap.voc_colormap import full_palette
 from .about import Run
-from .figures import colours, comparable, confusion_picture, step_curve, trimap_curves
-from .labellings import Labeller
-from .result import Evaluation, ImageScores
+from .plots import colours, comparable, confusion_picture, step_curve, trimap_curves
+from .predictors import Labeller
+from .results import Evaluation, ImageScores
 
 # Pixels along the longer side of an example's pictures.
 _SIDE = 480

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from ..errors import InputError, MissingExtra
-from .result import Evaluation, empty, total
+from .results import Evaluation, empty, total
 
 # A process may wait for a slower one; one that died is noticed at once.
 _PATIENCE = timedelta(days=1)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from ..palette.colours import VOID
+from ..labelmap.voc_colormap import VOID
 
 WIDTHS = (1, 2, 5, 10, 20, 40)
 """Half-widths of the band in pixels, those of the authors' evaluation."""

@@ -10,13 +10,13 @@ from typing import Any
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 
-from ..atomic import replacing, replacing_folder
+from .._io import replacing, replacing_folder
 from ..data.metadata import VOC_CLASSES, ModelMetadata
 from ..errors import InputError
 from .deeplab import DeepLab
-from .engine import MODEL, STATE, read_state
 from .onnx_import import FIRST_BYTE, read_exported
-from .starting_points import Start, Subset, start
+from .pretrained_init import Start, Subset, start
+from .torch_backend import MODEL, STATE, read_state
 from .variants import variant_of
 from .weights import HEADER_KEY
 

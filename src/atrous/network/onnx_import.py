@@ -8,8 +8,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..data.crops import MEAN_BGR
 from ..data.metadata import METADATA_KEY, ModelMetadata
+from ..data.transforms import MEAN_BGR
 from ..errors import InputError, MissingExtra
 
 # An ONNX file begins with its field 1, a number (ir_version); a Caffe model's field 1 is a string.

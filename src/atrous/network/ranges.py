@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from .engine import TorchEngine
+from .torch_backend import TorchEngine
 
 
 def largest_activation(engine: TorchEngine, images: Iterable[NDArray[np.uint8]]) -> float:

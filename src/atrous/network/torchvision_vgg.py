@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from ..data.crops import MEAN_BGR
+from ..data.transforms import MEAN_BGR
 
 # Of torchvision's ImageNet weights: red-green-blue, 0 to 1, minus the mean, divided by the deviation.
 MEAN_RGB = (0.485, 0.456, 0.406)

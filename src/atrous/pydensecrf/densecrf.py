@@ -5,10 +5,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from atrous import _native
-from atrous.crf.inference import check_threads
+from atrous.crf.result import check_threads
 from atrous.errors import InputError
 from atrous.pydensecrf import eigen
-from atrous.pydensecrf.arguments import (
+from atrous.pydensecrf._unary import ConstUnary, LogisticUnary, Unary, check_energies, logistic_energies
+from atrous.pydensecrf._validation import (
     as_array,
     as_float32,
     check_finite,
@@ -19,7 +20,6 @@ from atrous.pydensecrf.arguments import (
 )
 from atrous.pydensecrf.constants import KernelType, NormalizationType
 from atrous.pydensecrf.pairwise import add_kernel
-from atrous.pydensecrf.unary import ConstUnary, LogisticUnary, Unary, check_energies, logistic_energies
 
 __all__ = [
     "CONST_KERNEL",

@@ -8,7 +8,7 @@ done with a buffer (``np.array(Q)``, ``np.argmax(Q, axis=0)``, ``memoryview(Q)``
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from atrous.pydensecrf.arguments import as_float32
+from atrous.pydensecrf._validation import as_float32
 
 
 def matrixXf(arr: ArrayLike) -> NDArray[np.float32]:

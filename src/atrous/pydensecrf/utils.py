@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from atrous.errors import InputError
-from atrous.pydensecrf.arguments import as_array, whole_number
+from atrous.pydensecrf._validation import as_array, whole_number
 
 
 def unary_from_labels(

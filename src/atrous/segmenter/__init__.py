@@ -1,6 +1,6 @@
 """Photos to masks: network, zoom, CRF."""
 
-from .segmentation import Segmentation
+from .result import Segmentation
 from .segmenter import Segmenter
 
 __all__ = ["Segmentation", "Segmenter"]

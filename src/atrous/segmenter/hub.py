@@ -8,12 +8,12 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .._io import transaction
 from .._quiet_imports import disable_telemetry
-from ..atomic import transaction
+from ..backends import ExportedEngine
 from ..data.metadata import CONFIG
-from ..engine import ExportedEngine
 from ..errors import InputError, MissingExtra
-from .pretrained import ONNX, WEIGHTS, SavedSettings
+from .config import ONNX, WEIGHTS, SavedSettings
 
 try:
     disable_telemetry("huggingface_hub")

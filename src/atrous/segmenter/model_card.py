@@ -9,7 +9,7 @@ from huggingface_hub import EvalResult, ModelCardData
 from .._settings_files import LARGEST_SCORES, read_json
 from ..data.metadata import CrfParameters, ModelMetadata
 from ..errors import InputError
-from .pretrained import SavedSettings
+from .config import SavedSettings
 
 # Of the method; the model may have been trained by anybody.
 PAPER = "https://arxiv.org/abs/1412.7062"

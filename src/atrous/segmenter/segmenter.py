@@ -12,17 +12,17 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from ..backends import Engine, bundled_model_path, exported_engine
 from ..crf import Bilateral, DenseCRF, Gaussian, Spatial
-from ..crf.inference import is_integer
 from ..crf.kernels import Kernel
 from ..crf.presets import resolve
-from ..data.images import Photo, read_image
+from ..crf.result import is_integer
+from ..data.image_io import Photo, read_image
 from ..data.metadata import CrfParameters
-from ..engine import Engine, bundled_model_path, exported_engine
 from ..errors import InputError
-from .pretrained import Pretrained, folder_engine
-from .segmentation import NetworkScores, Segmentation
-from .zoom import zoomed_probabilities
+from .config import Pretrained, folder_engine
+from .result import NetworkScores, Segmentation
+from .upsample import zoomed_probabilities
 
 # A class whose probability stays below this all over a large photo is not zoomed to its size.
 NEGLIGIBLE = 0.05

@@ -12,13 +12,13 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from ..atomic import remove_folder, remove_stale, replacing_folder
+from .._io import remove_folder, remove_stale, replacing_folder
 from ..data.metadata import check_palette, tuples
 from ..errors import InputError
-from ..evaluation.overlap import TRAINING_LIST
-from ..network.engine import MODEL, STATE, read_state
+from ..evaluation.leakage import TRAINING_LIST
+from ..network.torch_backend import MODEL, STATE, read_state
 from ..network.weights import read_tensors
-from .recipe import Recipe
+from .config import Recipe
 
 OPTIMIZER = "optimizer.safetensors"
 

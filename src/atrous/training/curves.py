@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .._io import write_bytes
 from .._printable import printable
 from .._quiet_imports import import_matplotlib
-from ..atomic import write_bytes
 from ..errors import InputError, MissingExtra
 
 LOG = "log.csv"

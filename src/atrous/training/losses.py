@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..palette.colours import VOID
+from ..labelmap.voc_colormap import VOID
 
 
 def mixed_targets(labels: Tensor, soft: Tensor, weight: float) -> Tensor:

@@ -2,14 +2,14 @@
 
 import numpy as np
 
-from ..data.crops import MEAN_BGR
 from ..data.dataset import Dataset
 from ..data.metadata import ModelMetadata
 from ..data.samples import ImageList
-from ..evaluation.confusion import ConfusionMatrix
-from ..evaluation.evaluate import evaluate
+from ..data.transforms import MEAN_BGR
+from ..evaluation.evaluator import evaluate
+from ..evaluation.metrics import ConfusionMatrix
 from ..network.deeplab import DeepLab
-from ..network.engine import RELEASED_LARGEFOV, TorchEngine
+from ..network.torch_backend import RELEASED_LARGEFOV, TorchEngine
 from ..segmenter import Segmenter
 from .distributed import Processes
 

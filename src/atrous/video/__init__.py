@@ -9,7 +9,7 @@ except ModuleNotFoundError as error:
         raise
     raise MissingExtra("av is not installed: clips need the extra, pip install 'atrous[video]'") from None
 
-from .clip import Clip, Frame
-from .run import Progress, VideoReport, segment_video
+from .reader import Clip, Frame
+from .segment_video import Progress, VideoReport, segment_video
 
 __all__ = ["Clip", "Frame", "Progress", "VideoReport", "segment_video"]

@@ -10,8 +10,8 @@ from av.error import FFmpegError
 from numpy.typing import ArrayLike, NDArray
 
 from ..errors import InputError
-from ..palette.labels import SOFTWARE, label_png, made_here
-from .clip import TAGS
+from ..labelmap.png import SOFTWARE, label_png, made_here
+from .reader import TAGS
 
 TIMES = "times.csv"
 _LABEL_FILE = re.compile(r"\d{6,}\.png")

@@ -3,8 +3,8 @@
 from pydantic import BaseModel, Field
 
 from ..data.metadata import CrfParameters
-from ..palette.labels import label_png
-from ..palette.overlay import overlay_jpeg
+from ..labelmap.overlay import overlay_jpeg
+from ..labelmap.png import label_png
 from ..segmenter import Segmentation
 from . import run_lengths
 

@@ -6,8 +6,8 @@ from html import escape
 import numpy as np
 from numpy.typing import NDArray
 
-from ..palette.colours import full_palette
-from ..palette.overlay import lightened
+from ..labelmap.overlay import lightened
+from ..labelmap.voc_colormap import full_palette
 
 
 def legend(

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ..atomic import write_bytes
-from ..palette import overlay, write_labels
-from ..palette.overlay import overlay_jpeg
+from .._io import write_bytes
+from ..labelmap import overlay, write_labels
+from ..labelmap.overlay import overlay_jpeg
 from ..segmenter import Segmentation
 from .legend import legend
 

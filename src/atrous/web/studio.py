@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ..data.given_labels import class_names, read_probabilities
 from ..data.metadata import CrfParameters, ModelMetadata
-from ..palette import read_labels, voc_palette
+from ..data.unary_io import class_names, read_probabilities
+from ..labelmap import read_labels, voc_palette
 from ..segmenter import Segmentation, Segmenter
-from ..segmenter.segmentation import NetworkScores, most_probable
+from ..segmenter.result import NetworkScores, most_probable
 from .pictures import check_mask
 from .refused import Refused, refusing
 

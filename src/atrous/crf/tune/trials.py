@@ -1,0 +1,154 @@
+"""The trials of a search as a CSV file that a later run goes on with."""
+
+import json
+import math
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import NamedTuple, TypeAlias
+
+from atrous._io import write_text
+from atrous._settings_files import read_bytes
+from atrous.errors import InputError
+
+Point: TypeAlias = tuple[float, float, float]  # weight, sxy, srgb
+
+_COLUMNS = "weight,sxy,srgb,mean_iou"
+_LARGEST = 1 << 26  # bytes: a million trials
+
+
+class Trial(NamedTuple):
+    """Parameters of the bilateral kernel, and the mean IoU with them, 0 to 1."""
+
+    weight: float
+    sxy: float
+    srgb: float
+    mean_iou: float
+
+
+class TrialTable:
+    """All trials so far, in the order they were made; on disk too where a path is given.
+
+    The file's first line says of what the trials are. Each trial is one more line, and a line that was cut off
+    when a run ended is dropped, so a run can be stopped at any time.
+
+    Parameters
+    ----------
+    path : path, optional
+        Read if it is there, else begun with the first trial, or by `begin`.
+    identity : mapping
+        What must be equal for trials to compare: data, model, steps, and so on.
+
+    Raises
+    ------
+    InputError
+        If the file belongs to another search, or is no such table.
+    """
+
+    def __init__(self, path: str | os.PathLike[str] | None, identity: Mapping[str, object]) -> None:
+        self.path = None if path is None else Path(path)
+        self._identity = json.loads(json.dumps(identity))
+        self._scores: dict[Point, float] = {}
+        if self.path is not None and self.path.exists():
+            self._read(self.path)
+
+    def __contains__(self, point: Point) -> bool:
+        return point in self._scores
+
+    def __getitem__(self, point: Point) -> float:
+        return self._scores[point]
+
+    def __len__(self) -> int:
+        return len(self._scores)
+
+    @property
+    def trials(self) -> tuple[Trial, ...]:
+        """In the order they were made."""
+        return tuple(Trial(*point, score) for point, score in self._scores.items())
+
+    def begin(self) -> None:
+        """Make the file if there is none: that it cannot be made is found before hours of work."""
+        if self.path is not None and not self.path.exists():
+            self.save(self.path)
+
+    def add(self, trials: Iterable[Trial]) -> None:
+        """Keep finished trials."""
+        trials = tuple(trials)
+        self.begin()
+        if self.path is not None:
+            lines = "".join(map(_line, trials))
+            try:
+                with self.path.open("r+", encoding="utf-8", newline="") as file:
+                    file.seek(0, os.SEEK_END)
+                    file.write(lines)
+                    file.flush()
+                    os.fsync(file.fileno())
+            except OSError as error:
+                raise _unwritable(self.path, error) from None
+        self._scores.update((trial[:3], trial.mean_iou) for trial in trials)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the table to another file, whole or not at all."""
+        try:
+            write_text(path, self._head() + "".join(map(_line, self.trials)))
+        except OSError as error:
+            raise _unwritable(path, error) from None
+
+    def _head(self) -> str:
+        return f"# {json.dumps(self._identity)}\n{_COLUMNS}\n"
+
+    def _read(self, path: Path) -> None:
+        try:
+            text = read_bytes(path, "a table of trials", _LARGEST).decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise InputError(f"{path}: cannot be read as a table of trials ({error}); choose another file") from None
+        # A trial is there when its line's end is.
+        whole = text[: text.rfind("\n") + 1]
+        lines = whole.split("\n")[:-1]
+        self._check_head(path, lines)
+        for number, line in enumerate(lines[2:], start=3):
+            trial = _parsed(line)
+            if trial is None:
+                raise InputError(
+                    f"{path}: line {number}: expected {_COLUMNS} as numbers, got {line!r:.80};"
+                    " remove that line, and its trial is made again"
+                )
+            self._scores[trial[:3]] = trial.mean_iou
+        if whole != text:
+            try:
+                os.truncate(path, len(whole.encode()))
+            except OSError as error:
+                raise _unwritable(path, error) from None
+
+    def _check_head(self, path: Path, lines: list[str]) -> None:
+        try:
+            found = json.loads(lines[0].removeprefix("# ")) if lines[1] == _COLUMNS else None
+        except (IndexError, ValueError, RecursionError):
+            found = None
+        if not isinstance(found, dict):
+            raise InputError(f"{path}: expected a table of trials as `atrous tune` writes it; choose another file")
+        for key in [*self._identity, *found]:
+            there, here = found.get(key), self._identity.get(key)
+            if there != here:
+                raise InputError(
+                    f"{path}: of another search ({key}: {there!r:.70} there, {here!r:.70} now);"
+                    " choose another file or remove it"
+                )
+
+
+def _line(trial: Trial) -> str:
+    # repr: read again, the numbers are the same to the last bit.
+    return ",".join(repr(float(value)) for value in trial) + "\n"
+
+
+def _parsed(line: str) -> Trial | None:
+    try:
+        trial = Trial(*map(float, line.split(",")))
+    except (ValueError, TypeError):
+        return None
+    positive = all(math.isfinite(value) and value > 0 for value in trial[:3])
+    return trial if positive and 0 <= trial.mean_iou <= 1 else None
+
+
+def _unwritable(path: str | os.PathLike[str], error: OSError) -> InputError:
+    return InputError(f"{path}: cannot be written ({error.strerror or error})")

@@ -1,0 +1,131 @@
+"""Score a segmenter, or label maps, on a list of images."""
+
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .._parallel import in_threads
+from ..data.image_io import read_image
+from ..data.samples import Sample, read_pair
+from ..errors import InputError
+from ..segmenter import Segmenter
+from .metrics import ConfusionMatrix, count_pixels
+from .predictors import Labeller, LabelMaps, SegmenterLabeller
+from .results import Evaluation, ImageScores, empty, total
+from .shards import WHOLE, Shard
+from .trimap import rings
+
+
+def evaluate(
+    segmenter: Segmenter,
+    samples: Sequence[Sample],
+    *,
+    workers: int = 1,
+    trimap: Sequence[int] = (),
+    mean_field_steps: Sequence[int] = (),
+    done: Callable[[int], None] = lambda n: None,
+) -> Evaluation:
+    """Segment each image and count its pixels into one confusion matrix (Chen et al. 2015, section 5).
+
+    Parameters
+    ----------
+    segmenter : Segmenter
+    samples : sequence of Sample
+        With label maps.
+    workers : int
+        Images in work at once; the result is the same for any number. Each uses as many threads as the segmenter
+        was given.
+    trimap : sequence of int
+        Half-widths in pixels of bands along the outlines to be scored too; `trimap.WIDTHS` are the authors'.
+    mean_field_steps : sequence of int
+        Also score the CRF after these numbers of steps.
+    done : callable
+        Told the number of images that are done, after each.
+
+    Raises
+    ------
+    InputError
+        If an image or its labels cannot be read or do not fit the segmenter's classes.
+    """
+    labeller = SegmenterLabeller(segmenter, mean_field_steps)
+    return score(labeller, samples, workers=workers, trimap=trimap, done=done)
+
+
+def score(
+    labeller: Labeller,
+    samples: Sequence[Sample],
+    *,
+    workers: int = 1,
+    trimap: Sequence[int] = (),
+    shard: Shard = WHOLE,
+    save: Callable[[Sample, LabelMaps], None] | None = None,
+    done: Callable[[int], None] = lambda n: None,
+) -> Evaluation:
+    """Count the pixels of each image's label maps; as `evaluate`, for any labeller.
+
+    Parameters
+    ----------
+    labeller : Labeller
+    samples : sequence of Sample
+    workers, trimap, done
+        As for `evaluate`.
+    shard : Shard
+        Only this process' share of the samples.
+    save : callable, optional
+        Is given each sample's maps, from several threads. With it, samples without labels are not scored; else they
+        are an error.
+    """
+    if workers < 1:
+        raise InputError(f"workers: expected 1 or more, got {workers}")
+    widths = tuple(sorted(set(trimap)))
+    if widths and not 1 <= widths[0] <= widths[-1] < 2**15:
+        raise InputError(f"trimap: expected half-widths from 1 pixel on, got {list(trimap)}")
+    nothing = empty(labeller.classes, labeller.labellings, widths, labeller.steps)
+
+    def one(place: int) -> Evaluation | None:
+        sample = samples[place]
+        if sample.label is None and save is not None:
+            save(sample, labeller(sample, read_image(sample.image)))
+            return None
+        image, truth = read_pair(sample)
+        maps = labeller(sample, image)
+        if save is not None:
+            save(sample, maps)
+        try:
+            return _scored(place, sample.name, truth, maps, nothing)
+        except InputError as error:
+            raise InputError(f"{sample.label}: {error}") from None
+
+    def each() -> Iterator[Evaluation]:
+        for n, part in enumerate(in_threads(one, shard.places(len(samples)), workers), start=1):
+            if part is not None:
+                yield part
+            done(n)
+
+    return total(each(), nothing)
+
+
+def _scored(place: int, name: str, truth: NDArray[np.uint8], maps: LabelMaps, like: Evaluation) -> Evaluation:
+    """Return the evaluation of one image."""
+    n = len(like.classes)
+    ring = rings(truth, like.widths) if like.widths else None
+    counts = {key: count_pixels(truth, labels, n, ring, len(like.widths) + 1) for key, labels in maps.maps.items()}
+    steps = {key: count_pixels(truth, labels, n)[0] for key, labels in maps.steps.items()}
+    own = {key: ConfusionMatrix(of_rings.sum(axis=0)) for key, of_rings in counts.items()}
+    labelled = int(next(iter(own.values())).counts.sum())
+    row = ImageScores(
+        place,
+        name,
+        labelled,
+        truth.size - labelled,
+        {key: matrix.mean_iou() for key, matrix in own.items()},
+        {key: matrix.pixel_accuracy() for key, matrix in own.items()},
+        {key: _overlaps(matrix, like.classes) for key, matrix in own.items()},
+    )
+    return Evaluation(like.classes, counts, like.widths, steps, (row,))
+
+
+def _overlaps(matrix: ConfusionMatrix, classes: tuple[str, ...]) -> dict[str, tuple[int, int]]:
+    both, either = matrix.overlaps()
+    return {classes[c]: (int(both[c]), int(either[c])) for c in either.nonzero()[0]}

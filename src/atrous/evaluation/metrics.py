@@ -1,0 +1,134 @@
+"""The confusion matrix that every score comes from (Everingham et al. 2010; one matrix per set of images)."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import InputError
+from ..labelmap.voc_colormap import VOID
+
+
+class ConfusionMatrix:
+    """Pixel counts by true and predicted class, summed over any number of images.
+
+    Parameters
+    ----------
+    classes : int or (C, C) array_like of int
+        How many, to begin from nothing, or the counts to begin from.
+
+    Attributes
+    ----------
+    counts : (C, C) int64
+        `counts[t, p]` pixels of true class t were given class p. Void pixels are not counted.
+    """
+
+    def __init__(self, classes: int | NDArray[np.int64]) -> None:
+        self.counts = np.zeros((classes, classes), np.int64) if isinstance(classes, int) else classes.astype(np.int64)
+
+    def add(self, truth: NDArray[np.uint8], predicted: NDArray[np.uint8]) -> None:
+        """Count one image.
+
+        Parameters
+        ----------
+        truth, predicted : (H, W) uint8
+            Class ids; 255 in `truth` is void. A prediction must not contain void.
+
+        Raises
+        ------
+        InputError
+            If the shapes differ or an id is out of range.
+        """
+        self.counts += count_pixels(truth, predicted, len(self.counts))[0]
+
+    def iou(self) -> NDArray[np.float64]:
+        """Intersection over union of each class, (C,) float64; NaN where a class occurs in neither."""
+        return _ratios(*self.overlaps())
+
+    def overlaps(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Pixels that are of each class and were given it, and that are or were, both (C,) int64."""
+        hits = np.diagonal(self.counts)
+        return hits, self.counts.sum(0) + self.counts.sum(1) - hits
+
+    def mean_iou(self) -> float:
+        """Mean of `iou` over the classes that occur."""
+        return _mean(self.iou())
+
+    def recall(self) -> NDArray[np.float64]:
+        """Share of each class' pixels that are right, (C,) float64; NaN where a class is nowhere true."""
+        return _ratios(np.diagonal(self.counts), self.counts.sum(1))
+
+    def precision(self) -> NDArray[np.float64]:
+        """Share of the pixels given each class that are right, (C,) float64; NaN where none was given it."""
+        return _ratios(np.diagonal(self.counts), self.counts.sum(0))
+
+    def pixel_accuracy(self) -> float:
+        """Share of the labelled pixels that are right."""
+        total = self.counts.sum()
+        return float(np.trace(self.counts) / total) if total else float("nan")
+
+    def class_accuracy(self) -> float:
+        """Mean of `recall` over the classes that are true somewhere."""
+        return _mean(self.recall())
+
+    def frequency_weighted_iou(self) -> float:
+        """Mean of `iou`, each class weighted with its share of the true pixels (Long et al. 2015)."""
+        true = self.counts.sum(1)
+        total = true.sum()
+        return float((true[true > 0] * self.iou()[true > 0]).sum() / total) if total else float("nan")
+
+    def summary(self) -> dict[str, float]:
+        """Return the measures that are one number, by name, 0 to 1."""
+        return {
+            "mean IoU": self.mean_iou(),
+            "pixel accuracy": self.pixel_accuracy(),
+            "class accuracy": self.class_accuracy(),
+            "frequency-weighted IoU": self.frequency_weighted_iou(),
+        }
+
+
+def count_pixels(
+    truth: NDArray[np.uint8],
+    predicted: NDArray[np.uint8],
+    classes: int,
+    part: NDArray[np.uint8] | None = None,
+    parts: int = 1,
+) -> NDArray[np.int64]:
+    """Count the labelled pixels of one image by part of the image, true class and predicted class.
+
+    Parameters
+    ----------
+    truth, predicted : (H, W) uint8
+        Class ids; 255 in `truth` is void and not counted.
+    classes : int
+    part : (H, W) uint8, optional
+        Which part each pixel is in, 0 to `parts` - 1; all in part 0 if left out.
+    parts : int
+
+    Returns
+    -------
+    (parts, classes, classes) int64
+
+    Raises
+    ------
+    InputError
+        If the shapes differ or an id is out of range.
+    """
+    if truth.shape != predicted.shape:
+        raise InputError(f"labels of shape {predicted.shape} scored against truth of shape {truth.shape}")
+    labelled = truth != VOID
+    t, p = truth[labelled].astype(np.int64), predicted[labelled].astype(np.int64)
+    for name, ids in (("truth", t), ("predicted labels", p)):
+        if ids.size and ids.max() >= classes:
+            raise InputError(f"{name} hold the id {ids.max()}; expected 0 to {classes - 1}")
+    cell = classes * t + p
+    if part is not None:
+        cell += classes * classes * part[labelled].astype(np.int64)
+    counts = np.bincount(cell, minlength=parts * classes * classes)
+    return counts.astype(np.int64, copy=False).reshape(parts, classes, classes)
+
+
+def _ratios(part: NDArray[np.int64], whole: NDArray[np.int64]) -> NDArray[np.float64]:
+    return np.divide(part, whole, out=np.full(len(whole), np.nan), where=whole > 0)
+
+
+def _mean(values: NDArray[np.float64]) -> float:
+    return float(np.nanmean(values)) if np.isfinite(values).any() else float("nan")

@@ -1,0 +1,147 @@
+"""Where the label maps that are scored come from: a segmenter, or folders of them."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..data.samples import ImageList, Sample, image_list
+from ..errors import InputError
+from ..labelmap import read_labels
+from ..segmenter import Segmenter
+from ..segmenter.result import most_probable
+from .results import CRF, DCNN
+
+
+class LabelMaps(NamedTuple):
+    """Label maps of one image.
+
+    Attributes
+    ----------
+    maps : dict of str to (H, W) uint8
+        By labelling.
+    steps : dict of int to (H, W) uint8
+        After that many mean-field steps.
+    """
+
+    maps: dict[str, NDArray[np.uint8]]
+    steps: dict[int, NDArray[np.uint8]]
+
+
+class Labeller(Protocol):
+    """What gives the label maps; it is called from several threads at once."""
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names by id."""
+
+    @property
+    def labellings(self) -> tuple[str, ...]:
+        """Names of the maps that each image gets."""
+
+    @property
+    def steps(self) -> tuple[int, ...]:
+        """Numbers of mean-field steps that maps are made after."""
+
+    def __call__(self, sample: Sample, image: NDArray[np.uint8]) -> LabelMaps:
+        """Return the label maps of an (H, W, 3) uint8 RGB image."""
+
+
+class SegmenterLabeller:
+    """The network alone and, if the segmenter has one, the CRF.
+
+    Parameters
+    ----------
+    segmenter : Segmenter
+    steps : sequence of int
+        Also give the maps after these numbers of mean-field steps.
+
+    Raises
+    ------
+    InputError
+        If there are steps to be made but no CRF, or a number is negative.
+    """
+
+    def __init__(self, segmenter: Segmenter, steps: Sequence[int] = ()) -> None:
+        if steps and segmenter.crf is None:
+            raise InputError("mean_field_steps: expected a segmenter with a CRF, got one without")
+        if steps and min(steps) < 0:
+            raise InputError(f"mean_field_steps: expected 0 or more, got {min(steps)}")
+        self._segmenter = segmenter
+        self.classes = segmenter.classes
+        self.labellings = (DCNN,) if segmenter.crf is None else (DCNN, CRF)
+        self.steps = tuple(sorted(set(steps)))
+
+    def __call__(self, sample: Sample, image: NDArray[np.uint8]) -> LabelMaps:
+        """Segment one image."""
+        probabilities = self._segmenter.probabilities(image)
+        maps = {DCNN: most_probable(probabilities)}
+        if self._segmenter.crf is None:
+            return LabelMaps(maps, {})
+        crf = self._segmenter.dense_crf(image)
+        maps[CRF] = crf.labels(probabilities).astype(np.uint8, copy=False)
+        known = {crf.iterations: maps[CRF]}
+        # Building the lattice is most of the work of a few steps, and all the counts share it.
+        for steps in self.steps:
+            if steps not in known:
+                crf.iterations = steps
+                known[steps] = crf.labels(probabilities).astype(np.uint8, copy=False)
+        return LabelMaps(maps, {steps: known[steps] for steps in self.steps})
+
+
+class FolderLabeller:
+    """Label maps that lie in folders as `NAME.png`, one labelling a folder.
+
+    Parameters
+    ----------
+    folders : sequence of path
+    classes : tuple of str
+    """
+
+    steps: tuple[int, ...] = ()
+
+    def __init__(self, folders: Sequence[str | os.PathLike[str]], classes: tuple[str, ...]) -> None:
+        paths = [Path(folder) for folder in folders]
+        names = [path.name for path in paths]
+        # Two folders of one name are told apart by their paths.
+        self._folders = dict(zip(names if len(set(names)) == len(names) else map(str, paths), paths, strict=True))
+        self.classes = classes
+        self.labellings = tuple(self._folders)
+
+    def __call__(self, sample: Sample, image: NDArray[np.uint8]) -> LabelMaps:
+        """Read the maps of one image."""
+        maps = {}
+        for name, folder in self._folders.items():
+            path = folder / f"{sample.name}.png"
+            maps[name] = read_labels(path)
+            if maps[name].shape != image.shape[:2]:
+                height, width = maps[name].shape
+                raise InputError(
+                    f"{path}: {width}x{height} pixels, but {sample.image} has {image.shape[1]}x{image.shape[0]};"
+                    " they have to be of one size"
+                )
+        return LabelMaps(maps, {})
+
+
+def with_maps(samples: ImageList, folders: Sequence[str | os.PathLike[str]]) -> ImageList:
+    """Return the samples that have a label map `NAME.png` in each of some folders.
+
+    Raises
+    ------
+    InputError
+        If a folder is not there, or there is no such sample.
+    """
+    left = list(samples.samples)
+    for folder in map(Path, folders):
+        if not folder.is_dir():
+            raise InputError(f"{folder}: no such folder; expected one with label maps NAME.png")
+        left = [sample for sample in left if (folder / f"{sample.name}.png").is_file()]
+        if not left:
+            example = samples.samples[0].name
+            raise InputError(
+                f"{folder}: expected label maps such as {example}.png, got none of list {samples.name}'s images"
+            )
+    return samples if len(left) == len(samples) else image_list(samples.name, left)

@@ -1,0 +1,178 @@
+"""What the CRF's parameters are searched on: a network's held-out images, or a folder of anybody's scores."""
+
+import hashlib
+import os
+import tempfile
+from abc import abstractmethod
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import SupportsIndex, overload
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from ..backends import bundled_model_path
+from ..crf.tune.scorer import LabelledImage
+from ..data.image_io import IMAGE_SUFFIXES, read_image
+from ..data.samples import Sample, read_pair
+from ..data.unary_io import read_array
+from ..errors import InputError
+from ..labelmap import read_labels
+from ..segmenter import Segmenter
+
+# Probabilities beyond go to the disk: some 250 VOC photos of 21 classes fit.
+MOST_IN_MEMORY = 2 * 2**30
+
+
+class _LabelledImages(Sequence[LabelledImage]):
+    """A sequence that reads its items when asked for them."""
+
+    @abstractmethod
+    def _read(self, index: int) -> LabelledImage:
+        """Return the item at a place from 0 on."""
+
+    @overload
+    def __getitem__(self, index: SupportsIndex) -> LabelledImage: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[LabelledImage]: ...
+    def __getitem__(self, index: SupportsIndex | slice) -> LabelledImage | list[LabelledImage]:
+        places = range(len(self))[index]
+        return self._read(places) if isinstance(places, int) else [self._read(place) for place in places]
+
+
+class NetworkSamples(_LabelledImages):
+    """Labelled photos and what a network says of them; it is asked once, when a photo is first read.
+
+    Probabilities are kept in half precision, in memory or, beyond a limit, in a temporary folder. Photos that are
+    too large for the network are taken at the size that it sees, whose pixels `sxy` counts.
+
+    Parameters
+    ----------
+    segmenter : Segmenter
+        Its own CRF parameters play no part.
+    samples : sequence of Sample
+        Labelled photos that the network was not trained on.
+    most_in_memory : int
+        Bytes.
+    """
+
+    def __init__(
+        self, segmenter: Segmenter, samples: Sequence[Sample], *, most_in_memory: int = MOST_IN_MEMORY
+    ) -> None:
+        self._segmenter, self._samples = segmenter, samples
+        self._known: dict[int, LabelledImage] = {}
+        self._room = most_in_memory
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
+
+    def __len__(self) -> int:
+        return len(self._samples)
+
+    def _read(self, index: int) -> LabelledImage:
+        if index not in self._known:
+            sample = self._samples[index]
+            image, truth = self._at_network_size(*read_pair(sample))
+            probabilities = self._segmenter.probabilities(image).astype(np.float16)
+            self._known[index] = LabelledImage(image, self._kept(probabilities, index), truth, str(sample.image))
+        return self._known[index]
+
+    def _at_network_size(
+        self, image: NDArray[np.uint8], truth: NDArray[np.uint8]
+    ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+        height, width = truth.shape
+        scale = self._segmenter.max_side / max(height, width)
+        if scale >= 1:
+            return image, truth
+        size = max(1, round(width * scale)), max(1, round(height * scale))
+        smaller = Image.fromarray(image).resize(size, Image.Resampling.BILINEAR)
+        labels = Image.fromarray(truth).resize(size, Image.Resampling.NEAREST)
+        return np.asarray(smaller), np.asarray(labels)
+
+    def _kept(self, probabilities: NDArray[np.float16], index: int) -> NDArray[np.float16]:
+        if self._room >= probabilities.nbytes:
+            self._room -= probabilities.nbytes
+            return probabilities
+        if self._folder is None:
+            self._folder = tempfile.TemporaryDirectory(prefix="atrous-tune-")
+        path = Path(self._folder.name) / f"{index}.npy"
+        try:
+            np.save(path, probabilities)
+        except OSError as error:
+            raise InputError(
+                f"{path}: cannot be written ({error.strerror or error}); set TMPDIR to a folder with more room"
+            ) from None
+        return np.load(path, mmap_mode="r")
+
+
+class FolderSamples(_LabelledImages):
+    """A folder with `images/`, `scores/` and `masks/`; the files of one photo share its name.
+
+    Parameters
+    ----------
+    folder : path
+        Each photo `images/NAME.jpg` (.png, ...) has probabilities (C, H, W) in `scores/NAME.npy`, or as the one
+        array of `scores/NAME.npz`, and label ids in the index PNG `masks/NAME.png`, 255 for void.
+    limit : int, optional
+        Only that many photos, evenly spaced.
+
+    Raises
+    ------
+    InputError
+        If a folder or a file is missing; when read, if a file is damaged.
+    """
+
+    def __init__(self, folder: str | os.PathLike[str], limit: int | None = None) -> None:
+        folder = Path(folder)
+        for name in ("images", "scores", "masks"):
+            if not (folder / name).is_dir():
+                raise InputError(
+                    f"{folder}: expected a PASCAL VOC folder (with ImageSets/) or the folders images, scores and"
+                    f" masks in it; there is no {name}"
+                )
+        photos = sorted(
+            path
+            for path in (folder / "images").iterdir()
+            if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")
+        )
+        if not photos:
+            raise InputError(f"{folder / 'images'}: expected photos, got none")
+        name, count = Counter(path.stem for path in photos).most_common(1)[0]
+        if count > 1:
+            raise InputError(f"{folder / 'images' / name}: expected one photo of that name, got {count}; rename")
+        if limit is not None and limit < len(photos):
+            photos = [photos[i * len(photos) // limit] for i in range(limit)]
+        self._files = [(photo, _scores_of(folder, photo), _mask_of(folder, photo)) for photo in photos]
+
+    def __len__(self) -> int:
+        return len(self._files)
+
+    def _read(self, index: int) -> LabelledImage:
+        photo, scores, mask = self._files[index]
+        return LabelledImage(read_image(photo), read_array(scores), read_labels(mask), str(photo))
+
+
+def _scores_of(folder: Path, photo: Path) -> Path:
+    for suffix in (".npy", ".npz"):
+        path = folder / "scores" / (photo.stem + suffix)
+        if path.is_file():
+            return path
+    raise InputError(f"{folder / 'scores' / photo.stem}.npy: no such file (nor .npz) for {photo}; add it")
+
+
+def _mask_of(folder: Path, photo: Path) -> Path:
+    path = folder / "masks" / f"{photo.stem}.png"
+    if not path.is_file():
+        raise InputError(f"{path}: no such file for {photo}; add it")
+    return path
+
+
+def model_sha256(model: str | os.PathLike[str] | None) -> str:
+    """Return a hash of a model's file, of all files of a checkpoint's folder, or of the bundled model for None."""
+    path = Path(bundled_model_path() if model is None else model)
+    digest = hashlib.sha256()
+    files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
+    for file in files:
+        with file.open("rb") as stream:
+            digest.update(hashlib.file_digest(stream, "sha256").digest())
+    return digest.hexdigest()

@@ -1,0 +1,208 @@
+"""Files that hold VGG-16 or a descendant of it, read into layers of our names."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from ..errors import InputError
+from .caffe_branches import branch_names
+from .deeplab import TRUNK
+from .onnx_import import FIRST_BYTE, read_exported
+from .pickles import read_pickle
+from .torch_backend import MODEL, STATE, read_state
+from .torchvision_vgg import from_torchvision, released_colours
+from .weights import drawn_by_conversion, read_tensors
+
+CONVOLUTIONS = tuple(f"{stage}_{i}" for stage, spec in TRUNK.items() for i in range(1, spec.convolutions + 1))
+
+# Where the convolutions stand in torchvision's nn.Sequential, ReLUs and pools counted; conv6 and conv7 of SSD's
+# reduced VGG-16 follow in the same one.
+_SEQUENCE = (0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28)
+_REDUCED = {**dict(zip(CONVOLUTIONS, _SEQUENCE, strict=True)), "fc6": 31, "fc7": 33}
+
+# Of a safetensors file, by its specification.
+_LONGEST_HEADER = 100_000_000
+
+Layers = dict[str, tuple[Tensor, Tensor]]
+
+
+@dataclass
+class WeightFile:
+    """What a file holds.
+
+    Attributes
+    ----------
+    format : str
+        In words.
+    layers : dict
+        Weight and bias by our names; the weight of a fully connected layer may be a matrix.
+    names : dict
+        What the file calls them.
+    unused, notes : list of str
+        What was left aside, and what was changed.
+    classes : tuple of str or None
+        Names of the classes that fc8 tells apart; None where the file does not name them.
+    """
+
+    format: str
+    layers: Layers
+    names: dict[str, str]
+    unused: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    classes: tuple[str, ...] | None = None
+
+    def called(self, layer: str) -> str:
+        """Return what the file calls a layer of ours."""
+        return self.names.get(layer, layer)
+
+
+def read_weight_file(path: Path) -> WeightFile:
+    """Read any known file, told by its first bytes and the names in it; InputError where that fails."""
+    if path.is_dir():
+        file = _flat(read_tensors(_checkpoint_model(path)), path, "safetensors")
+        file.format = "checkpoint folder"
+        if (path / STATE).is_file():
+            file.classes = tuple(map(str, read_state(path)["classes"]))
+        return file
+    if not path.is_file():
+        raise InputError(
+            f"{path}: no such file; expected weights (.safetensors, .pth, .caffemodel, .onnx) or a checkpoint folder"
+        )
+    try:
+        with path.open("rb") as stream:
+            head = stream.read(512)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror or error})") from None
+    _refuse_foreign(path, head)
+    # Its first eight bytes are the length of the JSON that follows: any of them may look like another format's.
+    if head[8:9] == b"{" and int.from_bytes(head[:8], "little") < _LONGEST_HEADER:
+        file = _flat(read_tensors(path), path, "safetensors")
+        if drawn := drawn_by_conversion(path):
+            file.notes.append(f"{', '.join(drawn)} are in the file, but were drawn at random when it was converted")
+        return file
+    if head[:2] == b"PK" or head[:1] == b"\x80":
+        return _flat(read_pickle(path), path, "PyTorch state dict")
+    return _exported(path) if head[:1] == FIRST_BYTE else _caffe(path)
+
+
+def _exported(path: Path) -> WeightFile:
+    tensors, metadata = read_exported(path)
+    file = _flat(tensors, path, "ONNX")
+    file.format = f"exported network ({metadata.precision})"
+    file.classes = metadata.classes
+    return file
+
+
+def _checkpoint_model(folder: Path) -> Path:
+    if (folder / MODEL).is_file():
+        return folder / MODEL
+    newest = sorted(folder.glob(f"checkpoint-*/{STATE}"))
+    remedy = f"give {newest[-1].parent}" if newest else "or give a file of weights"
+    raise InputError(f"{folder}: expected a checkpoint folder with {MODEL} in it, {remedy}")
+
+
+def _refuse_foreign(path: Path, head: bytes) -> None:
+    if not head:
+        raise InputError(f"{path}: is empty; fetch it again")
+    start = head.lstrip().lower()
+    if start.startswith((b"<!doctype", b"<html", b"<?xml", b"<head")):
+        raise InputError(f"{path}: is a web page, not weights; download the file itself")
+    if start.startswith(b"version https://git-lfs"):
+        raise InputError(f"{path}: is a pointer of git-lfs, not weights; run git lfs pull")
+    if head.startswith(b"\x89HDF"):
+        raise InputError(f"{path}: is HDF5; expected safetensors, .pth or .caffemodel: save it as one of these")
+    if head.startswith((b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"7z\xbc\xaf")):
+        raise InputError(f"{path}: is compressed; unpack it first")
+
+
+def _flat(tensors: dict[str, Tensor], path: Path, container: str) -> WeightFile:
+    """Find out whose names these are, behind whatever prefix ("module.", "backbone."), and translate them."""
+    if (prefix := _prefix(tensors, "conv1_1.weight")) is not None:
+        weights = [key for key in tensors if key.startswith(prefix) and key.endswith(".weight")]
+        names = _named((key.removeprefix(prefix).removesuffix(".weight") for key in weights), prefix)
+        file = _gather(tensors, names, f"layers by name ({container})")
+        return _in_our_colours(file, torchvision=False)
+    if (prefix := _prefix(tensors, "0.weight", "31.weight", "33.weight")) is not None:
+        names = {layer: f"{prefix}{index}" for layer, index in _REDUCED.items()}
+        file = _gather(tensors, names, f"VGG-16 with reduced fc6 and fc7, as SSD has it ({container})")
+        return _in_our_colours(file, torchvision=False)
+    if (prefix := _prefix(tensors, "features.0.weight")) is not None:
+        if f"{prefix}features.1.running_mean" in tensors:
+            raise InputError(f"{path}: is a VGG with batch normalisation; expected VGG-16 without it")
+        if f"{prefix}features.34.weight" in tensors:
+            raise InputError(f"{path}: is VGG-19; expected VGG-16")
+        names = {layer: f"{prefix}features.{i}" for layer, i in zip(CONVOLUTIONS, _SEQUENCE, strict=True)}
+        names |= {"fc6": f"{prefix}classifier.0", "fc7": f"{prefix}classifier.3", "fc8": f"{prefix}classifier.6"}
+        file = _gather(tensors, names, f"VGG-16 as torchvision names it ({container})")
+        return _in_our_colours(file, torchvision=True)
+    some = ", ".join(sorted(tensors)[:4]) or "nothing"
+    raise InputError(
+        f"{path}: expected VGG-16 or DeepLab (a conv1_1.weight, features.0.weight or 0.weight), got {some}, ..."
+    )
+
+
+def _prefix(tensors: dict[str, Tensor], *names: str) -> str | None:
+    """Return the shortest prefix, dot included, with which all the names are there."""
+    found = [key.removesuffix(names[0]) for key in tensors if key.endswith(names[0])]
+    found = [p for p in found if (not p or p.endswith(".")) and all(p + name in tensors for name in names)]
+    return min(found, key=len, default=None)
+
+
+def _named(names: Iterable[str], prefix: str = "") -> dict[str, str]:
+    """Translate names that are ours or Caffe's: the last layer is fc8_voc12, fc8_pascal and the like there."""
+    named = {name: prefix + name for name in names}
+    last = [name for name in named if name.startswith("fc8")]
+    if len(last) == 1:
+        named["fc8"] = named.pop(last[0])
+    return named
+
+
+def _gather(tensors: dict[str, Tensor], names: dict[str, str], format: str) -> WeightFile:
+    """Take the weights and biases of named layers; what remains is unused."""
+    file = WeightFile(format, {}, names)
+    rest = dict(tensors)
+    for layer, name in names.items():
+        weight, bias = tensors.get(f"{name}.weight"), tensors.get(f"{name}.bias")
+        if weight is None or bias is None or not (weight.is_floating_point() and bias.is_floating_point()):
+            continue
+        file.layers[layer] = (weight.float(), bias.float().reshape(-1))
+        del rest[f"{name}.weight"], rest[f"{name}.bias"]
+    for name in dict.fromkeys(key.removesuffix(".weight").removesuffix(".bias") for key in rest):
+        file.unused.append(f"{name}: no layer of ours")
+    return file
+
+
+def _in_our_colours(file: WeightFile, *, torchvision: bool) -> WeightFile:
+    """Turn conv1_1, where it is there and whole, to blue-green-red, 0 to 255."""
+    weight, bias = file.layers.get("conv1_1", (torch.empty(0), torch.empty(0)))
+    if weight.shape[1:] != (3, 3, 3) or bias.shape != weight.shape[:1]:
+        return file
+    order = released_colours(weight)
+    if order == "rgb":
+        file.layers["conv1_1"] = (weight.flip(1), bias)
+        file.notes.append("conv1_1 turned from red-green-blue to blue-green-red (the released VGG-16's)")
+    elif order == "bgr" and torchvision:
+        file.notes.append("conv1_1 taken as it is: the released VGG-16's filters, blue-green-red, 0 to 255")
+    elif order is None and torchvision:
+        file.layers["conv1_1"] = from_torchvision(weight, bias)
+        file.notes.append("conv1_1 turned from torchvision's red-green-blue, 0 to 1, to blue-green-red, 0 to 255")
+    return file
+
+
+def _caffe(path: Path) -> WeightFile:
+    """Layers of a Caffe model by their names; the branches of multi-scale prediction by what they read."""
+    # Imported here: a file in another format needs no protobuf.
+    from .caffemodel import read_caffemodel
+
+    found = read_caffemodel(path)
+    weighted = [layer for layer in found if layer.blobs]
+    named = _named(layer.name for layer in weighted if layer.name.startswith(("conv", "fc")))
+    named |= branch_names(found, known={*CONVOLUTIONS, "fc6", "fc7", named.get("fc8", "fc8")})
+    tensors = {}
+    for layer in weighted:
+        for kind, blob in zip(("weight", "bias"), layer.blobs, strict=False):
+            tensors[f"{layer.name}.{kind}"] = blob
+    return _in_our_colours(_gather(tensors, named, "Caffe model"), torchvision=False)

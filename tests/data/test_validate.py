@@ -1,0 +1,255 @@
+import json
+import os
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from atrous.data.validate import check
+from atrous.errors import InputError
+
+H, W = 8, 10
+
+
+def photo(root, name, seed=None, **options):
+    rng = np.random.default_rng(list(name.encode()) if seed is None else seed)
+    Image.fromarray(rng.integers(0, 256, (H, W, 3), dtype=np.uint8)).save(root / "images" / name, **options)
+
+
+def mask(root, name, labels, folder="labels"):
+    Image.fromarray(labels).save(root / folder / f"{name}.png")
+
+
+def plain(value=0):
+    return np.full((H, W), value, np.uint8)
+
+
+@pytest.fixture
+def own(tmp_path):
+    root = tmp_path / "data"
+    for folder in ("images", "labels", "lists"):
+        (root / folder).mkdir(parents=True)
+    (root / "classes.txt").write_text("sky\nroad\nsign\n")
+    for i, name in enumerate(("a", "b", "c", "d")):
+        photo(root, f"{name}.jpg")
+        labels = plain()
+        labels[: i + 1], labels[-1] = 1, 255
+        mask(root, name, labels)
+    (root / "lists/train.txt").write_text("a\nb\n")
+    (root / "lists/val.txt").write_text("c\nd\n")
+    return root
+
+
+def problems(root, **options):
+    return {(os.path.relpath(p.file, root), p.kind): p.says for p in check(root, **options).problems}
+
+
+def test_all_is_well(own):
+    found = check(own)
+    assert found.problems == []
+    assert found.notes == ["class 'sign' is in no label map"]
+    assert found.pairs == 4
+    assert found.pixels[[0, 1, 255]].tolist() == [W * (4 * 7 - 10), W * 10, W * 4]
+    assert found.pixels.sum() == 4 * H * W
+    assert found.images[[0, 1, 2, 255]].tolist() == [4, 4, 0, 4]
+    assert found.lists == {"all": 4, "train": 2, "val": 2}
+    assert found.overlaps == []
+
+
+def test_every_file_has_its_own_problems_and_the_others_are_checked(own):
+    (own / "lists/train.txt").unlink()
+    (own / "lists/val.txt").unlink()
+    for name in "efghijklmn":
+        photo(own, f"{name}.jpg")
+        mask(own, name, plain())
+    (own / "labels/e.png").unlink()
+    (own / "images/f.jpg").unlink()
+    mask(own, "g", np.zeros((H, W - 1), np.uint8))
+    beyond = plain()
+    beyond[3, 5:7], beyond[7, 0] = 7, 9
+    mask(own, "h", beyond)
+    mask(own, "i", np.zeros((H, W, 3), np.uint8))
+    mask(own, "j", np.zeros((H, W), np.uint16))
+    mask(own, "k", plain(255))
+    mask(own, "l", np.zeros((H, W), bool))
+    whole = (own / "images/m.jpg").read_bytes()
+    (own / "images/m.jpg").write_bytes(whole[: len(whole) // 2])
+    (own / "labels/n.png").write_bytes(b"\x89PNG\r\n\x1a\n damaged")
+    photo(own, "a.png")
+    (own / "labels/b.jpg").write_bytes(whole)
+    (own / "images/folder.jpg").mkdir()
+    (own / "images/notes.md").touch()
+    (own / "images/.hidden").touch()
+
+    found = problems(own)
+    assert found == {
+        ("images/e.jpg", "pair"): f"no label map {own}/labels/e.png",
+        ("labels/f.png", "pair"): f"no photo f in {own}/images",
+        ("labels/g.png", "size"): f"9x8 pixels, but {own}/images/g.jpg has 10x8; expected one size",
+        ("labels/h.png", "id"): "id 7 at x=5, y=3 (3 pixels of id 7, 9); expected 0 to 2, or 255 for void",
+        ("labels/i.png", "label map"): found["labels/i.png", "label map"],
+        ("labels/j.png", "label map"): found["labels/j.png", "label map"],
+        ("labels/k.png", "void"): "all void; expected some pixels of a class",
+        ("labels/l.png", "label map"): found["labels/l.png", "label map"],
+        ("images/m.jpg", "photo"): found["images/m.jpg", "photo"],
+        ("labels/n.png", "label map"): found["labels/n.png", "label map"],
+        ("images/a.png", "name"): found["images/a.png", "name"],
+        ("labels/b.jpg", "name"): "a label map of a photo NAME is a file NAME.png; got the suffix .jpg",
+        ("images/folder.jpg", "photo"): "expected a file, got a folder or a broken link",
+    }
+    for part, says in {
+        ("labels/i.png", "label map"): r"colours (RGB) where label ids are expected; add colours.txt",
+        ("labels/j.png", "label map"): "(16 bits or more); expected label ids in an 8-bit",
+        ("labels/l.png", "label map"): "1-bit pixels",
+        ("images/m.jpg", "photo"): "damaged or cut short",
+        ("labels/n.png", "label map"): "damaged or cut short",
+        ("images/a.png", "name"): "the same name as a.jpg",
+    }.items():
+        assert says in found[part]
+    whole_report = check(own, threads=3)
+    assert whole_report.pairs == 4
+    assert whole_report.lists["all"] == 12
+    assert f"{own}/images/notes.md: not looked at; no picture" in whole_report.notes
+    assert {(os.path.relpath(p.file, own), p.kind): p.says for p in whole_report.problems} == found
+    assert json.loads(json.dumps(whole_report.as_dict()))["pairs"] == 4
+
+
+def test_a_photo_that_its_camera_turned(own):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    photo(own, "a.jpg", exif=exif)
+    says = problems(own)["labels/a.png", "size"]
+    assert says.startswith(f"10x8 pixels, but {own}/images/a.jpg has 8x10; expected one size (the camera's note turns")
+
+
+def test_lists(own):
+    (own / "lists/train.txt").write_text("a\nb\nc\nx\n")
+    (own / "lists/few.txt").write_text("a\na\n")
+    (own / "lists/night.txt").write_bytes(b"a\n\xff")
+    (own / "labels/b.png").unlink()
+    found = problems(own)
+    assert found.pop(("images/b.jpg", "pair"))
+    assert found.pop(("lists/few.txt", "list")) == "line 2 repeats 'a' of line 1; take one off"
+    assert "line 2 is not UTF-8" in found.pop(("lists/night.txt", "list"))
+    assert found.pop(("lists/train.txt", "list")) == "names 'x', but there is no such photo"
+    assert found == {(".", "list"): "the lists train and val share 1 images, such as c; expected none"}
+    assert check(own).overlaps == [("train", "val", 1)]
+    assert check(own).lists == {"all": 3, "train": 3, "val": 2}
+
+
+def test_a_list_that_names_a_photo_in_two_ways(own):
+    (own / "lists/val.txt").write_text("c\nd\nc.jpg\n")
+    assert problems(own) == {("lists/val.txt", "list"): "line 3 repeats 'c' of line 1; take one off"}
+
+
+def test_photos_on_no_list_need_no_label_map(own):
+    photo(own, "later.jpg")
+    assert problems(own) == {}
+    (own / "lists/val.txt").unlink()
+    (own / "lists/train.txt").unlink()
+    assert ("images/later.jpg", "pair") in problems(own)
+
+
+def test_the_same_picture_twice(own):
+    shutil.copy(own / "images/a.jpg", own / "images/c.jpg")
+    shutil.copy(own / "images/a.jpg", own / "images/b.jpg")
+    assert check(own).notes[-2:] == [
+        f"{own}/images/b.jpg: the same picture as a.jpg",
+        f"{own}/images/c.jpg: the same picture as a.jpg; one is in train, one in val",
+    ]
+    assert check(own).problems == []
+
+
+def test_a_class_list_that_cannot_be_read_is_one_problem(own):
+    (own / "classes.txt").write_text("sky\n\nroad\n")
+    mask(own, "d", plain(200))
+    found = check(own)
+    (problem,) = found.problems
+    assert (problem.kind, "line 2 is empty" in problem.says) == ("classes", True)
+    assert problem.file == str(own / "classes.txt")
+    assert (found.classes, found.pairs) == ((), 4)
+
+
+def test_a_class_list_that_is_given_and_cannot_be_read_is_a_mistake(own, tmp_path):
+    with pytest.raises(InputError, match=r"nowhere\.txt: cannot be read"):
+        check(own, classes=tmp_path / "nowhere.txt")
+    (tmp_path / "one.txt").write_text("sky\n")
+    with pytest.raises(InputError, match=r"one\.txt: 1 class\(es\); expected 2 to 255"):
+        check(own, classes=tmp_path / "one.txt")
+
+
+def test_masks_in_colours(own):
+    colours = np.array([[0, 0, 255], [9, 9, 9], [70, 0, 0]], np.uint8)
+    for name in "abcd":
+        mask(own, name, colours[plain(1)])
+    (own / "table.txt").write_text("sky 0 0 255\nroad 9 9 9\nsign 70 0 0\n")
+    wrong = colours[plain(1)]
+    wrong[2, 4] = 9, 9, 8
+    mask(own, "b", wrong)
+    (says,) = problems(own, colours=own / "table.txt").values()
+    assert says.startswith("the pixel at x=4, y=2 has the colour 9 9 8, which is not in the colour table")
+    assert check(own, colours=own / "table.txt").pixels[1] == 3 * H * W
+    (own / "colours.txt").write_text("sky 0 0 255 255\n")
+    with pytest.raises(InputError, match=r"colours\.txt: line 1"):
+        check(own)
+
+
+def test_voc(tiny_voc, tmp_path):
+    root = tmp_path / "voc"
+    shutil.copytree(tiny_voc, root)
+    found = check(root)
+    assert (found.layout, found.problems, found.pairs, found.lists) == ("voc", [], 6, {"train": 6})
+    (root / "JPEGImages/photo0.jpg").unlink()
+    (root / "SegmentationClassAug/photo1.png").unlink()
+    Image.fromarray(plain()).save(root / "JPEGImages/unlabelled.jpg")
+    mask(root, "photo2", plain(), "SegmentationClassAug")
+    (root / "ImageSets/Segmentation/val.txt").write_text("photo3\nphoto9\n")
+    assert problems(root).keys() == {
+        ("JPEGImages/photo0.jpg", "pair"),
+        ("SegmentationClassAug/photo1.png", "pair"),
+        ("SegmentationClassAug/photo2.png", "size"),
+        ("JPEGImages/photo9.jpg", "pair"),
+        ("SegmentationClassAug/photo9.png", "pair"),
+        (".", "list"),
+    }
+
+
+def test_nothing_to_check(tmp_path):
+    with pytest.raises(InputError, match="expected the folders images and labels"):
+        check(tmp_path)
+    for folder in ("images", "labels"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "classes.txt").write_text("sky\nroad")
+    found = check(tmp_path)
+    assert [p.says for p in found.problems] == ["expected photos and their label maps, got none"]
+    assert (found.pairs, found.lists) == (0, {"all": 0, "train": 0, "val": 0})
+
+
+def test_few_photos_may_leave_a_part_empty(own):
+    for name in ("train", "val"):
+        (own / f"lists/{name}.txt").unlink()
+    for name in "cd":  # their hashes, 2e7d... and 18ac..., are in the lowest fifth
+        (own / f"images/{name}.jpg").unlink()
+        (own / f"labels/{name}.png").unlink()
+    assert check(own).lists == {"all": 2, "train": 2, "val": 0}
+    assert "no photo falls to val; write lists/val.txt" in check(own).notes
+
+
+def test_progress_is_told(own):
+    told = []
+    check(own, done=lambda *counts: told.append(counts))
+    assert told == [(1, 4), (2, 4), (3, 4), (4, 4)]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_damage_anywhere_is_a_problem_or_harmless(own, seed):
+    """Bytes of all files changed at random: nothing but problems may come of it."""
+    rng = np.random.default_rng(seed)
+    for path in [p for p in own.rglob("*") if p.is_file()]:
+        content = bytearray(path.read_bytes())
+        for place in rng.integers(0, len(content), 3):
+            content[place] = rng.integers(256)
+        path.write_bytes(content)
+    for problem in check(own).problems:
+        assert "\n" not in problem.says

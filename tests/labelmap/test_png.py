@@ -1,0 +1,90 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from PIL import Image
+
+from atrous.errors import InputError
+from atrous.labelmap import read_labels, voc_palette, write_labels
+from atrous.labelmap.png import made_here
+
+
+def test_the_first_colours_are_vocs():
+    assert voc_palette(6).tolist() == [
+        [0, 0, 0],
+        [128, 0, 0],
+        [0, 128, 0],
+        [128, 128, 0],
+        [0, 0, 128],
+        [128, 0, 128],
+    ]
+    assert voc_palette()[255].tolist() == [224, 224, 192]
+    assert voc_palette()[20].tolist() == [0, 64, 128]
+
+
+def test_no_two_colours_are_the_same():
+    assert len(np.unique(voc_palette(), axis=0)) == 256
+
+
+@settings(max_examples=40, deadline=None)
+@given(arrays(np.uint8, st.tuples(st.integers(1, 9), st.integers(1, 9))))
+def test_ids_survive_a_round_trip(tmp_path_factory, labels):
+    path = tmp_path_factory.mktemp("labels") / "mask.png"
+    write_labels(path, labels)
+    assert np.array_equal(read_labels(path), labels)
+    with Image.open(path) as image:
+        assert image.mode == "P"
+        assert image.convert("RGB").getpixel((0, 0)) == tuple(voc_palette()[labels[0, 0]])
+
+
+def test_a_given_palette_colours_its_ids_and_vocs_the_others(tmp_path):
+    write_labels(tmp_path / "m.png", np.array([[0, 1, 255]], np.uint8), [(9, 9, 9), (1, 2, 3)])
+    with Image.open(tmp_path / "m.png") as image:
+        assert [image.convert("RGB").getpixel((x, 0)) for x in range(3)] == [(9, 9, 9), (1, 2, 3), (224, 224, 192)]
+
+
+def test_grey_files_hold_ids_too(tmp_path):
+    Image.fromarray(np.array([[3, 255]], np.uint8)).save(tmp_path / "grey.png")
+    assert read_labels(tmp_path / "grey.png").tolist() == [[3, 255]]
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "I;16", "1"])
+def test_colours_are_no_ids(tmp_path, mode):
+    Image.new(mode, (4, 4)).save(tmp_path / "colour.png")
+    with pytest.raises(InputError, match="class number"):
+        read_labels(tmp_path / "colour.png")
+
+
+def test_a_jpeg_is_no_label_map(tmp_path):
+    Image.new("L", (4, 4)).save(tmp_path / "mask.jpg")
+    with pytest.raises(InputError, match="PNG"):
+        read_labels(tmp_path / "mask.jpg")
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"", "expected an image, got an empty file"),
+        (b"text", "expected a PNG image, got an unknown format"),
+        (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "expected a PNG image, got a HEIC image.*convert it"),
+    ],
+)
+def test_what_is_no_picture(tmp_path, content, says):
+    (tmp_path / "mask.png").write_bytes(content)
+    with pytest.raises(InputError, match=f"mask.png: {says}"):
+        read_labels(tmp_path / "mask.png")
+
+
+@pytest.mark.parametrize("labels", [np.zeros((2, 2)), np.zeros((2, 2, 3), np.uint8), np.zeros((0, 3), np.uint8)])
+def test_only_label_maps_are_written(tmp_path, labels):
+    with pytest.raises(InputError, match="uint8"):
+        write_labels(tmp_path / "m.png", labels)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_our_own_files_are_told_from_others(tmp_path):
+    write_labels(tmp_path / "ours.png", np.zeros((2, 2), np.uint8))
+    Image.new("RGB", (4, 4)).save(tmp_path / "other.png")
+    (tmp_path / "text.png").write_text("hello")
+    assert [made_here(tmp_path / f"{n}.png") for n in ("ours", "other", "text")] == [True, False, False]

@@ -1,0 +1,51 @@
+import math
+import os
+
+import pytest
+
+from atrous import _cpu_count as module
+from atrous._cpu_count import container_share, processors
+
+
+@pytest.fixture
+def groups(tmp_path):
+    """Control groups: `a` may use 2.5 processors, `a/b` all of that, `a/b/c` one and a half; and a file naming one."""
+    for place, text in {"a": "250000 100000", "a/b": "max 100000", "a/b/c": "150000 100000"}.items():
+        (tmp_path / place).mkdir()
+        (tmp_path / place / "cpu.max").write_text(text + "\n")
+
+    def share(inside):
+        (tmp_path / "own").write_text(f"12:cpu:/elsewhere\n0::{inside}\n")
+        return container_share(tmp_path, tmp_path / "own")
+
+    return share
+
+
+@pytest.mark.parametrize(
+    ("inside", "share"), [("/", math.inf), ("/a", 2.5), ("/a/b", 2.5), ("/a/b/c", 1.5), ("/not/seen/here", math.inf)]
+)
+def test_the_tightest_of_the_groups_around_binds(groups, inside, share):
+    assert groups(inside) == share
+
+
+def test_a_container_that_sees_its_own_group_as_the_root(groups, tmp_path):
+    (tmp_path / "cpu.max").write_text("400000 100000\n")
+    assert groups("/") == 4
+
+
+def test_a_system_without_such_groups_bounds_nothing(tmp_path):
+    assert container_share(tmp_path, tmp_path / "none") == math.inf
+
+
+@pytest.mark.parametrize("text", ["", "max", "100000 0", "a b", "1 2 3"])
+def test_a_file_of_another_form_bounds_nothing(tmp_path, text):
+    (tmp_path / "cpu.max").write_text(text)
+    (tmp_path / "own").write_text("0::/\n")
+    assert container_share(tmp_path, tmp_path / "own") == math.inf
+
+
+@pytest.mark.parametrize(("share", "expected"), [(math.inf, 4), (2.5, 3), (0.2, 1), (64, 4)])
+def test_a_part_of_a_processor_counts_as_one(monkeypatch, share, expected):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1, 2, 5}, raising=False)
+    monkeypatch.setattr(module, "container_share", lambda: share)
+    assert processors() == expected

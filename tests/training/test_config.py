@@ -1,0 +1,106 @@
+import dataclasses
+import json
+
+import pytest
+
+pytest.importorskip("torch", reason="needs the extra 'train'")
+
+from atrous.errors import InputError
+from atrous.training.config import RECIPES, Recipe, read_recipe
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_recipe_survives_its_dictionary_and_its_file(name, tmp_path):
+    recipe = RECIPES[name]
+    assert Recipe.from_dict(recipe.as_dict()) == recipe
+    assert Recipe.from_dict(json.loads(json.dumps(recipe.as_dict()))) == recipe
+    (tmp_path / "recipe.toml").write_text(recipe.to_toml())
+    assert read_recipe(str(tmp_path / "recipe.toml")) == recipe
+    assert read_recipe(name) == recipe
+
+
+def test_a_file_changes_the_recipe_that_it_names(tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text('recipe = "cpu"\ncrop = 321\nscales = [0.5, 1]\nclip_norm = "none"\n[multipliers]\nfc8 = 20\n')
+    expected = {"crop": 321, "scales": (0.5, 1.0), "clip_norm": None, "multipliers": {"fc8": 20.0}}
+    assert read_recipe(str(path)) == dataclasses.replace(RECIPES["cpu"], **expected)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("crop = ", r"mine\.toml: .*not TOML \("),
+        ("crops = 321", r"mine\.toml: recipe key 'crops' is unknown; expected one of .*crop"),
+        ("crop = 320", r"mine\.toml: crop=320: expected 8 k - 7"),
+        ('recipe = "gpu"', r"mine\.toml: recipe = 'gpu'; expected one of paper, poly"),
+        ('recipe = ["cpu"]', r"mine\.toml: recipe = \['cpu'\]; expected one of paper, poly"),
+        ("[crop]\nside = 1", r"mine\.toml: crop=\{'side': 1.0\}: expected a whole number"),
+    ],
+)
+def test_a_wrong_file_is_one_line(tmp_path, text, message):
+    path = tmp_path / "mine.toml"
+    path.write_text(text)
+    with pytest.raises(InputError, match=message):
+        read_recipe(str(path))
+
+
+def test_no_such_recipe_or_file(tmp_path):
+    with pytest.raises(InputError, match=r"recipe 'fast' is unknown; expected one of paper, .* or a \.toml file"):
+        read_recipe("fast")
+    with pytest.raises(InputError, match=r"none\.toml: cannot be read \(No such file"):
+        read_recipe(str(tmp_path / "none.toml"))
+
+
+def test_an_unknown_key_is_an_error():
+    with pytest.raises(InputError, match=r"'learningrate'.*learning_rate"):
+        Recipe.from_dict({"learningrate": 1.0})
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"variant": "vgg"}, "variant='vgg': expected one of deeplab-7x7"),
+        ({"crop": 320}, "crop=320.*321 is nearest"),
+        ({"crop": 200}, "crop=200.*201 is nearest"),
+        ({"crop": "big"}, "crop='big': expected a whole number"),
+        ({"batch": 0}, "batch=0"),
+        ({"batch": 2.5}, "batch=2.5: expected a whole number"),
+        ({"batch": 10, "accumulate": 3}, "accumulate=3: expected a divisor of batch=10"),
+        ({"learning_rate": float("nan")}, "learning_rate=nan"),
+        ({"learning_rate": True}, "learning_rate=True: expected a number"),
+        ({"dropout": 1.0}, "dropout=1.0"),
+        ({"optimizer": "adam"}, "optimizer='adam'.*'adamw'"),
+        ({"policy": "cosine"}, "policy='cosine': expected 'step' or 'poly'"),
+        ({"frozen": "conv9"}, "frozen='conv9': expected 'conv1' or .* or none"),
+        ({"frozen": "fc8"}, "nothing would be left to train without multiscale"),
+        ({"scales": (2.0, 1.0)}, r"scales=\(2.0, 1.0\): expected two factors in rising order"),
+        ({"scales": (1.0,)}, "expected a list of 2 numbers"),
+        ({"class_weights": "rare"}, "class_weights='rare': expected 'equal' or 'median-frequency' or a list"),
+        ({"class_weights": (1.0, -1.0)}, "expected"),
+        ({"multipliers": {"fc8": float("inf")}}, "expected names with numbers"),
+        ({"seed": -1}, "seed=-1"),
+        ({"clip_norm": 0.0}, "clip_norm=0.0"),
+        ({"mirror": 1}, "mirror=1: expected true or false"),
+    ],
+)
+def test_mistakes_say_what_would_do(change, message):
+    with pytest.raises(InputError, match=message):
+        dataclasses.replace(RECIPES["paper"], **change)
+
+
+def test_the_paper_recipe_is_the_papers():
+    paper = RECIPES["paper"]
+    assert (paper.variant, paper.crop, paper.batch, paper.iterations) == ("deeplab-largefov", 321, 20, 6000)
+    assert (paper.policy, paper.step_size, paper.gamma) == ("step", 2000, 0.1)
+    assert (paper.learning_rate, paper.momentum, paper.weight_decay) == (1e-3, 0.9, 5e-4)
+    assert (paper.dropout, paper.frozen, paper.clip_norm) == (0.5, None, None)
+    assert (paper.scales, paper.mirror, paper.balanced, paper.class_weights) == ((1.0, 1.0), True, False, "equal")
+    poly = RECIPES["poly"]
+    assert (poly.policy, poly.power, poly.batch, poly.iterations) == ("poly", 0.9, 10, 20_000)
+
+
+@pytest.mark.parametrize("text", ["a" + ".a" * 100_000 + " = 1", "a = " + "[" * 50_000, "# " + "x" * 70_000])
+def test_a_file_that_would_take_all_memory_is_one_line(tmp_path, text):
+    (tmp_path / "mine.toml").write_text(text)
+    with pytest.raises(InputError, match=r"mine\.toml: expected a recipe"):
+        read_recipe(str(tmp_path / "mine.toml"))
