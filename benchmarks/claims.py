@@ -63,7 +63,7 @@ def read_scores(path: Path) -> dict:
     """Read what `atrous evaluate --json` wrote."""
     try:
         scores = json.loads(path.read_text(encoding="utf-8"))
-        if scores["format"] != 1 or CRF not in scores["labellings"]:
+        if scores["format"] != 1 or CRF not in scores["labelings"]:
             raise KeyError(CRF)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path}: expected scores as `atrous evaluate --json` writes them ({error!r})") from None
@@ -72,9 +72,9 @@ def read_scores(path: Path) -> dict:
     return scores
 
 
-def mean_iou(scores: dict, labelling: str) -> float:
-    """Return a labelling's mean IoU in per cent."""
-    return 100 * scores["labellings"][labelling]["mean IoU"]
+def mean_iou(scores: dict, labeling: str) -> float:
+    """Return a labeling's mean IoU in per cent."""
+    return 100 * scores["labelings"][labeling]["mean IoU"]
 
 
 def gain(before: float, after: float) -> str:
@@ -86,7 +86,7 @@ def sure_gain(before: tuple[dict, str], after: tuple[dict, str]) -> str:
     """Return two mean IoUs, their difference and, if the counts of each image are known, its 95 % interval."""
     if not (before[0]["scored"] and after[0]["scored"]):
         return gain(mean_iou(*before), mean_iou(*after))
-    ours, theirs = (scores["scored"].overlaps[labelling] for scores, labelling in (after, before))
+    ours, theirs = (scores["scored"].overlaps[labeling] for scores, labeling in (after, before))
     found = paired_bootstrap(ours, theirs)
     said = gain(mean_iou(*before), mean_iou(*after)).removesuffix(")")
     return f"{said}; {100 * found.low:+.2f} to {100 * found.high:+.2f})"
@@ -107,15 +107,15 @@ def multiscale_rows(trunk: dict | None, multiscales: list[dict], searched: list[
     given = [*zip(letters[1:], multiscales + searched, strict=False)]
     first, second = given[: len(multiscales)], given[len(multiscales) :]
     kinds = [(DCNN, "without CRF", first), (CRF, "with CRF", first), (CRF, "with its own CRF", second)]
-    for labelling, name, theirs in kinds:
+    for labeling, name, theirs in kinds:
         claim = f"multi-scale prediction, {name}: mean IoU"
-        i = (DCNN, CRF).index(labelling)
+        i = (DCNN, CRF).index(labeling)
         paper = gain(LARGE_FOV[i], MSC_LARGE_FOV[i])
         if not trunk or not theirs:
             rows.append(Row(claim, paper, NOT_MEASURED, letters[0]))
             continue
         for letter, multiscale in theirs:
-            ours = sure_gain((trunk, labelling), (multiscale, labelling))
+            ours = sure_gain((trunk, labeling), (multiscale, labeling))
             rows.append(Row(claim, paper, ours, f"{letters[0]}, {letter}"))
     return rows
 
@@ -125,7 +125,7 @@ def trimap_rows(scores: dict | None) -> list[Row]:
     rows = []
     before, after = DEEPLAB_TRIMAP["DeepLab"][0], DEEPLAB_TRIMAP["DeepLab-CRF"][0]
     for i, width in enumerate(WIDTHS):
-        bands = [scores["labellings"][name]["trimap"].get(str(width)) for name in (DCNN, CRF)] if scores else [None]
+        bands = [scores["labelings"][name]["trimap"].get(str(width)) for name in (DCNN, CRF)] if scores else [None]
         ours = gain(*(100 * band["mean IoU"] for band in bands)) if all(bands) else NOT_MEASURED
         claim = f"the CRF, within {width} pixel{'s' if width > 1 else ''} of an outline: mean IoU"
         rows.append(Row(claim, gain(before[i], after[i]) + " (1)", ours, "A"))

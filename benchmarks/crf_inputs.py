@@ -111,7 +111,7 @@ def with_labels(probabilities, labels):
     """Make (labels, H, W) of (21, H, W) probabilities.
 
     Two labels: the class of most pixels against all others. 3 to 18: the classes of the largest mass, and the rest
-    as one. 19, 20: without the classes of the smallest mass, normalised again. More than 21: see `_split`.
+    as one. 19, 20: without the classes of the smallest mass, normalized again. More than 21: see `_split`.
     """
     classes = len(probabilities)
     if labels == classes:

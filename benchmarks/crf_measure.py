@@ -49,7 +49,7 @@ def refine(image, probabilities, run, prune=None):
 
 
 def _refine_with_peer(image, probabilities):
-    # Normalised after filtering, as in atrous: one multiplication less in each step than with the peer's default.
+    # Normalized after filtering, as in atrous: one multiplication less in each step than with the peer's default.
     after = peer.NORMALIZE_AFTER
     begun = time.perf_counter()
     labels, height, width = probabilities.shape

@@ -24,7 +24,7 @@ from atrous.segmenter import Segmenter
 SIZE = (385, 513)
 DRAWS = 10_000
 AT_ONCE = 16  # images that atrous export compares by default
-LABELLINGS = ("DCNN", "with CRF")
+LABELINGS = ("DCNN", "with CRF")
 BEGIN, END = "<!-- written by benchmarks/export.py: {} -->", "<!-- end of {} -->"
 
 
@@ -112,7 +112,7 @@ def _photo(parity):
     (row,) = parity.photos
     overlaps = {
         name: [[counts.tolist() for counts in matrix.overlaps()] for matrix in parity.confusion[name]]
-        for name in LABELLINGS
+        for name in LABELINGS
     }
     return {
         "name": row.name,
@@ -196,9 +196,9 @@ def _off(photos, draws):
 
 
 def _mean_ious(photos, draws):
-    """Return (draws, labellings, 2): mean IoU before and after."""
-    counts = np.array([[photo["overlaps"][name] for name in LABELLINGS] for photo in photos])
-    pooled = np.stack([counts[draw].sum(axis=0) for draw in draws])  # (draws, labellings, 2, hits and union, classes)
+    """Return (draws, labelings, 2): mean IoU before and after."""
+    counts = np.array([[photo["overlaps"][name] for name in LABELINGS] for photo in photos])
+    pooled = np.stack([counts[draw].sum(axis=0) for draw in draws])  # (draws, labelings, 2, hits and union, classes)
     hits, unions = pooled[..., 0, :], pooled[..., 1, :]
     return np.nanmean(np.where(unions > 0, hits / np.maximum(unions, 1), np.nan), axis=-1)
 

@@ -77,7 +77,7 @@ def endless(loader: DataLoader) -> Iterator:
 
 
 def steady(ends: list[float]) -> list[float]:
-    """Return the seconds of each step but the first few, in which memory and optimiser are set up."""
+    """Return the seconds of each step but the first few, in which memory and optimizer are set up."""
     return [b - a for a, b in itertools.pairwise(ends[WARM - 1 :])]
 
 

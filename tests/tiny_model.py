@@ -60,7 +60,7 @@ def make_model():
 
 @pytest.fixture
 def red_square() -> np.ndarray:
-    """Grey, with a red square in rows 16..47 and columns 24..71."""
+    """Gray, with a red square in rows 16..47 and columns 24..71."""
     image = np.full((64, 96, 3), 128, np.uint8)
     image[16:48, 24:72] = 230, 20, 20
     return image

@@ -1,4 +1,4 @@
-"""Colour and depth together: the CRF tells apart what colour alone does not.
+"""Color and depth together: the CRF tells apart what color alone does not.
 
 python examples/crf/rgbd.py [--out labels.png]
 
@@ -19,15 +19,15 @@ HEIGHT, WIDTH = 240, 320
 
 
 def draw_scene(rng: np.random.Generator) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
-    """Return red, green, blue (0 to 255) and depth in metres, (H, W, 4), and the true labels, (H, W)."""
+    """Return red, green, blue (0 to 255) and depth in meters, (H, W, 4), and the true labels, (H, W)."""
     y, x = np.indices((HEIGHT, WIDTH))
     labels = np.zeros((HEIGHT, WIDTH), np.uint8)  # the wall
     labels[y > 170] = 1  # the floor
     labels[(abs(x - 140) + 0.3 * (y - 130) < 60) & (y > 70) & (y < 205)] = 2  # the box
-    colours = np.array([[205, 190, 160], [120, 80, 60], [205, 190, 160]], np.float32)
+    colors = np.array([[205, 190, 160], [120, 80, 60], [205, 190, 160]], np.float32)
     scene = np.empty((HEIGHT, WIDTH, 4), np.float32)
     light = 1 - 0.15 * x / WIDTH
-    scene[..., :3] = colours[labels] * light[..., None] + rng.normal(0, 4, (HEIGHT, WIDTH, 3))
+    scene[..., :3] = colors[labels] * light[..., None] + rng.normal(0, 4, (HEIGHT, WIDTH, 3))
     floor = 3.0 - 1.4 * (y - 170) / (HEIGHT - 170)
     scene[..., 3] = np.select([labels == 2, labels == 1], [2.0, floor], 3.0) + rng.normal(0, 0.02, (HEIGHT, WIDTH))
     return scene, labels
@@ -45,7 +45,7 @@ def coarse_scores(labels: NDArray[np.uint8], rng: np.random.Generator) -> NDArra
 
 
 def main() -> None:
-    """Print how much is right without a CRF, with colour, and with colour and depth."""
+    """Print how much is right without a CRF, with color, and with color and depth."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", help="Picture of the labels, in the order of the printed rows.")
     out = parser.parse_args().out
@@ -54,12 +54,12 @@ def main() -> None:
     probabilities = coarse_scores(truth, rng)
 
     spatial = Spatial(weight=1, sxy=3)
-    colour = Bilateral(weight=5, sxy=40, srgb=10)
-    colour_and_depth = Bilateral(weight=5, sxy=40, srgb=(10, 10, 10, 0.1))  # the last one in metres
+    color = Bilateral(weight=5, sxy=40, srgb=10)
+    color_and_depth = Bilateral(weight=5, sxy=40, srgb=(10, 10, 10, 0.1))  # the last one in meters
     found = {
         "network alone": probabilities.argmax(axis=0),
-        "colour": atrous.DenseCRF(scene[..., :3], [spatial, colour]).labels(probabilities),
-        "colour and depth": atrous.DenseCRF(scene, [spatial, colour_and_depth]).labels(probabilities),
+        "color": atrous.DenseCRF(scene[..., :3], [spatial, color]).labels(probabilities),
+        "color and depth": atrous.DenseCRF(scene, [spatial, color_and_depth]).labels(probabilities),
     }
     for name, labels in found.items():
         print(f"{name:17} {np.mean(labels == truth):.1%} right, of the box {np.mean(labels[truth == 2] == 2):.1%}")

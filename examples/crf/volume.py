@@ -15,7 +15,7 @@ from PIL import Image
 import atrous
 from atrous.crf import Bilateral, Spatial
 
-SPACING = (1.0, 1.0, 3.0)  # millimetres along x, y, z
+SPACING = (1.0, 1.0, 3.0)  # millimeters along x, y, z
 SHAPE = (28, 96, 96)  # (D, H, W): slices, rows, columns
 INTENSITIES = (0.0, 100.0, 160.0)  # of background, organ, vessel
 NOISE = 30.0
@@ -47,12 +47,12 @@ def main() -> None:
     volume = (np.array(INTENSITIES)[truth] + rng.normal(0, NOISE, SHAPE)).astype(np.int16)
     probabilities = classify(volume)
 
-    def millimetres(sigma: float) -> tuple[float, ...]:
+    def millimeters(sigma: float) -> tuple[float, ...]:
         return tuple(sigma / step for step in SPACING)  # in voxels, x first
 
     kernels = [
-        Spatial(weight=4, sxy=millimetres(1.5)),
-        Bilateral(weight=3, sxy=millimetres(6), srgb=2 * NOISE),
+        Spatial(weight=4, sxy=millimeters(1.5)),
+        Bilateral(weight=3, sxy=millimeters(6), srgb=2 * NOISE),
     ]
     crf = atrous.DenseCRF(volume, kernels, tolerance=0.01)
     inference = crf.infer(probabilities)

@@ -13,17 +13,17 @@ from PIL import Image
 
 SHAPE = (12, 60, 80)
 LABELS = 3
-GREYS = (40, 120, 200)
+GRAYS = (40, 120, 200)
 
 
 def volume(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Return the true labels and a noisy grey volume of two balls, each of SHAPE."""
+    """Return the true labels and a noisy gray volume of two balls, each of SHAPE."""
     z, y, x = np.indices(SHAPE)
     labels = np.zeros(SHAPE, int)
     labels[(4 * (z - 6)) ** 2 + (y - 25) ** 2 + (x - 25) ** 2 < 18**2] = 1
     labels[(4 * (z - 6)) ** 2 + (y - 35) ** 2 + (x - 58) ** 2 < 16**2] = 2
-    grey = np.array(GREYS)[labels] + 20 * rng.standard_normal(SHAPE)
-    return labels, np.clip(grey, 0, 255).astype(np.uint8)
+    gray = np.array(GRAYS)[labels] + 20 * rng.standard_normal(SHAPE)
+    return labels, np.clip(gray, 0, 255).astype(np.uint8)
 
 
 def main() -> None:
@@ -35,13 +35,13 @@ def main() -> None:
     dcrf, utils = import_module(f"{arguments.module}.densecrf"), import_module(f"{arguments.module}.utils")
 
     rng = np.random.default_rng(0)
-    truth, grey = volume(rng)
+    truth, gray = volume(rng)
     guess = np.where(rng.random(SHAPE) < 0.6, truth, (LABELS * rng.random(SHAPE)).astype(int))
 
     crf = dcrf.DenseCRF(truth.size, LABELS)
     crf.setUnaryEnergy(utils.unary_from_labels(guess, LABELS, gt_prob=0.5, zero_unsure=False))
     crf.addPairwiseEnergy(utils.create_pairwise_gaussian(sdims=(1, 2, 2), shape=SHAPE), compat=3)
-    crf.addPairwiseEnergy(utils.create_pairwise_bilateral(sdims=(2, 8, 8), schan=20, img=grey), compat=5)
+    crf.addPairwiseEnergy(utils.create_pairwise_bilateral(sdims=(2, 8, 8), schan=20, img=gray), compat=5)
 
     marginals, first, second = crf.startInference()
     for step in range(5):

@@ -11,7 +11,7 @@
 
 namespace atrous {
 
-// K * rows for values given as `labels` planes: to find normalisers, and to test filters. No planes stand for
+// K * rows for values given as `labels` planes: to find normalizers, and to test filters. No planes stand for
 // one of ones.
 inline void apply(Team& team, const Filter& filter, const float* planes, std::int64_t labels, float* out) {
     const std::int64_t points = filter.points(), width = labels == 1 ? 1 : padded_width(labels);

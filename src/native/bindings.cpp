@@ -164,7 +164,7 @@ FilterPointer lattice(const Planes& features, int threads, std::int64_t line,
 
 FilterPointer image_lattice(const Image& image, double sx, double sy, const std::vector<double>& srgb,
                             int threads) {
-    require(image.shape(2) == 3 && srgb.size() == 3, "three colours");
+    require(image.shape(2) == 3 && srgb.size() == 3, "three colors");
     require(image.size() > 0, "image must not be empty");
     require(sx > 0 && sy > 0 && std::all_of(srgb.begin(), srgb.end(), [](double sigma) { return sigma > 0; }),
             "sigmas must be positive");
@@ -273,14 +273,14 @@ class Model {
     std::vector<atrous::Term> terms_;
 };
 
-// The same, rounding as the reference implementation does. Labels are fixed, normalisers are its own.
+// The same, rounding as the reference implementation does. Labels are fixed, normalizers are its own.
 class SequentialModel {
   public:
     SequentialModel(std::int64_t points, std::int64_t labels) : points_(points), labels_(labels) {
         require(points >= 1 && labels >= 1, "no points or labels");
     }
 
-    // before, after: whether K is multiplied by its normaliser on that side; by its root if on both.
+    // before, after: whether K is multiplied by its normalizer on that side; by its root if on both.
     void add(const Planes& features, bool before, bool after, const Values& gains, int threads) {
         require(rows(features) <= atrous::kMaxDimensions,
                 "features have too many dimensions for the lattice");

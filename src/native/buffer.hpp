@@ -1,4 +1,4 @@
-// Large uninitialised arrays for the lattice and the mean field.
+// Large uninitialized arrays for the lattice and the mean field.
 #pragma once
 
 #include <cstddef>
@@ -15,7 +15,7 @@
 
 namespace atrous {
 
-// A fixed-size array that is not initialised: a std::vector would write every element once more.
+// A fixed-size array that is not initialized: a std::vector would write every element once more.
 // Big arrays ask Linux for huge pages, since the filters read rows in scattered order.
 template <class T>
 class Buffer {

@@ -10,7 +10,7 @@
 
 namespace atrous {
 
-// Vertices that follow one another along an axis, a 0 after the last of each chain. What has no neighbour is
+// Vertices that follow one another along an axis, a 0 after the last of each chain. What has no neighbor is
 // in no chain: a blur leaves it as it is.
 class Chains {
   public:

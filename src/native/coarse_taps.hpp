@@ -16,7 +16,7 @@ namespace atrous {
 // from cell to cell, and back to the points. The first and the last are the same for all sigmas: they leave
 // little of what a grid of half the points would take for something slower.
 struct CoarseTaps {
-    // Found by minimising the error at sigma = 3 together with five taps between cells; ends at
+    // Found by minimizing the error at sigma = 3 together with five taps between cells; ends at
     // `kHalvingReach`.
     static constexpr std::array<float, kHalvingReach + 1> kToCells{1.0f, 0.82761f, 0.45834f, 0.15531f,
                                                                    0.02462f};

@@ -1,4 +1,4 @@
-// Sums over neighbours on a grid, and over all points; part of inner_loops.cpp.
+// Sums over neighbors on a grid, and over all points; part of inner_loops.cpp.
 #pragma once
 
 #include "elementary.hpp"
@@ -9,7 +9,7 @@ namespace {
 
 using std::int64_t;
 
-// The convolution of Together neighbouring positions: each row read serves all of them.
+// The convolution of Together neighboring positions: each row read serves all of them.
 template <int Together, int Columns>
 ATROUS_INLINE void convolve_group(const float* rows, int64_t length, int64_t pitch, int64_t i,
                                   const float* taps, int64_t radius, float* out, int64_t stride) {

@@ -1,4 +1,4 @@
-// exp and log in plain arithmetic, which the compiler vectorises; for inner_loops.cpp alone, since each of
+// exp and log in plain arithmetic, which the compiler vectorizes; for inner_loops.cpp alone, since each of
 // its compilations needs a copy of its own.
 #pragma once
 

@@ -81,28 +81,28 @@ class ArrayFeatures final : public Features {
     Tiles tiles_;
 };
 
-// Position and colour of an image's pixels: x, y, red, green, blue.
+// Position and color of an image's pixels: x, y, red, green, blue.
 class ImageFeatures final : public Features {
   public:
-    static constexpr int kColours = 3, kValues = 256;
+    static constexpr int kColors = 3, kValues = 256;
 
     // image: `height` lines of `width` pixels.
     ImageFeatures(const std::uint8_t* image, std::int64_t height, std::int64_t width, double sx, double sy,
                   const std::vector<double>& srgb)
         : image_(image), tiles_(height * width, width), height_(height), sy_(sy) {
-        for (int c = 0; c < kColours; ++c) {
+        for (int c = 0; c < kColors; ++c) {
             const auto sigma = static_cast<float>(srgb[static_cast<std::size_t>(c)]);
-            for (int v = 0; v < kValues; ++v) colour_[c][v] = static_cast<float>(v) / sigma;
+            for (int v = 0; v < kValues; ++v) color_[c][v] = static_cast<float>(v) / sigma;
         }
         for (std::int64_t x = 0; x < width; ++x)
             across_.push_back(static_cast<float>(static_cast<double>(x) / sx));
     }
 
-    int dimensions() const override { return 2 + kColours; }
+    int dimensions() const override { return 2 + kColors; }
     const Tiles& tiles() const override { return tiles_; }
 
     void read(std::int64_t begin, int count, FeatureBlock& block) const override {
-        const std::uint8_t* pixels = image_ + kColours * begin;
+        const std::uint8_t* pixels = image_ + kColors * begin;
         const auto width = static_cast<std::int64_t>(across_.size());
         for (int p = 0; p < count;) {  // as many lines as the points lie in
             const std::int64_t x = (begin + p) % width;
@@ -111,15 +111,15 @@ class ImageFeatures final : public Features {
             std::fill_n(block.at[1] + p, run, down((begin + p) / width));
             p += run;
         }
-        for (int c = 0; c < kColours; ++c)
-            for (int p = 0; p < count; ++p) block.at[2 + c][p] = colour_[c][pixels[kColours * p + c]];
+        for (int c = 0; c < kColors; ++c)
+            for (int p = 0; p < count; ++p) block.at[2 + c][p] = color_[c][pixels[kColors * p + c]];
     }
 
     void range(Team&, float* low, float* high) const override {
         std::fill_n(low, dimensions(), 0.0f);
         high[0] = across_.back();
         high[1] = down(height_ - 1);
-        for (int c = 0; c < kColours; ++c) high[2 + c] = colour_[c][kValues - 1];
+        for (int c = 0; c < kColors; ++c) high[2 + c] = color_[c][kValues - 1];
     }
 
   private:
@@ -129,7 +129,7 @@ class ImageFeatures final : public Features {
     Tiles tiles_;
     std::int64_t height_;
     double sy_;
-    float colour_[kColours][kValues];
+    float color_[kColors][kValues];
     std::vector<float> across_;
 };
 

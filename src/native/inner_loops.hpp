@@ -15,7 +15,7 @@ constexpr int kSimplexBlock = 32;
 constexpr int kTogether = 4;
 constexpr int kHalvingReach = 4;
 
-// Features of some neighbouring points.
+// Features of some neighboring points.
 struct FeatureBlock {
     float at[kMaxDimensions][kSimplexBlock];
 };
@@ -45,11 +45,11 @@ struct VertexLoops {
                          const std::uint32_t* indices, const float* weights, const void* rows, void* out,
                          std::int64_t width);
 
-    // out[v] = rows[v] + (rows[neighbours[2 v]] + rows[neighbours[2 v + 1]]) / 2 for v in [begin, end)
-    void (*blur)(std::int64_t begin, std::int64_t end, const std::uint32_t* neighbours, const void* rows,
+    // out[v] = rows[v] + (rows[neighbors[2 v]] + rows[neighbors[2 v + 1]]) / 2 for v in [begin, end)
+    void (*blur)(std::int64_t begin, std::int64_t end, const std::uint32_t* neighbors, const void* rows,
                  void* out, std::int64_t width);
 
-    // The same in place, for chains of neighbours: see Chains. order[end - 1] is 0, and so is row 0.
+    // The same in place, for chains of neighbors: see Chains. order[end - 1] is 0, and so is row 0.
     void (*blur_chains)(std::int64_t begin, std::int64_t end, const std::uint32_t* order, void* rows,
                         std::int64_t width);
 

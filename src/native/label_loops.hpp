@@ -213,7 +213,7 @@ struct Plus {
     }
 };
 
-// All lanes of a group of neighbouring ones get what their group folds to.
+// All lanes of a group of neighboring ones get what their group folds to.
 template <int Group, class P, class Fold>
 ATROUS_INLINE P folded(P v, const Fold& fold) {
     if constexpr (Group >= 8) v = fold(v, v.template swapped<4>());

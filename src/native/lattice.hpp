@@ -272,7 +272,7 @@ inline void Lattice::list_rows() {
     }
 }
 
-// Looks up the neighbour ahead along each axis.
+// Looks up the neighbor ahead along each axis.
 inline void Lattice::link(const VertexTable& table, std::size_t begin, std::size_t end,
                           std::vector<Buffer<std::uint32_t>>& ahead_of) const {
     const std::vector<std::uint64_t>& names = table.keys();

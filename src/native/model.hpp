@@ -13,7 +13,7 @@
 namespace atrous {
 
 // One kernel's part in the CRF: scores += after * (G . K (before * Q)), where before and after scale pixels
-// (normalisation and weight) and G mixes labels.
+// (normalization and weight) and G mixes labels.
 struct Term {
     std::shared_ptr<const Filter> filter;
     std::vector<float> before;  // empty: ones

@@ -185,7 +185,7 @@ ATROUS_INLINE Lanes<16> twice(const Lanes<8>& v) {
 #endif
 }
 
-// The Group-th part of 16 factors, each for Width neighbouring lanes; Width is 4 or 8.
+// The Group-th part of 16 factors, each for Width neighboring lanes; Width is 4 or 8.
 template <int Width, int Group>
 ATROUS_INLINE Lanes<16> spread(const float* factors) {
     constexpr int F = Group * 16 / Width;

@@ -8,7 +8,7 @@
 
 namespace {
 
-// The values of Columns neighbouring labels: packs as wide as the instruction set has, and 8 more where they
+// The values of Columns neighboring labels: packs as wide as the instruction set has, and 8 more where they
 // leave some.
 template <int Columns>
 struct Row {

@@ -66,7 +66,7 @@ class SequentialLattice {
                                           factors, rows, values_.data(), width_);
             });
             for (int axis = 0; axis < lattice_.corners_; ++axis) {
-                const std::uint32_t* links = lattice_.neighbours_.data() + 2 * axis * (vertices + 1);
+                const std::uint32_t* links = lattice_.neighbors_.data() + 2 * axis * (vertices + 1);
                 team.for_ranges(vertices, grain, [&](std::int64_t begin, std::int64_t end) {
                     inner_loops().whole.blur(begin + 1, end + 1, links, values_.data(), other_.data(),
                                              width_);
@@ -177,8 +177,8 @@ class SequentialLattice {
     void link(Team& team, const VertexTable& table) {
         const std::vector<std::uint64_t>& names = table.keys();
         const std::size_t axis_size = 2 * (std::size_t{vertices_} + 1);
-        neighbours_ = Buffer<std::uint32_t>(static_cast<std::size_t>(corners_) * axis_size);
-        neighbours_.zero();
+        neighbors_ = Buffer<std::uint32_t>(static_cast<std::size_t>(corners_) * axis_size);
+        neighbors_.zero();
         team.for_ranges(vertices_, 1 << 12, [&](std::int64_t begin, std::int64_t end) {
             for (std::int64_t v = begin + 1; v <= end; ++v)
                 for (int axis = 0; axis < corners_; ++axis) {
@@ -187,7 +187,7 @@ class SequentialLattice {
                     const std::uint32_t found =
                         table.find(ahead(geometry_, names[static_cast<std::size_t>(v - 1)], axis));
                     if (found == VertexTable::kAbsent) continue;
-                    std::uint32_t* links = neighbours_.data() + static_cast<std::size_t>(axis) * axis_size;
+                    std::uint32_t* links = neighbors_.data() + static_cast<std::size_t>(axis) * axis_size;
                     links[2 * v] = found + 1;
                     links[2 * (std::size_t{found} + 1) + 1] = static_cast<std::uint32_t>(v);
                 }
@@ -204,7 +204,7 @@ class SequentialLattice {
     Buffer<std::uint32_t> vertex_start_;  // of each vertex' list of points, in their order
     Buffer<std::uint32_t> vertex_point_;
     Buffer<float> vertex_weight_;
-    Buffer<std::uint32_t> neighbours_;  // [axis][vertex][2]
+    Buffer<std::uint32_t> neighbors_;  // [axis][vertex][2]
 };
 
 // One kernel: scores += gains . (after * K (before * Q)).

@@ -144,7 +144,7 @@ class StencilLinks {
         for (const std::vector<Link>& links : parts) {
             entries += 2 * links.size();
             if (entries >= VertexTable::kAbsent)
-                throw std::overflow_error("too many neighbours for one lattice");
+                throw std::overflow_error("too many neighbors for one lattice");
             for (const Link& link : links) ++start_[std::size_t{link.vertex} + 1];
         }
         for (std::size_t v = 1; v <= vertices; ++v) start_[v + 1] += start_[v] + 1 + ahead[v - 1];

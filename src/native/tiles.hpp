@@ -6,7 +6,7 @@
 
 namespace atrous {
 
-// The points lie in lines, as an image's pixels do; a tile is a square of them. Neighbouring pixels share
+// The points lie in lines, as an image's pixels do; a tile is a square of them. Neighboring pixels share
 // lattice vertices, so that what a tile touches of the lattice stays in the second-level cache.
 //
 // How the points are cut depends on their number alone, never on threads: so do the order of all sums and the

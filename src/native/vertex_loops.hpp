@@ -83,7 +83,7 @@ struct OfVertices {
         });
     }
 
-    static void blur(int64_t begin, int64_t end, const uint32_t* neighbours, const void* from, void* to,
+    static void blur(int64_t begin, int64_t end, const uint32_t* neighbors, const void* from, void* to,
                      int64_t width) {
         const T* rows = static_cast<const T*>(from);
         T* out = static_cast<T*>(to);
@@ -91,11 +91,11 @@ struct OfVertices {
             using R = Row<decltype(columns)::count>;
             for (int64_t v = begin; v < end; ++v) {
                 if (v + kAhead / 2 < end) {
-                    prefetch(rows + neighbours[2 * v + kAhead] * stride + first, columns.count);
-                    prefetch(rows + neighbours[2 * v + kAhead + 1] * stride + first, columns.count);
+                    prefetch(rows + neighbors[2 * v + kAhead] * stride + first, columns.count);
+                    prefetch(rows + neighbors[2 * v + kAhead + 1] * stride + first, columns.count);
                 }
-                R sum = R::load(rows + neighbours[2 * v] * stride + first);
-                sum += R::load(rows + neighbours[2 * v + 1] * stride + first);
+                R sum = R::load(rows + neighbors[2 * v] * stride + first);
+                sum += R::load(rows + neighbors[2 * v + 1] * stride + first);
                 sum *= 0.5f;
                 sum += R::load(rows + v * stride + first);
                 sum.store(out + v * stride + first);

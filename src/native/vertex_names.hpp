@@ -13,7 +13,7 @@ namespace atrous {
 
 // A vertex has d + 1 coordinates that all leave the same remainder r modulo d + 1, so it is named by the
 // cell numbers floor(x_i / (d + 1)) and r: name = r + sum over i of stride_i * cell_i, 64 bits. The name of a
-// neighbour is the name plus a constant that depends on the axis only (and on whether r wraps around).
+// neighbor is the name plus a constant that depends on the axis only (and on whether r wraps around).
 // Where the ranges of the cells allow, the strides make a mixed radix, and names never collide; otherwise
 // (many dimensions) they are random, and a million vertices share a name with a chance of 1e-6.
 inline constexpr std::uint64_t kRemainders = kMaxDimensions + 1;  // the low eight bits of a name
@@ -45,7 +45,7 @@ inline LatticeGeometry lattice_geometry(int dimensions, const float* low, const 
         // Beyond, float32 coordinates cannot tell the corners of a simplex apart.
         if (!(std::max(-lowest, highest) < 100000.0))
             throw std::overflow_error("features too large for the lattice");
-        // The rounding may be corrected by one cell, a simplex reaches another one back, neighbours of its
+        // The rounding may be corrected by one cell, a simplex reaches another one back, neighbors of its
         // corners `reach` more; one more for rounding.
         geometry.origin[i] = static_cast<std::int32_t>(std::floor(lowest)) - 3 - reach;
         geometry.stride[i] = static_cast<std::uint64_t>(names);

@@ -45,7 +45,7 @@ class VertexTable {
     }
 
     // As find, but numbers count from 1 and 0 stands for none. Without a branch where one of the first two
-    // slots tells: no processor foresees whether a neighbour is there. The table must not be empty.
+    // slots tells: no processor foresees whether a neighbor is there. The table must not be empty.
     std::uint32_t find_from_1(std::uint64_t key) const {
         const std::uint64_t hash = hash_of(key);
         const std::size_t slot = slot_of(hash);

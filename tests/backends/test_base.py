@@ -45,7 +45,7 @@ def test_one_pixel(engine_class, tiny_model):
 @pytest.mark.parametrize(("order", "red"), [("BGR", 0.02 * (200 - 30)), ("RGB", 0.02 * (30 - 200))])
 def test_preparation_follows_the_metadata(engine_class, tmp_path, make_model, tiny_metadata, order, red):
     # The tiny network takes its first channel for blue and its last for red, whatever they are told to be.
-    metadata = replace(tiny_metadata, mean=(0.0, 0.0, 0.0), colour_order=order)
+    metadata = replace(tiny_metadata, mean=(0.0, 0.0, 0.0), color_order=order)
     engine = engine_class(make_model(tmp_path / "model.onnx", metadata=metadata.to_json()))
     scores = engine.scores(np.array([[[200, 10, 30]]], np.uint8))
     bias = 0.02 * (tiny_metadata.mean[2] - tiny_metadata.mean[0])
@@ -104,9 +104,9 @@ def test_several_threads_at_once(engine_class, tiny_model, threads):
 
 def test_what_was_returned_stays_as_it_is(engine_class, tiny_model):
     engine = engine_class(tiny_model)
-    grey, red = np.full((2, 33, 33, 3), 128, np.uint8)
+    gray, red = np.full((2, 33, 33, 3), 128, np.uint8)
     red[:] = 255, 0, 0
-    first = engine.scores(grey)
+    first = engine.scores(gray)
     kept = first.copy()
     engine.scores(red)
     np.testing.assert_array_equal(first, kept)

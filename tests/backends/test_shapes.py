@@ -103,7 +103,7 @@ def test_sizes_are_computed_as_onnx_runtime_does(write, kind):
     assert cost(read_graph(path), IMAGE).scores == scores.shape
 
 
-def test_whole_numbers_are_divided_towards_zero(write):
+def test_whole_numbers_are_divided_toward_zero(write):
     by = {"minus": [-7], "two": [2], "more": [40], "batch": [1, 3], "same": [9]}
     path = write(
         node("Div", "minus two", "less"),

@@ -20,7 +20,7 @@ from atrous.bulk.actor import PartSegmenter
 
 
 def picture(i: int) -> Image.Image:
-    """Grey, 48 x 64, with a red square whose width depends on i."""
+    """Gray, 48 x 64, with a red square whose width depends on i."""
     image = np.full((48, 64, 3), 120, np.uint8)
     image[8:32, 8 : 30 + i % 30] = 230, 20, 20
     return Image.fromarray(image)

@@ -155,7 +155,7 @@ def test_sbd(tmp_path):
 @pytest.mark.slow
 @pytest.mark.skipif(importlib.util.find_spec("scipy") is None, reason="SciPy writes the files")
 def test_sbd_and_voc_of_their_published_size(tmp_path):
-    """8,498 + 2,857 images of SBD, 1,464 + 1,449 of VOC, of which SBD labelled 2,237 too: 10,582 for training."""
+    """8,498 + 2,857 images of SBD, 1,464 + 1,449 of VOC, of which SBD labeled 2,237 too: 10,582 for training."""
     from scipy.io import savemat
 
     release, voc, out = tmp_path / "benchmark_RELEASE", tmp_path / "VOC2012", tmp_path / "out"
@@ -208,4 +208,4 @@ def test_sbd_and_voc_of_their_published_size(tmp_path):
     assert not trained & val
     assert trained == (set(of_sbd) | set(of_voc[:1464])) - set(of_voc[1464:])
     ids = {name: np.asarray(Image.open(out / f"SegmentationClassAug/{name}.png")).max() for name in names[::50]}
-    assert ids == {name: 5 if name in of_voc else 3 for name in names[::50]}  # VOC's mask where both labelled it
+    assert ids == {name: 5 if name in of_voc else 3 for name in names[::50]}  # VOC's mask where both labeled it

@@ -49,8 +49,8 @@ def test_tables_and_files(data, tiny_model, tmp_path):
     document = json.loads(scores.read_text())
     assert document["run"]["workers"] == 2
     assert document["run"]["listed_images"] == document["images"] == 6
-    for name, labelling in document["labellings"].items():
-        value = f"{100 * labelling['mean IoU']:.2f}"
+    for name, labeling in document["labelings"].items():
+        value = f"{100 * labeling['mean IoU']:.2f}"
         assert value in done.stdout, name
         assert f"{value} %" in report.read_text()
     assert len(rows.read_text().splitlines()) == 7

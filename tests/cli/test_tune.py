@@ -101,31 +101,31 @@ def test_without_matplotlib_all_but_the_picture_is_made(folder, tmp_path, monkey
 
 
 @pytest.fixture
-def labelled(tiny_voc, tiny_metadata, tmp_path):
+def labeled(tiny_voc, tiny_metadata, tmp_path):
     """`tiny_voc` with the classes of the tiny model."""
     shutil.copytree(tiny_voc, tmp_path / "voc")
     (tmp_path / "voc" / "classes.txt").write_text("\n".join(tiny_metadata.classes))
     return tmp_path / "voc"
 
 
-def test_labelled_photos_and_a_model(labelled, tiny_model, tmp_path):
+def test_labeled_photos_and_a_model(labeled, tiny_model, tmp_path):
     options = ["--model", tiny_model, "--list", "train", "--hold-out", "4", "--limit", "3", *SMALL]
-    tune(labelled, "--out", tmp_path / "crf.json", *options)
+    tune(labeled, "--out", tmp_path / "crf.json", *options)
     described = json.loads((tmp_path / "crf.csv").read_text().splitlines()[0].removeprefix("# "))
     assert described["list"] == "train-held-out-4-held-out-3"
     assert described["images"] == 3
 
     with pytest.raises(InputError, match=r"crf.csv: of another search \(list: .*; choose another file or remove it"):
-        tune(labelled, "--out", tmp_path / "crf.json", *options[:2], *options[2:5], "4", *SMALL)
+        tune(labeled, "--out", tmp_path / "crf.json", *options[:2], *options[2:5], "4", *SMALL)
     everything = ["--model", tiny_model, "--list", "train", "--hold-out", "0", *SMALL]
-    assert f"6 images of {labelled}" in tune(labelled, "--out", tmp_path / "all.json", *everything).stdout
+    assert f"6 images of {labeled}" in tune(labeled, "--out", tmp_path / "all.json", *everything).stdout
 
 
-def test_own_data_and_its_lists(labelled, tiny_model, tmp_path):
+def test_own_data_and_its_lists(labeled, tiny_model, tmp_path):
     own = tmp_path / "own"
-    shutil.copytree(labelled / "JPEGImages", own / "images")
-    shutil.copytree(labelled / "SegmentationClassAug", own / "labels")
-    shutil.copy(labelled / "classes.txt", own)
+    shutil.copytree(labeled / "JPEGImages", own / "images")
+    shutil.copytree(labeled / "SegmentationClassAug", own / "labels")
+    shutil.copy(labeled / "classes.txt", own)
     (own / "train.txt").write_text("photo1\nphoto3\n")
     told = tune(own, "--out", tmp_path / "own.json", "--model", tiny_model, "--hold-out", "0", *SMALL)
     assert f"2 images of {own}" in told.stdout

@@ -21,12 +21,12 @@ def random_image(rng, height, width):
 def blurred_regions(image, rng, labels=5):
     """What a network says of an image's regions: at an eighth of its size, and partly mistaken."""
     height, width = image.shape[:2]
-    colours = image[::8, ::8].reshape(-1, 3).astype(float)
-    centres = colours[rng.choice(len(colours), labels, replace=False)]
+    colors = image[::8, ::8].reshape(-1, 3).astype(float)
+    centers = colors[rng.choice(len(colors), labels, replace=False)]
     for _ in range(10):
-        nearest = ((colours[:, None] - centres) ** 2).sum(-1).argmin(1)
-        centres = np.array(
-            [colours[nearest == c].mean(0) if (nearest == c).any() else centres[c] for c in range(labels)]
+        nearest = ((colors[:, None] - centers) ** 2).sum(-1).argmin(1)
+        centers = np.array(
+            [colors[nearest == c].mean(0) if (nearest == c).any() else centers[c] for c in range(labels)]
         )
     coarse = (nearest == np.arange(labels)[:, None]).reshape(labels, height // 8, width // 8) * 6.0
     coarse += rng.normal(size=coarse.shape)

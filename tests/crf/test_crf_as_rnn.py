@@ -14,7 +14,7 @@ def softmax(scores):
     return weights / weights.sum(axis=0)
 
 
-def normalised_kernel(features):
+def normalized_kernel(features):
     distances = ((features[:, None] - features[None]) ** 2).sum(axis=-1)
     kernel = np.exp(-0.5 * distances)
     return kernel / kernel.sum(axis=1, keepdims=True)
@@ -23,8 +23,8 @@ def normalised_kernel(features):
 def layer(image, logits, spatial_weights, bilateral_weights, compatibility):
     """The layer's Q, (labels, pixels): filtered, weighted, made compatible, added to the scores."""
     places = np.stack(np.indices((HEIGHT, WIDTH)), axis=-1).reshape(-1, 2).astype(float)
-    spatial = normalised_kernel(places / GAMMA)
-    bilateral = normalised_kernel(np.concatenate([places / ALPHA, image.reshape(-1, 3) / BETA], axis=1))
+    spatial = normalized_kernel(places / GAMMA)
+    bilateral = normalized_kernel(np.concatenate([places / ALPHA, image.reshape(-1, 3) / BETA], axis=1))
     q = softmax(logits)
     for _ in range(STEPS):
         message = spatial_weights @ q @ spatial.T + bilateral_weights @ q @ bilateral.T

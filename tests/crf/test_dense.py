@@ -107,7 +107,7 @@ class TestAgainstExact:
 
 
 class TestByEye:
-    def test_a_lonely_pixel_gives_in_to_its_neighbours(self):
+    def test_a_lonely_pixel_gives_in_to_its_neighbors(self):
         p = np.full((2, 3, 3), 0.1)
         p[0] = 0.9
         p[:, 1, 1] = 0.4, 0.6

@@ -87,7 +87,7 @@ class TestVolumes:
 
 
 class TestImages:
-    def test_grey(self, rng):
+    def test_gray(self, rng):
         image = random_image(rng, 12, 17)[..., 0]
         p = random_probabilities(rng, 3, (12, 17))
         kernels = [Spatial(weight=1, sxy=2), Bilateral(weight=4, sxy=20, srgb=10)]
@@ -108,8 +108,8 @@ class TestImages:
         far = DenseCRF(heights + 5e6, kernels, filtering="exact")(p)
         np.testing.assert_allclose(far, near, atol=1e-3)
 
-    def test_depth_separates_what_colour_does_not(self):
-        image = np.full((8, 30, 4), 100, np.float32)  # one grey, and metres
+    def test_depth_separates_what_color_does_not(self):
+        image = np.full((8, 30, 4), 100, np.float32)  # one gray, and meters
         image[:, :15, 3], image[:, 15:, 3] = 1, 3
         p = np.full((2, 8, 30), 0.5)
         p[:, :, 0] = np.array([0.9, 0.1])[:, None]
@@ -169,7 +169,7 @@ class TestWideSpatialKernels:
         assert crf._terms[0].filter.vertices is None
 
     @pytest.mark.parametrize("normalization", ["before", "after", "symmetric"])
-    def test_the_grids_normalisers_are_those_of_its_filter(self, normalization):
+    def test_the_grids_normalizers_are_those_of_its_filter(self, normalization):
         crf = DenseCRF(np.zeros((20, 30, 1), np.uint8), [Spatial(weight=2, sxy=(3, 7), normalization=normalization)])
         term = crf._terms[0]
         mass = np.empty((1, 600), np.float32)

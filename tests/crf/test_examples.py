@@ -13,7 +13,7 @@ EXAMPLES = Path(__file__).parents[2] / "examples" / "crf"
 
 @pytest.mark.parametrize(
     ("script", "size", "least"),
-    [("volume.py", (1152, 288), {"with the CRF": 99}), ("rgbd.py", (960, 240), {"colour and depth": 99.5})],
+    [("volume.py", (1152, 288), {"with the CRF": 99}), ("rgbd.py", (960, 240), {"color and depth": 99.5})],
 )
 def test_scripts(script, size, least, tmp_path, monkeypatch, capsys):
     picture = tmp_path / "picture.png"

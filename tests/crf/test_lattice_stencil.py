@@ -24,7 +24,7 @@ class TestStencil:
     def test_in_the_plane_by_eye(self):
         offsets, weights = stencil(2)
         found = {tuple(map(int, offset)): weight for offset, weight in zip(offsets, weights, strict=True)}
-        # Itself, three of the six neighbours, three of the six beyond and three two steps away.
+        # Itself, three of the six neighbors, three of the six beyond and three two steps away.
         assert sorted(found) == [
             *[(0, 0, 0), (0, 3, -3), (1, -2, 1), (1, 1, -2), (2, -4, 2), (2, -1, -1), (2, 2, -4)],
             *[(3, -3, 0), (3, 0, -3), (4, -2, -2)],

@@ -50,7 +50,7 @@ def test_voc_with_the_extra_masks_and_other_classes(tiny_voc, tmp_path):
 
 def test_own_data(own):
     data = open_dataset(own)
-    assert (data.layout, data.classes, data.colours) == ("folders", ("sky", "road"), None)
+    assert (data.layout, data.classes, data.colors) == ("folders", ("sky", "road"), None)
     assert data.palette.tolist() == voc_palette(2).tolist()
     assert data.lists() == ("all", "train", "val")
     assert (data.default_training_list, data.default_evaluation_list) == ("train", "val")
@@ -60,14 +60,14 @@ def test_own_data(own):
 
 @pytest.mark.parametrize("given", [False, True])
 @pytest.mark.parametrize("listed", [False, True])
-def test_masks_in_colours(own, given, listed):
+def test_masks_in_colors(own, given, listed):
     pixels = np.array([[[9, 9, 9], [0, 0, 255], [0, 0, 0]]] * 2, np.uint8)
     for name in "ab":
         Image.fromarray(pixels).save(own / "labels" / f"{name}.png")
-    (own / ("table.csv" if given else "colours.txt")).write_text(TABLE)
+    (own / ("table.csv" if given else "colors.txt")).write_text(TABLE)
     if not listed:
         (own / "classes.txt").unlink()
-    data = open_dataset(own, colours=own / "table.csv" if given else None)
+    data = open_dataset(own, colors=own / "table.csv" if given else None)
     assert data.classes == (("sky", "road") if listed else ("road", "sky"))
     assert data.palette[data.classes.index("sky")].tolist() == [0, 0, 255]
     _, labels = read_pair(data.read("all").samples[1])

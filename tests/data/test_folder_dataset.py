@@ -68,8 +68,8 @@ def test_a_photo_without_a_label_map(own):
     with pytest.raises(InputError, match=r"photo 4\.png: no such file for .*photo 4\.jpg \(nor for 1 others\)"):
         read_list(own, "all")
     (own / "lists").mkdir()
-    (own / "lists/labelled.txt").write_text("photo 5\nphoto 2.jpg\n")
-    assert names(own, "labelled") == ["photo 5", "photo 2"]
+    (own / "lists/labeled.txt").write_text("photo 5\nphoto 2.jpg\n")
+    assert names(own, "labeled") == ["photo 5", "photo 2"]
 
 
 def test_a_photo_that_a_list_names_in_two_ways_is_named_twice(own):

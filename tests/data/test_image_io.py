@@ -15,7 +15,7 @@ def saved(tmp_path, image, name="photo.png", **options):
     return tmp_path / name
 
 
-def test_colours_come_as_they_are(tmp_path):
+def test_colors_come_as_they_are(tmp_path):
     pixels = np.random.default_rng(0).integers(0, 256, (5, 7, 3), dtype=np.uint8)
     assert np.array_equal(read_image(saved(tmp_path, Image.fromarray(pixels))), pixels)
     assert np.array_equal(read_image(Image.fromarray(pixels)), pixels)
@@ -23,7 +23,7 @@ def test_colours_come_as_they_are(tmp_path):
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_orientation_is_honoured(tmp_path, orientation):
+def test_orientation_is_honored(tmp_path, orientation):
     exif = Image.Exif()
     exif[0x0112] = orientation
     stored = {
@@ -40,13 +40,13 @@ def test_orientation_is_honoured(tmp_path, orientation):
     assert np.array_equal(read_image(path)[..., 0], RAMP)
 
 
-def test_grey_gets_three_channels(tmp_path):
+def test_gray_gets_three_channels(tmp_path):
     image = read_image(saved(tmp_path, Image.fromarray(RAMP)))
     assert image.shape == (3, 4, 3)
     assert (image == RAMP[..., None]).all()
 
 
-@pytest.mark.parametrize("name", ["grey.png", "grey.tif"])
+@pytest.mark.parametrize("name", ["gray.png", "gray.tif"])
 def test_sixteen_bits_are_scaled_not_clipped(tmp_path, name):
     deep = np.array([[0, 255, 256, 32768, 65535]], np.uint16)
     assert read_image(saved(tmp_path, Image.fromarray(deep), name))[0, :, 0].tolist() == [0, 0, 1, 128, 255]
@@ -65,7 +65,7 @@ def test_transparent_pixels_lie_on_white(tmp_path):
     assert abs(int(image[0, 2, 0]) - 127) <= 1
 
 
-def test_a_transparent_palette_colour_lies_on_white(tmp_path):
+def test_a_transparent_palette_color_lies_on_white(tmp_path):
     image = Image.fromarray(np.array([[0, 1]], np.uint8))
     image.putpalette([10, 20, 30, 40, 50, 60])
     assert read_image(saved(tmp_path, image, transparency=0))[0].tolist() == [[255, 255, 255], [40, 50, 60]]

@@ -40,7 +40,7 @@ def mat(path, labels, **options):
 
 @pytest.fixture
 def sources(tmp_path):
-    """SBD's release of a, b, c, d and VOC of b (train), c, e (val) and f (train): b and c are labelled by both."""
+    """SBD's release of a, b, c, d and VOC of b (train), c, e (val) and f (train): b and c are labeled by both."""
     release, voc = tmp_path / "benchmark_RELEASE", tmp_path / "VOC2012"
     for i, name in enumerate("abcd"):
         labels = np.zeros(SIZE, np.uint8)

@@ -25,7 +25,7 @@ def test_network_input_is_bgr_minus_the_mean():
     np.testing.assert_allclose(to_network(image)[:, 0, 0], [30 - 104.008, 20 - 116.669, 10 - 122.675])
 
 
-def test_colour_order_and_mean_may_be_a_models_own():
+def test_color_order_and_mean_may_be_a_models_own():
     image = np.array([[[30, 20, 10]]], np.uint8)
     assert to_network(image, (1.0, 2.0, 3.0)).ravel().tolist() == [9, 18, 27]
     assert to_network(image, (1.0, 2.0, 3.0), "RGB").ravel().tolist() == [29, 18, 7]

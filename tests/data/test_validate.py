@@ -99,7 +99,7 @@ def test_every_file_has_its_own_problems_and_the_others_are_checked(own):
         ("images/folder.jpg", "photo"): "expected a file, got a folder or a broken link",
     }
     for part, says in {
-        ("labels/i.png", "label map"): r"colours (RGB) where label ids are expected; add colours.txt",
+        ("labels/i.png", "label map"): r"colors (RGB) where label ids are expected; add colors.txt",
         ("labels/j.png", "label map"): "(16 bits or more); expected label ids in an 8-bit",
         ("labels/l.png", "label map"): "1-bit pixels",
         ("images/m.jpg", "photo"): "damaged or cut short",
@@ -179,19 +179,19 @@ def test_a_class_list_that_is_given_and_cannot_be_read_is_a_mistake(own, tmp_pat
         check(own, classes=tmp_path / "one.txt")
 
 
-def test_masks_in_colours(own):
-    colours = np.array([[0, 0, 255], [9, 9, 9], [70, 0, 0]], np.uint8)
+def test_masks_in_colors(own):
+    colors = np.array([[0, 0, 255], [9, 9, 9], [70, 0, 0]], np.uint8)
     for name in "abcd":
-        mask(own, name, colours[plain(1)])
+        mask(own, name, colors[plain(1)])
     (own / "table.txt").write_text("sky 0 0 255\nroad 9 9 9\nsign 70 0 0\n")
-    wrong = colours[plain(1)]
+    wrong = colors[plain(1)]
     wrong[2, 4] = 9, 9, 8
     mask(own, "b", wrong)
-    (says,) = problems(own, colours=own / "table.txt").values()
-    assert says.startswith("the pixel at x=4, y=2 has the colour 9 9 8, which is not in the colour table")
-    assert check(own, colours=own / "table.txt").pixels[1] == 3 * H * W
-    (own / "colours.txt").write_text("sky 0 0 255 255\n")
-    with pytest.raises(InputError, match=r"colours\.txt: line 1"):
+    (says,) = problems(own, colors=own / "table.txt").values()
+    assert says.startswith("the pixel at x=4, y=2 has the color 9 9 8, which is not in the color table")
+    assert check(own, colors=own / "table.txt").pixels[1] == 3 * H * W
+    (own / "colors.txt").write_text("sky 0 0 255 255\n")
+    with pytest.raises(InputError, match=r"colors\.txt: line 1"):
         check(own)
 
 
@@ -202,7 +202,7 @@ def test_voc(tiny_voc, tmp_path):
     assert (found.layout, found.problems, found.pairs, found.lists) == ("voc", [], 6, {"train": 6})
     (root / "JPEGImages/photo0.jpg").unlink()
     (root / "SegmentationClassAug/photo1.png").unlink()
-    Image.fromarray(plain()).save(root / "JPEGImages/unlabelled.jpg")
+    Image.fromarray(plain()).save(root / "JPEGImages/unlabeled.jpg")
     mask(root, "photo2", plain(), "SegmentationClassAug")
     (root / "ImageSets/Segmentation/val.txt").write_text("photo3\nphoto9\n")
     assert problems(root).keys() == {

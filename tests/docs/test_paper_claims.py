@@ -34,7 +34,7 @@ def scores(tmp_path):
             "classes": list(VOC_CLASSES),
             "images": images,
             "run": {**run, "subject": subject},
-            "labellings": {n: {"mean IoU": v, "trimap": {}} for n, v in found.items()},
+            "labelings": {n: {"mean IoU": v, "trimap": {}} for n, v in found.items()},
             "mean_field_steps": {},
             "per_image": rows,
         }

@@ -7,7 +7,7 @@ from atrous.data.metadata import CrfParameters, ModelMetadata
 from atrous.data.voc import read_list
 
 
-class ColourEngine:
+class ColorEngine:
     """A "network" that knows: red pixels are class 1, blue ones class 2."""
 
     metadata = ModelMetadata(
@@ -31,7 +31,7 @@ class ColourEngine:
 
 @pytest.fixture
 def engine():
-    return ColourEngine()
+    return ColorEngine()
 
 
 @pytest.fixture

@@ -84,7 +84,7 @@ def test_what_does_not_fit_is_said():
     some = np.ones((4, 2, 3), np.int64)
     with pytest.raises(InputError, match=r"one shape, got \(4, 2, 3\), \(3, 2, 3\)"):
         paired_bootstrap(some, some[:3])
-    with pytest.raises(InputError, match="expected labelled pixels, got none"):
+    with pytest.raises(InputError, match="expected labeled pixels, got none"):
         paired_bootstrap(0 * some, 0 * some)
 
 
@@ -94,14 +94,14 @@ def test_written_and_read_again_scores_compare_as_before(engine, samples, tmp_pa
     path = tmp_path / "scores.json"
     path.write_text(as_json(result, run))
     there, here = Scored.read(path), Scored.of(result, SHA)
-    there.check_comparable(here.sha256, result.classes, result.labellings)
+    there.check_comparable(here.sha256, result.classes, result.labelings)
     assert there.overlaps.keys() == {"DCNN", "with CRF"}
     for name, overlaps in here.overlaps.items():
         np.testing.assert_array_equal(there.overlaps[name], overlaps)
         hits, unions = overlaps.sum(axis=0)
         np.testing.assert_allclose(hits / unions, result.confusion(name).iou())
     found = differences(here, there)
-    assert [found[name].ours for name in result.labellings] == [result.dcnn.mean_iou(), result.crf.mean_iou()]
+    assert [found[name].ours for name in result.labelings] == [result.dcnn.mean_iou(), result.crf.mean_iou()]
     assert found["DCNN"].low == found["DCNN"].high == 0
 
 
@@ -117,7 +117,7 @@ def test_written_and_read_again_scores_compare_as_before(engine, samples, tmp_pa
 def test_what_is_no_file_of_scores_is_said(change, says, tmp_path):
     row = {"overlaps": {"DCNN": {"b": [1, 2]}}}
     path = tmp_path / "scores.json"
-    document = {"classes": ["a", "b"], "labellings": {"DCNN": {}}, "run": {"sha256": SHA}, "per_image": [row]}
+    document = {"classes": ["a", "b"], "labelings": {"DCNN": {}}, "run": {"sha256": SHA}, "per_image": [row]}
     path.write_text(json.dumps(document))
     assert Scored.read(path).overlaps["DCNN"].tolist() == [[[0, 1], [0, 2]]]
     path.write_text(change(document))

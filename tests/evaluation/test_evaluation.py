@@ -15,7 +15,7 @@ from atrous.segmenter import Segmenter
 
 def same(one, other):
     assert one.rows == other.rows
-    for name in one.labellings:
+    for name in one.labelings:
         np.testing.assert_array_equal(one.counts[name], other.counts[name])
     assert one.steps.keys() == other.steps.keys()
     for steps in one.steps:
@@ -34,7 +34,7 @@ def test_without_a_crf_one_matrix_is_filled(engine, samples):
     told = []
     result = evaluate(Segmenter(engine, crf=None), samples[:2], done=told.append)
     assert result.crf is None
-    assert result.labellings == ("DCNN",)
+    assert result.labelings == ("DCNN",)
     assert told == [1, 2]
 
 
@@ -105,7 +105,7 @@ def test_each_image_by_itself(engine, samples):
     one = evaluate(Segmenter(engine), samples[3:4])
     assert result.rows[3].mean_iou == {"DCNN": one.dcnn.mean_iou(), "with CRF": one.crf.mean_iou()}
     assert result.rows[3].pixel_accuracy["DCNN"] == one.dcnn.pixel_accuracy()
-    assert (result.rows[3].labelled, result.rows[3].void) == (40 * 50 - 40, 40)
+    assert (result.rows[3].labeled, result.rows[3].void) == (40 * 50 - 40, 40)
 
 
 def test_mistakes_are_named(engine, samples, tmp_path):

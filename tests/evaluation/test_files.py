@@ -24,7 +24,7 @@ def test_json_holds_all_numbers(engine, samples, run):
     document = json.loads(as_json(result, run))
     assert document["images"] == 3
     assert document["run"]["listed"] == "val"
-    crf = document["labellings"]["with CRF"]
+    crf = document["labelings"]["with CRF"]
     assert crf["mean IoU"] == result.crf.mean_iou()
     assert crf["confusion"] == result.crf.counts.tolist()
     # Every other image, so class 2 is nowhere: neither an IoU nor a number that JSON does not have.
@@ -35,7 +35,7 @@ def test_json_holds_all_numbers(engine, samples, run):
     band = result.trimap("with CRF")[2]
     assert crf["trimap"]["2"]["pixels"] == band.counts.sum()
     assert crf["trimap"]["2"]["pixel accuracy"] == band.pixel_accuracy()
-    assert document["mean_field_steps"]["0"].items() <= document["labellings"]["DCNN"].items()
+    assert document["mean_field_steps"]["0"].items() <= document["labelings"]["DCNN"].items()
     assert document["mean_field_steps"].keys() == {"0", "1"}
     assert [row["name"] for row in document["per_image"]] == ["photo0", "photo2", "photo4"]
 
@@ -46,7 +46,7 @@ def test_csv_has_a_line_an_image(engine, samples):
     assert [row["name"] for row in rows] == [sample.name for sample in samples]
     for row, scores in zip(rows, result.rows, strict=True):
         assert float(row["with CRF mean IoU"]) == pytest.approx(scores.mean_iou["with CRF"], abs=1e-6)
-        assert (row["labelled pixels"], row["void pixels"]) == ("1960", "40")
+        assert (row["labeled pixels"], row["void pixels"]) == ("1960", "40")
 
 
 def test_a_part_is_not_called_the_whole(run):

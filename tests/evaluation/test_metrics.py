@@ -30,7 +30,7 @@ def test_a_class_that_was_given_but_is_nowhere_true():
     assert matrix.frequency_weighted_iou() == pytest.approx(1 / 2 * 1 / 2 + 1 / 2 * 1)
 
 
-def test_nothing_labelled_has_no_score():
+def test_nothing_labeled_has_no_score():
     matrix = ConfusionMatrix(2)
     matrix.add(np.full((2, 2), 255, np.uint8), np.zeros((2, 2), np.uint8))
     assert np.isnan(list(matrix.summary().values())).all()

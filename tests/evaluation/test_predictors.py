@@ -9,7 +9,7 @@ from atrous.data.metadata import VOC_CLASSES
 from atrous.data.voc import read_list
 from atrous.errors import InputError
 from atrous.evaluation.evaluator import score
-from atrous.evaluation.predictors import FolderLabeller, with_maps
+from atrous.evaluation.predictors import FolderLabeler, with_maps
 from atrous.evaluation.trimap import WIDTHS
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
@@ -32,9 +32,9 @@ def test_the_truth_scores_full_marks_and_nothing_scores_low(listed, tmp_path):
             truth = np.array(image)
         write(tmp_path / "right", sample.name, np.where(truth == 255, 0, truth))
         write(tmp_path / "none", sample.name, np.zeros_like(truth))
-    labeller = FolderLabeller([tmp_path / "right", tmp_path / "none"], CLASSES)
-    result = score(labeller, with_maps(listed, [tmp_path / "right"]).samples, trimap=WIDTHS)
-    assert result.labellings == ("right", "none")
+    labeler = FolderLabeler([tmp_path / "right", tmp_path / "none"], CLASSES)
+    result = score(labeler, with_maps(listed, [tmp_path / "right"]).samples, trimap=WIDTHS)
+    assert result.labelings == ("right", "none")
     assert result.confusion("right").mean_iou() == 1
     assert all(matrix.mean_iou() == 1 for matrix in result.trimap("right").values())
     background = result.confusion("none").recall()
@@ -52,7 +52,7 @@ def test_only_images_with_a_map_in_each_folder_are_scored(listed, tmp_path):
 
 def test_folders_of_one_name_are_told_apart(tmp_path):
     folders = [tmp_path / "one" / "maps", tmp_path / "two" / "maps"]
-    assert FolderLabeller(folders, CLASSES).labellings == tuple(map(str, folders))
+    assert FolderLabeler(folders, CLASSES).labelings == tuple(map(str, folders))
 
 
 def test_mistakes_are_named(listed, tmp_path):
@@ -61,28 +61,28 @@ def test_mistakes_are_named(listed, tmp_path):
     with pytest.raises(InputError, match=r"expected label maps such as photo0\.png, got none of list train's"):
         with_maps(listed, [tmp_path])
     write(tmp_path / "small", "photo0", np.zeros((4, 5), np.uint8))
-    labeller = FolderLabeller([tmp_path / "small"], CLASSES)
+    labeler = FolderLabeler([tmp_path / "small"], CLASSES)
     with pytest.raises(InputError, match=r"photo0\.png: 5x4 pixels, but .* has 50x40"):
-        score(labeller, listed.samples[:1])
+        score(labeler, listed.samples[:1])
     write(tmp_path / "void", "photo0", np.full((40, 50), 255, np.uint8))
     with pytest.raises(InputError, match="predicted labels hold the id 255"):
-        score(FolderLabeller([tmp_path / "void"], CLASSES), listed.samples[:1])
+        score(FolderLabeler([tmp_path / "void"], CLASSES), listed.samples[:1])
     shutil.copy(listed.samples[0].image, tmp_path / "void" / "photo0.png")
     with pytest.raises(InputError, match=r"photo0\.png: expected a PNG image, got JPEG"):
-        score(FolderLabeller([tmp_path / "void"], CLASSES), listed.samples[:1])
+        score(FolderLabeler([tmp_path / "void"], CLASSES), listed.samples[:1])
 
 
 @pytest.mark.skipif(not DATA.is_dir(), reason="needs the label maps in shared/data/paper_figures")
 def test_the_authors_own_label_maps():
     folders = [DATA / "paper_figures" / name for name in ("res_none", "res_crf")]
     samples = with_maps(read_list(DATA / "voc12", "val"), folders).samples
-    result = score(FolderLabeller(folders, VOC_CLASSES), samples, workers=2, trimap=WIDTHS)
+    result = score(FolderLabeler(folders, VOC_CLASSES), samples, workers=2, trimap=WIDTHS)
     assert result.images == 25
-    none, crf = (result.confusion(name) for name in result.labellings)
+    none, crf = (result.confusion(name) for name in result.labelings)
     assert [round(100 * matrix.pixel_accuracy(), 1) for matrix in (none, crf)] == [88.8, 91.8]
     assert [round(100 * matrix.mean_iou(), 1) for matrix in (none, crf)] == [50.8, 62.0]
     assert [np.isfinite(matrix.iou()).sum() for matrix in (none, crf)] == [21, 19]
     # The nearer to the outlines, the worse, and the more the CRF helps.
-    accuracies = [[m.pixel_accuracy() for m in result.trimap(name).values()] for name in result.labellings]
+    accuracies = [[m.pixel_accuracy() for m in result.trimap(name).values()] for name in result.labelings]
     assert (np.diff(accuracies) > 0).all()
     assert (np.diff(np.subtract(*accuracies[::-1])) < 0).all()

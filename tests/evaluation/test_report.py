@@ -14,7 +14,7 @@ from atrous.errors import MissingExtra
 from atrous.evaluation.about import Run
 from atrous.evaluation.evaluator import score
 from atrous.evaluation.plots import confusion_picture, trimap_curves
-from atrous.evaluation.predictors import FolderLabeller, SegmenterLabeller
+from atrous.evaluation.predictors import FolderLabeler, SegmenterLabeler
 from atrous.evaluation.report import check_report, chosen, report_html
 from atrous.evaluation.results import ImageScores
 from atrous.evaluation.trimap import WIDTHS
@@ -54,9 +54,9 @@ def run(**changes):
 
 @pytest.fixture
 def made(engine, samples):
-    labeller = SegmenterLabeller(Segmenter(engine), (0, 1, 2))
-    result = score(labeller, samples, trimap=WIDTHS)
-    return result, report_html(result, run(), labeller, samples, np.array(engine.metadata.palette, np.uint8))
+    labeler = SegmenterLabeler(Segmenter(engine), (0, 1, 2))
+    result = score(labeler, samples, trimap=WIDTHS)
+    return result, report_html(result, run(), labeler, samples, np.array(engine.metadata.palette, np.uint8))
 
 
 def test_the_page_needs_nothing_from_outside(made):
@@ -108,9 +108,9 @@ def test_label_maps_of_one_folder_without_void_or_all_classes(tmp_path, samples)
     for sample in samples[:1]:
         with Image.open(sample.label) as truth:
             Image.fromarray(np.where(np.array(truth) == 1, 1, 0).astype(np.uint8)).save(tmp_path / f"{sample.name}.png")
-    labeller = FolderLabeller([tmp_path], VOC_CLASSES)
-    result = score(labeller, samples[:1])
-    page = Page(report_html(result, run(), labeller, samples[:1], np.zeros((21, 3), np.uint8)))
+    labeler = FolderLabeler([tmp_path], VOC_CLASSES)
+    result = score(labeler, samples[:1])
+    page = Page(report_html(result, run(), labeler, samples[:1], np.zeros((21, 3), np.uint8)))
     assert len(page.pictures) == 3 + 1
     assert "100.00 %" in page.text
     assert "Along the outlines" not in page.text
@@ -119,7 +119,7 @@ def test_label_maps_of_one_folder_without_void_or_all_classes(tmp_path, samples)
 def test_the_authors_curves_only_beside_the_same_classes(made, tmp_path, samples):
     assert "Chen et al., DeepLab-CRF" not in trimap_curves(made[0], accuracy=False)
     Image.fromarray(np.zeros((40, 50), np.uint8)).save(tmp_path / "photo0.png")
-    of_voc = score(FolderLabeller([tmp_path], VOC_CLASSES), samples[:1], trimap=WIDTHS)
+    of_voc = score(FolderLabeler([tmp_path], VOC_CLASSES), samples[:1], trimap=WIDTHS)
     drawn = trimap_curves(of_voc, accuracy=True)
     assert "Chen et al., DeepLab-CRF" in drawn
     assert drawn == trimap_curves(of_voc, accuracy=True)

@@ -8,7 +8,7 @@ from atrous.segmenter import Segmenter
 
 
 def nothing_like(result):
-    return empty(result.classes, result.labellings, result.widths, result.steps)
+    return empty(result.classes, result.labelings, result.widths, result.steps)
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def test_parts_in_any_order_sum_to_the_whole(parts):
     whole, singles = parts
     found = total(singles[::-1], nothing_like(whole))
     assert found.rows == whole.rows
-    for name in whole.labellings:
+    for name in whole.labelings:
         np.testing.assert_array_equal(found.counts[name], whole.counts[name])
     np.testing.assert_array_equal(found.steps[1], whole.steps[1])
 

@@ -72,5 +72,5 @@ def test_photos_of_any_size():
     assert band(truth, 1000).sum() == truth.size - 1
 
 
-def test_a_null_width_has_no_labelled_pixel():
+def test_a_null_width_has_no_labeled_pixel():
     assert not band(drawn("v.v"), 0).any()

@@ -120,7 +120,7 @@ def dense(draw):
     labels = label_count(draw)
     shape = grid_shape(draw, draw.pick(1, 2, 2, 2, 3), labels)
     points = int(np.prod(shape))
-    with_image = draw.chance(0.7) and not (draw.tame and len(shape) == 1)  # (N, 3) could be a grey image
+    with_image = draw.chance(0.7) and not (draw.tame and len(shape) == 1)  # (N, 3) could be a gray image
     kernels = [kernel(draw, shape, labels, with_image) for _ in range(draw.pick(1, 1, 2, 2, 3, 0 if with_image else 1))]
     options = {
         "iterations": draw.nonsense() if draw.rarely() else draw.pick(0, 1, 2, 3, 5, 10),
@@ -191,7 +191,7 @@ def compared(draw):
         own = {"weight": strength, "normalization": normalization}
         if draw.chance(0.5):
             own["compatibility"] = draw.rng.normal(size=draw.pick((labels,), (labels, labels))) / labels
-        made = draw.pick("features", "places", "colours") if picture is not None else "features"
+        made = draw.pick("features", "places", "colors") if picture is not None else "features"
         if made == "features":
             kernels.append(Gaussian(draw.rng.normal(size=(*shape, draw.whole(1, 16))) * draw.number(), **own))
         elif made == "places":

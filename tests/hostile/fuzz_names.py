@@ -93,7 +93,7 @@ def photos(rng: random.Random, folder: Path) -> None:
 
 
 def own_data(rng: random.Random, folder: Path) -> None:
-    """Labelled photos, classes and lists with odd names."""
+    """Labeled photos, classes and lists with odd names."""
     names = [odd_name(rng) for _ in range(3)]
     for name in names:
         _picture(folder / "images" / f"{name}.jpg")

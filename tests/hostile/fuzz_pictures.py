@@ -16,7 +16,7 @@ from PIL import Image, features
 
 from atrous.data.image_io import IMAGE_SUFFIXES, read_image
 from atrous.labelmap import read_labels
-from atrous.labelmap.color_table import ColourTable
+from atrous.labelmap.color_table import ColorTable
 
 MODES = ("RGB", "L", "RGBA", "P", "1", "CMYK", "I;16", "LA")
 
@@ -44,7 +44,7 @@ KINDS: list[tuple[str, str, dict[str, Any]]] = [
     *([("AVIF", "RGB", {}), ("AVIF", "RGBA", {})] if features.check("avif") else []),
 ]
 
-TABLE = ColourTable((0, 1, 255), ((0, 0, 0), (128, 0, 0), (224, 224, 192)), others_void=True)
+TABLE = ColorTable((0, 1, 255), ((0, 0, 0), (128, 0, 0), (224, 224, 192)), others_void=True)
 
 
 @cache
@@ -52,14 +52,14 @@ def picture(kind: int) -> bytes:
     """Return a good picture, 40 x 24, of one of `KINDS`."""
     form, mode, options = KINDS[kind]
     rows, columns = np.mgrid[:24, :40]
-    grey = (rows * 5 + columns * 3).astype(np.uint8)
+    gray = (rows * 5 + columns * 3).astype(np.uint8)
     drawn: Image.Image
     if mode == "I;16":
-        drawn = Image.fromarray(grey.astype(np.uint16) * 257)
+        drawn = Image.fromarray(gray.astype(np.uint16) * 257)
     elif mode == "F":
-        drawn = Image.fromarray(grey.astype(np.float32))
+        drawn = Image.fromarray(gray.astype(np.float32))
     else:
-        drawn = Image.fromarray(np.stack([grey, 255 - grey, grey // 2], axis=-1)).convert(mode)
+        drawn = Image.fromarray(np.stack([gray, 255 - gray, gray // 2], axis=-1)).convert(mode)
     options = dict(options)
     if options.get("append_images"):
         options["append_images"] = [drawn.rotate(90 * i) for i in range(1, options["append_images"] + 1)]

@@ -19,7 +19,7 @@ from atrous.data.metadata import VOC_CLASSES, ModelMetadata
 from atrous.data.unary_io import class_names, read_probabilities
 from atrous.evaluation.bootstrap import Scored
 from atrous.evaluation.tuning_samples import FolderSamples
-from atrous.labelmap.color_table import read_colour_table
+from atrous.labelmap.color_table import read_color_table
 from atrous.segmenter.config import SavedSettings
 from tiny_model import TINY
 
@@ -42,10 +42,10 @@ def refine_class_list(rng: random.Random, folder: Path) -> None:
 
 
 def color_table(rng: random.Random, folder: Path) -> None:
-    path = _written(folder / "colours.txt", spoiled_text(rng, COLORS))
-    table, classes = read_colour_table(path, rng.choice((None, ("background", "red car", "blue"))))
+    path = _written(folder / "colors.txt", spoiled_text(rng, COLORS))
+    table, classes = read_color_table(path, rng.choice((None, ("background", "red car", "blue"))))
     assert table.palette(len(classes)).shape == (len(classes), 3)
-    assert len(set(table.colours)) == len(table.colours) == len(table.ids)
+    assert len(set(table.colors)) == len(table.colors) == len(table.ids)
     assert all(label == 255 or label < len(classes) for label in table.ids)
 
 
@@ -92,7 +92,7 @@ def config(rng: random.Random, folder: Path) -> None:
 
 def scores(rng: random.Random, folder: Path) -> None:
     rows = [{"name": name, "overlaps": {"dcnn": [[9, 3, 0], [10, 5, 1]]}} for name in "abc"]
-    document = {"classes": ["background", "red", "blue"], "labellings": ["dcnn"], "run": {"sha256": "0" * 64}}
+    document = {"classes": ["background", "red", "blue"], "labelings": ["dcnn"], "run": {"sha256": "0" * 64}}
     found = Scored.read(_written(folder / "scores.json", spoiled_json(rng, {**document, "per_image": rows})))
     for overlaps in found.overlaps.values():
         assert overlaps.dtype == np.int64

@@ -322,7 +322,7 @@ SETTINGS = {
     "mean infinite": ("mean", {"mean": [float("inf"), 0, 0]}),
     "mean of 10^9": ("mean", {"mean": [1e9, 0, 0]}),
     "mean of words": ("mean", {"mean": ["1", "2", "3"]}),
-    "another order": ("colour_order", {"colour_order": "GBR"}),
+    "another order": ("color_order", {"color_order": "GBR"}),
     "another precision": ("precision", {"precision": "int4"}),
     "stride of 0": ("output_stride", {"output_stride": 0}),
     "stride below 0": ("output_stride", {"output_stride": -8}),

@@ -5,16 +5,16 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from atrous.errors import InputError
-from atrous.labelmap.color_table import ColourTable, read_colour_table
+from atrous.labelmap.color_table import ColorTable, read_color_table
 
 SKY, ROAD, LANE, EDGE = (128, 128, 128), (128, 64, 128), (0, 0, 64), (0, 0, 0)
-TABLE = ColourTable((0, 1, 1, 255), (SKY, ROAD, LANE, EDGE))
+TABLE = ColorTable((0, 1, 1, 255), (SKY, ROAD, LANE, EDGE))
 CLASSES = ("sky", "road")
 
 
 def table_of(tmp_path, text, classes=CLASSES):
-    (tmp_path / "colours.txt").write_text(text)
-    return read_colour_table(tmp_path / "colours.txt", classes)
+    (tmp_path / "colors.txt").write_text(text)
+    return read_color_table(tmp_path / "colors.txt", classes)
 
 
 def mask(tmp_path, rows, mode="RGB", name="mask.png"):
@@ -40,12 +40,12 @@ def test_a_table_in_the_forms_that_it_may_have(tmp_path, text):
 
 def test_ids_are_the_class_lists_and_names_may_have_spaces(tmp_path):
     table, classes = table_of(tmp_path, "night sky 1 2 3\nwall, brick 4 5 6\n", ("wall, brick", "night sky"))
-    assert (table.ids, table.colours) == ((1, 0), ((1, 2, 3), (4, 5, 6)))
+    assert (table.ids, table.colors) == ((1, 0), ((1, 2, 3), (4, 5, 6)))
     assert classes == ("wall, brick", "night sky")
     assert table.palette(2).tolist() == [[4, 5, 6], [1, 2, 3]]
 
 
-def test_the_first_colour_of_a_class_is_drawn():
+def test_the_first_color_of_a_class_is_drawn():
     assert TABLE.palette(2).tolist() == [list(SKY), list(ROAD)]
 
 
@@ -60,18 +60,18 @@ def test_the_first_colour_of_a_class_is_drawn():
         ("sky 1 2 3\nname r g b\nroad 1 1 1", "line 2"),
         ("sky * * *\nroad 1 1 1", "line 1"),
         ("# a comment\nsky 1 2 3\nroad 1 1 1", "line 1"),
-        ("sky 1 2 3\nroad 1 2 3", "line 2 repeats the colour of line 1"),
+        ("sky 1 2 3\nroad 1 2 3", "line 2 repeats the color of line 1"),
         ("sky 1 2 3\nroad 1 1 1\nraod 5 5 5", "line 3 names 'raod', which is not on the class list"),
-        ("sky 1 2 3\n\nvoid 0 0 0", "the class 'road' has no colour"),
-        ("name r g b\n", "no colour in it"),
-        ("void * * *", "no colour in it"),
+        ("sky 1 2 3\n\nvoid 0 0 0", "the class 'road' has no color"),
+        ("name r g b\n", "no color in it"),
+        ("void * * *", "no color in it"),
         ("", "empty"),
     ],
 )
 def test_what_cannot_be_right_is_one_line(tmp_path, text, says):
     with pytest.raises(InputError, match=says) as caught:
         table_of(tmp_path, text)
-    assert str(caught.value).startswith(str(tmp_path / "colours.txt"))
+    assert str(caught.value).startswith(str(tmp_path / "colors.txt"))
     assert "\n" not in str(caught.value)
 
 
@@ -85,24 +85,24 @@ IDS = [[0, 1, 1], [255, 255, 0]]
 
 
 @pytest.mark.parametrize("mode", ["RGB", "RGBA", "P"])
-def test_colours_become_ids(tmp_path, mode):
+def test_colors_become_ids(tmp_path, mode):
     labels = TABLE.read_labels(mask(tmp_path, PIXELS, mode))
     assert labels.dtype == np.uint8
     assert labels.tolist() == IDS
 
 
 @pytest.mark.parametrize("mode", ["L", "1"])
-def test_a_grey_file_is_taken_as_it_looks(tmp_path, mode):
-    table = ColourTable((0, 1), ((0, 0, 0), (255, 255, 255)))
+def test_a_gray_file_is_taken_as_it_looks(tmp_path, mode):
+    table = ColorTable((0, 1), ((0, 0, 0), (255, 255, 255)))
     rows = np.array([[[0] * 3, [255] * 3]])
     assert table.read_labels(mask(tmp_path, rows, mode)).tolist() == [[0, 1]]
 
 
-def test_an_unknown_colour_is_named_with_its_first_pixel(tmp_path):
+def test_an_unknown_color_is_named_with_its_first_pixel(tmp_path):
     path = mask(tmp_path, [[SKY, ROAD, SKY], [EDGE, (128, 128, 127), (9, 9, 9)]])
-    with pytest.raises(InputError, match=r"mask\.png: the pixel at x=1, y=1 has the colour 128 128 127, .*\(2 such"):
+    with pytest.raises(InputError, match=r"mask\.png: the pixel at x=1, y=1 has the color 128 128 127, .*\(2 such"):
         TABLE.read_labels(path)
-    lenient = ColourTable(TABLE.ids, TABLE.colours, others_void=True)
+    lenient = ColorTable(TABLE.ids, TABLE.colors, others_void=True)
     assert lenient.read_labels(path).tolist() == [[0, 1, 0], [255, 255, 255]]
 
 
@@ -111,15 +111,15 @@ def test_others_void_is_a_line_of_the_table(tmp_path):
     assert not table_of(tmp_path, "sky 1 2 3\nroad 1 1 1")[0].others_void
 
 
-def test_transparent_pixels_have_no_colour(tmp_path):
+def test_transparent_pixels_have_no_color(tmp_path):
     rows = [[(*SKY, 255), (*ROAD, 0)]]
     path = mask(tmp_path, rows, "RGBA")
-    with pytest.raises(InputError, match="x=1, y=0 has the colour 128 64 128 and is transparent"):
+    with pytest.raises(InputError, match="x=1, y=0 has the color 128 64 128 and is transparent"):
         TABLE.read_labels(path)
-    assert ColourTable(TABLE.ids, TABLE.colours, others_void=True).read_labels(path).tolist() == [[0, 255]]
+    assert ColorTable(TABLE.ids, TABLE.colors, others_void=True).read_labels(path).tolist() == [[0, 255]]
 
 
-def test_files_that_cannot_hold_colours_exactly(tmp_path):
+def test_files_that_cannot_hold_colors_exactly(tmp_path):
     with pytest.raises(InputError, match="expected a PNG image, got JPEG"):
         TABLE.read_labels(mask(tmp_path, PIXELS, name="mask.jpg"))
     Image.fromarray(np.zeros((2, 2), np.uint16)).save(tmp_path / "deep.png")
@@ -132,15 +132,15 @@ def test_files_that_cannot_hold_colours_exactly(tmp_path):
 def test_any_table_takes_its_own_drawing_back(tmp_path_factory, data):
     folder = tmp_path_factory.mktemp("table")
     channel = st.integers(0, 255)
-    colours = data.draw(st.lists(st.tuples(channel, channel, channel), min_size=2, max_size=8, unique=True))
+    colors = data.draw(st.lists(st.tuples(channel, channel, channel), min_size=2, max_size=8, unique=True))
     separator = data.draw(st.sampled_from([" ", ",", ";", "\t", ", "]))
-    names = [f"class {i}" for i in range(len(colours))]
-    (folder / "colours.txt").write_text(
-        "\n".join(separator.join([n, *map(str, c)]) for n, c in zip(names, colours, strict=True))
+    names = [f"class {i}" for i in range(len(colors))]
+    (folder / "colors.txt").write_text(
+        "\n".join(separator.join([n, *map(str, c)]) for n, c in zip(names, colors, strict=True))
     )
-    table, classes = read_colour_table(folder / "colours.txt")
+    table, classes = read_color_table(folder / "colors.txt")
     assert classes == tuple(names)
-    labels = np.array(data.draw(st.lists(st.integers(0, len(colours) - 1), min_size=6, max_size=6))).reshape(2, 3)
+    labels = np.array(data.draw(st.lists(st.integers(0, len(colors) - 1), min_size=6, max_size=6))).reshape(2, 3)
     Image.fromarray(table.palette(len(names))[labels]).save(folder / "mask.png")
     assert np.array_equal(table.read_labels(folder / "mask.png"), labels)
 
@@ -151,25 +151,25 @@ def test_any_table_takes_its_own_drawing_back(tmp_path_factory, data):
     classes=st.sampled_from([None, ("a", "b")]),
 )
 def test_any_text_is_a_table_or_one_line_of_error(tmp_path_factory, lines, classes):
-    path = tmp_path_factory.mktemp("table") / "colours.txt"
+    path = tmp_path_factory.mktemp("table") / "colors.txt"
     path.write_text("\n".join(lines), encoding="utf-8")
     try:
-        table, names = read_colour_table(path, classes)
+        table, names = read_color_table(path, classes)
     except InputError as error:
         assert len(str(error).splitlines()) == 1  # noqa: PT017  # either outcome will do
     else:
         assert table.palette(len(names)).shape == (len(names), 3)
 
 
-def test_a_hundred_thousand_colours(tmp_path):
+def test_a_hundred_thousand_colors(tmp_path):
     lines = [f"{'void' if i % 2 else f'class {i % 400}'} {i & 255} {i >> 8 & 255} {i >> 16}" for i in range(100_000)]
-    (tmp_path / "colours.txt").write_text("\n".join(lines))
-    table, classes = read_colour_table(tmp_path / "colours.txt")
-    assert len(table.colours) == 100_000
+    (tmp_path / "colors.txt").write_text("\n".join(lines))
+    table, classes = read_color_table(tmp_path / "colors.txt")
+    assert len(table.colors) == 100_000
     assert classes == tuple(f"class {i}" for i in range(0, 400, 2))
     path = mask(tmp_path, [[[0, 0, 0], [2, 0, 0], [1, 0, 0]], [[150, 134, 1], [159, 134, 1], [158, 134, 1]]])
     assert table.read_labels(path).tolist() == [[0, 1, 255], [195, 255, 199]]
-    with pytest.raises(InputError, match="x=0, y=0 has the colour 160 134 1"):
+    with pytest.raises(InputError, match="x=0, y=0 has the color 160 134 1"):
         table.read_labels(mask(tmp_path, [[[160, 134, 1]]]))
 
 

@@ -41,14 +41,14 @@ def test_no_place_is_free():
     assert place_for_box(region, region, ~region, 5, 2) is None
 
 
-def test_background_stays_as_it_is_and_regions_are_coloured():
+def test_background_stays_as_it_is_and_regions_are_colored():
     image = np.full((60, 80, 3), 100, np.uint8)
     labels = np.zeros((60, 80), np.uint8)
     labels[20:40, 30:60] = 1
     drawn = np.asarray(overlay(image, labels, ("background", "thing"), names=False))
     assert (drawn[:15] == 100).all()
     assert drawn[30, 45, 0] > 130 > 100 > drawn[30, 45, 1]
-    assert drawn[20, 45].tolist() == [181, 0, 0]  # the outline is the region's colour, lightened and opaque
+    assert drawn[20, 45].tolist() == [181, 0, 0]  # the outline is the region's color, lightened and opaque
     assert drawn[19, 45].tolist() == [255, 255, 255]  # a white line around it
 
 

@@ -10,7 +10,7 @@ from atrous.labelmap import read_labels, voc_palette, write_labels
 from atrous.labelmap.png import made_here
 
 
-def test_the_first_colours_are_vocs():
+def test_the_first_colors_are_vocs():
     assert voc_palette(6).tolist() == [
         [0, 0, 0],
         [128, 0, 0],
@@ -23,7 +23,7 @@ def test_the_first_colours_are_vocs():
     assert voc_palette()[20].tolist() == [0, 64, 128]
 
 
-def test_no_two_colours_are_the_same():
+def test_no_two_colors_are_the_same():
     assert len(np.unique(voc_palette(), axis=0)) == 256
 
 
@@ -38,22 +38,22 @@ def test_ids_survive_a_round_trip(tmp_path_factory, labels):
         assert image.convert("RGB").getpixel((0, 0)) == tuple(voc_palette()[labels[0, 0]])
 
 
-def test_a_given_palette_colours_its_ids_and_vocs_the_others(tmp_path):
+def test_a_given_palette_colors_its_ids_and_vocs_the_others(tmp_path):
     write_labels(tmp_path / "m.png", np.array([[0, 1, 255]], np.uint8), [(9, 9, 9), (1, 2, 3)])
     with Image.open(tmp_path / "m.png") as image:
         assert [image.convert("RGB").getpixel((x, 0)) for x in range(3)] == [(9, 9, 9), (1, 2, 3), (224, 224, 192)]
 
 
-def test_grey_files_hold_ids_too(tmp_path):
-    Image.fromarray(np.array([[3, 255]], np.uint8)).save(tmp_path / "grey.png")
-    assert read_labels(tmp_path / "grey.png").tolist() == [[3, 255]]
+def test_gray_files_hold_ids_too(tmp_path):
+    Image.fromarray(np.array([[3, 255]], np.uint8)).save(tmp_path / "gray.png")
+    assert read_labels(tmp_path / "gray.png").tolist() == [[3, 255]]
 
 
 @pytest.mark.parametrize("mode", ["RGB", "RGBA", "I;16", "1"])
-def test_colours_are_no_ids(tmp_path, mode):
-    Image.new(mode, (4, 4)).save(tmp_path / "colour.png")
+def test_colors_are_no_ids(tmp_path, mode):
+    Image.new(mode, (4, 4)).save(tmp_path / "color.png")
     with pytest.raises(InputError, match="class number"):
-        read_labels(tmp_path / "colour.png")
+        read_labels(tmp_path / "color.png")
 
 
 def test_a_jpeg_is_no_label_map(tmp_path):

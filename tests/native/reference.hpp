@@ -154,10 +154,10 @@ class PlainLattice {
         for (std::size_t axis = 0; axis <= d_; ++axis)
             for (const auto& [vertex, number] : numbers_)
                 for (const int step : {-1, 1}) {
-                    Vertex neighbour(vertex);
-                    for (int& coordinate : neighbour) coordinate += step;
-                    neighbour[axis] -= step * static_cast<int>(d_ + 1);
-                    const auto found = numbers_.find(neighbour);
+                    Vertex neighbor(vertex);
+                    for (int& coordinate : neighbor) coordinate += step;
+                    neighbor[axis] -= step * static_cast<int>(d_ + 1);
+                    const auto found = numbers_.find(neighbor);
                     if (found != numbers_.end()) links_[axis][number].push_back(found->second);
                 }
     }
@@ -165,7 +165,7 @@ class PlainLattice {
     std::vector<double> blurred(const std::vector<double>& at, std::size_t axis) const {
         std::vector<double> out(at);
         for (std::size_t v = 0; v < at.size(); ++v)
-            for (const std::size_t neighbour : links_[axis][v]) out[v] += 0.5 * at[neighbour];
+            for (const std::size_t neighbor : links_[axis][v]) out[v] += 0.5 * at[neighbor];
         return out;
     }
 

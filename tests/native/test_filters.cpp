@@ -41,18 +41,18 @@ bool same_bits(const std::vector<float>& a, const std::vector<float>& b) {
     return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;
 }
 
-// Smooth colours and steps, as in a photograph, over a grid: neighbours often share a simplex.
+// Smooth colors and steps, as in a photograph, over a grid: neighbors often share a simplex.
 std::vector<float> photo_features(Random& random, std::size_t height, std::size_t width) {
     std::vector<float> features(5 * height * width);
     float* feature = features.data();
     for (std::size_t y = 0; y < height; ++y)
         for (std::size_t x = 0; x < width; ++x, ++feature) {
             const bool inside = (x / 40 + y / 30) % 2 == 0;
-            const double colours[] = {0.03 * static_cast<double>(x), 0.03 * static_cast<double>(y),
+            const double colors[] = {0.03 * static_cast<double>(x), 0.03 * static_cast<double>(y),
                                       (inside ? 30.0 : 4.0) + 0.05 * random.normal(),
                                       (inside ? 9.0 : 20.0) + 0.05 * random.normal(),
                                       10.0 + 0.02 * static_cast<double>(x + y) + 0.05 * random.normal()};
-            for (std::size_t f = 0; f < 5; ++f) feature[f * height * width] = static_cast<float>(colours[f]);
+            for (std::size_t f = 0; f < 5; ++f) feature[f * height * width] = static_cast<float>(colors[f]);
         }
     return features;
 }
@@ -231,7 +231,7 @@ TEST_CASE("points at the border of a tile") {
     }
 }
 
-TEST_CASE("the lattice of an image is that of its positions and colours") {
+TEST_CASE("the lattice of an image is that of its positions and colors") {
     for (const std::size_t width : {1, 15, 33, 150}) {
         const std::size_t height = 40, points = height * width;
         Random random(width);

@@ -21,7 +21,7 @@ def test_safetensors_are_known_whatever_the_length_of_their_header(tmp_path_fact
     assert file.layers["conv1_1"][0].shape == (2, 3, 3, 3)
 
 
-def test_the_released_colours_turn_round_whatever_the_names(tmp_path):
+def test_the_released_colors_turn_round_whatever_the_names(tmp_path):
     released = {5: (0.268, -0.236, -0.103), 19: (-0.156, -0.207, 0.190), 29: (-0.178, 0.012, 0.279)}
     weight = torch.zeros(64, 3, 3, 3)
     for index, taps in {**released, 59: (-0.287, 0.176, 0.195)}.items():

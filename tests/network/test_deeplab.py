@@ -2,7 +2,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="needs the extra 'train'")
 
-from atrous.network.deeplab import TRUNK, DeepLab, initialise_head, output_size
+from atrous.network.deeplab import TRUNK, DeepLab, initialize_head, output_size
 
 
 def on_meta(name, **kwargs):
@@ -77,7 +77,7 @@ def test_pool5a_averages_with_the_padding_counted():
 def test_a_pixel_is_seen_by_cells_half_a_field_of_view_away():
     """fc6's taps lie 12 cells (96 pixels) apart: a change at one cell reaches exactly nine cells."""
     net = DeepLab(classes=2).eval()
-    initialise_head(net)
+    initialize_head(net)
     features = torch.rand(1, 512, 41, 41)
     changed = features.clone()
     changed[..., 20, 20] += 1
@@ -88,7 +88,7 @@ def test_a_pixel_is_seen_by_cells_half_a_field_of_view_away():
 
 def test_dropout_acts_on_elements_and_only_in_training():
     net = DeepLab(classes=2)
-    initialise_head(net)
+    initialize_head(net)
     features = torch.rand(1, 512, 5, 5)
     net.train()
     assert not torch.equal(net.head(features), net.head(features))
@@ -113,7 +113,7 @@ def test_freezing_the_plain_network_trains_the_branches_alone(narrow):
     """Dropout goes on in the frozen layers; no gradient is kept for them."""
     torch.manual_seed(0)  # of four channels drawn at random, all may be dead
     net = DeepLab(classes=3, multiscale=True)
-    initialise_head(net)
+    initialize_head(net)
     net.freeze_through("fc8")
     trained = {n for n, p in net.named_parameters() if p.requires_grad}
     assert trained == {n for n, _ in net.named_parameters() if n.startswith("branches.")}

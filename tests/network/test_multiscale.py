@@ -6,7 +6,7 @@ torch = pytest.importorskip("torch", reason="needs the extra 'train'")
 from torch.nn import functional as F
 
 from atrous.network import multiscale
-from atrous.network.deeplab import DeepLab, initialise_head
+from atrous.network.deeplab import DeepLab, initialize_head
 from atrous.network.multiscale import BRANCHES, zoom_twice
 
 
@@ -107,7 +107,7 @@ def test_dropout_acts_on_both_layers_of_a_branch(net):
 def test_branches_start_small():
     """The authors' gaussians; a plain network's draws are the same with branches and without."""
     net = DeepLab(classes=21, multiscale=True)
-    initialise_head(net, torch.Generator().manual_seed(0))
+    initialize_head(net, torch.Generator().manual_seed(0))
     for name in BRANCHES:
         branch = net.branches.get_submodule(name)
         hidden = 0.005 if name == "pool4" else 0.001
@@ -116,6 +116,6 @@ def test_branches_start_small():
         assert branch.classifier.weight.std().item() == pytest.approx(0.01, rel=0.05)
         assert not any(layer.bias.any() for layer in (branch.layer1, branch.layer2, branch.classifier))
     plain = DeepLab(classes=21)
-    initialise_head(plain, torch.Generator().manual_seed(0))
+    initialize_head(plain, torch.Generator().manual_seed(0))
     assert torch.equal(plain.fc8.weight, net.fc8.weight)
     assert {n for n, _ in net.named_parameters() if not n.startswith("branches.")} == set(plain.state_dict())

@@ -77,11 +77,11 @@ def agrees_in_half(ours, theirs, photo):
 @pytest.mark.slow
 def test_calibration_sees_what_the_network_will_see(narrow, write_checkpoint, tiny_metadata, photo, tmp_path):
     net = TorchEngine.read(write_checkpoint()).net
-    grey = replace(tiny_metadata, mean=(0.0, 0.0, 0.0), colour_order="RGB")
-    ours = TorchEngine(net, grey)
-    export_int8(net, tmp_path / "int8.onnx", grey, [photo])
+    gray = replace(tiny_metadata, mean=(0.0, 0.0, 0.0), color_order="RGB")
+    ours = TorchEngine(net, gray)
+    export_int8(net, tmp_path / "int8.onnx", gray, [photo])
     theirs = OnnxEngine(tmp_path / "int8.onnx", threads=1)
-    assert theirs.metadata == replace(grey, precision="int8")
+    assert theirs.metadata == replace(gray, precision="int8")
     # ranges of photos less the usual mean would cut these off
     expected = ours.scores(photo)
     assert np.linalg.norm(theirs.scores(photo) - expected) < 0.15 * np.linalg.norm(expected)

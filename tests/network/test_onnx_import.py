@@ -13,7 +13,7 @@ from atrous.data.metadata import METADATA_KEY, CrfParameters, ModelMetadata
 from atrous.errors import InputError
 from atrous.network import DeepLab
 from atrous.network.convert import convert
-from atrous.network.deeplab import initialise_head
+from atrous.network.deeplab import initialize_head
 from atrous.network.onnx_export import export_float, export_float16, export_int8
 from atrous.network.onnx_import import read_exported
 from atrous.network.pretrained_init import start
@@ -43,7 +43,7 @@ def random_network(multiscale=False):
     torch.manual_seed(4)
     net = DeepLab(classes=3, multiscale=multiscale)
     with torch.no_grad():
-        initialise_head(net)
+        initialize_head(net)
         for parameter in net.parameters():
             # Activations keep their size from layer to layer.
             std = (2 / parameter[0].numel()) ** 0.5 if parameter.ndim > 1 else 0.1
@@ -121,11 +121,11 @@ def test_other_onnx_files_are_refused(tmp_path, make_model):
 
 def test_a_network_that_reads_other_colors_is_refused(tmp_path):
     net = random_network()
-    text = dataclasses.replace(metadata(net), colour_order="RGB").to_json()
+    text = dataclasses.replace(metadata(net), color_order="RGB").to_json()
     export_float(net, tmp_path / "model.onnx", metadata(net))
     model = onnx.load(tmp_path / "model.onnx")
     onnx.helper.set_model_props(model, {METADATA_KEY: text})
     onnx.save(model, tmp_path / "model.onnx")
-    assert json.loads(text)["colour_order"] == "RGB"
+    assert json.loads(text)["color_order"] == "RGB"
     with pytest.raises(InputError, match="RGB"):
         read_exported(tmp_path / "model.onnx")

@@ -39,7 +39,7 @@ def network(rng, *, mean=True, after_scores=False):
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
 
 
-def quantised(model, folder, blobs):
+def quantized(model, folder, blobs):
     class Reader(CalibrationDataReader):
         rest = iter(blobs)
 
@@ -76,7 +76,7 @@ def blob():
 
 
 def test_the_same_scores_from_other_nodes(tmp_path, blob):
-    before = quantised(network(np.random.default_rng(0)), tmp_path, [blob])
+    before = quantized(network(np.random.default_rng(0)), tmp_path, [blob])
     after = onnx.ModelProto()
     after.CopyFrom(before)
     arrange(after)
@@ -95,7 +95,7 @@ def test_the_same_scores_from_other_nodes(tmp_path, blob):
 
 
 def test_what_a_network_lacks_is_left_out(tmp_path, blob):
-    before = quantised(network(np.random.default_rng(0), mean=False, after_scores=True), tmp_path, [blob])
+    before = quantized(network(np.random.default_rng(0), mean=False, after_scores=True), tmp_path, [blob])
     after = onnx.ModelProto()
     after.CopyFrom(before)
     arrange(after)

@@ -34,7 +34,7 @@ def test_fields_of_view(name, view, receptive):
 
 
 def test_receptive_field_by_hand():
-    """Two taps three pixels apart, every second kept, then two neighbours of those: 0, 3 and 2, 5."""
+    """Two taps three pixels apart, every second kept, then two neighbors of those: 0, 3 and 2, 5."""
     assert receptive_field([Layer("a", "convolution", 2, stride=2, dilation=3), Layer("b", "max", 2)]) == 6
 
 

@@ -42,7 +42,7 @@ def test_a_network_at_hand_becomes_an_engine(narrow, photo, tiny_metadata):
     assert not net.training
     expected = engine.scores(photo)
     # the order and the mean of the metadata count
-    turned = dataclasses.replace(tiny_metadata, colour_order="RGB", mean=tiny_metadata.mean[::-1])
+    turned = dataclasses.replace(tiny_metadata, color_order="RGB", mean=tiny_metadata.mean[::-1])
     torch.testing.assert_close(TorchEngine(net, turned).scores(photo[..., ::-1].copy()), expected)
     with pytest.raises(InputError, match="3 classes at stride 8 for a network of 21 at stride 1"):
         TorchEngine(DeepLab(multiscale=True), tiny_metadata)
@@ -78,7 +78,7 @@ def test_mistakes_name_the_file(narrow, write_checkpoint, tmp_path):
 
 def test_a_saved_network_comes_back_with_its_metadata(narrow, tmp_path, photo, tiny_metadata):
     pytest.importorskip("huggingface_hub", reason="needs the extra 'hub'")
-    metadata = dataclasses.replace(tiny_metadata, colour_order="RGB", mean=(1.0, 2.0, 3.0), output_stride=1)
+    metadata = dataclasses.replace(tiny_metadata, color_order="RGB", mean=(1.0, 2.0, 3.0), output_stride=1)
     engine = TorchEngine(DeepLab("deeplab", classes=3, multiscale=True), metadata)
     crf = CrfParameters(weight=4, sxy=33, srgb=3)
     Segmenter(engine, crf=crf, max_side=90).save_pretrained(tmp_path)

@@ -6,7 +6,7 @@ torch = pytest.importorskip("torch", reason="needs the extra 'train'")
 from torch.nn import functional as F
 
 from atrous.data.transforms import MEAN_BGR
-from atrous.network.torchvision_vgg import MEAN_RGB, STD_RGB, from_torchvision, released_colours
+from atrous.network.torchvision_vgg import MEAN_RGB, STD_RGB, from_torchvision, released_colors
 
 GENERATOR = torch.Generator().manual_seed(0)
 # As large as torchvision's: conv1_1 has a deviation of about 0.2.
@@ -31,14 +31,14 @@ def test_features_agree_away_from_the_border():
     assert theirs.abs().max() > 3
 
 
-def test_the_border_differs_by_a_grey_value_of_padding():
+def test_the_border_differs_by_a_gray_value_of_padding():
     photo = np.random.default_rng(0).integers(0, 256, (20, 24, 3), dtype=np.uint8)
     theirs, ours = both_features(photo)
     difference = (theirs - ours).abs()
-    # In torchvision's units our zeros stand for these colours, its own for 0.
+    # In torchvision's units our zeros stand for these colors, its own for 0.
     padding = torch.tensor([(m / 255 - n) / s for m, n, s in zip(MEAN_BGR[::-1], MEAN_RGB, STD_RGB, strict=True)])
-    greys = (padding * 255 * torch.tensor(STD_RGB)).abs()
-    assert greys.tolist() == pytest.approx([1.0, 0.389, 0.478], abs=1e-3)
+    grays = (padding * 255 * torch.tensor(STD_RGB)).abs()
+    assert grays.tolist() == pytest.approx([1.0, 0.389, 0.478], abs=1e-3)
     left = -(WEIGHT[:, :, :, 0].sum(dim=2) * padding).sum(dim=1)  # three taps lie outside along the left side
     assert torch.allclose((theirs - ours)[0, :, 5, 0], left, atol=1e-4)
     assert difference.max() < 0.1 < theirs.abs().max()
@@ -55,9 +55,9 @@ RELEASED = {
 
 def test_the_released_filters_are_known_in_either_order():
     weight = WEIGHT.clone()
-    assert released_colours(weight) is None
+    assert released_colors(weight) is None
     for index, taps in RELEASED.items():
         weight[index, :, 1, 1] = torch.tensor(taps) + 0.004
-    assert released_colours(weight) == "bgr"
-    assert released_colours(weight.flip(1)) == "rgb"
-    assert released_colours(weight[:32]) is None
+    assert released_colors(weight) == "bgr"
+    assert released_colors(weight.flip(1)) == "rgb"
+    assert released_colors(weight[:32]) is None

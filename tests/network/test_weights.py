@@ -8,7 +8,7 @@ torch = pytest.importorskip("torch", reason="needs the extra 'train'")
 from safetensors.torch import save_file
 
 from atrous.errors import InputError
-from atrous.network.deeplab import DeepLab, initialise_head
+from atrous.network.deeplab import DeepLab, initialize_head
 from atrous.network.weights import drawn_by_conversion, load_weights, read_tensors
 
 
@@ -33,7 +33,7 @@ def test_mistakes_name_the_file(tmp_path):
 
 def test_the_head_starts_small_and_without_bias():
     net = DeepLab()
-    initialise_head(net, torch.Generator().manual_seed(0))
+    initialize_head(net, torch.Generator().manual_seed(0))
     assert net.fc6.weight.std().item() == pytest.approx(0.008, rel=0.02)
     assert net.fc7.weight.std().item() == pytest.approx(0.02, rel=0.02)
     assert net.fc8.weight.std().item() == pytest.approx(0.002, rel=0.05)

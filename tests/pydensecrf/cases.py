@@ -32,7 +32,7 @@ class Case:
 
 
 def small_cases():
-    """All kernel types with all normalisations and forms of compatibility, 2 to 40 labels, 30 to 120 points."""
+    """All kernel types with all normalizations and forms of compatibility, 2 to 40 labels, 30 to 120 points."""
     cases = []
     for seed, (normalization, form, kernel) in enumerate(product(NORMALIZATIONS, FORMS, KERNELS)):
         rng = np.random.default_rng(seed)
@@ -71,21 +71,21 @@ def large_cases(count, side):
 
 
 def photo(rng, height, width, channels=3):
-    """Patches of colour with some noise, uint8."""
+    """Patches of color with some noise, uint8."""
     patches = rng.random((-(-height // 4), -(-width // 4), channels))
     pixels = patches.repeat(4, axis=0).repeat(4, axis=1)[:height, :width]
     return (255 * np.clip(pixels + 0.1 * rng.random((height, width, channels)), 0, 1)).astype(np.uint8)
 
 
 def probabilities(rng, labels, height, width):
-    """Random, and alike in neighbouring pixels, (labels, height, width) float32."""
+    """Random, and alike in neighboring pixels, (labels, height, width) float32."""
     scores = rng.random((labels, -(-height // 3), -(-width // 3))).repeat(3, axis=1).repeat(3, axis=2)
     weights = np.exp(3 * scores[:, :height, :width] + rng.random((labels, height, width)))
     return (weights / weights.sum(axis=0)).astype(np.float32)
 
 
 def compatibility(rng, form, labels, weight):
-    """A compatibility whose messages favour what neighbours believe, with about that weight."""
+    """A compatibility whose messages favor what neighbors believe, with about that weight."""
     if form == "potts":
         return weight
     if form == "vector":
@@ -102,7 +102,7 @@ def build(module, case):
     height, width, labels = case.height, case.width, case.labels
     unary = utils.unary_from_softmax(probabilities(rng, labels, height, width))
     how = {"kernel": getattr(dcrf, case.kernel), "normalization": getattr(dcrf, case.normalization)}
-    # Without normalisation a message sums over all neighbours: keep it about as large as the others.
+    # Without normalization a message sums over all neighbors: keep it about as large as the others.
     weight = 0.03 if case.normalization == "NO_NORMALIZATION" else 3.0
 
     def compat():

@@ -28,7 +28,7 @@ def picture_crf(labels=3, height=9, width=11, seed=0, **how):
     return crf
 
 
-# A single point sends itself the message q under every normalisation, since then K is 1.
+# A single point sends itself the message q under every normalization, since then K is 1.
 @pytest.mark.parametrize(
     ("compat", "gain"),
     [
@@ -126,7 +126,7 @@ def test_layouts_and_types_do_not_matter():
 
 
 def test_features_far_from_zero_count_from_the_nearest_of_them():
-    """Places on a map in metres, say: pydensecrf computes with them as they are, in what is left of float32."""
+    """Places on a map in meters, say: pydensecrf computes with them as they are, in what is left of float32."""
     rng = np.random.default_rng(5)
     places = np.round(64 * rng.random((2, 50))) / 8  # which float32 holds at the offset, too
     places[:, 0] = 0

@@ -65,7 +65,7 @@ def fewer_channel_scales(dcrf, utils):
     return crf.inference(20)
 
 
-def colours_alone(dcrf, _):
+def colors_alone(dcrf, _):
     crf = dcrf.DenseCRF2D(WIDTH, HEIGHT, 3)
     crf.setUnaryEnergy(energies(3))
     crf.addPairwiseBilateral(sxy=np.inf, srgb=(13, 20, np.inf), rgbim=picture(), compat=4)
@@ -108,13 +108,13 @@ def width_and_height_swapped(dcrf, utils):
 
 
 def one_repulsive_pair(dcrf, utils):
-    """Costs and rewards in single entries of a matrix, over colours that are not whole numbers."""
+    """Costs and rewards in single entries of a matrix, over colors that are not whole numbers."""
     crf = dcrf.DenseCRF(HEIGHT * WIDTH, 3)
     crf.setUnaryEnergy(energies(3))
     for weight, scales in ((80, (100.0, 250.0, 250.0)), (-100, (5.0, 5.0, 5.0))):
         costs = np.array([[weight, 0, 0], [3, 0, 0], [0, 0, 0]], np.float32)
-        colours = picture() / 2.7 - 40
-        crf.addPairwiseEnergy(utils.create_pairwise_bilateral((10, 10), scales, colours, chdim=2), compat=costs)
+        colors = picture() / 2.7 - 40
+        crf.addPairwiseEnergy(utils.create_pairwise_bilateral((10, 10), scales, colors, chdim=2), compat=costs)
     return crf.inference(5)
 
 
@@ -161,7 +161,7 @@ CALLS = [
     scaled_down,
     large_weights_without_normalization,
     pytest.param(fewer_channel_scales, marks=pytest.mark.filterwarnings("ignore:schan. got 2:UserWarning")),
-    colours_alone,
+    colors_alone,
     everything_alike,
     one_label,
     one_row,

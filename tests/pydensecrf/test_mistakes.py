@@ -89,7 +89,7 @@ def test_standard_deviations(crf, sxy):
     check(lambda: crf.addPairwiseBilateral(sxy, 13, IMAGE, 3), "sxy: ")
 
 
-def test_colours(crf):
+def test_colors(crf):
     check(lambda: crf.addPairwiseBilateral(80, 0, IMAGE, 3), "srgb: ")
     check(lambda: crf.addPairwiseBilateral(80, (1, 2), IMAGE, 3), "srgb: ")
 

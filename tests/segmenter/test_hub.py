@@ -19,7 +19,7 @@ SCORES = {
     "run": {"data": "/data/voc12", "listed": "val"},
     "images": 2,
     "classes": ["background", "red", "blue"],
-    "labellings": {
+    "labelings": {
         "DCNN": {"mean IoU": 0.5625, "pixel accuracy": 0.8762},
         "with CRF": {"mean IoU": 0.613, "pixel accuracy": 0.8995},
     },
@@ -92,7 +92,7 @@ def test_the_card_tells_classes_training_terms_and_scores(tiny_model, tmp_path, 
         assert words in card.text
     segmenter.save_pretrained(tmp_path / "b")
     plain = (tmp_path / "b" / "README.md").read_text()
-    assert "No licence was stated" in plain
+    assert "No license was stated" in plain
     assert "None were given" in plain
     assert "license" not in plain
 

@@ -18,7 +18,7 @@ KINDS = ["model", "deeplab-largefov", None, CrfParameters(weight=4, sxy=20, srgb
 
 
 def square(labels):
-    """Share of the red square's pixels that are labelled so, and of the others."""
+    """Share of the red square's pixels that are labeled so, and of the others."""
     return (labels[16:48, 24:72] == 1).mean(), np.delete((labels == 1).ravel(), inside(labels.shape)).mean()
 
 

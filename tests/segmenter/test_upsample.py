@@ -20,7 +20,7 @@ def test_by_hand():
     first, share = places(2, 9, 9)
     assert first.tolist() == [0] * 9
     assert share.tolist() == [0, 0.125, 0.25, 0.375, 0.5, 0.625, 0.75, 0.875, 1]
-    first, share = places(3, 17, 4)  # centres of the photo's pixels: 1.625, 5.875, 10.125, 14.375
+    first, share = places(3, 17, 4)  # centers of the photo's pixels: 1.625, 5.875, 10.125, 14.375
     assert first.tolist() == [0, 0, 1, 1]
     np.testing.assert_allclose(share, [1.625 / 8, 5.875 / 8, 2.125 / 8, 6.375 / 8])
     assert [side.tolist() for side in places(1, 1, 3)] == [[0, 0, 0], [0, 0, 0]]
@@ -34,7 +34,7 @@ def test_a_ramp_is_exact_at_the_networks_own_size():
 
 def test_a_ramp_is_not_shifted_on_a_larger_photo():
     zoomed = zoomed_probabilities(ramp(9, 13), (60, 90), (240, 360))
-    y, x = (np.mgrid[:240, :360] + 0.5) / 4 - 0.5  # centres of the photo's pixels, in the network's
+    y, x = (np.mgrid[:240, :360] + 0.5) / 4 - 0.5  # centers of the photo's pixels, in the network's
     inside = np.s_[4:-4, 4:-4]
     np.testing.assert_allclose(logits(zoomed)[inside], ((y + x / 2) / 100)[inside], atol=1e-5)
 

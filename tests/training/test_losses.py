@@ -6,7 +6,7 @@ torch = pytest.importorskip("torch", reason="needs the extra 'train'")
 from atrous.training.losses import loss_divisor, mixed_targets, segmentation_loss
 
 
-def test_loss_is_the_mean_over_labelled_cells():
+def test_loss_is_the_mean_over_labeled_cells():
     scores = torch.tensor([[[[2.0, 0.0, 5.0]], [[0.0, 1.0, 5.0]]]])  # two classes, three cells
     labels = torch.tensor([[[0, 1, 255]]])
     one, two = np.log1p(np.exp(-2.0)), np.log1p(np.exp(-1.0))

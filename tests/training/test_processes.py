@@ -54,7 +54,7 @@ def losses(out):
 
 
 def files(out, step=20):
-    """What a run has learnt, byte for byte."""
+    """What a run has learned, byte for byte."""
     return [(out / f"checkpoint-{step:06d}" / name).read_bytes() for name in (checkpoint.MODEL, checkpoint.OPTIMIZER)]
 
 

@@ -1,4 +1,4 @@
-"""Tiny clips, written here: a red square on grey that moves to the right."""
+"""Tiny clips, written here: a red square on gray that moves to the right."""
 
 from fractions import Fraction
 
@@ -38,7 +38,7 @@ def write_clip(
 ):
     """Write a clip and return the pictures it shows.
 
-    `pts` are time stamps in `time_base`; `sound` is an audio codec; `tags` are colour matrix, transfer, primaries
+    `pts` are time stamps in `time_base`; `sound` is an audio codec; `tags` are color matrix, transfer, primaries
     and range.
     """
     pictures = [picture(step, width, height) for step in range(frames)]

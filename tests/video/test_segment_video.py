@@ -36,7 +36,7 @@ def test_a_clip_keeps_its_times_and_sound_and_gets_its_overlay(segmenter, tmp_pa
 
     for frame, image in zip(frames, pictures, strict=True):
         inside = (image == RED).all(axis=2)
-        # Grey stays as it is; a region is tinted, which takes some of its red.
+        # Gray stays as it is; a region is tinted, which takes some of its red.
         assert np.abs(frame[40:, :].astype(int) - 128).max() < 20
         assert np.abs(frame[inside].astype(int) - RED).mean() > 5
 
@@ -153,7 +153,7 @@ def test_an_odd_size_gets_a_row_and_a_column(segmenter, tmp_path):
 
 
 @pytest.mark.parametrize("tags", [(1, 1, 1, 1), (6, 6, 6, 1), (9, 14, 9, 1), (1, 1, 1, 2), (2, 2, 2, 0)])
-def test_colours_come_out_as_they_went_in(segmenter, tmp_path, tags):
+def test_colors_come_out_as_they_went_in(segmenter, tmp_path, tags):
     write_clip(tmp_path / "tagged.mp4", frames=1, tags=tags)
     segment_video(segmenter, tmp_path / "tagged.mp4", tmp_path)
     with av.open(str(tmp_path / "tagged.overlay.mp4")) as container:

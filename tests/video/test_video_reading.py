@@ -18,7 +18,7 @@ def read(path):
 
 
 def near(image, expected, tolerance=30):
-    """Whether two pictures agree but at edges, which coding at half the colour resolution blurs."""
+    """Whether two pictures agree but at edges, which coding at half the color resolution blurs."""
     worst = np.abs(image.astype(int) - expected).max(axis=2)
     return image.shape == expected.shape and np.mean(worst <= tolerance) > 0.9
 
@@ -103,18 +103,18 @@ def test_frames_are_upright(tmp_path, matrix, turned):
 
 
 @pytest.mark.parametrize("tags", [(1, 1, 1, 1), (6, 6, 6, 1), (9, 14, 9, 1), (1, 1, 1, 2)])
-def test_colours_follow_matrix_and_range(tmp_path, tags):
+def test_colors_follow_matrix_and_range(tmp_path, tags):
     write_clip(tmp_path / "tagged.mp4", frames=1, tags=tags)
     (frame,) = read(tmp_path / "tagged.mp4")[1]
     assert near(frame.image, picture(0), 6)
 
 
-@pytest.mark.slow  # swscale takes 5 s to work the table of colours out
+@pytest.mark.slow  # swscale takes 5 s to work the table of colors out
 def test_high_dynamic_range_becomes_standard(tmp_path):
     write_clip(tmp_path / "hlg.mp4", frames=1, pix_fmt="yuv420p10le", tags=(9, 18, 9, 1))
     (frame,) = read(tmp_path / "hlg.mp4")[1]
-    assert (frame.colours.matrix, frame.colours.transfer, frame.colours.primaries) == (1, 1, 1)
-    # A grey of half the HLG signal is brighter than half in BT.709.
+    assert (frame.colors.matrix, frame.colors.transfer, frame.colors.primaries) == (1, 1, 1)
+    # A gray of half the HLG signal is brighter than half in BT.709.
     assert 135 < frame.image[40, 40, 0] < 190
 
 

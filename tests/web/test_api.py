@@ -83,7 +83,7 @@ def test_json_tells_the_classes_and_their_masks(client, picture, truth):
     assert answer.headers["content-type"] == "application/json"
     said = answer.json()
     assert (said["width"], said["height"], said["model"]) == (96, 64, "tiny.onnx")
-    assert [(c["id"], c["name"], c["colour"], c["pixels"]) for c in said["classes"]] == [
+    assert [(c["id"], c["name"], c["color"], c["pixels"]) for c in said["classes"]] == [
         (0, "background", "#000000", 4608),
         (1, "red", "#800000", 1536),
     ]
@@ -124,7 +124,7 @@ def test_the_crf_changes_the_labels(client, picture):
         ({"iterations": "1.5"}, "iterations"),
         ({"normalization": "odd"}, "normalization"),
         ({"format": "gif"}, "format"),
-        ({"colour": "red"}, "colour: no such parameter; expected one of weight"),
+        ({"color": "red"}, "color: no such parameter; expected one of weight"),
     ],
 )
 def test_parameters_that_cannot_be_used(client, picture, fields, says):

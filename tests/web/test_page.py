@@ -74,7 +74,7 @@ def test_drop_a_photo_move_a_slider_take_the_mask(open_page, picture, truth, siz
     assert waiting.value.suggested_filename == "my_photo.png"
     assert np.array_equal(np.asarray(Image.open(waiting.value.path())), truth.labels)
 
-    weight = page.get_by_label("number input for Colour weight").locator("visible=true")
+    weight = page.get_by_label("number input for Color weight").locator("visible=true")
     weight.fill("0")
     weight.press("Enter")
     page.wait_for_function(

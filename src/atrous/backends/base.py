@@ -126,7 +126,7 @@ class ExportedEngine(ABC):
         InputError
             If the scores are not what the metadata promises, or hold NaN or infinity.
         """
-        blob = network_input(image, self.metadata.mean, self.metadata.colour_order)
+        blob = network_input(image, self.metadata.mean, self.metadata.color_order)
         try:
             (scores,) = self._forward(blob[None])
         except MemoryError:

@@ -71,7 +71,7 @@ class OpenVinoEngine(ExportedEngine):
             "INFERENCE_NUM_THREADS": in_all,
             # The CRF's threads run beside it; where nothing is pinned the system moves either.
             "ENABLE_CPU_PINNING": False,
-            # What is not quantised would be computed in bfloat16 where the processor has it.
+            # What is not quantized would be computed in bfloat16 where the processor has it.
             "INFERENCE_PRECISION_HINT": "f32",
             "CPU_RUNTIME_CACHE_CAPACITY": KERNELS_KEPT,
         }

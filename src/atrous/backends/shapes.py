@@ -203,7 +203,7 @@ def _broadcast(call: _Call) -> Value:
 
 
 def _divided(a: NDArray[Any], b: NDArray[Any]) -> NDArray[Any]:
-    # Whole numbers are rounded towards 0.
+    # Whole numbers are rounded toward 0.
     return np.trunc(a / b).astype(np.int64) if a.dtype.kind == b.dtype.kind == "i" else a / b
 
 

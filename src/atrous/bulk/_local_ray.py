@@ -20,7 +20,7 @@ _SHORT_FOLDER = "/tmp"
 
 @contextmanager
 def private_folder(*, sockets: bool) -> Iterator[Path]:
-    """Yield a temporary folder that no other user can enter, and delete it afterwards.
+    """Yield a temporary folder that no other user can enter, and delete it afterward.
 
     Parameters
     ----------

@@ -118,7 +118,7 @@ class ModelFiles:
 
     @contextmanager
     def unpacked(self) -> Iterator[Path]:
-        """Yield a path to the model in a temporary folder, which is removed afterwards."""
+        """Yield a path to the model in a temporary folder, which is removed afterward."""
         with tempfile.TemporaryDirectory(prefix="atrous-model-") as folder:
             for name, content in self.files.items():
                 (Path(folder) / name).write_bytes(content)

@@ -60,7 +60,7 @@ def connected(address: str | None, actors: Actors) -> Iterator[int]:
     Parameters
     ----------
     address : str, optional
-        "auto" or host:port; a cluster on this machine, gone afterwards, if left out.
+        "auto" or host:port; a cluster on this machine, gone afterward, if left out.
     actors : Actors
 
     Raises

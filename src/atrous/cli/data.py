@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ..data.validate import Findings
 
 data = typer.Typer(
-    name="data", help="Look after labelled photos.", no_args_is_help=True, context_settings={"max_content_width": 120}
+    name="data", help="Look after labeled photos.", no_args_is_help=True, context_settings={"max_content_width": 120}
 )
 
 # Of one kind; the rest is in the JSON.
@@ -30,8 +30,8 @@ def check(
         Path, typer.Argument(metavar="DATA", help="A PASCAL VOC folder, or one with images/, labels/ and classes.txt.")
     ],
     classes: Annotated[Path | None, typer.Option(help="Class list instead of the folder's classes.txt.")] = None,
-    colours: Annotated[
-        Path | None, typer.Option(help="Colour table of masks drawn in colours, instead of the folder's colours.txt.")
+    colors: Annotated[
+        Path | None, typer.Option(help="Color table of masks drawn in colors, instead of the folder's colors.txt.")
     ] = None,
     report: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write everything found here.")] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="Default: all cores.")] = None,
@@ -45,7 +45,7 @@ def check(
     if report is not None and (report.is_dir() or not report.parent.is_dir()):
         raise InputError(f"--json {report}: expected a file's name in a folder that is there")
     with _bar("checking") as done:
-        found = run(folder, classes=classes, colours=colours, threads=threads, done=done)
+        found = run(folder, classes=classes, colors=colors, threads=threads, done=done)
     if report is not None:
         from .._io import write_text
 

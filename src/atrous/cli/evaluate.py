@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from ..data.samples import ImageList
     from ..evaluation.about import Run
     from ..evaluation.bootstrap import Scored
-    from ..evaluation.predictors import Labeller
+    from ..evaluation.predictors import Labeler
     from ..evaluation.results import Evaluation
     from ..evaluation.shards import Shard
     from ..segmenter import Segmenter
@@ -38,7 +38,7 @@ _MOST_STEPS = 1000
 class _Subject:
     """What is to be scored: where the label maps come from, of which samples, and what is to be said of it."""
 
-    labeller: "Labeller"
+    labeler: "Labeler"
     samples: "ImageList"
     palette: "NDArray[np.uint8]"
     facts: dict[str, str]
@@ -56,7 +56,7 @@ def evaluate(
     ] = None,
     eval_list: Annotated[str | None, typer.Option("--list", help="List of images to score. Default: val.")] = None,
     classes: Annotated[Path | None, typer.Option(help="Class list instead of the folder's own.")] = None,
-    colours: Annotated[Path | None, typer.Option(help="Colour table of masks that are drawn in colours.")] = None,
+    colors: Annotated[Path | None, typer.Option(help="Color table of masks that are drawn in colors.")] = None,
     crf: Annotated[bool, typer.Option("--crf/--no-crf", help="Score the CRF's result too.")] = True,
     preset: Annotated[str | None, typer.Option(help="A released model's CRF instead of the model's own.")] = None,
     trimap: Annotated[bool, typer.Option("--trimap/--no-trimap", help="Score the band along the outlines too.")] = True,
@@ -87,7 +87,7 @@ def evaluate(
         typer.Option(help="What runs an exported model: onnxruntime or openvino. Default: the quicker one there is."),
     ] = None,
 ) -> None:
-    """Score a model, or label maps, on labelled images: IoU per class without and with the CRF.
+    """Score a model, or label maps, on labeled images: IoU per class without and with the CRF.
 
     Several processes, on one machine or many: torchrun --nproc-per-node N -m atrous evaluate ...
     """
@@ -106,7 +106,7 @@ def evaluate(
     theirs = Scored.read(against) if against is not None else None
     counts = _step_counts(steps)
     shard = Shard.from_environment()
-    dataset = open_dataset(data, classes=classes, colours=colours)
+    dataset = open_dataset(data, classes=classes, colors=colors)
     # VOC's test images have no label maps.
     unlabeled = submit is not None and dataset.layout == "voc"
     listed = dataset.read(eval_list or dataset.default_evaluation_list, unlabeled=unlabeled)
@@ -122,7 +122,7 @@ def evaluate(
             say(f"warning: {warning}", err=True)
     samples = subject.samples
     if theirs is not None:
-        theirs.check_comparable(samples.sha256, dataset.classes, subject.labeller.labellings)
+        theirs.check_comparable(samples.sha256, dataset.classes, subject.labeler.labelings)
     submission = Submission(submit, listed.name, subject.palette) if submit is not None else None
     begun, start, finished = datetime.now().astimezone(), time.perf_counter(), 0
     try:
@@ -134,12 +134,12 @@ def evaluate(
                 tell(n)
 
             part = score(
-                subject.labeller,
+                subject.labeler,
                 samples.samples,
                 workers=workers,
                 trimap=WIDTHS if trimap else (),
                 shard=shard,
-                save=submission.saver(subject.labeller.labellings[-1]) if submission else None,
+                save=submission.saver(subject.labeler.labelings[-1]) if submission else None,
                 done=done,
             )
             result = shard.gather(part)
@@ -179,7 +179,7 @@ def evaluate(
 
 
 def _of_masks(masks: list[Path], dataset: "Dataset", samples: "ImageList") -> _Subject:
-    from ..evaluation.predictors import FolderLabeller, with_maps
+    from ..evaluation.predictors import FolderLabeler, with_maps
 
     found = with_maps(samples, masks)
     warnings = []
@@ -187,7 +187,7 @@ def _of_masks(masks: list[Path], dataset: "Dataset", samples: "ImageList") -> _S
         where = " and ".join(map(str, masks))
         warnings.append(f"{len(found)} of {len(samples)} images of {samples.name} have a label map in {where}")
     facts = {"label maps": ", ".join(map(str, masks))}
-    return _Subject(FolderLabeller(masks, dataset.classes), found, dataset.palette, facts, tuple(warnings))
+    return _Subject(FolderLabeler(masks, dataset.classes), found, dataset.palette, facts, tuple(warnings))
 
 
 def _of_model(
@@ -202,7 +202,7 @@ def _of_model(
 
     from ..evaluation.about import subject_of
     from ..evaluation.leakage import overlap_warning
-    from ..evaluation.predictors import SegmenterLabeller
+    from ..evaluation.predictors import SegmenterLabeler
 
     metadata = segmenter.engine.metadata
     if len(metadata.classes) != len(dataset.classes):
@@ -219,7 +219,7 @@ def _of_model(
         warnings.append(overlap)
     palette = np.array(metadata.palette, np.uint8)
     facts = subject_of(segmenter, model)
-    return _Subject(SegmenterLabeller(segmenter, steps), samples, palette, facts, tuple(warnings))
+    return _Subject(SegmenterLabeler(segmenter, steps), samples, palette, facts, tuple(warnings))
 
 
 def _some(names: tuple[str, ...]) -> str:
@@ -330,7 +330,7 @@ def _write(files: dict[str, Path | None], result: "Evaluation", run: "Run", subj
     makers: dict[str, Callable[[], str]] = {
         "json": lambda: as_json(result, run),
         "csv": lambda: as_csv(result),
-        "report": lambda: report_html(result, run, subject.labeller, subject.samples.samples, subject.palette),
+        "report": lambda: report_html(result, run, subject.labeler, subject.samples.samples, subject.palette),
     }
     written = []
     for name, make in makers.items():

@@ -23,7 +23,7 @@ def refine(
     preset: Annotated[str | None, typer.Option(help="A released model's parameters, such as deeplab-largefov.")] = None,
     weight: Annotated[float | None, typer.Option(help="Of the bilateral kernel [4].")] = None,
     sxy: Annotated[float | None, typer.Option(help="Its standard deviation in pixels [121].")] = None,
-    srgb: Annotated[float | None, typer.Option(help="Its standard deviation in grey values [5].")] = None,
+    srgb: Annotated[float | None, typer.Option(help="Its standard deviation in gray values [5].")] = None,
     spatial_weight: Annotated[float | None, typer.Option(help="Of the spatial kernel [3].")] = None,
     spatial_sxy: Annotated[float | None, typer.Option(help="Its standard deviation in pixels [3].")] = None,
     iterations: Annotated[int, typer.Option(help="Mean field steps.")] = 10,
@@ -80,8 +80,8 @@ def refine(
     )
     count = int(kept.max()) + 1
     names = class_names(classes, count, ids=labels.suffix.lower() not in (".npy", ".npz"))
-    colours = tuple((int(r), int(g), int(b)) for r, g, b in voc_palette(len(names)))
-    result = Segmentation(photo, crf(given), names, colours, image, kept)
+    colors = tuple((int(r), int(g), int(b)) for r, g, b in voc_palette(len(names)))
+    result = Segmentation(photo, crf(given), names, colors, image, kept)
     try:
         result.save(out, overlay=overlay, probabilities=probabilities)
     except OSError as error:

@@ -63,7 +63,7 @@ def train(
     ] = None,
     allow_overlap: Annotated[bool, typer.Option(help="Train on images of the evaluation list too.")] = False,
     classes: Annotated[Path | None, typer.Option(help="Class list instead of the folder's own.")] = None,
-    colours: Annotated[Path | None, typer.Option(help="Colour table of masks that are drawn in colours.")] = None,
+    colors: Annotated[Path | None, typer.Option(help="Color table of masks that are drawn in colors.")] = None,
     device: Annotated[
         str | None, typer.Option(help="cpu or cuda. Default: GPUs if there is one for each process, or the CPU.")
     ] = None,
@@ -100,7 +100,7 @@ def train(
         plan = plan.changed({"soft_weight": _SOFT_WEIGHT})
     if (soft_targets is None) != (plan.soft_weight == 0):
         raise InputError(f"--soft-weight {plan.soft_weight:g}: expected --soft-targets FOLDER with a weight above 0")
-    dataset = open_dataset(data, classes=classes, colours=colours)
+    dataset = open_dataset(data, classes=classes, colors=colors)
     samples = dataset.read(train_list or dataset.default_training_list, unlabeled=soft_targets is not None)
     if hold_out:
         samples, _ = samples.hold_out(hold_out)

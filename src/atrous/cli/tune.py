@@ -17,7 +17,7 @@ from .terminal import say
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from ..crf.tune.scorer import LabelledImage
+    from ..crf.tune.scorer import LabeledImage
     from ..crf.tune.search import Progress, SearchResult, Trial
 
 # In one range; more are a slip of the pen.
@@ -28,7 +28,7 @@ def tune(
     data: Annotated[
         Path,
         typer.Argument(
-            help="Labelled photos: a PASCAL VOC folder, or images/, labels/ and classes.txt. Or any network's output:"
+            help="Labeled photos: a PASCAL VOC folder, or images/, labels/ and classes.txt. Or any network's output:"
             " images/, scores/ (.npy, .npz) and masks/."
         ),
     ],
@@ -47,10 +47,10 @@ def tune(
     ] = 100,
     limit: Annotated[int | None, typer.Option(min=1, help="Only that many of the images, evenly spaced.")] = None,
     classes: Annotated[Path | None, typer.Option(help="Class list instead of the folder's own.")] = None,
-    colours: Annotated[Path | None, typer.Option(help="Colour table of masks that are drawn in colours.")] = None,
+    colors: Annotated[Path | None, typer.Option(help="Color table of masks that are drawn in colors.")] = None,
     weight: Annotated[str, typer.Option(help="Bilateral weights to begin with.")] = "5,10",
     sxy: Annotated[str, typer.Option(help="Bilateral sxy to begin with, pixels; start:step:stop.")] = "50:10:100",
-    srgb: Annotated[str, typer.Option(help="Bilateral srgb to begin with, grey values.")] = "3:1:10",
+    srgb: Annotated[str, typer.Option(help="Bilateral srgb to begin with, gray values.")] = "3:1:10",
     finer: Annotated[int, typer.Option(min=0, max=20, help="How often the steps are halved around the best.")] = 2,
     iterations: Annotated[int, typer.Option(min=0, max=1000, help="Mean field steps.")] = 10,
     threads: Annotated[int | None, typer.Option(help="Default: all cores.")] = None,
@@ -70,7 +70,7 @@ def tune(
         raise InputError(f"--out {out}: there is no folder {out.parent}; make it first")
     weights, sxys, srgbs = _numbers("weight", weight), _numbers("sxy", sxy), _numbers("srgb", srgb)
     samples, identity = _samples(
-        data, model, tune_list, hold_out=hold_out, limit=limit, threads=threads, classes=classes, colours=colours
+        data, model, tune_list, hold_out=hold_out, limit=limit, threads=threads, classes=classes, colors=colors
     )
     drawn = importlib.util.find_spec("matplotlib") is not None
     if not drawn:
@@ -114,9 +114,9 @@ def _samples(
     limit: int | None,
     threads: int | None,
     classes: Path | None,
-    colours: Path | None,
-) -> "tuple[Sequence[LabelledImage], dict[str, str] | None]":
-    """Return the labelled images of any kind of folder, and what they are if that is not told by their contents."""
+    colors: Path | None,
+) -> "tuple[Sequence[LabeledImage], dict[str, str] | None]":
+    """Return the labeled images of any kind of folder, and what they are if that is not told by their contents."""
     from ..data.dataset import open_dataset
     from ..evaluation.leakage import overlap_warning
     from ..evaluation.tuning_samples import FolderSamples, NetworkSamples, model_sha256
@@ -125,11 +125,11 @@ def _samples(
     if not data.is_dir():
         raise InputError(f"{data}: no such folder")
     if any((data / name).is_dir() for name in ("scores", "masks")):
-        for option, given in {"model": model, "list": listed, "classes": classes, "colours": colours}.items():
+        for option, given in {"model": model, "list": listed, "classes": classes, "colors": colors}.items():
             if given is not None:
                 raise InputError(f"--{option} {given}: {data} holds scores already; leave the option out")
         return FolderSamples(data, limit), None
-    dataset = open_dataset(data, classes=classes, colours=colours)
+    dataset = open_dataset(data, classes=classes, colors=colors)
     names = dataset.read(listed or dataset.default_training_list)
     if hold_out:
         _, names = names.hold_out(hold_out)

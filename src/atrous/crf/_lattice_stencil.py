@@ -3,7 +3,7 @@
 A blur along the lattice's axes passes from vertex to vertex, and what should pass through a vertex that no
 point touches is lost; in five dimensions most are missing. Here each vertex takes from all that exist around
 it with a Gaussian weight of its own, so K between two points no longer depends on where the others are. The
-features are turned first, since the lattice errs most along its axes and a photo's colours lie along one line.
+features are turned first, since the lattice errs most along its axes and a photo's colors lie along one line.
 """
 
 from functools import lru_cache

@@ -20,7 +20,7 @@ Filtering = Literal["lattice", "fine", "exact"]
 WIDEST_EXACT = 10.0
 _REACH = 6  # standard deviations that the exact kernel reads to each side
 
-# Weights of the spatial kernel under these, of 1 at its centre, are left out: what float32 cannot tell from 0 in a sum,
+# Weights of the spatial kernel under these, of 1 at its center, are left out: what float32 cannot tell from 0 in a sum,
 # and, beside a lattice, which is a thousandth off, what makes 1e-5 of the sum; native code may convolve every second
 # pixel then, where that is off by no more than this weight.
 _LEAST_FLOAT = 2.0**-25
@@ -68,7 +68,7 @@ def build_term(
     filtering: Filtering,
     threads: int,
 ) -> Term:
-    """Build what depends on image and kernel only, the normalisation included.
+    """Build what depends on image and kernel only, the normalization included.
 
     Raises InputError if the features do not fit the lattice.
     """
@@ -101,10 +101,8 @@ def _lattice(
     kernel: Kernel, image: NDArray[Any] | None, shape: tuple[int, ...], filtering: Filtering, threads: int
 ) -> _native.Filter:
     points = math.prod(shape)
-    colours = (
-        isinstance(kernel, Bilateral) and image is not None and image.dtype == np.uint8 and image.shape[2:] == (3,)
-    )
-    features = None if colours and filtering == "lattice" else kernel.features(image, shape, np.float32)
+    colors = isinstance(kernel, Bilateral) and image is not None and image.dtype == np.uint8 and image.shape[2:] == (3,)
+    features = None if colors and filtering == "lattice" else kernel.features(image, shape, np.float32)
     dimensions = 5 if features is None else features.shape[0]
     sigmas = "features" if image is None else "sxy, srgb"
     if dimensions > MOST_FEATURES:

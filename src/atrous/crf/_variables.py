@@ -17,7 +17,7 @@ MOST_FEATURES = 16
 def check_variables(image: object, kernels: Sequence[Kernel]) -> tuple[NDArray[Any] | None, tuple[int, ...]]:
     """Return the image as an array (*shape, bands) and the shape that image and kernels agree on.
 
-    An image of two axes is grey, (H, W); with more, the last one is its bands, unless the features of a
+    An image of two axes is gray, (H, W); with more, the last one is its bands, unless the features of a
     `Gaussian` or an `sxy` of several entries say that it has no other axes than the points'.
 
     Raises InputError where they disagree or leave it open, and for an image that cannot be used.
@@ -69,10 +69,10 @@ def _check_values(array: NDArray[Any], kernels: Sequence[Kernel]) -> None:
     if not (np.isfinite(low) and np.isfinite(high)):
         raise InputError(f"image: expected finite values, got {low} to {high}; replace NaN and infinities")
     # A photo from 0 to 1, or less its mean as networks are given it.
-    scaled, normalised = 0 <= low < high <= 1, -10 <= low < 0 < high <= 10 and array.shape[-1] == 3
+    scaled, normalized = 0 <= low < high <= 1, -10 <= low < 0 < high <= 10 and array.shape[-1] == 3
     for kernel in kernels:
-        # With a photo's usual standard deviation all colours would be one.
-        if isinstance(kernel, Bilateral) and (scaled or normalised) and max(1, high - low) < np.min(kernel.srgb):
+        # With a photo's usual standard deviation all colors would be one.
+        if isinstance(kernel, Bilateral) and (scaled or normalized) and max(1, high - low) < np.min(kernel.srgb):
             remedy = "multiply by 255, or divide srgb by it" if scaled else "give the photo itself, from 0 to 255"
             raise InputError(
                 f"image: expected values that srgb={kernel.srgb} can tell apart, got floats from {low:g} to {high:g};"

@@ -39,7 +39,7 @@ class DenseCRF:
     Parameters
     ----------
     image : (H, W, 3) array of uint8; (*shape, bands) or (H, W) array or tensor of numbers; or None
-        A photo in RGB; any image, volume (D, H, W, bands) or grid with any bands, which come last; a grey
+        A photo in RGB; any image, volume (D, H, W, bands) or grid with any bands, which come last; a gray
         image. A volume of one band may be (D, H, W) where a kernel's `sxy` has three entries, else it is
         (D, H, W, 1). None if all kernels are `Gaussian`.
     kernels : sequence of Spatial, Bilateral, Gaussian, or str

@@ -127,10 +127,10 @@ class Spatial:
 
 @dataclass(frozen=True, kw_only=True)
 class Bilateral:
-    """Nearby points of similar colour share a label.
+    """Nearby points of similar color share a label.
 
     ``weight * exp(-|p_i - p_j|^2 / (2 sxy^2) - |I_i - I_j|^2 / (2 srgb^2))``: Chen et al. 2015, equation 3,
-    first kernel. Image and volume may have any bands: colours, depth, temperature, the channels of a scan.
+    first kernel. Image and volume may have any bands: colors, depth, temperature, the channels of a scan.
 
     Parameters
     ----------
@@ -139,7 +139,7 @@ class Bilateral:
     sxy : float, (float, float) or more
         Standard deviation in pixels, or one for each axis, x first, as for `Spatial`.
     srgb : float, (float, float, float) or any number of them
-        Standard deviation in the image's own values (grey values of 0..255 for a photo), or one for each band.
+        Standard deviation in the image's own values (gray values of 0..255 for a photo), or one for each band.
     compatibility, normalization
         As for `Spatial`.
 

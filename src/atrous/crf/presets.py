@@ -12,7 +12,7 @@ def _released(weight: float, sxy: float, srgb: float) -> tuple[Kernel, ...]:
     return (Spatial(weight=3, sxy=3), Bilateral(weight=weight, sxy=sxy, srgb=srgb))
 
 
-# From the models' released inference scripts; normalisation is "after", ten steps.
+# From the models' released inference scripts; normalization is "after", ten steps.
 PRESETS: Mapping[str, tuple[Kernel, ...]] = MappingProxyType(
     {
         "deeplab": _released(weight=5, sxy=50, srgb=10),

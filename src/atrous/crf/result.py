@@ -28,12 +28,12 @@ class Inference:
         Labels that took part until the end; the others were pruned, their probability is 0.
     energy : (steps + 1,) array of float64, or None
         Expected energy under the Q before the first step and after each: ``sum_i sum_a Q_ia unary_ia +
-        1/2 sum_ij sum_ab mu_ab Q_ia W_ij Q_jb`` with W the weighted and normalised kernels, all pairs of
+        1/2 sum_ij sum_ab mu_ab Q_ia W_ij Q_jb`` with W the weighted and normalized kernels, all pairs of
         points and each point with itself. Only of a traced inference.
     divergence : (steps + 1,) array of float64, or None
         Energy less the entropy of Q: the Kullback-Leibler divergence from the CRF's distribution to Q, up to
         the constant ``log Z``. No step makes it larger if all weights and gains are positive or 0 and the
-        normalisation is "symmetric" or "none": otherwise W is not symmetric and the steps do not descend on it.
+        normalization is "symmetric" or "none": otherwise W is not symmetric and the steps do not descend on it.
     """
 
     probabilities: NDArray[np.floating[Any]]

@@ -1,4 +1,4 @@
-"""A folder of labelled photos, whichever way it is laid out."""
+"""A folder of labeled photos, whichever way it is laid out."""
 
 import os
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ..errors import InputError
 from ..labelmap import voc_palette
-from ..labelmap.color_table import ColourTable, read_colour_table
+from ..labelmap.color_table import ColorTable, read_color_table
 from . import folder_dataset as folders
 from . import voc
 from .folder_dataset import entries, read_classes
@@ -24,7 +24,7 @@ _LAYOUTS: dict[str, ModuleType] = {"voc": voc, "folders": folders}
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Labelled photos, their classes and their lists.
+    """Labeled photos, their classes and their lists.
 
     Attributes
     ----------
@@ -32,17 +32,17 @@ class Dataset:
     classes : tuple of str
         Names by label id.
     palette : (C, 3) uint8
-        The colour to draw each class in.
+        The color to draw each class in.
     layout : "voc" or "folders"
-    colours : ColourTable or None
-        Given if the label maps are drawn in colours.
+    colors : ColorTable or None
+        Given if the label maps are drawn in colors.
     """
 
     root: Path
     classes: tuple[str, ...]
     palette: NDArray[np.uint8]
     layout: Literal["voc", "folders"]
-    colours: ColourTable | None = None
+    colors: ColorTable | None = None
 
     def lists(self) -> tuple[str, ...]:
         """Return the names of the lists of images."""
@@ -52,7 +52,7 @@ class Dataset:
     def read(self, name: str, *, unlabeled: bool = False) -> ImageList:
         """Read a list; for the names and the errors see `voc.read_list` and `folders.read_list`."""
         samples: ImageList = _LAYOUTS[self.layout].read_list(
-            self.root, name, colours=self.colours, classes=len(self.classes), unlabeled=unlabeled
+            self.root, name, colors=self.colors, classes=len(self.classes), unlabeled=unlabeled
         )
         return samples
 
@@ -73,9 +73,9 @@ def open_dataset(
     root: str | os.PathLike[str],
     *,
     classes: str | os.PathLike[str] | None = None,
-    colours: str | os.PathLike[str] | None = None,
+    colors: str | os.PathLike[str] | None = None,
 ) -> Dataset:
-    """Recognise a data set by the folders in it.
+    """Recognize a data set by the folders in it.
 
     Parameters
     ----------
@@ -84,9 +84,9 @@ def open_dataset(
         own data (`images`, `labels`).
     classes : path, optional
         Class list, a name a line; `classes.txt` of the folder if left out, else VOC's 21 classes (VOC's layout) or
-        those of the colour table.
-    colours : path, optional
-        Colour table (see `palette.colour_table`) of label maps that are drawn in colours; `colours.txt` of the folder
+        those of the color table.
+    colors : path, optional
+        Color table (see `palette.color_table`) of label maps that are drawn in colors; `colors.txt` of the folder
         if left out. Without either, label maps hold ids.
 
     Raises
@@ -99,10 +99,10 @@ def open_dataset(
         raise InputError(f"{root}: no such folder; expected a data set")
     layout = _layout(root)
     class_list = _given_or_there(classes, root / "classes.txt")
-    table_file = _given_or_there(colours, root / "colours.txt")
+    table_file = _given_or_there(colors, root / "colors.txt")
     names = read_classes(class_list) if class_list else VOC_CLASSES if layout == "voc" else None
     if table_file is not None:
-        table, names = read_colour_table(table_file, names)
+        table, names = read_color_table(table_file, names)
         return Dataset(root, names, table.palette(len(names)), layout, table)
     if names is None:
         raise InputError(f"{root / 'classes.txt'}: no such file; expected the class names, one a line, id 0 first")

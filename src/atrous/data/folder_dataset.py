@@ -14,7 +14,7 @@ from pathlib import Path
 
 from ..errors import InputError
 from ..labelmap._lines import LONGEST_NAME, read_lines
-from ..labelmap.color_table import ColourTable
+from ..labelmap.color_table import ColorTable
 from .image_io import IMAGE_SUFFIXES
 from .samples import ImageList, Sample, image_list
 
@@ -155,7 +155,7 @@ def read_list(
     root: str | os.PathLike[str],
     name: str,
     *,
-    colours: ColourTable | None = None,
+    colors: ColorTable | None = None,
     classes: int | None = None,
     unlabeled: bool = False,
 ) -> ImageList:
@@ -169,8 +169,8 @@ def read_list(
         A list's name without ".txt", or the path of a text file; "all"; or a part chosen by a hash of each photo's
         name: "val@0.1" is a tenth of the photos, "train@0.9" the nine tenths that are not in it. "val" and "train"
         are short for 0.2 and 0.8, unless there is a file for either.
-    colours : ColourTable, optional
-        Given if the label maps are drawn in colours.
+    colors : ColorTable, optional
+        Given if the label maps are drawn in colors.
     classes : int, optional
         How many there are.
     unlabeled : bool
@@ -192,7 +192,7 @@ def read_list(
             f"{root / 'labels' / missing[0]}.png: no such file for {photos[missing[0]]}{others};"
             f" add it, or take the photo off {source}"
         )
-    samples = (Sample(n, photos[n], labels.get(n), colours, classes) for n in names)
+    samples = (Sample(n, photos[n], labels.get(n), colors, classes) for n in names)
     return image_list(Path(name).stem if name.endswith(".txt") else name, samples)
 
 
@@ -204,7 +204,7 @@ def _names(root: Path, name: str, photos: dict[str, Path]) -> tuple[list[str], s
     if name in files:
         return _names_of_file(files[name], photos), str(files[name])
     if name == ALL:
-        return list(photos), f"{root / 'images'}, or name the labelled ones in a list"
+        return list(photos), f"{root / 'images'}, or name the labeled ones in a list"
     part, at, given = name.partition("@")
     if part not in SHARES or (not at and files.keys() & SHARES.keys()):
         known = ", ".join(list_names(root))
@@ -219,7 +219,7 @@ def _names(root: Path, name: str, photos: dict[str, Path]) -> tuple[list[str], s
     names = part_of(photos, part, share)
     if not names:
         raise InputError(f"--list {name}: none of the {len(photos)} photos of {root} falls to it; write lists instead")
-    return names, f"{root / 'images'}, or name the labelled ones in a list"
+    return names, f"{root / 'images'}, or name the labeled ones in a list"
 
 
 def part_of(names: Iterable[str], part: str, share: Decimal) -> list[str]:

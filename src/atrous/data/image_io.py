@@ -29,7 +29,7 @@ def read_image(photo: Photo) -> NDArray[np.uint8]:
     Parameters
     ----------
     photo : path, PIL image or (H, W, 3) uint8 array
-        The orientation that a camera noted (EXIF) is applied. Grey pictures get three equal channels, 16-bit
+        The orientation that a camera noted (EXIF) is applied. Gray pictures get three equal channels, 16-bit
         ones are scaled to 8 bits, CMYK is converted, transparent pixels are laid on white. Of animations the
         first frame is taken. An array is taken as RGB and returned as it is.
 

@@ -97,10 +97,10 @@ class ModelMetadata:
     classes : tuple of str
         Names by label id, background first: 2 to 255, all different.
     palette : tuple of (red, green, blue)
-        A colour per class, 0 to 255.
+        A color per class, 0 to 255.
     mean : tuple of float
-        Mean pixel that was subtracted, in `colour_order`, 0 to 255.
-    colour_order : "BGR" or "RGB"
+        Mean pixel that was subtracted, in `color_order`, 0 to 255.
+    color_order : "BGR" or "RGB"
         Of the network's input channels.
     output_stride : int
         Pixels from one cell of the score grid to the next: 1, 2, 4 or 8.
@@ -127,7 +127,7 @@ class ModelMetadata:
     training_list_sha256: str
     precision: Literal["float32", "float16", "int8"]
     notes: str = ""
-    colour_order: Literal["BGR", "RGB"] = "BGR"
+    color_order: Literal["BGR", "RGB"] = "BGR"
     output_stride: int = 8
     format: int = field(default=1)
 

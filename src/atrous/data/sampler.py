@@ -54,7 +54,7 @@ class TrainingOrder:
         if self.weights is None:
             return rng.permutation(self.count)
         points = (np.arange(self.count) + rng.random()) / self.count
-        # Shuffled before the draw too, so that neighbours on the list do not share their fate.
+        # Shuffled before the draw too, so that neighbors on the list do not share their fate.
         shuffle = rng.permutation(self.count)
         drawn = np.searchsorted(np.cumsum(self.weights[shuffle]), points).clip(max=self.count - 1)
         return rng.permutation(shuffle[drawn])

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ..errors import InputError
 from ..labelmap import read_labels
-from ..labelmap.color_table import ColourTable
+from ..labelmap.color_table import ColorTable
 from ..labelmap.voc_colormap import VOID
 from .image_io import read_image
 
@@ -25,8 +25,8 @@ class Sample:
     image : Path
     label : Path or None
         A PNG file of label ids.
-    colours : ColourTable, optional
-        Given if the label file is drawn in colours instead.
+    colors : ColorTable, optional
+        Given if the label file is drawn in colors instead.
     classes : int, optional
         How many there are; larger ids are an error. Any are taken if left out.
     """
@@ -34,7 +34,7 @@ class Sample:
     name: str
     image: Path
     label: Path | None
-    colours: ColourTable | None = None
+    colors: ColorTable | None = None
     classes: int | None = None
 
 
@@ -123,7 +123,7 @@ def read_label_map(sample: Sample) -> NDArray[np.uint8]:
     """Read a sample's labels alone, (H, W) uint8; for errors see `read_pair`."""
     if sample.label is None:
         raise InputError(f"{sample.image}: has no label map")
-    labels = read_labels(sample.label) if sample.colours is None else sample.colours.read_labels(sample.label)
+    labels = read_labels(sample.label) if sample.colors is None else sample.colors.read_labels(sample.label)
     if sample.classes is not None and (place := first_beyond(labels, sample.classes)) is not None:
         y, x = place
         raise InputError(

@@ -1,7 +1,7 @@
 """From the Semantic Boundaries Dataset's release to the masks and lists that the paper trained on.
 
-Hariharan et al. (ICCV 2011) labelled 11,355 images of PASCAL VOC. The paper's train_aug is all of them and VOC's own
-training images, without those of VOC's val: 10,582; with val trainval_aug, 12,031. Where both labelled an image,
+Hariharan et al. (ICCV 2011) labeled 11,355 images of PASCAL VOC. The paper's train_aug is all of them and VOC's own
+training images, without those of VOC's val: 10,582; with val trainval_aug, 12,031. Where both labeled an image,
 VOC's mask is taken, which is finer and has a void border.
 """
 

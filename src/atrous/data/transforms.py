@@ -17,12 +17,12 @@ Labels = NDArray[np.uint8]
 
 
 def to_network(
-    image: Image, mean: tuple[float, float, float] = MEAN_BGR, colour_order: Literal["BGR", "RGB"] = "BGR"
+    image: Image, mean: tuple[float, float, float] = MEAN_BGR, color_order: Literal["BGR", "RGB"] = "BGR"
 ) -> NDArray[np.float32]:
-    """Turn (H, W, 3) uint8 RGB into the network's (3, H, W) float32: in its colour order, 0 to 255, minus the mean."""
-    ordered = image[..., ::-1] if colour_order == "BGR" else image
-    centred = ordered.astype(np.float32) - np.asarray(mean, np.float32)
-    return np.ascontiguousarray(centred.transpose(2, 0, 1))
+    """Turn (H, W, 3) uint8 RGB into the network's (3, H, W) float32: in its color order, 0 to 255, minus the mean."""
+    ordered = image[..., ::-1] if color_order == "BGR" else image
+    centered = ordered.astype(np.float32) - np.asarray(mean, np.float32)
+    return np.ascontiguousarray(centered.transpose(2, 0, 1))
 
 
 def aligned_size(side: int) -> int:
@@ -37,11 +37,11 @@ def pad_bottom_right(blob: NDArray[np.float32], height: int, width: int) -> NDAr
 
 
 def network_input(
-    image: Image, mean: tuple[float, float, float] = MEAN_BGR, colour_order: Literal["BGR", "RGB"] = "BGR"
+    image: Image, mean: tuple[float, float, float] = MEAN_BGR, color_order: Literal["BGR", "RGB"] = "BGR"
 ) -> NDArray[np.float32]:
     """Do as `to_network`, and pad at the bottom and right with zeros, which are the mean, to 8 k - 7 a side."""
     h, w, _ = image.shape
-    return pad_bottom_right(to_network(image, mean, colour_order), aligned_size(h), aligned_size(w))
+    return pad_bottom_right(to_network(image, mean, color_order), aligned_size(h), aligned_size(w))
 
 
 @dataclass(frozen=True)

@@ -113,7 +113,7 @@ def check(
     root: str | os.PathLike[str],
     *,
     classes: str | os.PathLike[str] | None = None,
-    colours: str | os.PathLike[str] | None = None,
+    colors: str | os.PathLike[str] | None = None,
     threads: int | None = None,
     done: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> Findings:
@@ -121,7 +121,7 @@ def check(
 
     Parameters
     ----------
-    root, classes, colours
+    root, classes, colors
         As for `open_dataset`. Of a VOC folder the photos that have a label map or are on a list are checked.
     threads : int, optional
     done : callable
@@ -134,17 +134,17 @@ def check(
     """
     root = Path(root)
     try:
-        dataset: Dataset | None = open_dataset(root, classes=classes, colours=colours)
+        dataset: Dataset | None = open_dataset(root, classes=classes, colors=colors)
     except InputError as error:
         dataset, reason = None, str(error)
     is_voc = (root / "JPEGImages").is_dir()
-    recognised = is_voc or ((root / "images").is_dir() and (root / "labels").is_dir())
+    recognized = is_voc or ((root / "images").is_dir() and (root / "labels").is_dir())
     class_list = root / "classes.txt" if classes is None else Path(classes)
     of_class_list = dataset is None and reason.startswith(f"{class_list}: ")
     if dataset is None and (
-        not recognised
-        or colours is not None
-        or (root / "colours.txt").is_file()
+        not recognized
+        or colors is not None
+        or (root / "colors.txt").is_file()
         or (classes is not None and of_class_list)
     ):
         raise InputError(reason)
@@ -154,7 +154,7 @@ def check(
     lists = _voc_lists(root, found) if is_voc else _own_lists(root, found)
     samples = list((_voc_samples if is_voc else _own_samples)(root, lists, found))
     if dataset is not None:
-        samples = [dataclasses.replace(s, colours=dataset.colours, classes=len(dataset.classes)) for s in samples]
+        samples = [dataclasses.replace(s, colors=dataset.colors, classes=len(dataset.classes)) for s in samples]
     if not is_voc:
         lists = _split(samples, lists)
     found.lists = {name: len(names) for name, names in lists.items()}
@@ -230,16 +230,16 @@ def _said(error: Exception) -> str:
 def _labels(sample: Sample, problems: list[Problem]) -> NDArray[np.uint8]:
     """Read a label map that can be decoded; ids that are no class are a problem of their own."""
     assert sample.label is not None
-    if sample.colours is None:
+    if sample.colors is None:
         decoded = decode(sample.label, formats=("PNG",))
         mode = decoded.image.mode
         if mode.startswith(("I", "F")):
-            raise InputError(f"{mode} pixels (16 bits or more); expected label ids in an 8-bit grey or palette PNG")
+            raise InputError(f"{mode} pixels (16 bits or more); expected label ids in an 8-bit gray or palette PNG")
         if mode == "1":
             raise InputError("1-bit pixels, which may be meant as 0 and 1 or 0 and 255; expected 8-bit label ids")
         if mode not in ("P", "L"):
             raise InputError(
-                f"colours ({mode}) where label ids are expected; add colours.txt (a line NAME R G B for each colour)"
+                f"colors ({mode}) where label ids are expected; add colors.txt (a line NAME R G B for each color)"
             )
         labels = label_ids(decoded, str(sample.label))
     else:

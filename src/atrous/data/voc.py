@@ -4,7 +4,7 @@ import os
 from pathlib import Path, PurePosixPath
 
 from ..errors import InputError
-from ..labelmap.color_table import ColourTable
+from ..labelmap.color_table import ColorTable
 from .folder_dataset import read_names
 from .samples import ImageList, Sample, image_list
 
@@ -52,7 +52,7 @@ def read_list(
     root: str | os.PathLike[str],
     name: str,
     *,
-    colours: ColourTable | None = None,
+    colors: ColorTable | None = None,
     classes: int | None = None,
     unlabeled: bool = False,
 ) -> ImageList:
@@ -65,8 +65,8 @@ def read_list(
         `ImageSets/Segmentation`.
     name : str
         List name without ".txt", or the path of a text file with an image a line, as `image_name` reads it.
-    colours : ColourTable, optional
-        Given if the label maps are drawn in colours.
+    colors : ColorTable, optional
+        Given if the label maps are drawn in colors.
     classes : int, optional
         How many there are.
     unlabeled : bool
@@ -93,7 +93,7 @@ def read_list(
         for path in (photo, label):
             if path is not None and not _is_file(path):
                 raise InputError(f"{path!s:.400}: named by {listing}, but no such file; take it off the list or add it")
-        samples.append(Sample(stem, photo, label, colours, classes))
+        samples.append(Sample(stem, photo, label, colors, classes))
     return image_list(listing.stem, samples)
 
 

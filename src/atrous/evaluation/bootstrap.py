@@ -61,7 +61,7 @@ def paired_bootstrap(
     Raises
     ------
     InputError
-        If the shapes differ or there is no labelled pixel.
+        If the shapes differ or there is no labeled pixel.
 
     Examples
     --------
@@ -77,7 +77,7 @@ def paired_bootstrap(
         )
     images = len(ours)
     if not ours[:, 1].any():
-        raise InputError("ours: expected labelled pixels, got none")
+        raise InputError("ours: expected labeled pixels, got none")
     both = np.concatenate([ours.reshape(images, -1), theirs.reshape(images, -1)], axis=1).astype(np.float64)
     random = np.random.default_rng(seed)
     differences = []
@@ -85,7 +85,7 @@ def paired_bootstrap(
         times = random.multinomial(images, np.full(images, 1 / images), size=min(_AT_ONCE, draws - begin))
         first, second = _mean_ious(times @ both, ours.shape[2])
         differences.append(first - second)
-    # A draw of images without a labelled pixel has no score.
+    # A draw of images without a labeled pixel has no score.
     low, high = np.nanquantile(np.concatenate(differences), [0.025, 0.975])
     whole = _mean_ious(both.sum(axis=0, keepdims=True), ours.shape[2])
     return Difference(float(whole[0][0]), float(whole[1][0]), float(low), float(high), images)
@@ -112,7 +112,7 @@ class Scored:
         Of the images' names.
     classes : tuple of str
     overlaps : dict of str to (N, 2, C) int64
-        By labelling, as `paired_bootstrap` takes them.
+        By labeling, as `paired_bootstrap` takes them.
     """
 
     name: str
@@ -124,7 +124,7 @@ class Scored:
     def of(cls, result: Evaluation, sha256: str) -> "Scored":
         """Take what has just been scored; `sha256` is its list's."""
         rows = [dataclasses.asdict(row) for row in result.rows]
-        return cls("this", sha256, result.classes, _overlaps(rows, result.labellings, result.classes))
+        return cls("this", sha256, result.classes, _overlaps(rows, result.labelings, result.classes))
 
     @classmethod
     def read(cls, path: str | os.PathLike[str]) -> "Scored":
@@ -139,7 +139,7 @@ class Scored:
         try:
             classes = tuple(document["classes"])
             check_classes(classes)
-            overlaps = _overlaps(document["per_image"], document["labellings"], classes)
+            overlaps = _overlaps(document["per_image"], document["labelings"], classes)
             return cls(str(path), document["run"]["sha256"], classes, overlaps)
         except (ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError) as error:
             if isinstance(error, KeyError) and error.args == ("overlaps",):
@@ -148,20 +148,20 @@ class Scored:
                 ) from None
             raise InputError(f"{path}: expected scores as `atrous evaluate --json` writes them") from None
 
-    def check_comparable(self, sha256: str, classes: Sequence[str], labellings: Sequence[str]) -> None:
-        """Raise InputError unless the images and classes are those, and a labelling is among those."""
+    def check_comparable(self, sha256: str, classes: Sequence[str], labelings: Sequence[str]) -> None:
+        """Raise InputError unless the images and classes are those, and a labeling is among those."""
         if self.sha256 != sha256:
             raise InputError(f"{self.name}: is of other images; score the same list (and --limit) again")
         if self.classes != tuple(classes):
             raise InputError(f"{self.name}: is of other classes; score the same data with the same --classes again")
-        if not set(self.overlaps) & set(labellings):
+        if not set(self.overlaps) & set(labelings):
             raise InputError(
-                f"{self.name}: has the scores of {', '.join(self.overlaps)}, not of {', '.join(labellings)}"
+                f"{self.name}: has the scores of {', '.join(self.overlaps)}, not of {', '.join(labelings)}"
             )
 
 
 def differences(ours: Scored, theirs: Scored) -> dict[str, Difference]:
-    """Compare each labelling that both have."""
+    """Compare each labeling that both have."""
     return {
         name: paired_bootstrap(overlaps, theirs.overlaps[name])
         for name, overlaps in ours.overlaps.items()
@@ -170,10 +170,10 @@ def differences(ours: Scored, theirs: Scored) -> dict[str, Difference]:
 
 
 def _overlaps(
-    rows: Sequence[Mapping[str, Any]], labellings: Sequence[str], classes: Sequence[str]
+    rows: Sequence[Mapping[str, Any]], labelings: Sequence[str], classes: Sequence[str]
 ) -> dict[str, NDArray[np.int64]]:
     """Return the counts of images as ImageScores has them, classes that do not occur filled in."""
-    found = {name: np.zeros((len(rows), 2, len(classes)), np.int64) for name in labellings}
+    found = {name: np.zeros((len(rows), 2, len(classes)), np.int64) for name in labelings}
     place = {name: c for c, name in enumerate(classes)}
     for n, row in enumerate(rows):
         for name, counts in found.items():

@@ -11,7 +11,7 @@ from ..data.samples import Sample, read_pair
 from ..errors import InputError
 from ..segmenter import Segmenter
 from .metrics import ConfusionMatrix, count_pixels
-from .predictors import Labeller, LabelMaps, SegmenterLabeller
+from .predictors import Labeler, LabelMaps, SegmenterLabeler
 from .results import Evaluation, ImageScores, empty, total
 from .shards import WHOLE, Shard
 from .trimap import rings
@@ -48,12 +48,12 @@ def evaluate(
     InputError
         If an image or its labels cannot be read or do not fit the segmenter's classes.
     """
-    labeller = SegmenterLabeller(segmenter, mean_field_steps)
-    return score(labeller, samples, workers=workers, trimap=trimap, done=done)
+    labeler = SegmenterLabeler(segmenter, mean_field_steps)
+    return score(labeler, samples, workers=workers, trimap=trimap, done=done)
 
 
 def score(
-    labeller: Labeller,
+    labeler: Labeler,
     samples: Sequence[Sample],
     *,
     workers: int = 1,
@@ -62,11 +62,11 @@ def score(
     save: Callable[[Sample, LabelMaps], None] | None = None,
     done: Callable[[int], None] = lambda n: None,
 ) -> Evaluation:
-    """Count the pixels of each image's label maps; as `evaluate`, for any labeller.
+    """Count the pixels of each image's label maps; as `evaluate`, for any labeler.
 
     Parameters
     ----------
-    labeller : Labeller
+    labeler : Labeler
     samples : sequence of Sample
     workers, trimap, done
         As for `evaluate`.
@@ -81,15 +81,15 @@ def score(
     widths = tuple(sorted(set(trimap)))
     if widths and not 1 <= widths[0] <= widths[-1] < 2**15:
         raise InputError(f"trimap: expected half-widths from 1 pixel on, got {list(trimap)}")
-    nothing = empty(labeller.classes, labeller.labellings, widths, labeller.steps)
+    nothing = empty(labeler.classes, labeler.labelings, widths, labeler.steps)
 
     def one(place: int) -> Evaluation | None:
         sample = samples[place]
         if sample.label is None and save is not None:
-            save(sample, labeller(sample, read_image(sample.image)))
+            save(sample, labeler(sample, read_image(sample.image)))
             return None
         image, truth = read_pair(sample)
-        maps = labeller(sample, image)
+        maps = labeler(sample, image)
         if save is not None:
             save(sample, maps)
         try:
@@ -113,12 +113,12 @@ def _scored(place: int, name: str, truth: NDArray[np.uint8], maps: LabelMaps, li
     counts = {key: count_pixels(truth, labels, n, ring, len(like.widths) + 1) for key, labels in maps.maps.items()}
     steps = {key: count_pixels(truth, labels, n)[0] for key, labels in maps.steps.items()}
     own = {key: ConfusionMatrix(of_rings.sum(axis=0)) for key, of_rings in counts.items()}
-    labelled = int(next(iter(own.values())).counts.sum())
+    labeled = int(next(iter(own.values())).counts.sum())
     row = ImageScores(
         place,
         name,
-        labelled,
-        truth.size - labelled,
+        labeled,
+        truth.size - labeled,
         {key: matrix.mean_iou() for key, matrix in own.items()},
         {key: matrix.pixel_accuracy() for key, matrix in own.items()},
         {key: _overlaps(matrix, like.classes) for key, matrix in own.items()},

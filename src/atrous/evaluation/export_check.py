@@ -91,9 +91,9 @@ class Parity:
     masks : int
         Photos with masks.
     confusion : dict of str to (ConfusionMatrix, ConfusionMatrix)
-        By labelling, of the network exported from and of the exported one; empty without masks.
+        By labeling, of the network exported from and of the exported one; empty without masks.
     overlaps : dict of str to list of (2, 2, C) int64
-        By labelling, of each photo with a mask: of both networks what `ConfusionMatrix.overlaps` says.
+        By labeling, of each photo with a mask: of both networks what `ConfusionMatrix.overlaps` says.
     largest_activation : float or None
         In the network exported from; set where it matters, for half precision.
     """
@@ -129,12 +129,12 @@ class Parity:
         return sum(n for n, _ in counted) / sum(p for _, p in counted) if counted else None
 
     def mean_iou(self) -> dict[str, tuple[float, float]]:
-        """Return mean IoU by labelling, of the network exported from and of the exported one."""
+        """Return mean IoU by labeling, of the network exported from and of the exported one."""
         return {name: (a.mean_iou(), b.mean_iou()) for name, (a, b) in self.confusion.items()}
 
-    def lost(self, labelling: str) -> Difference:
+    def lost(self, labeling: str) -> Difference:
         """Return the gain in mean IoU, mostly below 0, with what it is over other draws of the photos with masks."""
-        before, after = np.stack(self.overlaps[labelling], axis=1)
+        before, after = np.stack(self.overlaps[labeling], axis=1)
         return paired_bootstrap(after, before)
 
     def faults(self, tolerance: Tolerance) -> list[str]:
@@ -240,7 +240,7 @@ def compare_several(
 
 
 def generated_picture(height: int = 385, width: int = 513, seed: int = 0) -> NDArray[np.uint8]:
-    """Return (height, width, 3) uint8 random colours that blend into each other, coarse and fine."""
+    """Return (height, width, 3) uint8 random colors that blend into each other, coarse and fine."""
     rng = np.random.default_rng(seed)
     total = np.zeros((height, width, 3))
     for cells, weight in ((4, 0.6), (24, 0.3), (96, 0.1)):
@@ -280,7 +280,7 @@ def _add_photo(
     maps = {"DCNN": (before.dcnn_labels, after.dcnn_labels)}
     if with_crf:
         maps["with CRF"] = before.labels, after.labels
-    others = {labelling: int(np.count_nonzero(a != b)) for labelling, (a, b) in maps.items()}
+    others = {labeling: int(np.count_nonzero(a != b)) for labeling, (a, b) in maps.items()}
     height, width, _ = before.image.shape
     parity.photos.append(
         Agreement(name, height, width, difference, largest, height * width, others["DCNN"], others.get("with CRF"))
@@ -288,9 +288,9 @@ def _add_photo(
     if truth is None:
         return
     parity.masks += 1
-    for labelling, labels in maps.items():
+    for labeling, labels in maps.items():
         matrices = parity.confusion.setdefault(
-            labelling, (ConfusionMatrix(len(before.classes)), ConfusionMatrix(len(before.classes)))
+            labeling, (ConfusionMatrix(len(before.classes)), ConfusionMatrix(len(before.classes)))
         )
         of_photo = []
         for matrix, predicted in zip(matrices, labels, strict=True):
@@ -299,4 +299,4 @@ def _add_photo(
             own.add(truth, predicted)
             matrix.counts += own.counts
             of_photo.append(own.overlaps())
-        parity.overlaps.setdefault(labelling, []).append(np.array(of_photo))
+        parity.overlaps.setdefault(labeling, []).append(np.array(of_photo))

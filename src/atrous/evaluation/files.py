@@ -31,14 +31,14 @@ def as_json(result: Evaluation, run: Run) -> str:
         "images": result.images,
         "images_without_void": result.without_void,
         "classes": list(result.classes),
-        "labellings": {name: _labelling(result, name) for name in result.labellings},
+        "labelings": {name: _labeling(result, name) for name in result.labelings},
         "mean_field_steps": {str(steps): matrix.summary() for steps, matrix in result.by_steps().items()},
         "per_image": [dataclasses.asdict(row) for row in result.rows],
     }
     return json.dumps(finite(document), indent=1, allow_nan=False) + "\n"
 
 
-def _labelling(result: Evaluation, name: str) -> dict[str, Any]:
+def _labeling(result: Evaluation, name: str) -> dict[str, Any]:
     matrix = result.confusion(name)
     return {
         **matrix.summary(),
@@ -71,11 +71,11 @@ def as_csv(result: Evaluation) -> str:
     """Return a line for each image: its name, scored and void pixels, mean IoU and pixel accuracy, 0 to 1."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    measures = [f"{name} {measure}" for name in result.labellings for measure in ("mean IoU", "pixel accuracy")]
-    writer.writerow(["name", "labelled pixels", "void pixels", *measures])
+    measures = [f"{name} {measure}" for name in result.labelings for measure in ("mean IoU", "pixel accuracy")]
+    writer.writerow(["name", "labeled pixels", "void pixels", *measures])
     for row in result.rows:
-        scores = [score for name in result.labellings for score in (row.mean_iou[name], row.pixel_accuracy[name])]
-        # Of an image without a labelled pixel there is no score.
+        scores = [score for name in result.labelings for score in (row.mean_iou[name], row.pixel_accuracy[name])]
+        # Of an image without a labeled pixel there is no score.
         written = [f"{score:.6f}" if math.isfinite(score) else "" for score in scores]
-        writer.writerow([row.name, row.labelled, row.void, *written])
+        writer.writerow([row.name, row.labeled, row.void, *written])
     return text.getvalue()

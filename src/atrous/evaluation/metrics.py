@@ -61,7 +61,7 @@ class ConfusionMatrix:
         return _ratios(np.diagonal(self.counts), self.counts.sum(0))
 
     def pixel_accuracy(self) -> float:
-        """Share of the labelled pixels that are right."""
+        """Share of the labeled pixels that are right."""
         total = self.counts.sum()
         return float(np.trace(self.counts) / total) if total else float("nan")
 
@@ -92,7 +92,7 @@ def count_pixels(
     part: NDArray[np.uint8] | None = None,
     parts: int = 1,
 ) -> NDArray[np.int64]:
-    """Count the labelled pixels of one image by part of the image, true class and predicted class.
+    """Count the labeled pixels of one image by part of the image, true class and predicted class.
 
     Parameters
     ----------
@@ -114,14 +114,14 @@ def count_pixels(
     """
     if truth.shape != predicted.shape:
         raise InputError(f"labels of shape {predicted.shape} scored against truth of shape {truth.shape}")
-    labelled = truth != VOID
-    t, p = truth[labelled].astype(np.int64), predicted[labelled].astype(np.int64)
+    labeled = truth != VOID
+    t, p = truth[labeled].astype(np.int64), predicted[labeled].astype(np.int64)
     for name, ids in (("truth", t), ("predicted labels", p)):
         if ids.size and ids.max() >= classes:
             raise InputError(f"{name} hold the id {ids.max()}; expected 0 to {classes - 1}")
     cell = classes * t + p
     if part is not None:
-        cell += classes * classes * part[labelled].astype(np.int64)
+        cell += classes * classes * part[labeled].astype(np.int64)
     counts = np.bincount(cell, minlength=parts * classes * classes)
     return counts.astype(np.int64, copy=False).reshape(parts, classes, classes)
 

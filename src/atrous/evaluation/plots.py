@@ -16,9 +16,9 @@ from .trimap import WIDTHS
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-# Of the first and the second labelling, in curves and bars; more take the rest.
-_COLOURS = ("#7d8fa3", "#c8452f", "#2a7f62", "#6c4f9e")
-_GREY = "#667"
+# Of the first and the second labeling, in curves and bars; more take the rest.
+_COLORS = ("#7d8fa3", "#c8452f", "#2a7f62", "#6c4f9e")
+_GRAY = "#667"
 
 
 def trimap_curves(result: Evaluation, *, accuracy: bool) -> str:
@@ -30,14 +30,14 @@ def trimap_curves(result: Evaluation, *, accuracy: bool) -> str:
         SVG, as all functions here.
     """
     figure, axes = _figure(5.2, 3.6)
-    for name, colour in colours(result).items():
+    for name, color in colors(result).items():
         matrices = result.trimap(name)
         values = [_percent(matrix, accuracy) for matrix in matrices.values()]
-        axes.plot(list(matrices), values, color=colour, marker="o", markersize=4, linewidth=2, label=_literal(name))
+        axes.plot(list(matrices), values, color=color, marker="o", markersize=4, linewidth=2, label=_literal(name))
     if comparable(result):
         dashed = {"linestyle": (0, (4, 2)), "linewidth": 1.2, "marker": "."}
-        for (name, scores), colour in zip(DEEPLAB_TRIMAP.items(), _COLOURS, strict=False):
-            axes.plot(WIDTHS, scores[accuracy], color=colour, label=f"Chen et al., {name}", **dashed)
+        for (name, scores), color in zip(DEEPLAB_TRIMAP.items(), _COLORS, strict=False):
+            axes.plot(WIDTHS, scores[accuracy], color=color, label=f"Chen et al., {name}", **dashed)
     axes.set_xlabel("half-width of the band, pixels")
     axes.set_ylabel("pixel accuracy, %" if accuracy else "mean IoU, %")
     axes.legend(frameon=False, fontsize=9, loc="lower right")
@@ -49,7 +49,7 @@ def step_curve(result: Evaluation, *, accuracy: bool) -> str:
     figure, axes = _figure(5.2, 3.2)
     matrices = result.by_steps()
     values = [_percent(matrix, accuracy) for matrix in matrices.values()]
-    axes.plot(list(matrices), values, color=_COLOURS[1], marker="o", markersize=4, linewidth=2)
+    axes.plot(list(matrices), values, color=_COLORS[1], marker="o", markersize=4, linewidth=2)
     axes.xaxis.get_major_locator().set_params(integer=True)
     axes.set_xlabel("mean-field steps")
     axes.set_ylabel("pixel accuracy, %" if accuracy else "mean IoU, %")
@@ -79,18 +79,18 @@ def confusion_picture(matrix: ConfusionMatrix, classes: Sequence[str]) -> str:
     axes.set_ylabel("true class")
     for c in range(len(classes)):
         if np.isfinite(shares[c, c]):
-            colour = "white" if shares[c, c] > 40 else "#123"
-            axes.text(c + 0.5, c + 0.5, f"{shares[c, c]:.0f}", ha="center", va="center", fontsize=6.5, color=colour)
+            color = "white" if shares[c, c] > 40 else "#123"
+            axes.text(c + 0.5, c + 0.5, f"{shares[c, c]:.0f}", ha="center", va="center", fontsize=6.5, color=color)
     bar = figure.colorbar(painted, ax=axes, fraction=0.035, pad=0.02, ticks=[0, 5, 20, 50, 100])
     bar.set_label("% of the true class' pixels")
     bar.outline.set_visible(False)
     return _svg(figure)
 
 
-def colours(result: Evaluation) -> dict[str, str]:
-    """Return the colour of each labelling."""
-    begin = 0 if len(result.labellings) > 1 else 1
-    return {name: _COLOURS[(begin + n) % len(_COLOURS)] for n, name in enumerate(result.labellings)}
+def colors(result: Evaluation) -> dict[str, str]:
+    """Return the color of each labeling."""
+    begin = 0 if len(result.labelings) > 1 else 1
+    return {name: _COLORS[(begin + n) % len(_COLORS)] for n, name in enumerate(result.labelings)}
 
 
 def comparable(result: Evaluation) -> bool:
@@ -114,7 +114,7 @@ def _figure(width: float, height: float) -> "tuple[Figure, Any]":
     axes = figure.subplots()
     axes.spines[["top", "right"]].set_visible(False)
     axes.spines[["left", "bottom"]].set_color("#bbb")
-    axes.tick_params(color="#bbb", labelcolor=_GREY)
+    axes.tick_params(color="#bbb", labelcolor=_GRAY)
     axes.grid(color="#e6e6ea", linewidth=0.8)
     axes.set_axisbelow(True)
     return figure, axes

@@ -22,7 +22,7 @@ class LabelMaps(NamedTuple):
     Attributes
     ----------
     maps : dict of str to (H, W) uint8
-        By labelling.
+        By labeling.
     steps : dict of int to (H, W) uint8
         After that many mean-field steps.
     """
@@ -31,7 +31,7 @@ class LabelMaps(NamedTuple):
     steps: dict[int, NDArray[np.uint8]]
 
 
-class Labeller(Protocol):
+class Labeler(Protocol):
     """What gives the label maps; it is called from several threads at once."""
 
     @property
@@ -39,7 +39,7 @@ class Labeller(Protocol):
         """Names by id."""
 
     @property
-    def labellings(self) -> tuple[str, ...]:
+    def labelings(self) -> tuple[str, ...]:
         """Names of the maps that each image gets."""
 
     @property
@@ -50,7 +50,7 @@ class Labeller(Protocol):
         """Return the label maps of an (H, W, 3) uint8 RGB image."""
 
 
-class SegmenterLabeller:
+class SegmenterLabeler:
     """The network alone and, if the segmenter has one, the CRF.
 
     Parameters
@@ -72,7 +72,7 @@ class SegmenterLabeller:
             raise InputError(f"mean_field_steps: expected 0 or more, got {min(steps)}")
         self._segmenter = segmenter
         self.classes = segmenter.classes
-        self.labellings = (DCNN,) if segmenter.crf is None else (DCNN, CRF)
+        self.labelings = (DCNN,) if segmenter.crf is None else (DCNN, CRF)
         self.steps = tuple(sorted(set(steps)))
 
     def __call__(self, sample: Sample, image: NDArray[np.uint8]) -> LabelMaps:
@@ -92,8 +92,8 @@ class SegmenterLabeller:
         return LabelMaps(maps, {steps: known[steps] for steps in self.steps})
 
 
-class FolderLabeller:
-    """Label maps that lie in folders as `NAME.png`, one labelling a folder.
+class FolderLabeler:
+    """Label maps that lie in folders as `NAME.png`, one labeling a folder.
 
     Parameters
     ----------
@@ -109,7 +109,7 @@ class FolderLabeller:
         # Two folders of one name are told apart by their paths.
         self._folders = dict(zip(names if len(set(names)) == len(names) else map(str, paths), paths, strict=True))
         self.classes = classes
-        self.labellings = tuple(self._folders)
+        self.labelings = tuple(self._folders)
 
     def __call__(self, sample: Sample, image: NDArray[np.uint8]) -> LabelMaps:
         """Read the maps of one image."""

@@ -20,8 +20,8 @@ from ..errors import MissingExtra
 from ..labelmap import overlay
 from ..labelmap.voc_colormap import full_palette
 from .about import Run
-from .plots import colours, comparable, confusion_picture, step_curve, trimap_curves
-from .predictors import Labeller
+from .plots import colors, comparable, confusion_picture, step_curve, trimap_curves
+from .predictors import Labeler
 from .results import Evaluation, ImageScores
 
 # Pixels along the longer side of an example's pictures.
@@ -55,7 +55,7 @@ def check_report() -> None:
 
 
 def report_html(
-    result: Evaluation, run: Run, labeller: Labeller, samples: Sequence[Sample], palette: NDArray[np.uint8]
+    result: Evaluation, run: Run, labeler: Labeler, samples: Sequence[Sample], palette: NDArray[np.uint8]
 ) -> str:
     """Return the page.
 
@@ -63,7 +63,7 @@ def report_html(
     ----------
     result : Evaluation
     run : Run
-    labeller : Labeller
+    labeler : Labeler
         Asked once more for the images that are shown.
     samples : sequence of Sample
         That were scored.
@@ -78,19 +78,19 @@ def report_html(
     import_matplotlib()
     from jinja2 import Environment, StrictUndefined
 
-    matrices = {name: result.confusion(name) for name in result.labellings}
-    last = result.labellings[-1]
+    matrices = {name: result.confusion(name) for name in result.labelings}
+    last = result.labelings[-1]
     bands = bool(result.trimap(last))
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, finalize=printable
     )
-    environment.filters.update(percent=_percent, svg=_svg_uri, colour=_hex)
+    environment.filters.update(percent=_percent, svg=_svg_uri, color=_hex)
     template = environment.from_string((resources.files(__package__) / "report.html.jinja").read_text("utf-8"))
     return template.render(
         run=run,
         result=result,
         scope=run.scope(result.images),
-        colours=colours(result),
+        colors=colors(result),
         authors=comparable(result),
         last=last,
         summaries={name: matrix.summary() for name, matrix in matrices.items()},
@@ -102,16 +102,16 @@ def report_html(
         trimaps=[trimap_curves(result, accuracy=accuracy) for accuracy in (False, True)] if bands else [],
         steps=[step_curve(result, accuracy=accuracy) for accuracy in (False, True)] if result.steps else [],
         examples=[
-            _example(title, row, samples[row.place], labeller, result, palette)
+            _example(title, row, samples[row.place], labeler, result, palette)
             for title, row in chosen(result.rows, last).items()
         ],
     )
 
 
-def chosen(rows: Sequence[ImageScores], labelling: str) -> dict[str, ImageScores]:
+def chosen(rows: Sequence[ImageScores], labeling: str) -> dict[str, ImageScores]:
     """Return the best, the median and the worst image by their own mean IoU; fewer if there are fewer."""
-    ranked = [row for row in rows if math.isfinite(row.mean_iou[labelling])]
-    ranked.sort(key=lambda row: -row.mean_iou[labelling])
+    ranked = [row for row in rows if math.isfinite(row.mean_iou[labeling])]
+    ranked.sort(key=lambda row: -row.mean_iou[labeling])
     if not ranked:
         return {}
     picked: dict[str, ImageScores] = {"best": ranked[0]}
@@ -123,15 +123,15 @@ def chosen(rows: Sequence[ImageScores], labelling: str) -> dict[str, ImageScores
 
 
 def _example(
-    title: str, row: ImageScores, sample: Sample, labeller: Labeller, result: Evaluation, palette: NDArray[np.uint8]
+    title: str, row: ImageScores, sample: Sample, labeler: Labeler, result: Evaluation, palette: NDArray[np.uint8]
 ) -> Example:
     image, truth = read_pair(sample)
-    maps = {"photo": None, "truth": truth, **labeller(sample, image).maps}
+    maps = {"photo": None, "truth": truth, **labeler(sample, image).maps}
     pictures = []
     for caption, labels in maps.items():
         drawn = Image.fromarray(image) if labels is None else overlay(image, labels, result.classes, palette)
         pictures.append(_picture(caption, drawn))
-    scores = ", ".join(f"{_percent(row.mean_iou[name])} % {name}" for name in result.labellings)
+    scores = ", ".join(f"{_percent(row.mean_iou[name])} % {name}" for name in result.labelings)
     return Example(title, row.name, scores, tuple(pictures))
 
 
@@ -151,6 +151,6 @@ def _percent(value: float, digits: int = 1) -> str:
     return f"{100 * value:.{digits}f}" if math.isfinite(value) else "–"  # noqa: RUF001
 
 
-def _hex(colour: Sequence[Any]) -> str:
-    red, green, blue = colour
+def _hex(color: Sequence[Any]) -> str:
+    red, green, blue = color
     return f"#{red:02x}{green:02x}{blue:02x}"

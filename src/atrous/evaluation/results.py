@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from ..errors import InputError
 from .metrics import ConfusionMatrix
 
-# The labellings that a segmenter gives.
+# The labelings that a segmenter gives.
 DCNN, CRF = "DCNN", "with CRF"
 
 
@@ -23,17 +23,17 @@ class ImageScores:
     place : int
         In the list, from 0.
     name : str
-    labelled, void : int
+    labeled, void : int
         Pixels that are scored and pixels that are not.
     mean_iou, pixel_accuracy : dict of str to float
-        By labelling, 0 to 1; NaN where no pixel is labelled. The mean is over the classes that occur in this image.
+        By labeling, 0 to 1; NaN where no pixel is labeled. The mean is over the classes that occur in this image.
     overlaps : dict of str to dict of str to (int, int)
-        By labelling and class that occurs, as truth or as label: the pixels that both have, and that either has.
+        By labeling and class that occurs, as truth or as label: the pixels that both have, and that either has.
     """
 
     place: int
     name: str
-    labelled: int
+    labeled: int
     void: int
     mean_iou: dict[str, float]
     pixel_accuracy: dict[str, float]
@@ -49,7 +49,7 @@ class Evaluation:
     classes : tuple of str
         Names by id, background first.
     counts : dict of str to (R, C, C) int64
-        Of each labelling, "DCNN" and "with CRF" of a segmenter: pixels by the narrowest band of the trimap that they
+        Of each labeling, "DCNN" and "with CRF" of a segmenter: pixels by the narrowest band of the trimap that they
         are in (the last: in none), by true and by predicted class.
     widths : tuple of int
         Half-widths of the R - 1 bands; none without a trimap.
@@ -66,7 +66,7 @@ class Evaluation:
     rows: tuple[ImageScores, ...]
 
     @property
-    def labellings(self) -> tuple[str, ...]:
+    def labelings(self) -> tuple[str, ...]:
         """Names of what was scored."""
         return tuple(self.counts)
 
@@ -90,15 +90,15 @@ class Evaluation:
         """After the CRF, if the segmenter has one."""
         return self.confusion(CRF) if CRF in self.counts else None
 
-    def confusion(self, labelling: str) -> ConfusionMatrix:
-        """Return a labelling's matrix over all labelled pixels."""
-        return ConfusionMatrix(self.counts[labelling].sum(axis=0))
+    def confusion(self, labeling: str) -> ConfusionMatrix:
+        """Return a labeling's matrix over all labeled pixels."""
+        return ConfusionMatrix(self.counts[labeling].sum(axis=0))
 
-    def trimap(self, labelling: str) -> dict[int, ConfusionMatrix]:
-        """Return a labelling's matrix over each band, by half-width; empty if no image has a band."""
+    def trimap(self, labeling: str) -> dict[int, ConfusionMatrix]:
+        """Return a labeling's matrix over each band, by half-width; empty if no image has a band."""
         if not self.widths or self.without_void == self.images:
             return {}
-        bands = self.counts[labelling].cumsum(axis=0)  # the wider ones hold the narrower
+        bands = self.counts[labeling].cumsum(axis=0)  # the wider ones hold the narrower
         return {width: ConfusionMatrix(counts) for width, counts in zip(self.widths, bands, strict=False)}
 
     def by_steps(self) -> dict[int, ConfusionMatrix]:
@@ -107,11 +107,11 @@ class Evaluation:
 
 
 def empty(
-    classes: tuple[str, ...], labellings: Iterable[str], widths: tuple[int, ...], steps: Iterable[int]
+    classes: tuple[str, ...], labelings: Iterable[str], widths: tuple[int, ...], steps: Iterable[int]
 ) -> Evaluation:
     """Return the evaluation of no image."""
     n = len(classes)
-    counts = {name: np.zeros((len(widths) + 1, n, n), np.int64) for name in labellings}
+    counts = {name: np.zeros((len(widths) + 1, n, n), np.int64) for name in labelings}
     return Evaluation(classes, counts, widths, {k: np.zeros((n, n), np.int64) for k in steps}, ())
 
 

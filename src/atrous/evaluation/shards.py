@@ -113,7 +113,7 @@ class Shard:
             raise InputError(f"process {self.rank} lost another one, whose message says why") from None
         if parts is None:
             return None
-        nothing = empty(part.classes, part.labellings, part.widths, part.steps)
+        nothing = empty(part.classes, part.labelings, part.widths, part.steps)
         return total([each for each in parts if each is not None], nothing)
 
 

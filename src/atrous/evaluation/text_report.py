@@ -9,13 +9,13 @@ from .results import Evaluation
 
 
 def score_table(result: Evaluation) -> str:
-    """Return IoU per class and the measures that are one number, in per cent, a column a labelling."""
-    matrices = [result.confusion(name) for name in result.labellings]
+    """Return IoU per class and the measures that are one number, in per cent, a column a labeling."""
+    matrices = [result.confusion(name) for name in result.labelings]
     scores = [matrix.iou() for matrix in matrices]
     rows = [(name, [iou[c] for iou in scores]) for c, name in enumerate(result.classes)]
     summaries = [matrix.summary() for matrix in matrices]
     rows += [(name, [summary[name] for summary in summaries]) for name in summaries[0]]
-    return _table("IoU in %", result.labellings, rows)
+    return _table("IoU in %", result.labelings, rows)
 
 
 def trimap_table(result: Evaluation) -> str:
@@ -24,7 +24,7 @@ def trimap_table(result: Evaluation) -> str:
         return "no trimap: no label map has void pixels, which mark the outlines (masks of SBD have none)"
     rows = []
     for name, measure in _MEASURES:
-        rows += [(f"{label}, {name}", list(map(measure, result.trimap(label).values()))) for label in result.labellings]
+        rows += [(f"{label}, {name}", list(map(measure, result.trimap(label).values()))) for label in result.labelings]
     table = _table("trimap half-width, pixels", list(map(str, result.widths)), rows)
     if not result.without_void:
         return table

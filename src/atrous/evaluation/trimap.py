@@ -29,7 +29,7 @@ def near_void(truth: NDArray[np.uint8], width: int) -> NDArray[np.bool_]:
 
 
 def band(truth: NDArray[np.uint8], width: int) -> NDArray[np.bool_]:
-    """Return the band of a trimap: the labelled pixels within `width` of a void pixel, (H, W) bool.
+    """Return the band of a trimap: the labeled pixels within `width` of a void pixel, (H, W) bool.
 
     VOC's annotators left a border of void pixels around each object, so that this is what lies along the outlines.
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ..backends import bundled_model_path
-from ..crf.tune.scorer import LabelledImage
+from ..crf.tune.scorer import LabeledImage
 from ..data.image_io import IMAGE_SUFFIXES, read_image
 from ..data.samples import Sample, read_pair
 from ..data.unary_io import read_array
@@ -26,24 +26,24 @@ from ..segmenter import Segmenter
 MOST_IN_MEMORY = 2 * 2**30
 
 
-class _LabelledImages(Sequence[LabelledImage]):
+class _LabeledImages(Sequence[LabeledImage]):
     """A sequence that reads its items when asked for them."""
 
     @abstractmethod
-    def _read(self, index: int) -> LabelledImage:
+    def _read(self, index: int) -> LabeledImage:
         """Return the item at a place from 0 on."""
 
     @overload
-    def __getitem__(self, index: SupportsIndex) -> LabelledImage: ...
+    def __getitem__(self, index: SupportsIndex) -> LabeledImage: ...
     @overload
-    def __getitem__(self, index: slice) -> list[LabelledImage]: ...
-    def __getitem__(self, index: SupportsIndex | slice) -> LabelledImage | list[LabelledImage]:
+    def __getitem__(self, index: slice) -> list[LabeledImage]: ...
+    def __getitem__(self, index: SupportsIndex | slice) -> LabeledImage | list[LabeledImage]:
         places = range(len(self))[index]
         return self._read(places) if isinstance(places, int) else [self._read(place) for place in places]
 
 
-class NetworkSamples(_LabelledImages):
-    """Labelled photos and what a network says of them; it is asked once, when a photo is first read.
+class NetworkSamples(_LabeledImages):
+    """Labeled photos and what a network says of them; it is asked once, when a photo is first read.
 
     Probabilities are kept in half precision, in memory or, beyond a limit, in a temporary folder. Photos that are
     too large for the network are taken at the size that it sees, whose pixels `sxy` counts.
@@ -53,7 +53,7 @@ class NetworkSamples(_LabelledImages):
     segmenter : Segmenter
         Its own CRF parameters play no part.
     samples : sequence of Sample
-        Labelled photos that the network was not trained on.
+        Labeled photos that the network was not trained on.
     most_in_memory : int
         Bytes.
     """
@@ -62,19 +62,19 @@ class NetworkSamples(_LabelledImages):
         self, segmenter: Segmenter, samples: Sequence[Sample], *, most_in_memory: int = MOST_IN_MEMORY
     ) -> None:
         self._segmenter, self._samples = segmenter, samples
-        self._known: dict[int, LabelledImage] = {}
+        self._known: dict[int, LabeledImage] = {}
         self._room = most_in_memory
         self._folder: tempfile.TemporaryDirectory[str] | None = None
 
     def __len__(self) -> int:
         return len(self._samples)
 
-    def _read(self, index: int) -> LabelledImage:
+    def _read(self, index: int) -> LabeledImage:
         if index not in self._known:
             sample = self._samples[index]
             image, truth = self._at_network_size(*read_pair(sample))
             probabilities = self._segmenter.probabilities(image).astype(np.float16)
-            self._known[index] = LabelledImage(image, self._kept(probabilities, index), truth, str(sample.image))
+            self._known[index] = LabeledImage(image, self._kept(probabilities, index), truth, str(sample.image))
         return self._known[index]
 
     def _at_network_size(
@@ -105,7 +105,7 @@ class NetworkSamples(_LabelledImages):
         return np.load(path, mmap_mode="r")
 
 
-class FolderSamples(_LabelledImages):
+class FolderSamples(_LabeledImages):
     """A folder with `images/`, `scores/` and `masks/`; the files of one photo share its name.
 
     Parameters
@@ -147,9 +147,9 @@ class FolderSamples(_LabelledImages):
     def __len__(self) -> int:
         return len(self._files)
 
-    def _read(self, index: int) -> LabelledImage:
+    def _read(self, index: int) -> LabeledImage:
         photo, scores, mask = self._files[index]
-        return LabelledImage(read_image(photo), read_array(scores), read_labels(mask), str(photo))
+        return LabeledImage(read_image(photo), read_array(scores), read_labels(mask), str(photo))
 
 
 def _scores_of(folder: Path, photo: Path) -> Path:

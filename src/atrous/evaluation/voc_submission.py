@@ -30,7 +30,7 @@ class Submission:
     listed : str
         The list's name, "test" for the server.
     palette : (n, 3) array_like
-        Colours of the PNGs.
+        Colors of the PNGs.
 
     Raises
     ------
@@ -56,9 +56,9 @@ class Submission:
         except OSError as error:
             raise InputError(f"{path}: cannot be written ({error.strerror or error})") from None
 
-    def saver(self, labelling: str) -> Callable[[Sample, LabelMaps], None]:
-        """Return what writes one labelling of each sample that it is given."""
-        return lambda sample, maps: self.add(sample, maps.maps[labelling])
+    def saver(self, labeling: str) -> Callable[[Sample, LabelMaps], None]:
+        """Return what writes one labeling of each sample that it is given."""
+        return lambda sample, maps: self.add(sample, maps.maps[labeling])
 
     def pack(self, samples: Sequence[Sample]) -> Path:
         """Write the archive to be uploaded, of these images' label maps; return its path.

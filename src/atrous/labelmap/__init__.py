@@ -1,4 +1,4 @@
-"""Label colours, label files and pictures of a segmentation."""
+"""Label colors, label files and pictures of a segmentation."""
 
 from atrous.labelmap.overlay import overlay
 from atrous.labelmap.png import read_labels, write_labels

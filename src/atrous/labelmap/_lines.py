@@ -1,4 +1,4 @@
-"""Text files that hold one thing a line: class lists, lists of images, colour tables."""
+"""Text files that hold one thing a line: class lists, lists of images, color tables."""
 
 import os
 

@@ -1,8 +1,8 @@
-"""Label maps drawn in colours: which colour stands for which class.
+"""Label maps drawn in colors: which color stands for which class.
 
-A colour table is a text file with a line `NAME R G B` for each colour, parted by spaces, tabs, commas or semicolons;
-NAME is a class or `void`. A class may have several colours, of which the first is drawn. The line `void * * *` makes
-void of every colour that is not listed; without it such a pixel is an error. A first line `name r g b` is a heading.
+A color table is a text file with a line `NAME R G B` for each color, parted by spaces, tabs, commas or semicolons;
+NAME is a class or `void`. A class may have several colors, of which the first is drawn. The line `void * * *` makes
+void of every color that is not listed; without it such a pixel is an error. A first line `name r g b` is a heading.
 """
 
 import os
@@ -22,33 +22,33 @@ from atrous.labelmap.voc_colormap import VOID
 VOID_NAME = "void"
 _EXPECTED = "lines such as 'sky 128 128 128', a class and its red, green and blue"
 
-Colour = tuple[int, int, int]
+Color = tuple[int, int, int]
 
 
 @dataclass(frozen=True)
-class ColourTable:
-    """The class id of each colour.
+class ColorTable:
+    """The class id of each color.
 
     Attributes
     ----------
     ids : tuple of int
-        A class id, or 255 for void, for each colour.
-    colours : tuple of (red, green, blue)
+        A class id, or 255 for void, for each color.
+    colors : tuple of (red, green, blue)
         All different.
     others_void : bool
-        Whether colours beside these are void, not mistakes.
+        Whether colors beside these are void, not mistakes.
     """
 
     ids: tuple[int, ...]
-    colours: tuple[Colour, ...]
+    colors: tuple[Color, ...]
     others_void: bool = False
 
     def palette(self, classes: int) -> NDArray[np.uint8]:
-        """Return the colour to draw each class in, (classes, 3) uint8: the first that stands for it."""
-        return np.array([self.colours[self.ids.index(c)] for c in range(classes)], np.uint8)
+        """Return the color to draw each class in, (classes, 3) uint8: the first that stands for it."""
+        return np.array([self.colors[self.ids.index(c)] for c in range(classes)], np.uint8)
 
     def read_labels(self, path: str | os.PathLike[str]) -> NDArray[np.uint8]:
-        """Read a label map drawn in these colours: a PNG of any 8-bit mode, taken as it looks.
+        """Read a label map drawn in these colors: a PNG of any 8-bit mode, taken as it looks.
 
         Returns
         -------
@@ -58,12 +58,12 @@ class ColourTable:
         Raises
         ------
         InputError
-            The file cannot be decoded, is no PNG, has more than 8 bits a channel, or shows a colour that is not
-            in the table; the message names the first such pixel and its colour.
+            The file cannot be decoded, is no PNG, has more than 8 bits a channel, or shows a color that is not
+            in the table; the message names the first such pixel and its color.
         """
         image = decode(path, formats=("PNG",)).image
         if image.mode.startswith(("I", "F")):
-            raise InputError(f"{path}: a label map in colours has 8 bits a channel; got a picture of mode {image.mode}")
+            raise InputError(f"{path}: a label map in colors has 8 bits a channel; got a picture of mode {image.mode}")
         opaque = None
         if image.has_transparency_data:
             rgba = image.convert("RGBA")
@@ -75,13 +75,13 @@ class ColourTable:
     def _ids(
         self, packed: NDArray[np.uint32], opaque: NDArray[np.bool_] | None, path: str | os.PathLike[str]
     ) -> NDArray[np.uint8]:
-        labels = _id_of_colour(self).take(packed)
+        labels = _id_of_color(self).take(packed)
         if opaque is not None:
             labels[~opaque] = VOID
         if self.others_void:
             return labels
         unknown = labels == VOID
-        voids = [_number(colour) for label, colour in zip(self.ids, self.colours, strict=True) if label == VOID]
+        voids = [_number(color) for label, color in zip(self.ids, self.colors, strict=True) if label == VOID]
         unknown[unknown] = ~np.isin(packed[unknown], voids)
         if opaque is not None:
             unknown |= ~opaque
@@ -89,17 +89,17 @@ class ColourTable:
             y, x = divmod(int(unknown.argmax()), labels.shape[1])
             shown = f"{packed[y, x] & 255} {packed[y, x] >> 8 & 255} {packed[y, x] >> 16}"
             raise InputError(
-                f"{path}: the pixel at x={x}, y={y} has the colour {shown}"
-                f"{'' if opaque is None or opaque[y, x] else ' and is transparent'}, which is not in the colour table"
+                f"{path}: the pixel at x={x}, y={y} has the color {shown}"
+                f"{'' if opaque is None or opaque[y, x] else ' and is transparent'}, which is not in the color table"
                 f" ({int(unknown.sum())} such pixels); add it there, or the line '{VOID_NAME} * * *'"
             )
         return labels
 
 
-def read_colour_table(
+def read_color_table(
     path: str | os.PathLike[str], classes: tuple[str, ...] | None = None
-) -> tuple[ColourTable, tuple[str, ...]]:
-    """Read a colour table, for the format see the top of this module.
+) -> tuple[ColorTable, tuple[str, ...]]:
+    """Read a color table, for the format see the top of this module.
 
     Parameters
     ----------
@@ -110,17 +110,17 @@ def read_colour_table(
 
     Returns
     -------
-    ColourTable, and the classes.
+    ColorTable, and the classes.
 
     Raises
     ------
     InputError
-        The file cannot be read, a line is not understood, names an unknown class or repeats a colour, or a class
-        has no colour.
+        The file cannot be read, a line is not understood, names an unknown class or repeats a color, or a class
+        has no color.
     """
     path = Path(path)
     names: list[str] = []
-    colours: dict[Colour, int] = {}  # to the line
+    colors: dict[Color, int] = {}  # to the line
     others_void = False
     for number, line in enumerate(read_lines(path, _EXPECTED), 1):
         if not line:
@@ -133,29 +133,29 @@ def read_colour_table(
         if name == VOID_NAME and channels == ("*", "*", "*"):
             others_void = True
             continue
-        colour = _colour(channels)
-        if not 0 < len(name) <= LONGEST_NAME or colour is None:
+        color = _color(channels)
+        if not 0 < len(name) <= LONGEST_NAME or color is None:
             raise InputError(f"{path}: line {number} is {line!r:.60}; expected {_EXPECTED}, 0 to 255 each")
-        if colour in colours:
-            raise InputError(f"{path}: line {number} repeats the colour of line {colours[colour]}; give it to one")
-        colours[colour] = number
+        if color in colors:
+            raise InputError(f"{path}: line {number} repeats the color of line {colors[color]}; give it to one")
+        colors[color] = number
         names.append(name)
     if not names:
-        raise InputError(f"{path}: no colour in it; expected {_EXPECTED}")
+        raise InputError(f"{path}: no color in it; expected {_EXPECTED}")
     if classes is None:
         classes = tuple(name for name in dict.fromkeys(names) if name != VOID_NAME)
     elif VOID_NAME in classes and VOID_NAME in (*names, *([VOID_NAME] if others_void else [])):
         raise InputError(f"{path}: '{VOID_NAME}' stands for no class here, but is one on the class list; rename that")
     ids = {_key(name): c for c, name in enumerate(classes)}
-    for name, number in zip(names, colours.values(), strict=True):
+    for name, number in zip(names, colors.values(), strict=True):
         if name != VOID_NAME and name not in ids:
             raise InputError(f"{path}: line {number} names {name!r:.60}, which is not on the class list")
     if len(classes) > VOID:
         raise InputError(f"{path}: {len(classes)} classes; expected up to {VOID}, as {VOID} is void")
     there = set(names)
     if missing := [name for name in classes if _key(name) not in there]:
-        raise InputError(f"{path}: the class {missing[0]!r:.60} has no colour; add a line for it")
-    table = ColourTable(tuple(VOID if n == VOID_NAME else ids[n] for n in names), tuple(colours), others_void)
+        raise InputError(f"{path}: the class {missing[0]!r:.60} has no color; add a line for it")
+    table = ColorTable(tuple(VOID if n == VOID_NAME else ids[n] for n in names), tuple(colors), others_void)
     return table, classes
 
 
@@ -167,7 +167,7 @@ def _key(name: str) -> str:
     return " ".join(_words(name))
 
 
-def _colour(channels: tuple[str, str, str]) -> Colour | None:
+def _color(channels: tuple[str, str, str]) -> Color | None:
     if not all(c.isascii() and c.isdigit() and len(c) <= 3 and int(c) <= 255 for c in channels):
         return None
     red, green, blue = map(int, channels)
@@ -181,14 +181,14 @@ def _packed(image: Image.Image) -> NDArray[np.uint32]:
     return rgba.view("<u4")[..., 0] & np.uint32(0xFFFFFF)
 
 
-def _number(colour: Colour) -> int:
-    red, green, blue = colour
+def _number(color: Color) -> int:
+    red, green, blue = color
     return red | green << 8 | blue << 16
 
 
 @lru_cache(maxsize=2)
-def _id_of_colour(table: ColourTable) -> NDArray[np.uint8]:
-    """Each of the 2^24 colours' id, 16 MB; void where there is none."""
+def _id_of_color(table: ColorTable) -> NDArray[np.uint8]:
+    """Each of the 2^24 colors' id, 16 MB; void where there is none."""
     ids = np.full(1 << 24, VOID, np.uint8)
-    ids[[_number(colour) for colour in table.colours]] = table.ids
+    ids[[_number(color) for color in table.colors]] = table.ids
     return ids

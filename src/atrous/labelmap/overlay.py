@@ -1,4 +1,4 @@
-"""A picture of a segmentation: the photo, its regions coloured, outlined and named."""
+"""A picture of a segmentation: the photo, its regions colored, outlined and named."""
 
 import io
 from collections.abc import Sequence
@@ -33,35 +33,35 @@ def overlay(
     image
         (H, W, 3) uint8 RGB.
     labels
-        (H, W) uint8 ids. 0 is background and stays uncoloured, as does void (255).
+        (H, W) uint8 ids. 0 is background and stays uncolored, as does void (255).
     classes
         The name of each id.
     palette
-        (n, 3) colours; VOC's for ids beyond it. They are drawn lighter than in the mask, so that the
+        (n, 3) colors; VOC's for ids beyond it. They are drawn lighter than in the mask, so that the
         photo shows through.
     opacity
-        How much of a region's colour covers the photo, 0 to 1.
+        How much of a region's color covers the photo, 0 to 1.
     names
         Write each sizeable region's class on it, or beside it where it is small.
     """
     if image.shape != (*labels.shape, 3):
         raise InputError(f"labels {labels.shape} do not fit an image of shape {image.shape}")
-    colours = lightened(full_palette(palette))
+    colors = lightened(full_palette(palette))
     objects = (labels != 0) & (labels != VOID)
 
     share = round(opacity * 256)
     photo = np.multiply(image, 256 - share, dtype=np.uint16)
-    blended = (photo + np.multiply(colours[labels], share, dtype=np.uint16)) >> 8
+    blended = (photo + np.multiply(colors[labels], share, dtype=np.uint16)) >> 8
     drawn = np.where(objects[..., None], blended, image).astype(np.uint8)
 
     width = max(1, round(max(labels.shape) / 500))
     border = _inner_border(labels, width) & objects
-    drawn[border] = colours[labels[border]]
+    drawn[border] = colors[labels[border]]
     drawn[_outer_border(labels, border, objects, width)] = 255
 
     picture = Image.fromarray(drawn)
     if names:
-        _draw_names(picture, labels, classes, colours)
+        _draw_names(picture, labels, classes, colors)
     return picture
 
 
@@ -74,8 +74,8 @@ def overlay_jpeg(picture: Image.Image) -> bytes:
 
 
 def lightened(palette: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Return the colours, (n, 3) uint8, as an overlay draws them."""
-    # VOC's colours are mostly half as bright as can be; the square root keeps them apart and lifts them.
+    """Return the colors, (n, 3) uint8, as an overlay draws them."""
+    # VOC's colors are mostly half as bright as can be; the square root keeps them apart and lifts them.
     return np.rint(255 * np.sqrt(palette / 255)).astype(np.uint8)
 
 
@@ -100,7 +100,7 @@ def _outer_border(
 
 
 def _draw_names(
-    picture: Image.Image, labels: NDArray[np.uint8], classes: Sequence[str], colours: NDArray[np.uint8]
+    picture: Image.Image, labels: NDArray[np.uint8], classes: Sequence[str], colors: NDArray[np.uint8]
 ) -> None:
     step = -(-max(labels.shape) // GRID)
     grid = labels[step // 2 :: step, step // 2 :: step]
@@ -135,7 +135,7 @@ def _draw_names(
             taken[row : row + cells[0], column : column + cells[1]] = True
             x = min(column * step, picture.width - box_width)
             y = min(row * step, picture.height - box_height)
-            fill = tuple(int(channel) for channel in colours[label])
+            fill = tuple(int(channel) for channel in colors[label])
             dark = 0.299 * fill[0] + 0.587 * fill[1] + 0.114 * fill[2] < 140
             draw.rounded_rectangle(
                 (x, y, x + box_width - 1, y + box_height - 1),

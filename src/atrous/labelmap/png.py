@@ -43,7 +43,7 @@ def write_labels(path: str | os.PathLike[str], labels: NDArray[np.uint8], palett
     labels
         (H, W) uint8 label ids; 255 is void.
     palette
-        (n, 3) colours of the first n ids; VOC's are used for the others, and for all if left out.
+        (n, 3) colors of the first n ids; VOC's are used for the others, and for all if left out.
     """
     write_bytes(path, label_png(labels, palette))
 

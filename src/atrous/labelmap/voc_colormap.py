@@ -1,4 +1,4 @@
-"""The colours of PASCAL VOC's label maps."""
+"""The colors of PASCAL VOC's label maps."""
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -9,10 +9,10 @@ VOID = 255  # VOC's "no label here": borders and difficult objects
 
 
 def voc_palette(n: int = 256) -> NDArray[np.uint8]:
-    """Return VOC's first `n` colours, (n, 3) uint8 RGB.
+    """Return VOC's first `n` colors, (n, 3) uint8 RGB.
 
     The bits of a label id are dealt to red, green and blue in turn, from the most significant bit of each
-    colour down, so that near ids get far colours (Everingham et al., VOC development kit, `VOClabelcolormap`).
+    color down, so that near ids get far colors (Everingham et al., VOC development kit, `VOClabelcolormap`).
 
     Examples
     --------
@@ -20,19 +20,19 @@ def voc_palette(n: int = 256) -> NDArray[np.uint8]:
     [[0, 0, 0], [128, 0, 0], [0, 128, 0]]
     """
     ids = np.arange(n)
-    colours = np.zeros((n, 3), dtype=np.uint8)
+    colors = np.zeros((n, 3), dtype=np.uint8)
     for bit in range(8):
         for channel in range(3):
-            colours[:, channel] |= (((ids >> (3 * bit + channel)) & 1) << (7 - bit)).astype(np.uint8)
-    return colours
+            colors[:, channel] |= (((ids >> (3 * bit + channel)) & 1) << (7 - bit)).astype(np.uint8)
+    return colors
 
 
 def full_palette(palette: ArrayLike | None) -> NDArray[np.uint8]:
-    """Return 256 colours: the rows of `palette` (n, 3), then VOC's for the ids beyond it."""
-    colours = voc_palette()
+    """Return 256 colors: the rows of `palette` (n, 3), then VOC's for the ids beyond it."""
+    colors = voc_palette()
     if palette is not None:
         given = np.asarray(palette)
         if given.ndim != 2 or given.shape[1] != 3 or len(given) > 256:
             raise InputError(f"a palette is up to 256 rows of red, green, blue; got shape {given.shape}")
-        colours[: len(given)] = given
-    return colours
+        colors[: len(given)] = given
+    return colors

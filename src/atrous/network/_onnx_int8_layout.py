@@ -11,7 +11,7 @@ CHANNELS = 4
 
 
 def arrange(model: onnx.ModelProto) -> None:
-    """Rewrite a network quantised by `export_int8`, in place.
+    """Rewrite a network quantized by `export_int8`, in place.
 
     - The image gets a fourth channel of zeros, and the layers that read it weights for it: zeros too.
     - Mean pooling becomes a convolution of each channel with weights of exactly 1 / size.
@@ -59,7 +59,7 @@ class _Graph:
         for step, node in enumerate(new):
             self.proto.node.insert(place + step, node)
 
-    def quantised(self, value: str) -> tuple[str, NDArray[np.generic]] | None:
+    def quantized(self, value: str) -> tuple[str, NDArray[np.generic]] | None:
         """Name and integers of the weights that a value is made of by DequantizeLinear."""
         node = self.producer(value)
         if node is None or node.op_type != "DequantizeLinear":
@@ -74,7 +74,7 @@ def _widen_image(graph: _Graph) -> None:
         return
     (dequantize,) = graph.consumers(quantize.output[0])
     layers = graph.consumers(dequantize.output[0])
-    weights = [graph.quantised(layer.input[1]) if layer.op_type == "Conv" else None for layer in layers]
+    weights = [graph.quantized(layer.input[1]) if layer.op_type == "Conv" else None for layer in layers]
     if any(entry is None for entry in weights):
         return
     for name, kernel in filter(None, weights):
@@ -90,7 +90,7 @@ def _convolve_mean(graph: _Graph, pool: onnx.NodeProto) -> None:
     attributes = {a.name: helper.get_attribute_value(a) for a in pool.attribute}
     rows, columns = attributes["kernel_shape"]
     after = [n for q in graph.consumers(pool.output[0]) for d in graph.consumers(q.output[0]) for n in _users(graph, d)]
-    weights = graph.quantised(after[0].input[1]) if after and after[0].op_type == "Conv" else None
+    weights = graph.quantized(after[0].input[1]) if after and after[0].op_type == "Conv" else None
     if weights is None or not attributes.get("count_include_pad"):
         return
     name, weight = pool.output[0], 64  # as other weights, within 7 bits
@@ -125,7 +125,7 @@ def _multiply_scores(graph: _Graph, layer: onnx.NodeProto) -> None:
     if before is None or before.op_type != "DequantizeLinear" or weights is None or weights.shape[2:] != (1, 1):
         return
     matrix = graph.set("fc8.matrix", np.ascontiguousarray(weights[:, :, 0, 0].T))
-    name, *bias = layer.input[1:]  # a bias of zeros is left out by the quantiser
+    name, *bias = layer.input[1:]  # a bias of zeros is left out by the quantizer
     steps = [
         helper.make_node("Transpose", [layer.input[0]], ["features"], name="by_pixels", perm=[0, 2, 3, 1]),
         helper.make_node("MatMul", ["features", matrix], ["products"], name="fc8"),

@@ -13,7 +13,7 @@ from .deeplab import TRUNK
 from .onnx_import import FIRST_BYTE, read_exported
 from .pickles import read_pickle
 from .torch_backend import MODEL, STATE, read_state
-from .torchvision_vgg import from_torchvision, released_colours
+from .torchvision_vgg import from_torchvision, released_colors
 from .weights import drawn_by_conversion, read_tensors
 
 CONVOLUTIONS = tuple(f"{stage}_{i}" for stage, spec in TRUNK.items() for i in range(1, spec.convolutions + 1))
@@ -124,20 +124,20 @@ def _flat(tensors: dict[str, Tensor], path: Path, container: str) -> WeightFile:
         weights = [key for key in tensors if key.startswith(prefix) and key.endswith(".weight")]
         names = _named((key.removeprefix(prefix).removesuffix(".weight") for key in weights), prefix)
         file = _gather(tensors, names, f"layers by name ({container})")
-        return _in_our_colours(file, torchvision=False)
+        return _in_our_colors(file, torchvision=False)
     if (prefix := _prefix(tensors, "0.weight", "31.weight", "33.weight")) is not None:
         names = {layer: f"{prefix}{index}" for layer, index in _REDUCED.items()}
         file = _gather(tensors, names, f"VGG-16 with reduced fc6 and fc7, as SSD has it ({container})")
-        return _in_our_colours(file, torchvision=False)
+        return _in_our_colors(file, torchvision=False)
     if (prefix := _prefix(tensors, "features.0.weight")) is not None:
         if f"{prefix}features.1.running_mean" in tensors:
-            raise InputError(f"{path}: is a VGG with batch normalisation; expected VGG-16 without it")
+            raise InputError(f"{path}: is a VGG with batch normalization; expected VGG-16 without it")
         if f"{prefix}features.34.weight" in tensors:
             raise InputError(f"{path}: is VGG-19; expected VGG-16")
         names = {layer: f"{prefix}features.{i}" for layer, i in zip(CONVOLUTIONS, _SEQUENCE, strict=True)}
         names |= {"fc6": f"{prefix}classifier.0", "fc7": f"{prefix}classifier.3", "fc8": f"{prefix}classifier.6"}
         file = _gather(tensors, names, f"VGG-16 as torchvision names it ({container})")
-        return _in_our_colours(file, torchvision=True)
+        return _in_our_colors(file, torchvision=True)
     some = ", ".join(sorted(tensors)[:4]) or "nothing"
     raise InputError(
         f"{path}: expected VGG-16 or DeepLab (a conv1_1.weight, features.0.weight or 0.weight), got {some}, ..."
@@ -175,12 +175,12 @@ def _gather(tensors: dict[str, Tensor], names: dict[str, str], format: str) -> W
     return file
 
 
-def _in_our_colours(file: WeightFile, *, torchvision: bool) -> WeightFile:
+def _in_our_colors(file: WeightFile, *, torchvision: bool) -> WeightFile:
     """Turn conv1_1, where it is there and whole, to blue-green-red, 0 to 255."""
     weight, bias = file.layers.get("conv1_1", (torch.empty(0), torch.empty(0)))
     if weight.shape[1:] != (3, 3, 3) or bias.shape != weight.shape[:1]:
         return file
-    order = released_colours(weight)
+    order = released_colors(weight)
     if order == "rgb":
         file.layers["conv1_1"] = (weight.flip(1), bias)
         file.notes.append("conv1_1 turned from red-green-blue to blue-green-red (the released VGG-16's)")
@@ -205,4 +205,4 @@ def _caffe(path: Path) -> WeightFile:
     for layer in weighted:
         for kind, blob in zip(("weight", "bias"), layer.blobs, strict=False):
             tensors[f"{layer.name}.{kind}"] = blob
-    return _in_our_colours(_gather(tensors, named, "Caffe model"), torchvision=False)
+    return _in_our_colors(_gather(tensors, named, "Caffe model"), torchvision=False)

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..errors import InputError
-from .multiscale import MultiScale, initialise_branches
+from .multiscale import MultiScale, initialize_branches
 from .variants import variant
 
 
@@ -50,7 +50,7 @@ class DeepLab(nn.Module):
     Notes
     -----
     The forward pass takes ``(N, 3, H, W)`` float32, blue-green-red, 0 to 255 minus the mean pixel,
-    and returns ``(N, classes, ceil((H - 1) / 8) + 1, ...)`` unnormalised scores: for H = 8 k - 7 the
+    and returns ``(N, classes, ceil((H - 1) / 8) + 1, ...)`` unnormalized scores: for H = 8 k - 7 the
     grid's corners lie exactly on the image's corner pixels. With multi-scale prediction it does so while
     training only; in evaluation mode it returns ``(N, classes, H, W)``.
     """
@@ -153,15 +153,15 @@ def output_size(side: int) -> int:
 
 
 @torch.no_grad()
-def initialise_head(net: DeepLab, generator: torch.Generator | None = None) -> None:
+def initialize_head(net: DeepLab, generator: torch.Generator | None = None) -> None:
     """Draw fc6, fc7 and fc8 at random, biases 0, and the branches of multi-scale prediction if there are any.
 
     The paper starts from ImageNet's fc6 and fc7. Where only the convolutions are at hand, these
-    gaussians train: He initialisation of both diverged at the paper's rate of 1e-3.
+    gaussians train: He initialization of both diverged at the paper's rate of 1e-3.
     """
     for layer, std in ((net.fc6, 0.008), (net.fc7, 0.02), (net.fc8, 0.002)):
         layer.weight.normal_(0.0, std, generator=generator)
         assert layer.bias is not None
         layer.bias.zero_()
     if net.branches is not None:
-        initialise_branches(net.branches, generator)
+        initialize_branches(net.branches, generator)

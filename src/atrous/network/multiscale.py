@@ -122,7 +122,7 @@ def zoom_twice(scores: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def initialise_branches(branches: MultiScale, generator: torch.Generator | None = None) -> None:
+def initialize_branches(branches: MultiScale, generator: torch.Generator | None = None) -> None:
     """Draw the branches at random as the authors' Caffe files do, biases 0.
 
     The scores that they add are small beside those of a trained network: training sets out from near those.

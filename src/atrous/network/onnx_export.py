@@ -100,13 +100,13 @@ def export_int8(
     if not len(calibration):
         raise InputError("calibration: expected photos for the ranges of the activations, got none")
     with tempfile.TemporaryDirectory() as folder, _Quiet():
-        plain, ready, quantised = (Path(folder) / f"{n}.onnx" for n in ("float", "ready", "int8"))
+        plain, ready, quantized = (Path(folder) / f"{n}.onnx" for n in ("float", "ready", "int8"))
         export_float(net, plain, metadata)
         quant_pre_process(plain, ready, skip_symbolic_shape=True)
         (last,) = [node.name for node in onnx.load(ready).graph.node if "fc8.weight" in node.input]
         quantize_static(
             ready,
-            quantised,
+            quantized,
             _Calibration(calibration, metadata),
             quant_format=QuantFormat.QDQ,
             op_types_to_quantize=["Conv", "Relu", "MaxPool", "AveragePool"],
@@ -117,7 +117,7 @@ def export_int8(
             nodes_to_exclude=[last],
             calibrate_method=CalibrationMethod.MinMax,
         )
-        model = onnx.load(quantised)
+        model = onnx.load(quantized)
         arrange(model)
         _write(model, path, dataclasses.replace(metadata, precision="int8"))
 
@@ -139,11 +139,11 @@ class _Calibration(CalibrationDataReader):  # type: ignore[misc]
 
     def __init__(self, images: Iterable[NDArray[np.uint8]], metadata: ModelMetadata) -> None:
         self.images = iter(images)
-        self.mean, self.colour_order = metadata.mean, metadata.colour_order
+        self.mean, self.color_order = metadata.mean, metadata.color_order
 
     def get_next(self) -> dict[str, NDArray[np.float32]] | None:
         image = next(self.images, None)
-        return None if image is None else {"image": network_input(image, self.mean, self.colour_order)[None]}
+        return None if image is None else {"image": network_input(image, self.mean, self.color_order)[None]}
 
 
 def _export(

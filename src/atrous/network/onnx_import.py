@@ -66,9 +66,9 @@ def _metadata(entries: dict[str, str], path: Path) -> ModelMetadata:
     if METADATA_KEY not in entries:
         raise InputError(f"{path}: an ONNX model without atrous' metadata; expected one made by atrous export")
     metadata = ModelMetadata.from_json(entries[METADATA_KEY], str(path))
-    if metadata.colour_order != "BGR" or metadata.mean != MEAN_BGR:
+    if metadata.color_order != "BGR" or metadata.mean != MEAN_BGR:
         raise InputError(
-            f"{path}: its network reads {metadata.colour_order} minus {metadata.mean}; expected BGR minus {MEAN_BGR}"
+            f"{path}: its network reads {metadata.color_order} minus {metadata.mean}; expected BGR minus {MEAN_BGR}"
         )
     return metadata
 

@@ -13,7 +13,7 @@ from .._printable import printable
 from ..errors import InputError
 from .checkpoints import CONVOLUTIONS, WeightFile, read_weight_file
 from .decimation import channel_subset, decimate
-from .deeplab import DeepLab, initialise_head
+from .deeplab import DeepLab, initialize_head
 from .multiscale import BRANCHES
 
 # Of fc8 where fc6 and fc7 come from a file (the authors' train.prototxt).
@@ -38,7 +38,7 @@ class Start:
     unused : tuple of str
         What of the file was left aside, each with the reason.
     notes : tuple of str
-        What happened on the way: channels, taps, colours.
+        What happened on the way: channels, taps, colors.
     """
 
     format: str
@@ -100,7 +100,7 @@ def start(
     plan.convolutions()
     plan.fully_connected(generator, subset)
     plan.others()
-    initialise_head(net, generator)
+    initialize_head(net, generator)
     if "fc7" in plan.values and "fc8" not in plan.values:
         with torch.no_grad():
             net.fc8.weight.normal_(0.0, FC8_STD, generator=generator)

@@ -111,7 +111,7 @@ class TorchEngine:
         InputError
             If the scores hold NaN or infinity.
         """
-        blob = network_input(image, self.metadata.mean, self.metadata.colour_order)
+        blob = network_input(image, self.metadata.mean, self.metadata.color_order)
         if self.threads is not None and torch.get_num_threads() != self.threads:
             torch.set_num_threads(self.threads)
         try:

@@ -1,4 +1,4 @@
-"""The colours that a VGG-16 was trained on, brought to ours: blue-green-red, 0 to 255, minus the mean pixel."""
+"""The colors that a VGG-16 was trained on, brought to ours: blue-green-red, 0 to 255, minus the mean pixel."""
 
 import torch
 from torch import Tensor
@@ -10,7 +10,7 @@ MEAN_RGB = (0.485, 0.456, 0.406)
 STD_RGB = (0.229, 0.224, 0.225)
 
 # Central taps (blue, green, red) of a few filters of conv1_1 in the weights that Simonyan and Zisserman released,
-# rounded. Many files descend from these under other projects' names, and some have the colours turned round.
+# rounded. Many files descend from these under other projects' names, and some have the colors turned round.
 _RELEASED = {
     5: (0.268, -0.236, -0.103),
     19: (-0.156, -0.207, 0.190),
@@ -20,8 +20,8 @@ _RELEASED = {
 _TOLERANCE = 0.02
 
 
-def released_colours(weight: Tensor) -> str | None:
-    """Tell the colour order of conv1_1 if it descends from the released VGG-16 (0 to 255, minus a mean).
+def released_colors(weight: Tensor) -> str | None:
+    """Tell the color order of conv1_1 if it descends from the released VGG-16 (0 to 255, minus a mean).
 
     Returns
     -------
@@ -30,10 +30,10 @@ def released_colours(weight: Tensor) -> str | None:
     """
     if weight.shape[1:] != (3, 3, 3) or weight.shape[0] <= max(_RELEASED):
         return None
-    centres = weight[list(_RELEASED), :, 1, 1].float()
+    centers = weight[list(_RELEASED), :, 1, 1].float()
     expected = torch.tensor(list(_RELEASED.values()))
     for order, channels in (("bgr", [0, 1, 2]), ("rgb", [2, 1, 0])):
-        if ((centres[:, channels] - expected).abs() < _TOLERANCE).all():
+        if ((centers[:, channels] - expected).abs() < _TOLERANCE).all():
             return order
     return None
 
@@ -57,8 +57,8 @@ def from_torchvision(weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
     -----
     With u = 255 x - M our input and y = (x - m) / s torchvision's, y = u / (255 s) + (M / 255 - m) / s: the
     factor goes into the weights, and the constant, summed over all taps, into the bias. Away from the border
-    that is exact. Beyond it both networks pad with zeros, which stand for another colour in each: for the pixel
-    m there, for M here. The two differ by 1.0, 0.4 and 0.5 grey values of 255 in red, green and blue. No bias can
+    that is exact. Beyond it both networks pad with zeros, which stand for another color in each: for the pixel
+    m there, for M here. The two differ by 1.0, 0.4 and 0.5 gray values of 255 in red, green and blue. No bias can
     undo that, for it would have to be another at the border; the ring of pixels that sees it is one pixel wide
     at conv1_1.
     """

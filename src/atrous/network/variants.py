@@ -16,7 +16,7 @@ class Variant:
     kernel : int
         Side of fc6's square kernel, in taps.
     dilation : int
-        Distance of two neighbouring taps of fc6 ("input stride" in the paper), in cells of the
+        Distance of two neighboring taps of fc6 ("input stride" in the paper), in cells of the
         stride-8 feature map.
     channels : int
         Outputs of fc6 and of fc7.

@@ -277,14 +277,14 @@ class DenseCRF2D(DenseCRF):
         kernel: int = DIAG_KERNEL,
         normalization: int = NORMALIZE_SYMMETRIC,
     ) -> None:
-        """Add a kernel of the pixels' positions and colours.
+        """Add a kernel of the pixels' positions and colors.
 
         Parameters
         ----------
         sxy : float or (x, y)
             Standard deviation of positions, in pixels.
         srgb : float or (r, g, b)
-            Standard deviation of colours.
+            Standard deviation of colors.
         rgbim : (h, w, 3) array_like of uint8
         compat, kernel, normalization
             As for `addPairwiseEnergy`.
@@ -309,8 +309,8 @@ class DenseCRF2D(DenseCRF):
         if image.dtype != np.uint8:
             raise InputError(f"rgbim: expected uint8, 0 to 255, got {image.dtype}; scale and convert it")
         features = self._positions(sxy, 5)
-        colours = standard_deviations("srgb", srgb, 3)
-        np.divide(image.reshape(-1, 3).T, colours[:, None], out=features[2:])
+        colors = standard_deviations("srgb", srgb, 3)
+        np.divide(image.reshape(-1, 3).T, colors[:, None], out=features[2:])
         self._add(features, compat, kernel, normalization)
 
     def _positions(self, sxy: ArrayLike, rows: int) -> NDArray[np.float32]:

@@ -43,7 +43,7 @@ class Pretrained:
 
         Parameters
         ----------
-        model : path or "organisation/name"
+        model : path or "organization/name"
             A folder that is here is read without a look at the network.
         revision : str, optional
             Branch, tag or commit on the hub.
@@ -61,14 +61,14 @@ class Pretrained:
 
         Examples
         --------
-        >>> segmenter = Segmenter.from_pretrained("organisation/name", device="cuda")  # doctest: +SKIP
+        >>> segmenter = Segmenter.from_pretrained("organization/name", device="cuda")  # doctest: +SKIP
         """
         folder = Path(model)
         if not folder.is_dir():
             if folder.is_file():
                 raise InputError(f"{folder}: is a file; Segmenter({os.fspath(model)!r}) reads it")
             if _is_path(os.fspath(model)):
-                raise InputError(f"{folder}: no such folder; expected one by save_pretrained, or organisation/name")
+                raise InputError(f"{folder}: no such folder; expected one by save_pretrained, or organization/name")
             from .hub import download
 
             folder = download(
@@ -133,7 +133,7 @@ class Pretrained:
         Parameters
         ----------
         repo_id : str
-            "organisation/name".
+            "organization/name".
         license, scores
             As in `save_pretrained`.
         private, token, commit_message, branch, create_pr

@@ -46,13 +46,13 @@ def model_card(settings: SavedSettings, license: str | None, scores: str | os.Pa
         f"Semantic segmentation into {len(metadata.classes)} classes: {_what(metadata)}, after"
         f" [Chen et al. 2015]({PAPER}), {_crf(settings.crf)}.",
         '## Use\n\n```sh\npip install "atrous[hub]"\n```\n\n```python\nimport atrous\n\n'
-        'segmenter = atrous.Segmenter.from_pretrained("organisation/name")  # this model\'s name, or a folder\n'
+        'segmenter = atrous.Segmenter.from_pretrained("organization/name")  # this model\'s name, or a folder\n'
         'segmenter("photo.jpg").save("segmentation")\n```',
         "## Classes\n\n" + ", ".join(f"{i} {_plain(name)}" for i, name in enumerate(metadata.classes)) + ".",
         f"## Training\n\nOn the list of images `{metadata.training_list}`, whose sorted names have the sha256"
         f" `{metadata.training_list_sha256}`.",
         f"## Scores\n\n{_score_table(measured) if measured else 'None were given when this model was saved.'}",
-        f"## Terms\n\n{f'Licence: {license}.' if license else 'No licence was stated when this model was saved.'}"
+        f"## Terms\n\n{f'License: {license}.' if license else 'No license was stated when this model was saved.'}"
         + (f" {metadata.notes}" if metadata.notes else ""),
     ]
     return "\n\n".join(parts) + "\n"
@@ -80,7 +80,7 @@ def _plain(name: str) -> str:
 
 
 def _read_scores(path: Path, metadata: ModelMetadata) -> dict[str, Any]:
-    """Return the run, and mean IoU and pixel accuracy by labelling."""
+    """Return the run, and mean IoU and pixel accuracy by labeling."""
     document = read_json(path, "scores by atrous evaluate --json", LARGEST_SCORES)
     try:
         classes, run = document["classes"], document["run"]
@@ -90,7 +90,7 @@ def _read_scores(path: Path, metadata: ModelMetadata) -> dict[str, Any]:
             "images": int(document["images"]),
             "scores": {
                 name: (float(values["mean IoU"]), float(values["pixel accuracy"]))
-                for name, values in document["labellings"].items()
+                for name, values in document["labelings"].items()
             },
         }
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
@@ -108,10 +108,10 @@ def _results(measured: dict[str, Any]) -> list[EvalResult]:
             dataset_name=f"{measured['data']}, {measured['images']} images of {measured['list']}",
             dataset_split=measured["list"],
             metric_type="mean_iou",
-            metric_name=f"mean IoU, {labelling}",
+            metric_name=f"mean IoU, {labeling}",
             metric_value=round(iou, 4),
         )
-        for labelling, (iou, _) in measured["scores"].items()
+        for labeling, (iou, _) in measured["scores"].items()
     ]
 
 

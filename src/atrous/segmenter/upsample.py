@@ -13,7 +13,7 @@ def places(cells: int, inner: int, outer: int, stride: int = 8) -> tuple[NDArray
     """Where the photo's pixels lie between the cells of the score grid, along one side.
 
     Cell i lies on pixel `stride` * i of the image that the network saw. That image is `inner` pixels long (less
-    the padding) and shows a photo `outer` pixels long, so the photo's pixel y, centred at y + 1/2, lies at
+    the padding) and shows a photo `outer` pixels long, so the photo's pixel y, centered at y + 1/2, lies at
     (y + 1/2) * inner / outer - 1/2 there. For inner == outer this is the align-corners zoom.
 
     Parameters

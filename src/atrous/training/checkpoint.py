@@ -37,7 +37,7 @@ class TrainingState:
     recipe : Recipe
     classes : tuple of str
     palette : tuple of (red, green, blue)
-        A colour for each class.
+        A color for each class.
     training_list, training_list_sha256 : str
     start : str
         What the first weights were.
@@ -183,7 +183,7 @@ def newest_intact(folder: Path, warn: Callable[[str], None]) -> tuple[Path, Trai
 
 
 def load_optimizer(path: Path, optimizer: torch.optim.Optimizer, device: torch.device) -> None:
-    """Fill an optimiser's state from a checkpoint's folder, in place."""
+    """Fill an optimizer's state from a checkpoint's folder, in place."""
     tensors = read_tensors(path / OPTIMIZER)
     for group in optimizer.param_groups:
         (parameter,) = group["params"]
@@ -195,7 +195,7 @@ def load_optimizer(path: Path, optimizer: torch.optim.Optimizer, device: torch.d
 
 
 def _optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """Flatten the optimiser's state to `layer.weight/exp_avg` and the like."""
+    """Flatten the optimizer's state to `layer.weight/exp_avg` and the like."""
     tensors = {}
     for group in optimizer.param_groups:
         (parameter,) = group["params"]

@@ -20,7 +20,7 @@ CURVES = "curves.png"
 
 Curve = NDArray[np.float64]
 
-_BLUE, _GREEN, _GREY = "#1f5fa8", "#1c7c54", "#666666"
+_BLUE, _GREEN, _GRAY = "#1f5fa8", "#1c7c54", "#666666"
 _MOST_MEDIANS = 400  # more could not be told apart in the picture
 
 
@@ -64,7 +64,7 @@ def draw_curves(run: str | os.PathLike[str]) -> Path:
     _draw_loss(panels[0], log[0], log[1])
     if scores.size:
         _draw_scores(panels[1], scores[0], scores[1])
-    panels[-1].plot(log[0], log[2], color=_GREY)
+    panels[-1].plot(log[0], log[2], color=_GRAY)
     panels[-1].set_ylabel("learning rate")
     panels[-1].set_ylim(bottom=0)
     panels[-1].ticklabel_format(axis="y", style="sci", scilimits=(0, 0), useMathText=True)

@@ -59,5 +59,5 @@ def loss_divisor(targets: Tensor, weights: Tensor | None = None) -> float:
     if targets.is_floating_point():
         totals = targets.sum(dim=(0, 2, 3), dtype=torch.float64)
         return float(totals.sum() if weights is None else (totals * weights).sum())
-    labelled = targets[targets != VOID]
-    return float(labelled.numel() if weights is None else weights[labelled].sum())
+    labeled = targets[targets != VOID]
+    return float(labeled.numel() if weights is None else weights[labeled].sum())

@@ -86,7 +86,7 @@ def train(
     samples : ImageList
     recipe : Recipe
     dataset : Dataset
-        Where the samples are from: its classes and colours.
+        Where the samples are from: its classes and colors.
     start : path, optional
         First weights, any file that `atrous.network.pretrained_init.start` knows.
     soft_targets : path, optional

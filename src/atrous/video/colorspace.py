@@ -1,4 +1,4 @@
-"""From a decoder's frames to RGB and back, with the same colours."""
+"""From a decoder's frames to RGB and back, with the same colors."""
 
 from dataclasses import dataclass
 
@@ -16,8 +16,8 @@ _MATRICES = {1: 1, 4: 4, 5: 5, 6: 5, 7: 7, 9: 9}
 
 
 @dataclass(frozen=True)
-class Colours:
-    """How an overlaid clip's colours are coded: in limited range, otherwise as the clip's own.
+class Colors:
+    """How an overlaid clip's colors are coded: in limited range, otherwise as the clip's own.
 
     Attributes
     ----------
@@ -31,7 +31,7 @@ class Colours:
     primaries: int
 
     @classmethod
-    def of(cls, frame: av.VideoFrame) -> "Colours":
+    def of(cls, frame: av.VideoFrame) -> "Colors":
         """Return those for an overlay of a clip with this frame."""
         if frame.color_trc in HDR_TRANSFERS:
             return cls(BT709, BT709, BT709)  # what `to_rgb` converts to
@@ -58,10 +58,10 @@ class ToRgb:
 
 
 class FromRgb:
-    """Turns RGB into frames for an encoder, 8 bits, half the colour resolution each way."""
+    """Turns RGB into frames for an encoder, 8 bits, half the color resolution each way."""
 
-    def __init__(self, colours: Colours) -> None:
-        self.colours = colours
+    def __init__(self, colors: Colors) -> None:
+        self.colors = colors
         self._reformatter = VideoReformatter()
 
     def __call__(self, image: NDArray[np.uint8]) -> av.VideoFrame:
@@ -69,7 +69,7 @@ class FromRgb:
         frame = self._reformatter.reformat(
             av.VideoFrame.from_ndarray(image, format="rgb24"),
             format="yuv420p",
-            dst_colorspace=_MATRICES.get(self.colours.matrix),
+            dst_colorspace=_MATRICES.get(self.colors.matrix),
             dst_color_range=LIMITED,
             threads=1,
         )
@@ -77,8 +77,8 @@ class FromRgb:
         return frame
 
     def mark(self, target: object) -> None:
-        """Note the colours on a frame or an encoder."""
-        target.colorspace = self.colours.matrix  # type: ignore[attr-defined]
-        target.color_trc = self.colours.transfer  # type: ignore[attr-defined]
-        target.color_primaries = self.colours.primaries  # type: ignore[attr-defined]
+        """Note the colors on a frame or an encoder."""
+        target.colorspace = self.colors.matrix  # type: ignore[attr-defined]
+        target.color_trc = self.colors.transfer  # type: ignore[attr-defined]
+        target.color_primaries = self.colors.primaries  # type: ignore[attr-defined]
         target.color_range = LIMITED  # type: ignore[attr-defined]

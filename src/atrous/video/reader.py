@@ -15,7 +15,7 @@ from av.error import FFmpegError
 from numpy.typing import NDArray
 
 from ..errors import InputError
-from .colorspace import Colours, ToRgb
+from .colorspace import Colors, ToRgb
 from .rotation import IDENTITY, is_transposed, upright
 from .structure import file_structure
 
@@ -43,7 +43,7 @@ class Frame:
         When it is shown, from the clip's beginning, and for how long, in `Clip.time_base`.
     seconds : float
         The same as `pts`.
-    colours : Colours
+    colors : Colors
         How an overlay of it is coded.
     aspect : Fraction
         A pixel's width over its height.
@@ -55,7 +55,7 @@ class Frame:
     pts: int
     duration: int
     seconds: float
-    colours: Colours
+    colors: Colors
     aspect: Fraction
     damaged: bool
 
@@ -325,7 +325,7 @@ class Clip:
             pts=pts,
             duration=duration,
             seconds=float(pts * self.time_base),
-            colours=Colours.of(decoded),
+            colors=Colors.of(decoded),
             aspect=1 / aspect if is_transposed(matrix) else aspect,
             damaged=decoded.is_corrupt,
         )

@@ -92,7 +92,7 @@ def segment_video(
 ) -> VideoReport:
     """Write `<name>.overlay.mp4` and, if asked for, the label frames `<name>/000001.png` and on.
 
-    Each frame is segmented by itself, upright and at its own size. Times, frame rate, colours and sound are the
+    Each frame is segmented by itself, upright and at its own size. Times, frame rate, colors and sound are the
     clip's. What is damaged is left out, and told in the report. All outputs are written, or none.
 
     Parameters
@@ -104,7 +104,7 @@ def segment_video(
     name : str, optional
         The clip's own, without suffix, if left out.
     labels : bool
-        Write an index PNG of each frame's label ids, in the model's colours, and `times.csv` with their times.
+        Write an index PNG of each frame's label ids, in the model's colors, and `times.csv` with their times.
     names : bool
         Write the classes' names on the regions.
     overwrite : bool

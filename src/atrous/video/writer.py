@@ -22,7 +22,7 @@ from .reader import Clip, Frame
 # The first that FFmpeg has. x264 is in PyAV's own wheels; a distribution's FFmpeg may be without it.
 ENCODERS = {
     "libx264": {"preset": "veryfast", "crf": "20"},
-    "mpeg4": {"flags": "+qscale", "global_quality": str(3 * 118)},  # quantiser 3, in FFmpeg's units
+    "mpeg4": {"flags": "+qscale", "global_quality": str(3 * 118)},  # quantizer 3, in FFmpeg's units
 }
 # What a file says of its own format.
 _OWN_KEYS = frozenset({"major_brand", "minor_version", "compatible_brands", "encoder", "comment"})
@@ -70,7 +70,7 @@ class ClipWriter:
         height, width, _ = first.image.shape
         self.size = width, height
         self._clip = clip
-        self._from_rgb = FromRgb(first.colours)
+        self._from_rgb = FromRgb(first.colors)
         self._open(path, first)
 
     def _open(self, path: Path, first: Frame) -> None:

@@ -29,7 +29,7 @@ class FoundClass(BaseModel):
 
     id: int = Field(description="Pixel value in the PNG.")
     name: str
-    colour: str = Field(description="In the PNG's palette, #rrggbb.")
+    color: str = Field(description="In the PNG's palette, #rrggbb.")
     pixels: int
     share: float = Field(description="Of the photo's pixels, 0 to 1.")
     mask: RunLengths
@@ -82,7 +82,7 @@ def found(result: Segmentation, model: str, crf: CrfParameters | None, seconds: 
             FoundClass(
                 id=label,
                 name=result.classes[label],
-                colour="#{:02x}{:02x}{:02x}".format(*result.palette[label]),
+                color="#{:02x}{:02x}{:02x}".format(*result.palette[label]),
                 pixels=pixels,
                 share=round(pixels / (height * width), 6),
                 mask=RunLengths(size=(height, width), counts=counts),

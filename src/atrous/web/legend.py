@@ -1,4 +1,4 @@
-"""The classes of a picture with their colours and shares, as HTML."""
+"""The classes of a picture with their colors and shares, as HTML."""
 
 from collections.abc import Sequence
 from html import escape
@@ -33,11 +33,11 @@ def legend(
     order = sorted(
         np.flatnonzero((shares[0] >= 0.001) | (shares[1] > 0)).tolist(), key=lambda c: (-shares[1][c], -shares[0][c])
     )
-    colours = lightened(full_palette(palette))
+    colors = lightened(full_palette(palette))
     rows = []
     for label in order:
         name = classes[label] if label < len(classes) else f"class {label}"
-        red, green, blue = (int(channel) for channel in colours[label])
+        red, green, blue = (int(channel) for channel in colors[label])
         paint = "" if label == 0 else f"background:rgb({red},{green},{blue})"  # an overlay leaves background as it is
         rows.append(
             f"<tr><th scope=row><span class='chip{' none' if label == 0 else ''}' style='{paint}'></span>{escape(name)}"

@@ -12,9 +12,9 @@ from .desk import EXAMPLES, NAMES, OWN, Desk, defaults
 
 # name: (what it is called, what it means, lowest, highest, step)
 _SLIDERS: dict[str, tuple[str, str, float, float, float]] = {
-    "weight": ("Colour weight", "Pull of pixels of like colour", 0, 20, 0.1),
+    "weight": ("Color weight", "Pull of pixels of like color", 0, 20, 0.1),
     "sxy": ("Reach", "sxy, pixels of a 513-pixel photo", 1, 200, 1),
-    "srgb": ("Colour tolerance", "srgb, grey values", 1, 60, 0.5),
+    "srgb": ("Color tolerance", "srgb, gray values", 1, 60, 0.5),
     "spatial_weight": ("Smoothing weight", "Pull of the nearest pixels", 0, 20, 0.1),
     "spatial_sxy": ("Smoothing reach", "sxy, pixels", 0.5, 20, 0.5),
     "iterations": ("Steps", "Of mean field inference", 0, 20, 1),
@@ -51,7 +51,7 @@ def create_page(desk: Desk, root: str) -> gr.Blocks:
 
 
 def theme() -> gr.themes.Base:
-    """Return the page's colours and the system's own fonts."""
+    """Return the page's colors and the system's own fonts."""
     return gr.themes.Soft(
         primary_hue="teal",
         secondary_hue="teal",

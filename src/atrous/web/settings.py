@@ -81,7 +81,7 @@ class CrfChoice(BaseModel):
     sxy: float | None = Field(
         None, ge=1, le=500, description="Its reach: standard deviation in pixels of the picture that the network sees."
     )
-    srgb: float | None = Field(None, ge=1, le=255, description="Its standard deviation in grey values, 0 to 255.")
+    srgb: float | None = Field(None, ge=1, le=255, description="Its standard deviation in gray values, 0 to 255.")
     spatial_weight: float | None = Field(None, ge=0, le=50, description="Of the spatial kernel.")
     spatial_sxy: float | None = Field(None, ge=0.5, le=50, description="Its standard deviation in pixels.")
     iterations: int | None = Field(None, ge=0, le=50, description="Mean field steps.")

@@ -38,9 +38,9 @@ def test_the_picture_shows_the_best_weight_of_each_cell(tmp_path):
     picture = np.asarray(Image.open(path).convert("RGB")).astype(int)
     assert picture.shape == (720, 1080, 3)
     # Viridis: the lowest value is dark violet, the highest yellow.
-    colours = {tuple(colour) for colour in picture.reshape(-1, 3)[::7].tolist()}
-    assert (68, 1, 84) in colours
-    assert (253, 231, 37) in colours
+    colors = {tuple(color) for color in picture.reshape(-1, 3)[::7].tolist()}
+    assert (68, 1, 84) in colors
+    assert (253, 231, 37) in colors
 
     # A weight that is never the best of its cell leaves no trace.
     again = tmp_path / "again.png"

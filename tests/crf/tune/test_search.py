@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scenes import blurred_regions, random_image
 
 from atrous.crf import Bilateral, DenseCRF, Spatial
-from atrous.crf.tune.scorer import LabelledImage, TrialScorer, hits_and_unions, mean_iou
+from atrous.crf.tune.scorer import LabeledImage, TrialScorer, hits_and_unions, mean_iou
 from atrous.crf.tune.search import search
 from atrous.errors import InputError
 
@@ -127,7 +127,7 @@ def test_the_search_grows_past_all_borders_and_then_takes_finer_steps(monkeypatc
 
 @settings(max_examples=25, deadline=None)
 @given(peak=st.tuples(st.floats(0.3, 30), st.floats(5, 300), st.floats(0.3, 40)), finer=st.integers(0, 3))
-def test_the_search_ends_at_a_trial_that_no_neighbour_beats(peak, finer):
+def test_the_search_ends_at_a_trial_that_no_neighbor_beats(peak, finer):
     with pytest.MonkeyPatch.context() as patch:
         landscape = Landscape(patch, peak)
         result = search([ANY], weights=[4, 8], sxys=[30, 60, 90], srgbs=[4, 8], refinements=finer, most_moves=100)
@@ -164,7 +164,7 @@ def test_a_plateau_leads_nowhere(monkeypatch):
     result = search([ANY], **GRID, refinements=0)
     assert result.converged
     assert result.best[:3] == (3, 8, 6)
-    assert len(result.trials) == 8 + 19  # the neighbours of a corner
+    assert len(result.trials) == 8 + 19  # the neighbors of a corner
 
 
 def test_progress_tells_stages_images_and_the_best(scenes):
@@ -187,7 +187,7 @@ def test_lazy_samples_are_read_when_needed_and_any_precision_will_do(scenes):
 
         def __getitem__(self, index):
             image, probabilities, truth = scenes[index]
-            return LabelledImage(image, probabilities.astype(np.float64), truth.astype(np.int64), f"photo {index}")
+            return LabeledImage(image, probabilities.astype(np.float64), truth.astype(np.int64), f"photo {index}")
 
     options = {**GRID, "refinements": 0, "most_moves": 0}
     assert search(Lazy(), **options).trials == search(scenes, **options).trials
@@ -201,7 +201,7 @@ def test_images_of_different_sizes(scenes):
 
 
 def with_(sample, **changed):
-    return LabelledImage(*sample)._replace(**changed)
+    return LabeledImage(*sample)._replace(**changed)
 
 
 @pytest.mark.parametrize(
@@ -257,7 +257,7 @@ def test_a_kernel_that_does_not_fit_the_lattice_is_one_line(scenes):
         search(scenes, weights=[3], sxys=[8, 9], srgbs=[1e-6, 5])
 
 
-def test_no_samples_and_nothing_labelled(scenes):
+def test_no_samples_and_nothing_labeled(scenes):
     with pytest.raises(InputError, match="samples: expected one"):
         search([])
     with pytest.raises(InputError, match="sample 0: expected \\(image, probabilities, mask\\), got str"):

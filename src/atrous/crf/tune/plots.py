@@ -13,9 +13,9 @@ from atrous.errors import InputError, MissingExtra
 
 
 def draw_heat_map(path: str | os.PathLike[str], trials: Sequence[Trial], *, baseline: float, images: int) -> None:
-    """Draw the trials as a PNG: a cell for each (sxy, srgb), coloured by its best weight's mean IoU.
+    """Draw the trials as a PNG: a cell for each (sxy, srgb), colored by its best weight's mean IoU.
 
-    A cell reaches half way to its neighbours, so the finer the search was at a place, the smaller the cells.
+    A cell reaches half way to its neighbors, so the finer the search was at a place, the smaller the cells.
 
     Parameters
     ----------
@@ -59,7 +59,7 @@ def draw_heat_map(path: str | os.PathLike[str], trials: Sequence[Trial], *, base
     painted = PatchCollection(patches, cmap="viridis", edgecolor="white", linewidth=0.4)
     values = [100 * scores[place] for place in order]
     painted.set_array(values)
-    # A few cells that are far off would take all the colours.
+    # A few cells that are far off would take all the colors.
     lowest = sorted(values)[len(values) // 10]
     painted.set_clim(lowest, max(values))
     axes.add_collection(painted)
@@ -68,7 +68,7 @@ def draw_heat_map(path: str | os.PathLike[str], trials: Sequence[Trial], *, base
     axes.set_facecolor("0.92")  # not tried
     axes.plot(best.sxy, best.srgb, marker="o", markersize=9, fillstyle="none", color="red", markeredgewidth=1.8)
     axes.set_xlabel("sxy, pixels")
-    axes.set_ylabel("srgb, grey values")
+    axes.set_ylabel("srgb, gray values")
     axes.set_title(
         f"best (circle): {100 * best.mean_iou:.2f} % at weight {best.weight:g}, sxy {best.sxy:g}, srgb {best.srgb:g};"
         f" without CRF {100 * baseline:.2f} %",
@@ -92,9 +92,9 @@ Box = tuple[float, float, float, float]  # left, right, low, high
 
 
 def cells(places: Iterable[tuple[float, float]]) -> dict[tuple[float, float], Box]:
-    """Return a box around each place, half way to its neighbours in its own row and column.
+    """Return a box around each place, half way to its neighbors in its own row and column.
 
-    Where the neighbours of one side are nearer the boxes lie on one another, the finer ones on top.
+    Where the neighbors of one side are nearer the boxes lie on one another, the finer ones on top.
     """
     places = list(places)
     rows: dict[float, list[float]] = {}

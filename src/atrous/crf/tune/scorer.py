@@ -1,4 +1,4 @@
-"""How well labelled images come out of the CRF, for many kernels: what can be shared between them is."""
+"""How well labeled images come out of the CRF, for many kernels: what can be shared between them is."""
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
@@ -27,7 +27,7 @@ _LARGEST_PROBABILITY = 1.001
 _KEPT_SIZES = 64
 
 
-class LabelledImage(NamedTuple):
+class LabeledImage(NamedTuple):
     """An image, what a network says of it, and what is true.
 
     Attributes
@@ -48,19 +48,19 @@ class LabelledImage(NamedTuple):
     name: str = ""
 
 
-Samples: TypeAlias = Sequence[LabelledImage | tuple[ArrayLike, ArrayLike, ArrayLike]]
+Samples: TypeAlias = Sequence[LabeledImage | tuple[ArrayLike, ArrayLike, ArrayLike]]
 
 
 class TrialScorer:
-    """Mean IoU of labelled images after the CRF, for one pair of kernels after the other.
+    """Mean IoU of labeled images after the CRF, for one pair of kernels after the other.
 
-    Trials that differ in the bilateral weight alone share its lattice and normalisation, all trials those of
+    Trials that differ in the bilateral weight alone share its lattice and normalization, all trials those of
     the spatial kernel. Several images are in work at once, one a thread, as long as they fit the memory; with
     few or large images each gets several threads. The result is the same for any number of threads.
 
     Parameters
     ----------
-    samples : sequence of (image, probabilities, mask), or of LabelledImage
+    samples : sequence of (image, probabilities, mask), or of LabeledImage
         Read again for each pair of standard deviations, from several threads, so `__getitem__` may load files.
     spatial : Spatial
     iterations : int
@@ -137,7 +137,7 @@ class TrialScorer:
 
     def _score(self, index: int, sxy: float, srgb: float, weights: Sequence[float]) -> NDArray[np.int64]:
         """Hits and unions of each label, (weights, 2, C)."""
-        image, probabilities, mask, name = as_labelled(self._samples[index], index)
+        image, probabilities, mask, name = as_labeled(self._samples[index], index)
         image, truth = np.asarray(image), np.asarray(mask).ravel()
         shape = image.shape[:2]
         planes = np.asarray(probabilities, np.float32).reshape(self.classes, -1)
@@ -182,7 +182,7 @@ class TrialScorer:
         digest = hashlib.sha256()
         classes, largest, counts = 0, 0, np.zeros(0, np.int64)
         for index in range(len(self._samples)):
-            sample = as_labelled(self._samples[index], index)
+            sample = as_labeled(self._samples[index], index)
             with naming(sample.name):
                 planes, truth = check_sample(sample, classes)
             if not classes:
@@ -197,7 +197,7 @@ class TrialScorer:
                     digest.update(values.data)
             done(index + 1)
         if not counts[1].any():
-            raise InputError("mask: expected labelled pixels, got void (255) at every pixel of every sample")
+            raise InputError("mask: expected labeled pixels, got void (255) at every pixel of every sample")
         return classes, mean_iou(counts), digest.hexdigest(), largest
 
 
@@ -210,15 +210,15 @@ def naming(name: str) -> Iterator[None]:
         raise InputError(f"{name}: {error}") from None
 
 
-def as_labelled(sample: Any, index: int) -> LabelledImage:
+def as_labeled(sample: Any, index: int) -> LabeledImage:
     """Return a sample with its name, `sample 3` for the fourth if it has none."""
     if not isinstance(sample, (tuple, list)) or not 3 <= len(sample) <= 4:
         raise InputError(f"sample {index}: expected (image, probabilities, mask), got {type(sample).__name__}")
-    labelled = LabelledImage(*sample)
-    return labelled if labelled.name else labelled._replace(name=f"sample {index}")
+    labeled = LabeledImage(*sample)
+    return labeled if labeled.name else labeled._replace(name=f"sample {index}")
 
 
-def check_sample(sample: LabelledImage, classes: int) -> tuple[NDArray[np.floating[Any]], NDArray[np.integer[Any]]]:
+def check_sample(sample: LabeledImage, classes: int) -> tuple[NDArray[np.floating[Any]], NDArray[np.integer[Any]]]:
     """Return (C, N) probabilities and the mask's N ids, or raise InputError; C is `classes`, if that is not 0."""
     image, mask = np.asarray(sample.image), np.asarray(sample.mask)
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or image.size == 0:

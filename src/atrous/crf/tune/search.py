@@ -9,11 +9,11 @@ from atrous.crf.dense import NEGLIGIBLE
 from atrous.crf.kernels import Bilateral, Normalization, Spatial
 from atrous.crf.result import check_fraction, check_iterations, is_integer
 from atrous.crf.tune.plots import draw_heat_map
-from atrous.crf.tune.scorer import LabelledImage, Samples, TrialScorer
+from atrous.crf.tune.scorer import LabeledImage, Samples, TrialScorer
 from atrous.crf.tune.trials import Point, Trial, TrialTable
 from atrous.errors import InputError
 
-__all__ = ["LabelledImage", "Progress", "SearchResult", "Trial", "search"]
+__all__ = ["LabeledImage", "Progress", "SearchResult", "Trial", "search"]
 
 # The first grid of Chen et al. 2015, section 5.1, there written w1 = [5, 10], sa = [50:10:100], sb = [3:1:10].
 WEIGHTS = (5.0, 10.0)
@@ -112,9 +112,9 @@ def search(
     threads: int | None = None,
     progress: Callable[[Progress], None] = lambda progress: None,
 ) -> SearchResult:
-    """Find the bilateral kernel with the highest mean IoU over labelled images.
+    """Find the bilateral kernel with the highest mean IoU over labeled images.
 
-    First all combinations of `weights`, `sxys` and `srgbs`. Then the 26 neighbours of the best one, one step up,
+    First all combinations of `weights`, `sxys` and `srgbs`. Then the 26 neighbors of the best one, one step up,
     down or neither in each parameter, are tried until none is better: the search moves past the first grid's
     borders where the best lies on one. Then the steps are halved, and so on, `refinements` times. A parameter
     with a single value stays fixed. Steps down are at most half the value, so all stay positive.
@@ -123,7 +123,7 @@ def search(
 
     Parameters
     ----------
-    samples : sequence of (image, probabilities, mask), or of LabelledImage
+    samples : sequence of (image, probabilities, mask), or of LabeledImage
         (H, W, 3) uint8, (C, H, W) float (any precision) and (H, W) label ids with 255 for void. Each sample is
         read once for each pair of (sxy, srgb), from several threads: a sequence whose `__getitem__` reads
         files keeps the memory free.
@@ -238,7 +238,7 @@ class _Grid:
         return list(itertools.product(self._weight.values, self._sxy.values, self._srgb.values))
 
     def around(self, best: Trial) -> list[Point]:
-        """Return the combinations of the neighbouring values, past the border if need be."""
+        """Return the combinations of the neighboring values, past the border if need be."""
         return list(
             itertools.product(
                 self._weight.around(best.weight), self._sxy.around(best.sxy), self._srgb.around(best.srgb)
@@ -246,7 +246,7 @@ class _Grid:
         )
 
     def halve_steps(self, best: Trial) -> None:
-        """Keep the best and the middles between it and its neighbours."""
+        """Keep the best and the middles between it and its neighbors."""
         self._weight.halve_steps(best.weight)
         self._sxy.halve_steps(best.sxy)
         self._srgb.halve_steps(best.srgb)
@@ -264,7 +264,7 @@ class _Axis:
             raise InputError(f"{name}: expected one positive number at least, got {self.values}")
 
     def around(self, value: float) -> list[float]:
-        """Return the neighbours of a value and itself, taking up new values beyond the border."""
+        """Return the neighbors of a value and itself, taking up new values beyond the border."""
         if len(self.values) == 1:
             return self.values
         if value == self.values[0]:
@@ -276,7 +276,7 @@ class _Axis:
         return self.values[at - 1 : at + 2]
 
     def halve_steps(self, value: float) -> None:
-        """Keep a value and the middles between it and its neighbours."""
+        """Keep a value and the middles between it and its neighbors."""
         if len(self.values) > 1:
             lower, value, upper = self.around(value)
             self.values = [_rounded((lower + value) / 2), value, _rounded((value + upper) / 2)]
