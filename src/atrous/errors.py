@@ -9,11 +9,15 @@ class InputError(ValueError):
     """
 
 
-class ComputeError(RuntimeError):
-    """Something cannot be computed here, by no fault of what was given: a GPU's memory is full, say.
+class RunError(RuntimeError):
+    """A run failed though its input can be used: the loss diverged, or a worker or another process died.
 
     The message is one line as that of `InputError`.
     """
+
+
+class ComputeError(RunError):
+    """A network cannot be computed here: a GPU's memory is full, say."""
 
     @classmethod
     def of_network(cls, shape: tuple[int, ...], device: str, error: Exception) -> "ComputeError":

@@ -2,6 +2,7 @@
 
 import os
 import signal
+from importlib import import_module
 from pathlib import Path
 
 from atrous.network import deeplab, multiscale, variants
@@ -21,18 +22,17 @@ def make_narrow() -> None:
 
 def die_once(marker: Path, step: int, rank: str) -> None:
     """Kill the process of that rank before that step, unless it was done before."""
-    from atrous.training import train as loop
+    loop = import_module("atrous.training.train")
+    real = loop.set_lr
 
-    real = loop.set_rate
-
-    def set_rate(optimizer, rate, calls=[0]):  # noqa: B006
+    def set_lr(optimizer, lr, calls=[0]):  # noqa: B006
         calls[0] += 1
         if calls[0] == step and os.environ.get("RANK") == rank and not marker.exists():
             marker.touch()
             os.kill(os.getpid(), signal.SIGKILL)
-        real(optimizer, rate)
+        real(optimizer, lr)
 
-    loop.set_rate = set_rate
+    loop.set_lr = set_lr
 
 
 if __name__ == "__main__":

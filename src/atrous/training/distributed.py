@@ -1,4 +1,4 @@
-"""The processes that share a training run: torchrun starts them, PyTorch sums their gradients."""
+"""The processes of a training run: torchrun starts them, DistributedDataParallel averages their gradients."""
 
 import os
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ from torch import distributed, nn
 from torch.distributed.rendezvous import rendezvous
 from torch.nn.parallel import DistributedDataParallel
 
-from ..errors import InputError
+from ..errors import InputError, RunError
 
 
 @dataclass(frozen=True)
@@ -35,15 +35,15 @@ class Processes:
         """Whether this process is the one that writes."""
         return self.rank == 0
 
-    def wrapped(self, net: nn.Module) -> nn.Module:
+    def wrap(self, net: nn.Module) -> nn.Module:
         """Return a module whose backward pass averages the gradients of all processes."""
         if self.count == 1:
             return net
         places = [self.device.index] if self.device.type == "cuda" else None
         return DistributedDataParallel(net, device_ids=places)
 
-    def silent(self, model: nn.Module) -> AbstractContextManager[None]:
-        """Return a context in which the backward pass of `wrapped` leaves the gradients to this process."""
+    def without_sync(self, model: nn.Module) -> AbstractContextManager[None]:
+        """Return a context in which the backward pass of `wrap` leaves the gradients to this process."""
         context: AbstractContextManager[None] = (
             model.no_sync() if isinstance(model, DistributedDataParallel) else nullcontext()
         )
@@ -73,7 +73,9 @@ def processes(device: str | None) -> Iterator[Processes]:
     Raises
     ------
     InputError
-        If there is no such device, or another process of the run has failed.
+        If there is no such device.
+    RunError
+        If another process of the run died.
     """
     count, rank, local = (int(os.environ.get(key, default)) for key, default in _TORCHRUN)
     place = _device(device, local)
@@ -90,7 +92,7 @@ def processes(device: str | None) -> Iterator[Processes]:
         lines = str(error).splitlines() or [type(error).__name__]
         if any(word in lines[0].lower() for word in _LOST):
             # The process that failed says why itself; here a traceback would bury it.
-            raise InputError(f"process {rank}: another process of the run is gone ({lines[0]:.100})") from None
+            raise RunError(f"process {rank}: another process of the run died ({lines[0]:.100})") from None
         raise
     finally:
         distributed.destroy_process_group()
@@ -124,5 +126,5 @@ def _device(name: str | None, local: int) -> torch.device:
     if name != "cuda":
         raise InputError(f"device={name!r}: expected cpu or cuda")
     if local >= there:
-        raise InputError(f"device=cuda: process {local} finds {there} GPUs; use --device cpu or fewer processes")
+        raise InputError(f"device=cuda: process {local} finds {there} GPUs; use the device cpu or fewer processes")
     return torch.device("cuda", local)

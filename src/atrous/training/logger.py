@@ -1,262 +1,261 @@
-"""What is kept of a run beside its checkpoints: tables of numbers, curves, TensorBoard's events."""
+"""Training logs: CSV tables, curves, TensorBoard events and the progress display."""
 
 import csv
-import errno
-import importlib.util
 import io
-import os
+import sys
 import threading
-from collections.abc import Sequence
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext, suppress
+from datetime import timedelta
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, BinaryIO, Literal
+from typing import Any, BinaryIO, TypeVar
 
+import numpy as np
+import torch
 from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
 from .._io import write_bytes
-from ..errors import InputError, MissingExtra
+from ..errors import InputError
 from .curves import CURVES, EVALUATIONS, LOG, draw_curves
-from .progress import Progress, ProgressDisplay
+
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None  # type: ignore[assignment]
 
 TENSORBOARD = "tensorboard"
+_COLUMNS = {
+    LOG: ("step", "loss", "lr", "crops_per_second", "memory_mib", "waiting"),
+    EVALUATIONS: ("step", "mean_iou", "pixel_accuracy"),
+}
 
-_LOG_COLUMNS = ("step", "loss", "rate", "crops_per_second", "memory_mib", "waiting")
-_EVALUATION_COLUMNS = ("step", "mean_iou", "pixel_accuracy")
+_WINDOW = 100  # steps over which speed, waiting and the displayed loss are averaged
+_LINE_EVERY = 10  # steps between printed lines without a terminal
+
+Batch = TypeVar("Batch")
 
 
-class Journal:
-    """Shows a run and writes it down, in a run's folder.
+class Logger:
+    """Log of a run, in the run's folder and on the console.
 
-    `log.csv` has a line for each step and `evaluations.csv` one for each evaluation, on disk when the method
-    returns. `curves.png` is drawn from them at each evaluation and at the end if matplotlib is there, and
-    TensorBoard's events are written to `tensorboard/` if TensorBoard is there.
+    `log.csv` gets a row for each step and `evaluations.csv` one for each evaluation, on disk when the method returns.
+    `curves.png` is drawn at each evaluation and at the end where matplotlib is installed, and TensorBoard events are
+    written to `tensorboard/` where TensorBoard is installed. On a terminal a progress bar is shown, elsewhere a line
+    every ten steps. No thread draws, as data-loading processes may be forked at any time.
 
     Parameters
     ----------
     folder : path
-        The run's folder; made if it is not there.
-    iterations : int
-        Steps of the whole run.
-    first_step : int
-        Steps done before; what a run that was cut off wrote of later ones is dropped.
+        The run's folder; made if it does not exist.
+    iterations, first_step, crops : int
+        Steps of the whole run; steps done before (rows of later ones, of a killed run, are removed); crops in a step.
     console : rich.console.Console
-        Where the run is shown.
-    tensorboard : "auto" or bool
-        "auto" writes events where TensorBoard is installed.
+    device : str
+        "cpu" or "cuda:N", whose memory is logged.
+    now : callable
+        The clock, in seconds.
 
     Raises
     ------
     InputError
-        If something cannot be written (the disk is full), or `log.csv` is no such table. From every method.
-    MissingExtra
-        If `tensorboard` is True and it is not installed.
-
-    Examples
-    --------
-    ::
-
-        with Journal(out, iterations=6000, first_step=0, console=console) as journal:
-            journal.step(clock.tick(1, loss, rate))
-            journal.evaluation(1, mean_iou=0.61, pixel_accuracy=0.9)
+        If something cannot be written, or a table in the folder is not of such a run. From every method.
     """
 
     def __init__(
         self,
-        folder: str | os.PathLike[str],
-        *,
+        folder: Path,
         iterations: int,
         first_step: int,
+        *,
+        crops: int,
         console: Console,
-        tensorboard: bool | Literal["auto"] = "auto",
+        device: str = "cpu",
+        now: Callable[[], float] = time.perf_counter,
     ) -> None:
-        self.folder = Path(folder)
-        self.iterations = iterations
-        self.first_step = first_step
-        self.console = console
-        self.display = ProgressDisplay(console, iterations, first_step)
-        self._tensorboard = tensorboard
-        self._draws = importlib.util.find_spec("matplotlib") is not None
+        self.folder, self.iterations, self.first_step, self.crops = folder, iterations, first_step, crops
+        self.console, self.device, self._now = console, device, now
+        self._excluded, self._waited = 0.0, 0.0  # seconds
+        self._ends: deque[tuple[int, float, float]] = deque(maxlen=_WINDOW + 1)  # step, seconds trained, seconds waited
+        self._losses: deque[float] = deque(maxlen=_WINDOW)
+        self._mean_iou: float | None = None
+        columns = TextColumn("step {task.completed}/{task.total}"), BarColumn(None), TaskProgressColumn()
+        self._bar = Progress(*columns, TextColumn("{task.fields[figures]}"), console=console, auto_refresh=False)
+        self._refreshed = float("-inf")
 
-    def __enter__(self) -> "Journal":
-        try:
+    def __enter__(self) -> "Logger":
+        with _writing(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise _unwritable(self.folder, error) from None
-        self._log = _Table(self.folder / LOG, _LOG_COLUMNS, self.first_step)
-        self._evaluations = _Table(self.folder / EVALUATIONS, _EVALUATION_COLUMNS, self.first_step)
+        self._log = _Table(self.folder / LOG, self.first_step)
+        self._evaluations = _Table(self.folder / EVALUATIONS, self.first_step)
         self._events = self._open_events()
-        self._thread_failed = threading.excepthook
-        threading.excepthook = self._report_thread
-        if not self._draws:
-            self._note(f"note: {CURVES} needs matplotlib: pip install 'atrous[plot]'")
-        self.display.__enter__()
+        self._excepthook, threading.excepthook = threading.excepthook, self._report_thread
+        if find_spec("matplotlib") is None:
+            self._print(f"note: {CURVES} needs matplotlib: pip install 'atrous[plot]'")
+        if self.console.is_interactive:
+            self._bar.add_task("", total=self.iterations, completed=self.first_step, figures="loading the first crops")
+            self._bar.start()
+            self._bar.refresh()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        self.display.__exit__()
-        try:
+        threading.excepthook = self._excepthook
+        if self.console.is_interactive:
+            self._bar.stop()
+        self._log.file.close()
+        self._evaluations.file.close()
+        with nullcontext() if kind is None else suppress(InputError):  # the run's own error is the one to report
             self._draw()
             if self._events is not None:
-                self._add_to_events(self._events.close)
-        except InputError:
-            if kind is None:  # else what ended the run is the news
-                raise
-        finally:
-            threading.excepthook = self._thread_failed
-            self._log.close()
-            self._evaluations.close()
+                with _writing(self.folder / TENSORBOARD):
+                    self._events.close()
 
     def _report_thread(self, failed: threading.ExceptHookArgs) -> None:
-        # TensorBoard's thread raises its error once more in ours, at the next event or at the end.
+        # TensorBoard's thread raises its error once more in this one, at the next event or at the end.
         if not type(failed.thread).__module__.startswith("tensorboard."):
-            self._thread_failed(failed)
+            self._excepthook(failed)
 
-    def step(self, progress: Progress) -> None:
-        """Show a step and write it down."""
-        mib = progress.memory_bytes / 2**20
-        self._log.add(
-            (
-                progress.step,
-                f"{progress.loss:.5f}",
-                f"{progress.rate:.4e}",
-                f"{progress.crops_per_second:.3f}",
-                f"{mib:.0f}" if mib else "",
-                f"{progress.waiting:.3f}",
-            )
-        )
-        self._write_events(
-            progress.step,
-            {
-                "train/loss": progress.loss,
-                "train/rate": progress.rate,
-                "speed/crops_per_second": progress.crops_per_second,
-                "speed/waiting": progress.waiting,
-                "speed/memory_mib": mib,
-            },
-        )
-        self.display.step(progress)
+    def loading(self, batches: Iterable[Batch]) -> Iterator[Batch]:
+        """Yield the batches and count the time until each is there as waiting, but for the first."""
+        iterator = iter(batches)
+        while True:
+            asked = self._now()
+            try:
+                batch = next(iterator)
+            except StopIteration:
+                return
+            if self._ends:
+                self._waited += self._now() - asked
+            else:
+                self._ends.append((self.first_step, self._trained(), 0.0))
+            yield batch
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Exclude the block's time from the speed: saving, evaluating."""
+        start = self._now()
+        yield
+        self._excluded += self._now() - start
+
+    def step(self, step: int, loss: float, lr: float) -> None:
+        """Log a step; `step` counts from 1."""
+        self._ends.append((step, self._trained(), self._waited))
+        (first, begin, waited_before), (_, end, waited) = self._ends[0], self._ends[-1]
+        seconds = max(end - begin, 1e-9)
+        speed, waiting = self.crops * max(step - first, 1) / seconds, (waited - waited_before) / seconds
+        mib = peak_memory(self.device) / 2**20
+        self._log.add((step, f"{loss:.5f}", f"{lr:.4e}", f"{speed:.3f}", f"{mib:.0f}" if mib else "", f"{waiting:.3f}"))
+        scalars = {"train/loss": loss, "train/lr": lr, "speed/crops_per_second": speed, "speed/waiting": waiting}
+        self._add_events(step, scalars | {"speed/memory_mib": mib})
+        self._losses.append(loss)
+        figures = f"loss {np.mean(self._losses):.3f}  lr {lr:.2e}  {speed:.2f} crops/s"
+        figures += f"  {mib / 1024:.1f} GiB" if mib else ""
+        figures += f"  {timedelta(seconds=round(self.crops * (self.iterations - step) / speed))} left"
+        figures += f"  mIoU {100 * self._mean_iou:.2f} %" if self._mean_iou is not None else ""
+        figures += f"  {100 * waiting:.0f} % of it waiting for crops" if waiting >= 0.05 else ""
+        last = step == self.iterations
+        if not self.console.is_interactive:
+            if last or step % _LINE_EVERY == 0:
+                self._print(f"step {step:>6}/{self.iterations}  {figures}")
+        elif last or time.monotonic() - self._refreshed > 0.2:
+            self._refreshed = time.monotonic()
+            self._bar.update(self._bar.task_ids[0], completed=step, figures=figures, refresh=True)
 
     def evaluation(self, step: int, mean_iou: float, pixel_accuracy: float) -> None:
-        """Show an evaluation after `step` steps, write it down, draw the curves.
-
-        Parameters
-        ----------
-        step : int
-        mean_iou, pixel_accuracy : float
-            0 to 1.
-        """
+        """Log an evaluation after `step` steps, scores from 0 to 1, and draw the curves."""
         self._evaluations.add((step, f"{mean_iou:.5f}", f"{pixel_accuracy:.5f}"))
-        scores = {"evaluation/mean_iou": mean_iou, "evaluation/pixel_accuracy": pixel_accuracy}
-        self._write_events(step, scores)
-        self.display.evaluation(step, mean_iou, pixel_accuracy)
+        self._add_events(step, {"evaluation/mean_iou": mean_iou, "evaluation/pixel_accuracy": pixel_accuracy})
+        self._mean_iou = mean_iou
+        self._print(f"step {step}: mean IoU {100 * mean_iou:.2f} %, pixel accuracy {100 * pixel_accuracy:.2f} %")
         self._draw()
 
+    def _trained(self) -> float:
+        return self._now() - self._excluded
+
+    def _print(self, line: str) -> None:
+        self.console.print(line, highlight=False, markup=False, soft_wrap=True)
+
     def _draw(self) -> None:
-        if self._draws:
+        if find_spec("matplotlib") is not None:
             draw_curves(self.folder)
 
     def _open_events(self) -> Any:
-        """Return TensorBoard's writer, or None."""
-        there = importlib.util.find_spec("tensorboard") is not None
-        if self._tensorboard is True and not there:
-            raise MissingExtra("TensorBoard's events need TensorBoard: pip install tensorboard")
-        if self._tensorboard is False or not there:
+        """Return TensorBoard's writer, or None where it cannot be used."""
+        if find_spec("tensorboard") is None:
             return None
         try:
             from torch.utils.tensorboard import SummaryWriter
-        except Exception as error:  # its own dependencies break in many ways; a run needs none of them
-            if self._tensorboard is True:
-                reason = f"{type(error).__name__}: {error}".splitlines()[0]
-                raise MissingExtra(f"TensorBoard is installed but cannot be imported ({reason})") from None
-            self._note("note: TensorBoard is installed but cannot be imported; its events are left out")
+        except Exception:  # TensorBoard's own dependencies break in many ways; a run needs none of them
+            self._print("note: TensorBoard is installed but cannot be imported; no events are written")
             return None
-        try:
-            # What an earlier run wrote of later steps is hidden.
+        with _writing(self.folder / TENSORBOARD):
+            # Events of later steps, of a run that was killed, are hidden.
             return SummaryWriter(str(self.folder / TENSORBOARD), purge_step=self.first_step + 1)
-        except OSError as error:
-            raise _unwritable(self.folder / TENSORBOARD, error) from None
 
-    def _write_events(self, step: int, scalars: dict[str, float]) -> None:
+    def _add_events(self, step: int, scalars: dict[str, float]) -> None:
         if self._events is not None:
-            for name, value in scalars.items():
-                self._add_to_events(self._events.add_scalar, name, value, step)
-
-    def _add_to_events(self, method: Any, *arguments: object) -> None:
-        try:
-            method(*arguments)
-        except OSError as error:
-            raise _unwritable(self.folder / TENSORBOARD, error) from None
-
-    def _note(self, line: str) -> None:
-        self.console.print(line, highlight=False, markup=False, soft_wrap=True)
+            with _writing(self.folder / TENSORBOARD):
+                for name, value in scalars.items():
+                    self._events.add_scalar(name, value, step)
 
 
 class _Table:
-    """A CSV file with a line for each step, of which those of a cut-off run are dropped."""
+    """A CSV file that is appended to, row by row."""
 
-    def __init__(self, path: Path, columns: Sequence[str], first_step: int) -> None:
-        self.path = path
-        self.columns, rows = _kept(path, columns, first_step)
-        try:
-            write_bytes(path, b"".join(map(_line, [self.columns, *rows])))
-            # Nothing is held back in a buffer, so that nothing is left to fail when the file is closed.
-            self._file: BinaryIO = path.open("ab", buffering=0)
-        except OSError as error:
-            raise _unwritable(path, error) from None
+    def __init__(self, path: Path, last_step: int) -> None:
+        self.path, columns = path, _COLUMNS[path.name]
+        with _writing(path):
+            text = path.read_bytes().decode(errors="replace") if path.exists() else ""
+            # The last row of a killed run may be incomplete: a row is complete with its line end.
+            try:
+                lines = list(csv.reader(text[: text.rfind("\n") + 1].splitlines()))
+            except csv.Error as error:
+                raise InputError(f"{path}: expected a run's table, got another file ({error}); move it away") from None
+            header, *rows = lines or [list(columns)]
+            if header != list(columns):
+                raise InputError(
+                    f"{path}: expected the columns {','.join(columns)}, got {','.join(header)!r:.60}; move it away"
+                )
+            kept = {
+                r[0]: r
+                for r in rows
+                if len(r) == len(columns) and r[0].isdecimal() and len(r[0]) < 20 and int(r[0]) <= last_step
+            }
+            write_bytes(path, b"".join(map(_row, [columns, *kept.values()])))
+            self.file: BinaryIO = path.open("ab", buffering=0)
 
-    def add(self, row: Sequence[object]) -> None:
-        line = _line([*row, *[""] * (len(self.columns) - len(row))])
-        try:
-            while line:
-                line = line[self._file.write(line) :]
-        except OSError as error:
-            raise _unwritable(self.path, error) from None
-
-    def close(self) -> None:
-        self._file.close()
-
-
-def _kept(path: Path, columns: Sequence[str], first_step: int) -> tuple[list[str], list[list[str]]]:
-    """Return the columns of a table that goes on, and its lines up to `first_step`.
-
-    New columns are empty in the earlier lines; columns that are no longer written follow at the end.
-    """
-    try:
-        text = path.read_bytes().decode("utf-8", errors="replace")
-    except FileNotFoundError:
-        return list(columns), []
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror or error}); move it away") from None
-    # A line is there when its end is.
-    try:
-        lines = list(csv.reader(io.StringIO(text[: text.rfind("\n") + 1], newline="")))
-    except csv.Error as error:
-        raise InputError(f"{path}: expected a table that begins with 'step', got {error}; move it away") from None
-    if not lines:
-        return list(columns), []
-    before = lines[0]
-    if before[:1] != ["step"]:
-        raise InputError(
-            f"{path}: expected a table that begins with 'step', got {','.join(before)!r:.60}; move it away"
-        )
-    names = [*columns, *(name for name in before if name not in columns)]
-    rows: dict[int, list[str]] = {}
-    for line in lines[1:]:
-        if len(line) == len(before) and line[0].isdecimal() and len(line[0]) < 20 and int(line[0]) <= first_step:
-            values = dict(zip(before, line, strict=True))
-            rows[int(line[0])] = [values.get(name, "") for name in names]
-    return names, list(rows.values())
+    def add(self, values: Sequence[object]) -> None:
+        row = _row(values)
+        with _writing(self.path):
+            while row:  # an unbuffered write may be short
+                row = row[self.file.write(row) :]
 
 
-def _line(values: Sequence[object]) -> bytes:
+def _row(values: Sequence[object]) -> bytes:
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerow(values)
     return text.getvalue().encode()
 
 
-def _unwritable(path: Path, error: OSError) -> InputError:
-    """Say in one line that a run's file cannot be written, why, and what to do."""
-    full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-    remedy = "make room" if full else "see to its folder"
-    return InputError(
-        f"{path}: cannot be written ({error.strerror or error}); {remedy} and give the same command again: it resumes"
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise InputError(
+            f"{path}: cannot be written ({error.strerror or error}); make room and run the same command again"
+        ) from None
+
+
+def peak_memory(device: str) -> int:
+    """Return the most bytes that tensors held on a GPU, or that this process held in main memory; 0 if unknown."""
+    if device.startswith("cuda"):
+        return torch.cuda.max_memory_allocated(device)
+    return (
+        0
+        if resource is None
+        else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
     )

@@ -35,29 +35,41 @@ def mixed_targets(labels: Tensor, soft: Tensor, weight: float) -> Tensor:
     return targets
 
 
-def segmentation_loss(scores: Tensor, targets: Tensor, weights: Tensor | None = None) -> Tensor:
-    """Cross-entropy summed over the cells of all images (Chen et al. 2015, section 3.1); void is ignored.
+class Criterion:
+    """Cross-entropy over the labeled cells of a step (Chen et al. 2015, section 3.1).
+
+    It is summed over the cells of all images and divided by their number, as in the authors' Caffe files. Void cells
+    are ignored. A cell of mixed targets counts by the sum of its target, 1 where it is labeled.
 
     Parameters
     ----------
-    scores : (N, C, h, w)
-    targets : (N, h, w) int64, or (N, C, h, w) float32
-        Label maps, 255 is void; or what `mixed_targets` returns.
     weights : (C,) float32, optional
-        Weight of each class.
+        Weight of each class; 1 if left out.
+    device : torch.device or str
+        Of the scores.
     """
-    if targets.is_floating_point():
-        return F.cross_entropy(scores.float(), targets, weights, reduction="sum")
-    return F.cross_entropy(scores.float(), targets, weights, ignore_index=VOID, reduction="sum")
 
+    def __init__(self, weights: Tensor | None = None, device: torch.device | str = "cpu") -> None:
+        self._weights = weights
+        self._on_device = None if weights is None else weights.to(device)
 
-def loss_divisor(targets: Tensor, weights: Tensor | None = None) -> float:
-    """Return what the summed loss is divided by: the cells that are not void, each by its weight.
+    def total(self, scores: Tensor, targets: Tensor) -> Tensor:
+        """Return the cross-entropy summed over all cells.
 
-    A cell of mixed targets counts by the sum of its target, 1 where it is labeled.
-    """
-    if targets.is_floating_point():
-        totals = targets.sum(dim=(0, 2, 3), dtype=torch.float64)
-        return float(totals.sum() if weights is None else (totals * weights).sum())
-    labeled = targets[targets != VOID]
-    return float(labeled.numel() if weights is None else weights[labeled].sum())
+        Parameters
+        ----------
+        scores : (N, C, h, w)
+        targets : (N, h, w) int64, or (N, C, h, w) float32
+            Label maps, 255 is void; or what `mixed_targets` returns.
+        """
+        if targets.is_floating_point():
+            return F.cross_entropy(scores.float(), targets, self._on_device, reduction="sum")
+        return F.cross_entropy(scores.float(), targets, self._on_device, ignore_index=VOID, reduction="sum")
+
+    def cells(self, targets: Tensor) -> float:
+        """Return what the total is divided by: the number of labeled cells, each times its class's weight."""
+        if targets.is_floating_point():
+            sums = targets.sum(dim=(0, 2, 3), dtype=torch.float64)
+            return float(sums.sum() if self._weights is None else (sums * self._weights).sum())
+        labeled = targets[targets != VOID]
+        return float(labeled.numel() if self._weights is None else self._weights[labeled].sum())

@@ -1,13 +1,16 @@
-"""Rates and parameter groups (Chen et al. 2015, section 5; the authors' prototxt)."""
+"""Optimization: learning rate, parameter groups and a step's gradients (Chen et al. 2015, section 5)."""
 
+from contextlib import nullcontext
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from .._quiet_imports import import_compiler
 from ..errors import InputError
 from .config import Recipe
+from .distributed import Processes
+from .losses import Criterion
 
 
 def learning_rate(step: int, recipe: Recipe) -> float:
@@ -66,7 +69,53 @@ def make_optimizer(net: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     return torch.optim.AdamW(groups, lr=recipe.learning_rate)
 
 
-def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
-    """Set each group's rate to `rate` times its multiplier."""
+def set_lr(optimizer: torch.optim.Optimizer, lr: float) -> None:
+    """Set each group's learning rate to `lr` times its multiplier."""
     for group in optimizer.param_groups:
-        group["lr"] = rate * group["multiplier"]
+        group["lr"] = lr * group["multiplier"]
+
+
+def memory_format(recipe: Recipe) -> torch.memory_format:
+    """Return the layout of images and weights."""
+    return torch.channels_last if recipe.channels_last else torch.contiguous_format
+
+
+def backward(
+    model: nn.Module,
+    criterion: Criterion,
+    images: Tensor,
+    targets: Tensor,
+    cells: float,
+    recipe: Recipe,
+    group: Processes,
+    *,
+    bf16: bool,
+) -> float:
+    """Add the gradients of a step and return this process's share of its loss.
+
+    Parameters
+    ----------
+    model : Module
+    criterion : Criterion
+    images, targets : Tensor
+        The process's share of the step, computed in the recipe's `accumulate` parts to save memory.
+    cells : float
+        What the loss is divided by, of all processes.
+    recipe : Recipe
+    group : Processes
+    bf16 : bool
+        Convolve in bfloat16.
+    """
+    loss = torch.zeros((), device=group.device)
+    parts = list(zip(images.chunk(recipe.accumulate), targets.chunk(recipe.accumulate), strict=True))
+    for n, (x, y) in enumerate(parts, start=1):
+        x = x.to(group.device, memory_format=memory_format(recipe), non_blocking=True)
+        y = y.to(group.device, non_blocking=True)
+        with nullcontext() if n == len(parts) else group.without_sync(model):
+            with torch.autocast(group.device.type, torch.bfloat16, enabled=bf16):
+                scores = model(x)
+            part = criterion.total(scores, y) / max(cells, 1e-6)
+            # DistributedDataParallel averages the processes' gradients; their losses are to be summed.
+            (part * group.count).backward()  # type: ignore[no-untyped-call]
+            loss += part.detach()
+    return loss.item()

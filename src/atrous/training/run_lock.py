@@ -1,4 +1,4 @@
-"""A run's folder belongs to one run at a time."""
+"""Lock of a run's folder."""
 
 import os
 import platform
@@ -12,16 +12,16 @@ LOCK = ".lock"
 
 
 @contextmanager
-def claimed(folder: Path) -> Iterator[None]:
-    """Keep other runs out of a folder, which is made if it is not there, while the block runs.
+def run_lock(folder: Path) -> Iterator[None]:
+    """Hold the lock of a folder, which is made if it does not exist, while the block runs.
 
-    The system lets go of the claim of a process that dies. Where there are no file locks (Windows, some network
-    disks) nothing is kept out.
+    The system releases the lock of a process that dies. Where there are no file locks (Windows, some network disks)
+    other runs are not kept out.
 
     Raises
     ------
     InputError
-        If another run has the folder, or it cannot be made.
+        If another run holds the lock, or the folder cannot be made.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -29,14 +29,14 @@ def claimed(folder: Path) -> Iterator[None]:
         file = (folder / LOCK).open("a+", encoding="utf-8")
     except OSError as error:
         raise InputError(
-            f"{folder}: cannot be made ({error.strerror or error}); give --out a folder to write into"
+            f"{folder}: cannot be made ({error.strerror or error}); choose a folder that can be written"
         ) from None
     with file:
         if not _locked(file.fileno()):
             file.seek(0)
             owner = file.read().strip() or "a process"
             raise InputError(
-                f"{folder}: another run writes into it ({owner}); wait until it ends, or give another --out"
+                f"{folder}: another run writes into it ({owner}); wait until it ends, or choose another folder"
             )
         file.truncate(0)
         file.write(f"process {os.getpid()} on {platform.node()}\n")
