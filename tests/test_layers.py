@@ -13,21 +13,12 @@ import atrous
 PACKAGE = Path(atrous.__file__).parent
 # From the bottom up; parts on one line must not import each other, except data -> palette.
 LAYERS = [
-    {
-        "errors",
-        "_quiet_imports",
-        "_printable",
-        "_protobuf",
-        "_settings_files",
-        "atomic",
-        "processors",
-        "version",
-        "_native",
-    },
+    {"errors", "_io", "_cpu_count", "_printable", "_protobuf", "_quiet_imports", "_settings_files", "_native"},
+    {"_parallel", "_signals", "_provenance"},
     {"image_io"},
-    {"palette"},
+    {"labelmap"},
     {"data", "crf"},
-    {"network", "engine", "pydensecrf"},
+    {"network", "backends", "pydensecrf"},
     {"segmenter"},
     {"evaluation"},
     {"training", "video", "web", "bulk"},

@@ -31,7 +31,7 @@ if not TYPE_CHECKING:  # a checker of types would take any name for one of these
         if name in _HOMES:
             return getattr(import_module(_HOMES[name], __name__), name)
         if name == "__version__":
-            return import_module(".version", __name__).own_version()
+            return import_module("._provenance", __name__).own_version()
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

@@ -1,23 +1,48 @@
-"""What a run was made with."""
+"""Versions, machine and git revision: what a result was made with."""
 
 import platform
 import subprocess
+from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-import torch
-
-from .version import own_version
+from ._cpu_count import processors
 
 
-def versions() -> dict[str, str]:
-    """Return the versions of atrous, Python and torch, and atrous' git revision where it runs from a clone."""
-    found = {"atrous": own_version(), "python": platform.python_version(), "torch": torch.__version__}
-    revision = _git_revision()
-    return found | ({"git": revision} if revision else {})
+def own_version() -> str:
+    """Return the installed version of this package; "unknown" in a source tree."""
+    return versions(["atrous"])["atrous"]
 
 
-def _git_revision() -> str | None:
-    """Hash of the commit, with "-dirty" after it if files differ; None for an installed package."""
+def versions(packages: Sequence[str]) -> dict[str, str]:
+    """Return the versions of Python and of installed packages; "unknown" of a package that is not installed."""
+    found = {"python": platform.python_version()}
+    for package in packages:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "unknown"
+    return found
+
+
+def processor() -> str:
+    """Return the processor's name."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def machine() -> str:
+    """Return the processor's name, the number of usable cores and the operating system."""
+    cores = processors()
+    return f"{processor()}, {cores} core{'s' if cores != 1 else ''}, {platform.system()}"
+
+
+def git_revision() -> str | None:
+    """Return the commit's hash, with "-dirty" if files differ from it; None for an installed package."""
     folder = Path(__file__).parent
 
     def git(*arguments: str) -> str:
@@ -25,7 +50,7 @@ def _git_revision() -> str | None:
         return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
 
     try:
-        # In site-packages inside somebody's repository the revision would be of that.
+        # In site-packages inside somebody's repository the revision would be of that repository.
         git("ls-files", "--error-unmatch", Path(__file__).name)
         revision = git("describe", "--always", "--abbrev=40", "--exclude=*")
         # describe --dirty would rewrite the clone's index.

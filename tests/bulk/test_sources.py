@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from atrous.bulk import Settings
-from atrous.bulk.decode import ahead, pictures
+from atrous.bulk.decode import pictures
 from atrous.bulk.manifest import Planned
 from atrous.bulk.sources import check_places, listing
 from atrous.bulk.storage import Storage
@@ -317,19 +317,3 @@ def test_a_file_that_went_away_is_an_error_of_its_photos(look, photos, tmp_path,
     found = look(tmp_path / "x.parquet")
     write_parquet(tmp_path / "x.parquet", {"jpg": [draw(i) for i in range(2)]})
     assert [isinstance(image, InputError) for image in read_all(found)] == [False, False, True, True]
-
-
-@pytest.mark.parametrize("depth", [0, 1, 3])
-def test_reading_ahead_keeps_the_order_and_is_bounded(depth):
-    made = []
-
-    def items():
-        for i in range(20):
-            made.append(i)
-            yield i + 1
-
-    taken = []
-    for item in ahead(items(), depth):
-        assert len(made) <= item + depth
-        taken.append(item)
-    assert taken == list(range(1, 21))

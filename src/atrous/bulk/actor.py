@@ -14,10 +14,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from .._parallel import prefetch
+from .._provenance import own_version
 from ..errors import ComputeError, InputError
-from ..version import own_version
 from .config import Job, ModelFiles
-from .decode import ahead, pictures
+from .decode import pictures
 from .manifest import ATTEMPTS, SETTINGS, Planned, planned, receipt_name
 from .storage import Storage
 from .writers import Outcome, OutputError, Writer
@@ -156,7 +157,8 @@ class PartSegmenter:
             yield Outcome(photos[i], labels) if isinstance(labels, str) else self.writer.finish(photos[i], labels)
 
     def _pictures(self, photos: list[Planned], depth: int) -> Generator[NDArray[np.uint8] | InputError, None, None]:
-        return ahead(pictures(self.job.input, photos, self.job.settings.column), depth)
+        images = pictures(self.job.input, photos, self.job.settings.column)
+        return prefetch(images, depth) if depth else images
 
     def _labels(self, image: NDArray[np.uint8] | InputError) -> NDArray[np.uint8] | str:
         """Return a photo's labels, or why there are none."""

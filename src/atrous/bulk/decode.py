@@ -1,8 +1,6 @@
 """A worker's photos: fetched and decoded one after the other, ahead of the network."""
 
-from collections import deque
 from collections.abc import Generator, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from itertools import groupby
 from pathlib import Path
@@ -24,7 +22,9 @@ Encoded: TypeAlias = Path | bytes | InputError
 T = TypeVar("T")
 
 
-def pictures(root: str, photos: list[Planned], column: str | None) -> Iterator[NDArray[np.uint8] | InputError]:
+def pictures(
+    root: str, photos: list[Planned], column: str | None
+) -> Generator[NDArray[np.uint8] | InputError, None, None]:
     """Yield each photo as (H, W, 3) uint8, or why it cannot be read, on one line.
 
     Parameters
@@ -41,23 +41,6 @@ def pictures(root: str, photos: list[Planned], column: str | None) -> Iterator[N
             yield encoded if isinstance(encoded, InputError) else _decoded(encoded)
         except InputError as error:
             yield error
-
-
-def ahead(items: Iterator[T], depth: int) -> Generator[T, None, None]:
-    """Yield the items in order; up to `depth` further ones are made in a thread meanwhile."""
-    if depth < 1:
-        yield from items
-        return
-    waiting: deque[Future[T | None]] = deque()
-    with ThreadPoolExecutor(1) as pool:
-        try:
-            waiting.extend(pool.submit(next, items, None) for _ in range(depth))
-            while (item := waiting.popleft().result()) is not None:
-                waiting.append(pool.submit(next, items, None))
-                yield item
-        finally:
-            for future in waiting:
-                future.cancel()
 
 
 def _encoded(root: str, photos: list[Planned], column: str | None) -> Iterator[Encoded]:

@@ -12,8 +12,8 @@ from typing import Any, TypeAlias
 import numpy as np
 import pyarrow as pa
 
+from .._provenance import own_version
 from ..errors import InputError
-from ..version import own_version
 from .config import Job, ModelFiles, Settings, table_bytes
 from .manifest import (
     ATTEMPTS,

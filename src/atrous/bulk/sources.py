@@ -123,7 +123,7 @@ def listing(given: str, settings: Settings, leave_out: Storage) -> Listing:
         ]
     else:
         look = tar_entries if kind == "tars" else parquet_entries
-        rows = _in_threads(lambda file: look(root, file[0], file[1], settings), files)
+        rows = _map_ordered(lambda file: look(root, file[0], file[1], settings), files)
         entries = [Entry(*row) for found in rows for row in found]
         if all(entry.reason for entry in entries):
             first = entries[0] if entries else None
@@ -165,7 +165,7 @@ def _files(given: str, leave_out: Storage) -> tuple[str, list[tuple[str, str]], 
             except OSError:  # a link that leads nowhere, or gone since
                 return ""
 
-        return root.url, list(zip(names, _in_threads(stamp, names), strict=True)), False
+        return root.url, list(zip(names, _map_ordered(stamp, names), strict=True)), False
     raise InputError(f"{given}: no such file or folder")
 
 
@@ -215,6 +215,6 @@ def _suffix(name: str) -> str:
     return base[base.rindex(".") :] if "." in base else ""
 
 
-def _in_threads(look: Callable[..., T], items: Iterable[object]) -> list[T]:
+def _map_ordered(look: Callable[..., T], items: Iterable[object]) -> list[T]:
     with ThreadPoolExecutor(READERS) as pool:
         return list(pool.map(look, items))

@@ -49,7 +49,7 @@ app = typer.Typer(
 
 def _say_version(wanted: bool) -> None:
     if wanted:
-        from ..version import own_version
+        from .._provenance import own_version
 
         say(f"atrous {own_version()}")
         raise typer.Exit

@@ -1,7 +1,6 @@
 """`atrous bench`."""
 
 import json
-import os
 import platform
 import statistics
 import tempfile
@@ -66,28 +65,22 @@ def bench(
 
 def machine(segmenter: "Segmenter") -> dict[str, Any]:
     """What the figures depend on, by name."""
-    from importlib.metadata import PackageNotFoundError, version
-
     from .._cpu_count import processors
+    from .._provenance import processor, versions
 
     engine = getattr(segmenter.engine, "name", "unknown")
-
-    def installed(package: str) -> str:
-        try:
-            return version(package)
-        except PackageNotFoundError:
-            return "not installed as a package"
-
+    library = {"pytorch": "torch"}.get(engine, engine)
+    installed = versions(["atrous", library])
     return {
-        "processor": _processor(),
+        "processor": processor(),
         "cores": processors(),
         "threads": segmenter.threads or processors(),
         "engine": engine,
         "device": getattr(segmenter.engine, "device", "unknown"),
         "system": platform.platform(terse=True),
-        "python": platform.python_version(),
-        "atrous": installed("atrous"),
-        "engine_version": installed({"pytorch": "torch"}.get(engine, engine)),
+        "python": installed["python"],
+        "atrous": installed["atrous"],
+        "engine_version": installed[library],
         "network": f"{segmenter.engine.metadata.variant}, {segmenter.engine.metadata.precision}",
     }
 
@@ -239,15 +232,6 @@ def _copies(folder: Path, count: int) -> list[Path]:
         files.append(folder / f"{i:03d}.jpg")
         (ImageOps.mirror(photo) if i % 2 else photo).save(files[-1], quality=90)
     return files
-
-
-def _processor() -> str:
-    information = Path("/proc/cpuinfo")
-    if information.exists():
-        for line in information.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    return platform.processor() or os.environ.get("PROCESSOR_IDENTIFIER", "") or platform.machine()
 
 
 def _show(figures: dict[str, Any]) -> None:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._io import replacing, write_text
-from .._parallel import in_threads
+from .._parallel import map_ordered
 from ..errors import InputError
 from ..image_io.decode import stored_size
 from ..labelmap import write_labels
@@ -125,7 +125,7 @@ def merge(
 
     _make_folders(out)
     results = []
-    for made in in_threads(lambda source: _attempt(source, out), sources.values(), threads):
+    for made in map_ordered(lambda source: _attempt(source, out), sources.values(), threads):
         results.append(made)
         done(len(results), len(sources))
     if failed := [made for made in results if isinstance(made, InputError)]:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .._parallel import in_threads
+from .._parallel import map_ordered
 from ..errors import InputError
 from ..image_io.decode import decode, stored_size
 from ..labelmap.png import label_ids
@@ -186,7 +186,7 @@ def _decode(
 ) -> Iterator[tuple[Sample, Sample]]:
     """Look at all pairs and count what they hold; yield those whose photos are the same file twice."""
     photos: dict[bytes, Sample] = {}
-    for number, (sample, seen) in enumerate(zip(samples, in_threads(_look, samples, threads), strict=True), 1):
+    for number, (sample, seen) in enumerate(zip(samples, map_ordered(_look, samples, threads), strict=True), 1):
         found.problems += seen.problems
         if seen.pixels is not None:
             found.pairs += 1

@@ -2,13 +2,10 @@
 
 import dataclasses
 import os
-import platform
 import sys
 from dataclasses import dataclass, field
-from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 
-from .._cpu_count import processors
+from .._provenance import machine, versions
 from ..data.metadata import VOC_CLASSES, CrfParameters
 from ..segmenter import Segmenter
 from .tuning_samples import model_sha256
@@ -55,8 +52,8 @@ class Run:
     workers: int
     threads: int
     processes: int
-    machine: str = field(default_factory=lambda: machine())
-    versions: dict[str, str] = field(default_factory=lambda: versions())
+    machine: str = field(default_factory=machine)
+    versions: dict[str, str] = field(default_factory=lambda: scoring_versions())
 
     def scope(self, images: int) -> str:
         """Say over what the scores are: a part of a list is not the list."""
@@ -96,30 +93,7 @@ def _short(value: float | str) -> str:
     return value if isinstance(value, str) else f"{value:g}"
 
 
-def machine() -> str:
-    """Return the processor's name, the cores that may be used and the system."""
-    cores = processors()
-    return f"{_processor()}, {cores} core{'s' if cores != 1 else ''}, {platform.system()}"
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()
-
-
-def versions() -> dict[str, str]:
+def scoring_versions() -> dict[str, str]:
     """Return the versions of what took part in the scores."""
-    found = {"Python": platform.python_version()}
-    for package in ("atrous", "numpy", "onnxruntime", "openvino", "torch"):
-        # Of those that may be absent, what ran.
-        if package in ("openvino", "torch") and package not in sys.modules:
-            continue
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:  # run from a source tree
-            found[package] = "unknown"
-    return found
+    used = [name for name in ("openvino", "torch") if name in sys.modules]
+    return versions(["atrous", "numpy", "onnxruntime", *used])

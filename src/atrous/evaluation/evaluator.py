@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from .._parallel import in_threads
+from .._parallel import map_ordered
 from ..data.image_io import read_image
 from ..data.samples import Sample, read_pair
 from ..errors import InputError
@@ -98,7 +98,7 @@ def score(
             raise InputError(f"{sample.label}: {error}") from None
 
     def each() -> Iterator[Evaluation]:
-        for n, part in enumerate(in_threads(one, shard.places(len(samples)), workers), start=1):
+        for n, part in enumerate(map_ordered(one, shard.places(len(samples)), workers), start=1):
             if part is not None:
                 yield part
             done(n)

@@ -5,7 +5,8 @@ import json
 from typing import Any
 
 from .._printable import printable
-from .about import machine, versions
+from .._provenance import machine
+from .about import scoring_versions
 from .export_check import LARGEST_HALF, Parity, Tolerance
 from .files import finite
 
@@ -63,7 +64,7 @@ def parity_json(facts: dict[str, Any], parity: Parity, tolerance: Tolerance, see
         "tolerance": dataclasses.asdict(tolerance),
         **parity.as_dict(),
         "machine": machine(),
-        "versions": versions(),
+        "versions": scoring_versions(),
     }
     return json.dumps(finite(document), indent=1, allow_nan=False) + "\n"
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from .._io import remove_folder, remove_stale, replacing_folder
 from .._printable import printable
-from .._provenance import versions
+from .._provenance import git_revision, versions
 from ..data.dataset import Dataset
 from ..data.metadata import check_palette, tuples
 from ..data.samples import ImageList
@@ -243,7 +243,7 @@ def start_or_resume(
         console.print(lines, highlight=False, markup=False, soft_wrap=True)
 
     palette = tuple((int(r), int(g), int(b)) for r, g, b in dataset.palette)
-    state = TrainingState(0, recipe, dataset.classes, palette, images.name, images.sha256, "", versions())
+    state = TrainingState(0, recipe, dataset.classes, palette, images.name, images.sha256, "", _versions())
     found = newest_intact(folder, lambda line: report(f"warning: {printable(line)}"))
     if found is not None:
         _check_same_run(folder, found[1], state)
@@ -264,6 +264,11 @@ def start_or_resume(
         raise InputError("no first weights: give a file of VGG-16 or of DeepLab, or the bundled model")
     report(f"{recipe.to_toml()}\n{len(images)} images of {printable(images.name)}, from step {state.step}")
     return state
+
+
+def _versions() -> dict[str, str]:
+    revision = git_revision()
+    return versions(["atrous", "torch"]) | ({"git": revision} if revision else {})
 
 
 def _check_same_run(folder: Path, before: TrainingState, now: TrainingState) -> None:

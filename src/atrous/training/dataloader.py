@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from .._parallel import in_threads
+from .._parallel import map_ordered
 from ..data.sampler import TrainingOrder, rarest_class_weights
 from ..data.samples import ImageList, Sample, read_label_map, read_pair
 from ..data.soft_targets import SoftTargets
@@ -80,7 +80,7 @@ def pixel_counts(samples: ImageList) -> NDArray[np.int64]:
             return np.zeros(256, np.int64)
         return np.bincount(read_label_map(sample).ravel(), minlength=256)
 
-    counts = np.stack(list(in_threads(count, samples.samples)))
+    counts = np.stack(list(map_ordered(count, samples.samples)))
     if any(sample.label for sample in samples.samples) and not counts[:, :VOID].any():
         raise InputError(f"list {samples.name}: its label maps are all void ({VOID}); expected pixels of a class")
     return counts

@@ -13,11 +13,11 @@ from av.error import FFmpegError
 from numpy.typing import NDArray
 
 from .._io import transaction
+from .._parallel import prefetch
 from ..errors import InputError
 from ..labelmap import overlay
 from ..segmenter import Segmentation, Segmenter
 from ..segmenter.batch import segmented
-from .ahead import ahead
 from .outputs import LabelFrames, output_paths, outputs_missing
 from .reader import Clip, Frame
 from .writer import ClipWriter
@@ -142,7 +142,7 @@ def segment_video(
         if labels:
             out.write_labels(outputs.folder(frame_folder))
         stack.callback(out.close)
-        steps = stack.enter_context(closing(ahead(out.frames_of(source), _DECODED)))
+        steps = stack.enter_context(closing(prefetch(out.frames_of(source), _DECODED)))
         frames = segmented(segmenter, steps, read=_image, finish=out.draw, ahead=_DRAWN)
         try:
             for done in stack.enter_context(closing(frames)):

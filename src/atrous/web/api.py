@@ -17,7 +17,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from .._printable import printable
-from ..version import own_version
+from .._provenance import own_version
 from . import answers
 from .pictures import read_picture
 from .reference import reference_page
