@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 
 import atrous
+from atrous._provenance import machine
 from atrous.crf.result import check_threads
 from atrous.data.dataset import open_dataset
-from atrous.evaluation.about import machine
 from atrous.evaluation.evaluator import evaluate
 from atrous.evaluation.trimap import WIDTHS
 

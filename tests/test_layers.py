@@ -14,7 +14,7 @@ PACKAGE = Path(atrous.__file__).parent
 # From the bottom up; parts on one line must not import each other, except data -> palette.
 LAYERS = [
     {"errors", "_io", "_cpu_count", "_printable", "_protobuf", "_quiet_imports", "_settings_files", "_native"},
-    {"_parallel", "_signals", "_provenance"},
+    {"_distributed", "_parallel", "_signals", "_provenance"},
     {"image_io"},
     {"labelmap"},
     {"data", "crf"},

@@ -7,10 +7,10 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from atrous.errors import InputError
-from atrous.evaluation.about import Run
 from atrous.evaluation.bootstrap import Scored, differences, paired_bootstrap
 from atrous.evaluation.evaluator import evaluate
-from atrous.evaluation.files import as_json
+from atrous.evaluation.run_info import RunInfo
+from atrous.evaluation.text_report import as_json
 from atrous.segmenter import Segmenter
 
 SHA = "0" * 64
@@ -90,7 +90,7 @@ def test_what_does_not_fit_is_said():
 
 def test_written_and_read_again_scores_compare_as_before(engine, samples, tmp_path):
     result = evaluate(Segmenter(engine), samples)
-    run = Run("data", "val", SHA, 6, None, {"model": "mine"}, (), "2026-01-02T03:04:05+00:00", 2.0, 1, 1, 1)
+    run = RunInfo("data", "val", SHA, 6, None, {"model": "mine"}, (), "2026-01-02T03:04:05+00:00", 2.0, 1, 1, 1)
     path = tmp_path / "scores.json"
     path.write_text(as_json(result, run))
     there, here = Scored.read(path), Scored.of(result, SHA)

@@ -10,7 +10,7 @@ from atrous.data.samples import Sample
 from atrous.errors import InputError
 from atrous.evaluation.export_check import TOLERANCES, Agreement, Parity, Tolerance, compare, generated_picture
 from atrous.evaluation.metrics import ConfusionMatrix
-from atrous.evaluation.parity_table import parity_json, parity_table
+from atrous.evaluation.text_report import parity_json, parity_table
 from atrous.labelmap import write_labels
 from atrous.segmenter import Segmenter
 

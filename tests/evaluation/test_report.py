@@ -11,12 +11,12 @@ from PIL import Image
 
 from atrous.data.metadata import VOC_CLASSES
 from atrous.errors import MissingExtra
-from atrous.evaluation.about import Run
 from atrous.evaluation.evaluator import score
 from atrous.evaluation.plots import confusion_picture, trimap_curves
 from atrous.evaluation.predictors import FolderLabeler, SegmenterLabeler
 from atrous.evaluation.report import check_report, chosen, report_html
 from atrous.evaluation.results import ImageScores
+from atrous.evaluation.run_info import RunInfo
 from atrous.evaluation.trimap import WIDTHS
 from atrous.segmenter import Segmenter
 
@@ -49,7 +49,7 @@ class Page(HTMLParser):
 
 def run(**changes):
     facts = {"model": "<b>mine</b> & yours", "network": "deeplab-largefov, int8"}
-    return Run("data", "val", "0" * 64, 6, None, facts, ("seen <before>",), "2026-01-02T03:04:05", 2.0, 1, 1, 1)
+    return RunInfo("data", "val", "0" * 64, 6, None, facts, ("seen <before>",), "2026-01-02T03:04:05", 2.0, 1, 1, 1)
 
 
 @pytest.fixture

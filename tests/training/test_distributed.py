@@ -2,8 +2,9 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="needs the extra 'train'")
 
+from atrous._distributed import TorchrunProcess
 from atrous.errors import InputError
-from atrous.training.distributed import processes
+from atrous.training.distributed import choose_device
 
 
 @pytest.mark.parametrize(
@@ -19,18 +20,11 @@ from atrous.training.distributed import processes
 def test_gpus_are_used_where_each_process_finds_its_own(monkeypatch, gpus, beside, local, asked, expected):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: gpus > 0)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
-    monkeypatch.setenv("LOCAL_WORLD_SIZE", str(beside))
-    monkeypatch.setenv("LOCAL_RANK", str(local))
-    with processes(asked) as group:
-        assert str(group.device) == expected
+    assert str(choose_device(asked, TorchrunProcess(local, beside, local, beside))) == expected
 
 
 def test_more_processes_than_gpus(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
-    monkeypatch.setenv("LOCAL_RANK", "1")
-    with (
-        pytest.raises(InputError, match="process 1"),
-        processes("cuda"),
-    ):
-        pass
+    with pytest.raises(InputError, match="process 1"):
+        choose_device("cuda", TorchrunProcess(1, 2, 1, 2))

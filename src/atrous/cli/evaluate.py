@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 
     from ..data.dataset import Dataset
     from ..data.samples import ImageList
-    from ..evaluation.about import Run
     from ..evaluation.bootstrap import Scored
     from ..evaluation.predictors import Labeler
     from ..evaluation.results import Evaluation
+    from ..evaluation.run_info import RunInfo
     from ..evaluation.shards import Shard
     from ..segmenter import Segmenter
 
@@ -92,9 +92,9 @@ def evaluate(
     Several processes, on one machine or many: torchrun --nproc-per-node N -m atrous evaluate ...
     """
     from ..data.dataset import open_dataset
-    from ..evaluation.about import Run, official_size
     from ..evaluation.bootstrap import Scored
     from ..evaluation.evaluator import score
+    from ..evaluation.run_info import RunInfo, official_size
     from ..evaluation.shards import Shard
     from ..evaluation.trimap import WIDTHS
     from ..evaluation.voc_submission import Submission
@@ -149,7 +149,7 @@ def evaluate(
         raise typer.Exit(130) from None
     if result is None:
         return
-    run = Run(
+    run = RunInfo(
         data=str(data),
         listed=listed.name,
         sha256=samples.sha256,
@@ -200,9 +200,9 @@ def _of_model(
 ) -> _Subject:
     import numpy as np
 
-    from ..evaluation.about import subject_of
     from ..evaluation.leakage import overlap_warning
     from ..evaluation.predictors import SegmenterLabeler
+    from ..evaluation.run_info import subject_of
 
     metadata = segmenter.engine.metadata
     if len(metadata.classes) != len(dataset.classes):
@@ -303,7 +303,7 @@ def _progress_bar(count: int, *, shown: bool) -> "Iterator[Callable[[int], None]
         yield lambda n: progress.update(task, completed=n)
 
 
-def _print(result: "Evaluation", run: "Run") -> None:
+def _print(result: "Evaluation", run: "RunInfo") -> None:
     from ..evaluation.text_report import score_table, steps_table, trimap_table
 
     show(score_table(result))
@@ -323,9 +323,9 @@ def _compare(result: "Evaluation", samples: "ImageList", theirs: "Scored") -> No
     show("\n" + differences_table(found, theirs.name))
 
 
-def _write(files: dict[str, Path | None], result: "Evaluation", run: "Run", subject: _Subject) -> list[Path]:
-    from ..evaluation.files import as_csv, as_json, write_text
+def _write(files: dict[str, Path | None], result: "Evaluation", run: "RunInfo", subject: _Subject) -> list[Path]:
     from ..evaluation.report import report_html
+    from ..evaluation.text_report import as_csv, as_json, write_text
 
     makers: dict[str, Callable[[], str]] = {
         "json": lambda: as_json(result, run),

@@ -73,8 +73,7 @@ def export(
     from ..backends import OnnxEngine
     from ..data.choice import choose_photos
     from ..evaluation.export_check import TOLERANCES, Tolerance, compare
-    from ..evaluation.files import write_text
-    from ..evaluation.parity_table import parity_json, parity_table
+    from ..evaluation.text_report import parity_json, parity_table, write_text
     from ..network.ranges import largest_activation
     from ..network.torch_backend import TorchEngine
     from ..segmenter import Segmenter

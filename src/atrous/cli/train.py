@@ -1,11 +1,11 @@
 """`atrous train`."""
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from .._distributed import TorchrunProcess
 from ..errors import InputError
 from .terminal import say
 
@@ -126,13 +126,8 @@ def train(
     )
     if newest.name != place(out, plan.iterations).name:
         raise typer.Exit(130)
-    if _speaks():
+    if TorchrunProcess.from_environment().rank == 0:
         say(newest)
-
-
-def _speaks() -> bool:
-    """Whether this is the one of a run's processes that says things."""
-    return os.environ.get("RANK", "0") == "0"
 
 
 def _check_apart(samples: "ImageList", validation: "ImageList") -> None:
@@ -156,6 +151,6 @@ def _validation(
     try:
         return dataset.read(usual)
     except InputError as error:  # nobody asked for scores on it
-        if _speaks():
+        if TorchrunProcess.from_environment().rank == 0:
             say(f"warning: list {samples.name} is not checked for images of {usual}: {error}", err=True)
         return None

@@ -19,10 +19,10 @@ from ..data.samples import Sample, read_pair
 from ..errors import MissingExtra
 from ..labelmap import overlay
 from ..labelmap.voc_colormap import full_palette
-from .about import Run
 from .plots import colors, comparable, confusion_picture, step_curve, trimap_curves
 from .predictors import Labeler
 from .results import Evaluation, ImageScores
+from .run_info import RunInfo
 
 # Pixels along the longer side of an example's pictures.
 _SIDE = 480
@@ -55,14 +55,14 @@ def check_report() -> None:
 
 
 def report_html(
-    result: Evaluation, run: Run, labeler: Labeler, samples: Sequence[Sample], palette: NDArray[np.uint8]
+    result: Evaluation, run: RunInfo, labeler: Labeler, samples: Sequence[Sample], palette: NDArray[np.uint8]
 ) -> str:
     """Return the page.
 
     Parameters
     ----------
     result : Evaluation
-    run : Run
+    run : RunInfo
     labeler : Labeler
         Asked once more for the images that are shown.
     samples : sequence of Sample

@@ -1,59 +1,19 @@
-"""One evaluation by several processes, on one machine or many, started by torchrun."""
+"""Evaluation by several processes that torchrun started, on one machine or many."""
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import timedelta
 
+from .._distributed import TorchrunProcess
 from ..errors import InputError, MissingExtra
 from .results import Evaluation, empty, total
 
 # A process may wait for a slower one; one that died is noticed at once.
 _PATIENCE = timedelta(days=1)
 
-_VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
 
-
-@dataclass(frozen=True)
-class Shard:
-    """A process' share of the work: every `world`-th sample from `rank` on.
-
-    Attributes
-    ----------
-    rank, world : int
-        Which process this is, from 0, and how many there are.
-    local_rank, local : int
-        The same among those on this machine.
-    """
-
-    rank: int = 0
-    world: int = 1
-    local_rank: int = 0
-    local: int = 1
-
-    @classmethod
-    def from_environment(cls) -> "Shard":
-        """Read what torchrun sets; the whole work where there is no WORLD_SIZE.
-
-        Raises
-        ------
-        InputError
-            If they are no numbers that fit together.
-        """
-        if "WORLD_SIZE" not in os.environ:
-            return cls()
-        try:
-            world = int(os.environ["WORLD_SIZE"])
-            rank = int(os.environ["RANK"])
-            local_rank = int(os.environ.get("LOCAL_RANK", rank))
-            local = int(os.environ.get("LOCAL_WORLD_SIZE", world))
-            if not (0 <= rank < world and 0 <= local_rank < local <= world):
-                raise ValueError
-        except (KeyError, ValueError):
-            found = {name: os.environ.get(name) for name in _VARIABLES}
-            raise InputError(f"the environment: expected numbers as torchrun sets them, got {found}") from None
-        return cls(rank, world, local_rank, local)
+class Shard(TorchrunProcess):
+    """A process's share of the images: every `world`-th one from `rank` on."""
 
     def places(self, count: int) -> range:
         """Return the places of this share's samples among `count`."""

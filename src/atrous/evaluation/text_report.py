@@ -1,11 +1,89 @@
-"""Scores as aligned text."""
+"""Reports as aligned text, JSON and CSV."""
 
+import csv
+import dataclasses
+import io
+import json
+import math
+import os
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
+from .. import _io
 from .._printable import printable
+from .._provenance import machine
+from ..errors import InputError
 from .bootstrap import DRAWS, Difference
+from .export_check import LARGEST_HALF, Parity, Tolerance
 from .metrics import ConfusionMatrix
 from .results import Evaluation
+from .run_info import RunInfo, scoring_versions
+
+
+def write_text(path: str | os.PathLike[str], text: str) -> None:
+    """Write a file, whole or not at all; InputError if it cannot be. Names of files in it may be no text."""
+    try:
+        _io.write_text(path, text)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written ({error.strerror or error})") from None
+
+
+def as_json(result: Evaluation, run: RunInfo) -> str:
+    """Return all numbers, 0 to 1, as JSON; null where a score has nothing to be of."""
+    document = {
+        "format": 1,
+        "run": dataclasses.asdict(run),
+        "images": result.images,
+        "images_without_void": result.without_void,
+        "classes": list(result.classes),
+        "labelings": {name: _labeling(result, name) for name in result.labelings},
+        "mean_field_steps": {str(steps): matrix.summary() for steps, matrix in result.by_steps().items()},
+        "per_image": [dataclasses.asdict(row) for row in result.rows],
+    }
+    return json.dumps(finite(document), indent=1, allow_nan=False) + "\n"
+
+
+def _labeling(result: Evaluation, name: str) -> dict[str, Any]:
+    matrix = result.confusion(name)
+    return {
+        **matrix.summary(),
+        "IoU": _by_class(result, matrix.iou()),
+        "recall": _by_class(result, matrix.recall()),
+        "precision": _by_class(result, matrix.precision()),
+        "confusion": matrix.counts.tolist(),
+        "trimap": {str(width): _band(matrix) for width, matrix in result.trimap(name).items()},
+    }
+
+
+def _band(matrix: ConfusionMatrix) -> dict[str, float]:
+    return {**matrix.summary(), "pixels": int(matrix.counts.sum())}
+
+
+def _by_class(result: Evaluation, values: Any) -> dict[str, float]:
+    return dict(zip(result.classes, map(float, values), strict=True))
+
+
+def finite(value: Any) -> Any:
+    """Put None, JSON's null, for numbers that JSON has not."""
+    if isinstance(value, dict):
+        return {key: finite(each) for key, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [finite(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def as_csv(result: Evaluation) -> str:
+    """Return a line for each image: its name, scored and void pixels, mean IoU and pixel accuracy, 0 to 1."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    measures = [f"{name} {measure}" for name in result.labelings for measure in ("mean IoU", "pixel accuracy")]
+    writer.writerow(["name", "labeled pixels", "void pixels", *measures])
+    for row in result.rows:
+        scores = [score for name in result.labelings for score in (row.mean_iou[name], row.pixel_accuracy[name])]
+        # Of an image without a labeled pixel there is no score.
+        written = [f"{score:.6f}" if math.isfinite(score) else "" for score in scores]
+        writer.writerow([row.name, row.labeled, row.void, *written])
+    return text.getvalue()
 
 
 def score_table(result: Evaluation) -> str:
@@ -63,3 +141,80 @@ def _table(corner: str, columns: Sequence[str], rows: Iterable[tuple[str, Sequen
 
 def _percent(value: float) -> str:
     return f"{100 * value:.2f}" if value == value else "-"
+
+
+_PARITY_COLUMNS = ("score off by", "other labels", "with CRF")
+
+
+def parity_table(parity: Parity, tolerance: Tolerance, seen: str) -> str:
+    """Return aligned text: a line a size, one for all photos, one for what is tolerated, and mean IoU.
+
+    Parameters
+    ----------
+    parity : Parity
+    tolerance : Tolerance
+    seen : str
+        Which pictures were compared on, in words that follow "8 photos", or those of a generated one.
+    """
+    photos = compared_on(parity, seen) if parity.photos else None
+    largest = max(row.largest for row in (*parity.sizes, *parity.photos))
+    rows = [(row.name, _number(row.difference), _short_percent(row.others / row.pixels), "") for row in parity.sizes]
+    if photos is not None:
+        off = max(row.difference for row in parity.photos)
+        rows.append((photos, _number(off), _short_percent(parity.others), _short_percent(parity.crf_others)))
+    limits = _short_percent(tolerance.labels) if photos else ""
+    rows.append(("tolerated", _number(tolerance.scores * largest), limits, limits))
+    first = max(len(name) for name, *_ in rows)
+    lines = [" " * first + "".join(f"{name:>14}" for name in _PARITY_COLUMNS)]
+    lines += [f"{name:<{first}}" + "".join(f"{value:>14}" for value in values).rstrip() for name, *values in rows]
+    lines.append(f"the largest score is {largest:.4g}; the sizes (rows x columns) are of {_first(parity, seen)}")
+    for name, (before, after) in parity.mean_iou().items():
+        few = before - after > tolerance.miou and parity.lost(name).high >= 0
+        lines.append(
+            f"mean IoU, {name}: {100 * before:.2f} in PyTorch, {100 * after:.2f} exported ({parity.masks} masks,"
+            f" {100 * tolerance.miou:.3g} less tolerated{', more as a few of them decide' if few else ''})"
+        )
+    if parity.largest_activation is not None:
+        lines.append(f"activations reach {parity.largest_activation:,.0f}; half precision ends at {LARGEST_HALF:,.0f}")
+    return "\n".join(map(printable, lines))
+
+
+def parity_json(facts: dict[str, Any], parity: Parity, tolerance: Tolerance, seen: str) -> str:
+    """Return all figures as JSON, shares and mean IoU 0 to 1.
+
+    Parameters
+    ----------
+    facts : dict
+        What was exported to where; put first.
+    parity, tolerance, seen
+        As in `parity_table`.
+    """
+    document = {
+        "format": 1,
+        **facts,
+        "compared_on": compared_on(parity, seen),
+        "faults": parity.faults(tolerance),
+        "tolerance": dataclasses.asdict(tolerance),
+        **parity.as_dict(),
+        "machine": machine(),
+        "versions": scoring_versions(),
+    }
+    return json.dumps(finite(document), indent=1, allow_nan=False) + "\n"
+
+
+def compared_on(parity: Parity, seen: str) -> str:
+    """Return how many photos, or the words for a generated picture."""
+    count = len(parity.photos)
+    return f"{count} photo{'s' if count > 1 else ''} {seen}" if count else seen
+
+
+def _first(parity: Parity, seen: str) -> str:
+    return parity.photos[0].name if parity.photos else seen
+
+
+def _number(value: float) -> str:
+    return f"{value:.4g}"
+
+
+def _short_percent(share: float | None) -> str:
+    return "" if share is None else f"{100 * share:.3g} %"

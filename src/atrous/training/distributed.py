@@ -11,6 +11,7 @@ from torch import distributed, nn
 from torch.distributed.rendezvous import rendezvous
 from torch.nn.parallel import DistributedDataParallel
 
+from .._distributed import TorchrunProcess
 from ..errors import InputError, RunError
 
 
@@ -77,8 +78,9 @@ def processes(device: str | None) -> Iterator[Processes]:
     RunError
         If another process of the run died.
     """
-    count, rank, local = (int(os.environ.get(key, default)) for key, default in _TORCHRUN)
-    place = _device(device, local)
+    process = TorchrunProcess.from_environment()
+    rank, count = process.rank, process.world
+    place = choose_device(device, process)
     if count == 1:
         yield Processes(0, 1, place)
         return
@@ -113,18 +115,17 @@ def _store() -> Any:
     return distributed.PrefixStore(f"attempt-{attempt}", store)  # type: ignore[attr-defined]
 
 
-_TORCHRUN = (("WORLD_SIZE", "1"), ("RANK", "0"), ("LOCAL_RANK", "0"))
-
-
-def _device(name: str | None, local: int) -> torch.device:
+def choose_device(name: str | None, process: TorchrunProcess) -> torch.device:
+    """Return the CPU, or the GPU of a process; see `processes`."""
     there = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if name is None:
-        here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-        name = "cuda" if there >= here else "cpu"
+        name = "cuda" if there >= process.local else "cpu"
     if name == "cpu":
         return torch.device("cpu")
     if name != "cuda":
         raise InputError(f"device={name!r}: expected cpu or cuda")
-    if local >= there:
-        raise InputError(f"device=cuda: process {local} finds {there} GPUs; use the device cpu or fewer processes")
-    return torch.device("cuda", local)
+    if process.local_rank >= there:
+        raise InputError(
+            f"device=cuda: process {process.local_rank} finds {there} GPUs; use the device cpu or fewer processes"
+        )
+    return torch.device("cuda", process.local_rank)

@@ -1,4 +1,4 @@
-"""What an evaluation was of, with what, when and where: its head in every report."""
+"""Facts about an evaluation run that head every report."""
 
 import dataclasses
 import os
@@ -15,8 +15,8 @@ VOC_LISTS = {"train": 1464, "val": 1449, "trainval": 2913, "test": 1456, "train_
 
 
 @dataclass(frozen=True)
-class Run:
-    """What an evaluation was of.
+class RunInfo:
+    """Data, subject, machine and versions of an evaluation run.
 
     Attributes
     ----------

@@ -6,17 +6,18 @@ import os
 import numpy as np
 import pytest
 
+from atrous._provenance import machine
 from atrous.data.metadata import VOC_CLASSES
 from atrous.errors import InputError
-from atrous.evaluation.about import Run, machine, official_size
 from atrous.evaluation.evaluator import evaluate
-from atrous.evaluation.files import as_csv, as_json, write_text
+from atrous.evaluation.run_info import RunInfo, official_size
+from atrous.evaluation.text_report import as_csv, as_json, write_text
 from atrous.segmenter import Segmenter
 
 
 @pytest.fixture
 def run():
-    return Run("data", "val", "0" * 64, 305, 1449, {"model": "mine"}, (), "2026-01-02T03:04:05+00:00", 2.0, 1, 1, 1)
+    return RunInfo("data", "val", "0" * 64, 305, 1449, {"model": "mine"}, (), "2026-01-02T03:04:05+00:00", 2.0, 1, 1, 1)
 
 
 def test_json_holds_all_numbers(engine, samples, run):
