@@ -221,10 +221,6 @@ class _Table:
                 )
             complete = [row for row in rows if len(row) == len(columns) and row[0].isdecimal() and len(row[0]) < 20]
             kept = {row[0]: row for row in complete if int(row[0]) <= last_step}
-                r[0]: r
-                for r in rows
-                if len(r) == len(columns) and r[0].isdecimal() and len(r[0]) < 20 and int(r[0]) <= last_step
-            }
             write_bytes(path, b"".join(map(_row, [columns, *kept.values()])))
             self.file: BinaryIO = path.open("ab", buffering=0)
 
