@@ -1,6 +1,5 @@
 """What is written of a part: a PNG for each photo, one parquet file, or one tar."""
 
-import io
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +8,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
-from PIL import Image
 
 from ..errors import InputError
 from ..palette.labels import label_png, read_labels
