@@ -149,3 +149,10 @@ def test_scores_are_as_promised(tiny_metadata, stride, shape):
     }.values():
         with pytest.raises(InputError, match=rf"^m\.onnx: .*{match}"):
             metadata.check_scores(bad, (97, 129), "m.onnx")
+
+
+def test_the_older_spelling_of_the_color_order_is_read(tiny_metadata):
+    text = tiny_metadata.to_json()
+    assert '"color_order": "BGR"' in text
+    older = text.replace('"color_order": "BGR"', '"colour_order": "RGB"')
+    assert ModelMetadata.from_json(older, "model.onnx").color_order == "RGB"

@@ -176,6 +176,8 @@ class ModelMetadata:
             raise InputError(
                 f"{source}: metadata of format {values.get('format')!r:.60}, this version reads 1; update atrous"
             )
+        if isinstance(values, dict):  # older files spell one key otherwise
+            values = {"color_order" if key == "colour_order" else key: value for key, value in values.items()}
         _check_keys(cls, values, source)
         crf = _built(CrfParameters, values["crf"], f"{source}: crf")
         lists = {name: tuples(values[name]) for name in ("classes", "palette", "mean")}
