@@ -5,9 +5,9 @@
 
 The photos are those in examples/, mirrored and cropped to 500 x 375, so that all differ. Each command runs from its
 start to its end in a process of its own; the rounds take turns. The rate that a million photos have is the one that
-`atrous bulk` prints: from the first part handed out to the last one done, actors' start included. With --plan: what a
-run of N photos takes, in seconds and memory, before the first of its parts is handed out; the photos are
-addresses that nobody asks.
+`atrous bulk` prints: from the start of the first shard to the end of the last one, actors' start included. With
+--plan: the seconds and the memory that a run of N photos takes before its first shard is handed out; the photos are
+URLs that nobody fetches.
 """
 
 import argparse
@@ -64,14 +64,14 @@ def timed(command: list[str]) -> tuple[float, float | None]:
 
 
 class _Planned(Exception):
-    """The first part was handed out."""
+    """The first shard was handed out."""
 
 
 def plan(count: int) -> None:
-    """Print what it takes to look through `count` photos and to deal them out."""
+    """Print what it takes to list `count` photos and to assign them."""
 
-    def hand_out(job, model, parts, *_):
-        next(iter(parts))
+    def hand_out(job, model, shards, *_):
+        next(iter(shards))
         raise _Planned
 
     with tempfile.TemporaryDirectory() as folder:
@@ -82,7 +82,7 @@ def plan(count: int) -> None:
             run(str(names), f"{folder}/out", Settings(), connect=lambda *_: nullcontext(1000), execute=hand_out)
         except _Planned:
             seconds, held = time.perf_counter() - begun, psutil.Process().memory_info().rss - before
-    print(f"{processor()}; {count} photos: {seconds:.0f} s before the first part, {held / 1e9:.2f} GB held")
+    print(f"{processor()}; {count} photos: {seconds:.0f} s before the first shard, {held / 1e9:.2f} GB held")
 
 
 def main() -> None:

@@ -19,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from atrous.training.progress import Progress
 from PIL import Image
 from rich.console import Console
 from safetensors.torch import save_file
@@ -33,7 +34,6 @@ from atrous.training import train as loop
 from atrous.training.config import RECIPES, Recipe
 from atrous.training.dataloader import CropsByPosition, batches
 from atrous.training.logger import Journal
-from atrous.training.progress import Progress
 from segment import processor
 
 WARM = 5  # steps at the beginning of each run that are not timed

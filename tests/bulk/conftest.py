@@ -1,4 +1,4 @@
-"""Photos, and runs without Ray: the same parts, by the same class, in this process."""
+"""Photos, and runs without Ray: the same shards, by the same class, in this process."""
 
 import io
 from contextlib import contextmanager
@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from atrous import Segmenter
 from atrous.bulk import Settings, run
-from atrous.bulk.actor import PartSegmenter
+from atrous.bulk.actor import ShardSegmenter
 
 
 def picture(i: int) -> Image.Image:
@@ -59,10 +59,10 @@ def no_cluster(address, actors):
     yield 2
 
 
-def in_this_process(job, model, parts, actors, count):
-    worker = PartSegmenter(job, model)
-    for part, photos in parts:
-        yield from worker(pa.table({"part": [part], "photos": [photos]})).to_pylist()
+def in_this_process(job, model, shards, actors, count):
+    worker = ShardSegmenter(job, model)
+    for shard, entries in shards:
+        yield from worker(pa.table({"shard": [shard], "entries": [entries]})).to_pylist()
 
 
 @pytest.fixture
@@ -70,7 +70,7 @@ def bulk(tiny_model):
     """`run` without Ray, with the tiny model."""
 
     def bulk(given, out, *, execute=in_this_process, **settings):
-        settings = Settings(**{"model": tiny_model, "part": 3, **settings})
+        settings = Settings(**{"model": tiny_model, "shard_size": 3, **settings})
         return run(str(given), str(out), settings, connect=no_cluster, execute=execute)
 
     bulk.execute = in_this_process

@@ -80,7 +80,7 @@ def check(photos, out, output, model):
     else:
         import io
 
-        rows = [row for part in out.glob("part-*.parquet") for row in pq.read_table(part).to_pylist()]
+        rows = [row for part in out.glob("shard-*.parquet") for row in pq.read_table(part).to_pylist()]
         assert Counter(row["key"] for row in rows) == {p.with_suffix("").as_posix(): 1 for p in sources}
         masks = {type(sources[0])(row["source"]): np.array(Image.open(io.BytesIO(row["mask"]))) for row in rows}
     for source in sources:
@@ -107,7 +107,7 @@ def test_an_actor_is_killed_on_a_cluster_of_this_machine(tmp_path, tiny_model, c
     (tmp_path / "in/bad.jpg").write_bytes(b"no picture")
     out = tmp_path / "out"
     killer = Killer(1, 1)
-    settings = Settings(model=tiny_model, output="parquet", part=2)
+    settings = Settings(model=tiny_model, output="parquet", shard_size=2)
     summary = run(str(tmp_path / "in"), str(out), settings, Actors(1, 1), progress=killer)
     assert killer.killed
     assert (summary.done, summary.failed) == (24, 1)
@@ -121,11 +121,11 @@ def test_an_actor_is_killed_on_a_cluster_of_this_machine(tmp_path, tiny_model, c
 @pytest.mark.parametrize("output", ["png", "parquet"])
 def test_300_photos_while_actors_are_killed_on_two_nodes(two_nodes, tmp_path, tiny_model, output):
     draw_photos(tmp_path / "in", 300, (240, 320))
-    settings = Settings(model=tiny_model, output=output, part=6)
+    settings = Settings(model=tiny_model, output=output, shard_size=6)
     killer = Killer(0.2, 12)
     given, out = str(tmp_path / "in"), str(tmp_path / "out")
     summary = run(given, out, settings, Actors(2, 1), address=two_nodes.address, progress=killer)
-    print(f"{len(killer.killed)} actors killed, {summary.again} parts begun again, {summary.seconds:.0f} s")
+    print(f"{len(killer.killed)} actors killed, {summary.retried} shards retried, {summary.seconds:.0f} s")
     assert killer.killed
     assert (summary.done, summary.skipped, summary.failed) == (300, 0, 0)
     check(tmp_path / "in", tmp_path / "out", output, tiny_model)
@@ -142,7 +142,7 @@ def test_300_photos_while_a_node_is_lost(two_nodes, tmp_path, tiny_model, output
             lost.append(progress.done)
             two_nodes.remove_node(two_nodes.second, allow_graceful=False)
 
-    settings = Settings(model=tiny_model, output=output, part=6)
+    settings = Settings(model=tiny_model, output=output, shard_size=6)
     summary = run(
         str(tmp_path / "in"),
         str(tmp_path / "out"),
@@ -152,7 +152,7 @@ def test_300_photos_while_a_node_is_lost(two_nodes, tmp_path, tiny_model, output
         progress=lose,
     )
     assert lost
-    print(f"{summary.again} parts begun again, {summary.seconds:.0f} s")
+    print(f"{summary.retried} shards retried, {summary.seconds:.0f} s")
     assert (summary.done, summary.failed) == (300, 0)
     check(tmp_path / "in", tmp_path / "out", output, tiny_model)
 
@@ -172,7 +172,7 @@ def test_asked_to_stop_it_tidies_up(tmp_path, monkeypatch):
 
 
 def test_an_address_without_a_cluster():
-    says = r"--ray-address 127.0.0.1:1: no Ray cluster can be reached there"
+    says = r"address 127.0.0.1:1: no Ray cluster can be reached there"
     with pytest.raises(InputError, match=says) as caught, connected("127.0.0.1:1", Actors()):
         pass
     assert "\n" not in str(caught.value)

@@ -11,9 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from atrous.bulk import Settings
-from atrous.bulk.decode import pictures
-from atrous.bulk.manifest import Planned
-from atrous.bulk.sources import check_places, listing
+from atrous.bulk.decode import images
+from atrous.bulk.sources import listing
 from atrous.bulk.storage import Storage
 from atrous.errors import InputError
 
@@ -35,8 +34,8 @@ def write_tar(path, members, **how):
 
 
 def read_all(found, column=None):
-    photos = [Planned(entry, entry.name, 0) for entry in found.entries if not entry.reason]
-    return list(pictures(found.root, photos, column))
+    entries = [entry for entry in found.entries if not entry.reason]
+    return list(images(found.root, entries, column))
 
 
 def test_a_folder_holds_its_photos_in_order_without_hidden_ones(look, photos):
@@ -74,12 +73,23 @@ def test_what_goes_away_while_a_folder_is_read_is_left_out(look, photos, monkeyp
     assert [e.source for e in look(photos).entries] == [f"b/photo{i}.png" for i in (3, 5, 7, 9)]
 
 
-class _Scanned(list):
+class _Scanned:
+    def __init__(self, entries):
+        self.entries = iter(entries)
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        return next(self.entries)
+
     def __enter__(self):
         return self
 
     def __exit__(self, *_):
         pass
+
+    close = __exit__
 
 
 def test_a_folder_that_may_not_be_read_is_named(look, photos, monkeypatch):
@@ -118,7 +128,7 @@ def test_addresses_with_a_query_or_without_a_suffix(look, tmp_path):
     addresses = ["https://store/b/c.JPG?signature=a/b", "http://images/1234", "http://images/1235?w=100"]
     (tmp_path / "list.txt").write_text("\n".join(addresses))
     found = look(tmp_path / "list.txt")
-    assert found.kind == "photos"
+    assert found.kind == "images"
     assert [e.file for e in found.entries] == sorted(addresses)
     (tmp_path / "list.txt").write_text("http://127.0.0.1:1/shard.parquet?signature=x")
     with pytest.raises(InputError, match="none of its 1 parquet files can be used"):  # nobody there
@@ -196,9 +206,9 @@ def test_a_parquet_file_s_rows(look, tmp_path, draw, group):
     )
     found = look(tmp_path / "x.parquet")
     assert [e.name for e in found.entries] == [f"x/{i:06}" for i in range(40)]
-    some = [Planned(found.entries[i], "", 0) for i in (0, 3, 15, 16, 17, 39)]
-    images = list(pictures(found.root, some, None))
-    assert [(image[8:32, :, 1] == 20).sum() // 24 - 22 for image in images] == [0, 3, 15, 16, 17, 9]
+    some = [found.entries[i] for i in (0, 3, 15, 16, 17, 39)]
+    read = list(images(found.root, some, None))
+    assert [(image[8:32, :, 1] == 20).sum() // 24 - 22 for image in read] == [0, 3, 15, 16, 17, 9]
 
 
 def test_keys_from_a_column_and_pictures_from_hugging_face(look, tmp_path, draw):
@@ -208,7 +218,7 @@ def test_keys_from_a_column_and_pictures_from_hugging_face(look, tmp_path, draw)
     assert [e.name for e in found.entries] == ["p/1.jpg", "x/000001", "../3"]
     first, second, third = read_all(found)
     assert first.shape == (48, 64, 3)
-    assert str(second) == str(third) == "no picture in this row"
+    assert str(second) == str(third) == "no image in this row"
 
 
 views = pytest.mark.skipif(int(pa.__version__.split(".")[0]) < 21, reason="this pyarrow writes no views into parquet")
@@ -259,9 +269,9 @@ class _Stream(io.FileIO):
 def test_columns_that_are_not_there_are_told_at_once(look, tmp_path, draw):
     write_parquet(tmp_path / "x.parquet", {"a": [draw(0)], "b": [draw(0)], "n": [1]})
     for settings, says in [
-        ({}, r"found a, b; name it with --column"),
+        ({}, r"found a, b; set column"),
         ({"column": "c"}, r"no column 'c'; it has a, b, n"),
-        ({"column": "n"}, r"column 'n' is int64; expected encoded pictures"),
+        ({"column": "n"}, r"column 'n' is int64; expected encoded images"),
         ({"column": "a", "key_column": "k"}, r"no column 'k'; it has a, b, n"),
     ]:
         with pytest.raises(InputError, match=says) as caught:
@@ -280,9 +290,9 @@ def test_columns_that_are_not_there_are_told_at_once(look, tmp_path, draw):
 @pytest.mark.parametrize(
     ("files", "says"),
     [
-        ([], "nothing to segment; looked for photos, .parquet, .pq, .tar"),
+        ([], "nothing to segment; looked for images, .parquet, .pq and .tar"),
         (["a.txt"], "nothing to segment"),
-        (["a.png", "b.tar"], "holds photos and tars; say which to segment"),
+        (["a.png", "b.tar"], "holds images and tars; choose one"),
         (["a.tar.gz"], "compressed tars cannot be read piecewise"),
         (["a.tar"], "none of its 1 tars files can be used"),
     ],
@@ -304,8 +314,6 @@ def test_inputs_that_are_not_there(look, tmp_path):
     ]:
         with pytest.raises(InputError, match=says):
             look(given)
-    with pytest.raises(InputError, match="no such file or folder"):
-        check_places(str(tmp_path / "none"), Storage(str(tmp_path / "out")))
 
 
 def test_a_file_that_went_away_is_an_error_of_its_photos(look, photos, tmp_path, draw):

@@ -1,6 +1,7 @@
-"""Photos by the million: `atrous bulk` on Ray Data, one engine for each actor."""
+"""Segmentation of very many images with Ray Data, one engine per actor."""
 
 from .config import Settings
-from .driver import Summary, run
+from .driver import Progress, Summary, run
+from .ray_cluster import Actors
 
-__all__ = ["Settings", "Summary", "run"]
+__all__ = ["Actors", "Progress", "Settings", "Summary", "run"]

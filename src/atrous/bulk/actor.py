@@ -1,42 +1,32 @@
-"""What an actor does: one engine, and a part after the other."""
+"""Segmentation of shards, one after the other, with one engine."""
 
 import json
 import os
-import time
-from collections import deque
-from collections.abc import Generator, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Generator
 from contextlib import closing
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from .._parallel import prefetch
+from .._parallel import map_ordered, prefetch
 from .._provenance import own_version
-from ..errors import ComputeError, InputError
+from ..errors import ComputeError, InputError, RunError
 from .config import Job, ModelFiles
-from .decode import pictures
-from .manifest import ATTEMPTS, SETTINGS, Planned, planned, receipt_name
+from .decode import images
+from .manifest import SETTINGS, read_result, result_name, unpack
+from .naming import RECORDS
+from .sources import Entry
 from .storage import Storage
-from .writers import Outcome, OutputError, Writer
+from .writers import Row, Writer, result_row
 
-AHEAD = 2  # photos decoded, and masks not yet written, while one is segmented
-MOST_DEATHS = 3  # of workers, seen to be at one photo, after which it is given up
+PREFETCHED = 2  # decoded images that wait for the network
+MOST_FAILURES = 3  # workers killed while they segmented an image, after which it is given up
 
 
-class PartSegmenter:
-    """Segments parts: the class that Ray Data makes an actor of.
-
-    Nothing is raised: what stops the run is told in the result, on one line.
-
-    Parameters
-    ----------
-    job : Job
-    model : ModelFiles
-    """
+class ShardSegmenter:
+    """Segments shards: the class that Ray Data makes an actor of."""
 
     def __init__(self, job: Job, model: ModelFiles) -> None:
         self.job = job
@@ -46,122 +36,86 @@ class PartSegmenter:
         except InputError as error:
             self.fatal = str(error)
 
-    def __call__(self, parts: pa.Table) -> pa.Table:
-        """Segment parts.
-
-        Parameters
-        ----------
-        parts : table
-            Columns `part` and `photos`, the bytes of an Arrow stream of `records.PLAN`.
-
-        Returns
-        -------
-        table
-            For each part: its number, photos done and failed, the attempt's number, seconds, the process, and what
-            has to stop the run.
-        """
-        return pa.Table.from_pylist([self._result(row["part"], row["photos"]) for row in parts.to_pylist()])
+    def __call__(self, shards: pa.Table) -> pa.Table:
+        """Segment shards (columns `shard` and `entries`, packed); return counts, or what has to stop the run."""
+        return pa.Table.from_pylist([self._outcome(row["shard"], row["entries"]) for row in shards.to_pylist()])
 
     def _start(self, model: ModelFiles) -> None:
         import fsspec
 
         from ..segmenter import Segmenter
 
+        job, settings = self.job, self.job.settings
         here = f"{os.uname().nodename}: " if hasattr(os, "uname") else ""
-        if own_version() != self.job.version:
-            raise InputError(f"{here}has atrous {own_version()}, the run {self.job.version}; install the same")
-        for protocol, options in self.job.filesystems.items():
+        if own_version() != job.version:
+            raise InputError(f"{here}has atrous {own_version()}, the run {job.version}; install the same")
+        for protocol, options in job.filesystems.items():
             fsspec.config.conf.setdefault(protocol, {}).update(options)
-        self.output = Storage(self.job.output)
+        self.output = Storage(job.output)
         if not self.output.is_file(SETTINGS):
-            raise InputError(f"{here}does not see {self.job.output}; the output must be on storage that all share")
-        if self.job.input and not Storage(self.job.input).is_seen():
-            raise InputError(f"{here}does not see {self.job.input}; the input must be on storage that all share")
-        settings = self.job.settings
+            raise InputError(f"{here}does not see {job.output}; the output must be on storage that all share")
+        if job.input and not ((place := Storage(job.input)).on_the_web or place.is_folder()):
+            raise InputError(f"{here}does not see {job.input}; the input must be on storage that all share")
         with model.unpacked() as path:
             self.segmenter = Segmenter(
                 path,
                 crf="model" if settings.crf else None,
                 max_side=settings.max_side,
-                threads=self.job.threads,
-                device=self.job.device,
+                threads=job.threads,
+                device=job.device,
                 engine=settings.engine,
             )
-        self.writer = Writer(self.job, self.output, self.segmenter.engine.metadata.palette)
+        self.writer = Writer(job, self.output, self.segmenter.engine.metadata.palette)
 
-    def _result(self, part: int, photos: bytes) -> dict[str, Any]:
-        begun = time.perf_counter()
-        counts = {"done": 0, "failed": 0, "attempt": 0}
-        fatal = self.fatal
-        if not fatal:
-            try:
-                counts = self.segment(part, planned(pa.ipc.open_stream(photos).read_all()))
-            except OutputError as error:
-                fatal = str(error)
-        return {"part": part, **counts, "seconds": time.perf_counter() - begun, "pid": os.getpid(), "fatal": fatal}
+    def _outcome(self, shard: int, packed: bytes) -> dict[str, Any]:
+        try:
+            if self.fatal:
+                raise RunError(self.fatal)
+            return {"shard": shard, **self.segment(shard, unpack(packed)), "fatal": ""}
+        except RunError as error:
+            return {"shard": shard, "done": 0, "failed": 0, "attempt": 0, "fatal": str(error)}
 
-    def segment(self, part: int, photos: list[Planned]) -> dict[str, int]:
-        """Segment a part, and write its masks and its receipt.
+    def segment(self, shard: int, entries: list[Entry]) -> dict[str, int]:
+        """Segment a shard, and write its masks and its result; return counts of images and the attempt's number."""
+        attempt = 0
+        if self.output.is_file(result_name(shard)):  # Ray asks again for results that a lost machine held
+            reasons = read_result(self.output.read(result_name(shard)))["reason"].to_pylist()
+        else:
+            # After a worker was killed, images are segmented one at a time, so that the one to blame is known.
+            attempts = _Attempts(self.output, shard, self.writer.stop)
+            attempt = attempts.count
+            rows = self._all(entries) if attempt == 1 else [self._one(entry, attempts) for entry in entries]
+            self.writer.close(shard, rows)
+            self.output.remove(attempts.name)
+            reasons = [row["reason"] for row in rows]
+        failed = sum(map(bool, reasons))
+        return {"done": len(entries) - failed, "failed": failed, "attempt": attempt}
 
-        Raises
-        ------
-        OutputError
-            If the output takes nothing more.
-        """
-        if self.output.is_file(receipt_name(part)):  # Ray asks again for results that a lost machine held
-            reasons = pq.read_table(pa.BufferReader(self.output.read(receipt_name(part))))["reason"].to_pylist()
-            failed = sum(map(bool, reasons))
-            return {"done": len(photos) - failed, "failed": failed, "attempt": 0}
-        attempt = self._attempt(part)
-        found = {}
-        if attempt > 1:
-            found = {i: outcome for i, photo in enumerate(photos) if (outcome := self.writer.found(photo))}
-        rest = [i for i in range(len(photos)) if i not in found]
-        # Where a worker has died, one photo is handled at a time, so that the one to blame is known.
-        outcomes = self._swiftly(photos, rest) if attempt == 1 else self._carefully(part, photos, rest)
-        by_place = found | dict(zip(rest, outcomes, strict=True))
-        self.writer.close(part, [by_place[i] for i in range(len(photos))])
-        if attempt > 1:
-            self.output.remove(_deaths_name(part))
-        failed = sum(bool(outcome.reason) for outcome in by_place.values())
-        return {"done": len(photos) - failed, "failed": failed, "attempt": attempt}
+    def _all(self, entries: list[Entry]) -> list[Row]:
+        """Segment while a thread decodes the next images and others write the last masks."""
+        with closing(prefetch(self._images(entries), PREFETCHED)) as decoded:
+            labels = ((entry, self._labels(image)) for entry, image in zip(entries, decoded, strict=True))
+            return list(map_ordered(self._row, labels, 2))
 
-    def _swiftly(self, photos: list[Planned], places: list[int]) -> Iterator[Outcome]:
-        """Segment while the next photos are read and the last masks written."""
-        waiting: deque[Future[Outcome] | Outcome] = deque()
-        some = [photos[i] for i in places]
-        with ThreadPoolExecutor(1) as pool, closing(self._pictures(some, AHEAD)) as images:
-            for photo, image in zip(some, images, strict=True):
-                labels = self._labels(image)
-                waiting.append(
-                    Outcome(photo, labels)
-                    if isinstance(labels, str)
-                    else pool.submit(self.writer.finish, photo, labels)
-                )
-                if len(waiting) > AHEAD:
-                    yield _settled(waiting.popleft())
-            yield from map(_settled, waiting)
+    def _one(self, entry: Entry, attempts: "_Attempts") -> Row:
+        """Segment an image that an earlier attempt did not, after writing down which one it is."""
+        if row := self.writer.written(entry):
+            return row
+        killed = attempts.add(entry.key)
+        if killed >= MOST_FAILURES:
+            return result_row(entry, f"{killed} workers were killed while they segmented it; is it too large?")
+        (image,) = self._images([entry])
+        return self._row((entry, self._labels(image)))
 
-    def _carefully(self, part: int, photos: list[Planned], places: list[int]) -> Iterator[Outcome]:
-        """Segment one by one, writing down which photo it is before it is touched."""
-        name = _deaths_name(part)
-        deaths: dict[str, int] = json.loads(self.output.read(name)) if self.output.is_file(name) else {}
-        for i in places:
-            before = deaths.get(str(i), 0)
-            if before >= MOST_DEATHS:
-                yield Outcome(photos[i], f"{before} workers were killed while they segmented it; is it too large?")
-                continue
-            self._note(name, {**deaths, str(i): before + 1})
-            (image,) = self._pictures([photos[i]], 0)
-            labels = self._labels(image)
-            yield Outcome(photos[i], labels) if isinstance(labels, str) else self.writer.finish(photos[i], labels)
+    def _images(self, entries: list[Entry]) -> Generator[NDArray[np.uint8] | InputError, None, None]:
+        return images(self.job.input, entries, self.job.settings.column)
 
-    def _pictures(self, photos: list[Planned], depth: int) -> Generator[NDArray[np.uint8] | InputError, None, None]:
-        images = pictures(self.job.input, photos, self.job.settings.column)
-        return prefetch(images, depth) if depth else images
+    def _row(self, segmented: tuple[Entry, NDArray[np.uint8] | str]) -> Row:
+        entry, labels = segmented
+        return result_row(entry, labels) if isinstance(labels, str) else self.writer.mask(entry, labels)
 
     def _labels(self, image: NDArray[np.uint8] | InputError) -> NDArray[np.uint8] | str:
-        """Return a photo's labels, or why there are none."""
+        """Return an image's labels, or why there are none."""
         try:
             if isinstance(image, InputError):
                 raise image
@@ -169,26 +123,30 @@ class PartSegmenter:
         except (InputError, ComputeError) as error:
             return str(error)
         except MemoryError:
-            return "not enough memory for a photo of this size; scale it down first"
-        except Exception as error:  # one photo that the network's runtime cannot take is not the end of a million
+            return "not enough memory for an image of this size; scale it down first"
+        except Exception as error:  # one image that the network's runtime cannot take does not end the run
             return f"cannot be segmented ({type(error).__name__}: {error})"
 
-    def _attempt(self, part: int) -> int:
-        name = f"{ATTEMPTS}/{part:06}"
-        before = int(self.output.read(name)) if self.output.is_file(name) else 0
-        self._note(name, before + 1)
-        return before + 1
 
-    def _note(self, name: str, value: object) -> None:
+class _Attempts:
+    """Number of attempts at a shard, and of workers killed at each image, in a file of the output."""
+
+    def __init__(self, output: Storage, shard: int, stop: Callable[[Exception], RunError]) -> None:
+        self.output, self.name, self.stop = output, f"{RECORDS}/attempts/{shard:06}.json", stop
+        before: dict[str, Any] = json.loads(output.read(self.name)) if output.is_file(self.name) else {}
+        self.count: int = before.get("count", 0) + 1
+        self.killed: dict[str, int] = before.get("killed", {})
+        self._write(self.killed)
+
+    def add(self, key: str) -> int:
+        """Count a worker as killed at this image, for the case that it will be; return how many were before."""
+        before = self.killed.get(key, 0)
+        if before < MOST_FAILURES:
+            self._write({**self.killed, key: before + 1})
+        return before
+
+    def _write(self, killed: dict[str, int]) -> None:
         try:
-            self.output.write(name, json.dumps(value).encode())
+            self.output.write(self.name, json.dumps({"count": self.count, "killed": killed}).encode())
         except Exception as error:
-            raise self.writer.stop(error) from None
-
-
-def _deaths_name(part: int) -> str:
-    return f"{ATTEMPTS}/{part:06}.photos"
-
-
-def _settled(outcome: Future[Outcome] | Outcome) -> Outcome:
-    return outcome.result() if isinstance(outcome, Future) else outcome
+            raise self.stop(error) from None

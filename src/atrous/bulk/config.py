@@ -1,49 +1,46 @@
-"""What is asked of a run, and what travels to its workers."""
+"""Settings of a run, and what travels to its actors."""
 
 import hashlib
-import io
 import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, get_args
 
 from ..errors import InputError
 
 Output: TypeAlias = Literal["png", "parquet", "tar"]
-Kind: TypeAlias = Literal["photos", "parquet", "tars"]
-OUTPUTS: tuple[Output, ...] = ("png", "parquet", "tar")
-KINDS: tuple[Kind, ...] = ("photos", "parquet", "tars")
+Kind: TypeAlias = Literal["images", "parquet", "tars"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """How photos are segmented and what is written of them.
+    """Input columns, segmentation settings and output format of a run.
 
     Attributes
     ----------
     output : "png", "parquet" or "tar"
-        A PNG for each photo; parquet files of masks; WebDataset tars of masks.
+        One PNG per image; parquet files of masks; WebDataset tars of masks.
     model : path, optional
-        Exported .onnx, or a folder that `Segmenter` takes; the bundled model if left out.
+        Exported .onnx, or a folder that `Segmenter` takes. Default: the bundled model.
     engine : str, optional
-        What runs an exported model; each worker's own choice if left out.
+        Runtime of an exported model. Default: each actor's own choice.
     crf : bool
-        Whether to sharpen with the model's CRF.
+        Whether to refine with the model's CRF.
     max_side : int
-        Larger photos are scaled down to this for the network.
-    kind : "photos", "parquet" or "tars", optional
-        What to look for in the input; found out if left out.
+        Larger images are scaled down to this for the network.
+    kind : "images", "parquet" or "tars", optional
+        Files to look for in the input. Default: the only kind that it holds.
     column, key_column : str, optional
-        Of parquet inputs: the column of encoded pictures (the only binary one if left out), and the one that
-        names them (file and row number if left out).
-    part : int, optional
-        Photos that are handed to an actor, and written to one parquet or tar file, at a time. If left out, so many
-        that each actor gets about eight parts, 256 at most.
+        Of parquet files: the column of encoded images (default: the only binary one) and the column of their keys
+        (default: file and row number). Of tars, `column` is the suffix of the images.
+    shard_size : int, optional
+        Images of a shard: the unit of work of an actor, and one parquet or tar file. By default each actor gets about
+        eight shards of at most 256 images.
     retry_errors : bool
-        Whether to try again the photos that failed in an earlier run; those that changed since are tried anyway.
+        Whether to try images again that failed in an earlier run. Those that changed since are always tried again.
     """
 
     output: Output = "png"
@@ -54,31 +51,22 @@ class Settings:
     kind: Kind | None = None
     column: str | None = None
     key_column: str | None = None
-    part: int | None = None
+    shard_size: int | None = None
     retry_errors: bool = False
 
     def __post_init__(self) -> None:
-        for name, value, allowed in (("output", self.output, OUTPUTS), ("kind", self.kind, (None, *KINDS))):
-            if value not in allowed:
-                raise InputError(f"{name}={value!r}: expected one of {', '.join(filter(None, allowed))}")
+        for name, value, allowed in (("output", self.output, Output), ("kind", self.kind or "images", Kind)):
+            if value not in get_args(allowed):
+                raise InputError(f"{name}={value!r}: expected one of {', '.join(get_args(allowed))}")
         if self.max_side < 1:
             raise InputError(f"max_side={self.max_side}: expected at least 1 pixel")
-        if self.part is not None and self.part < 1:
-            raise InputError(f"part={self.part}: expected at least 1 photo")
+        if self.shard_size is not None and self.shard_size < 1:
+            raise InputError(f"shard_size={self.shard_size}: expected at least 1 image")
 
 
 @dataclass(frozen=True)
 class ModelFiles:
-    """A model's files as bytes: what every machine computes with, whatever is installed there.
-
-    Attributes
-    ----------
-    name : str
-        Of the file or folder.
-    files : dict of str to bytes
-        By path relative to the folder; a single entry, named like the model, if it is a file.
-    folder : bool
-    """
+    """Contents of a model's files by name: of a folder's files, or of one file. Every actor computes with these."""
 
     name: str
     files: dict[str, bytes] = field(repr=False)
@@ -86,30 +74,22 @@ class ModelFiles:
 
     @classmethod
     def read(cls, model: str | os.PathLike[str] | None) -> "ModelFiles":
-        """Read a model.
-
-        Raises
-        ------
-        InputError
-            If it is not there or cannot be read.
-        """
+        """Read a model; raise InputError if that is not possible."""
         if model is None:
             from ..backends import bundled_model_path
 
             model = bundled_model_path()
         path = Path(model)
         try:
-            if path.is_dir():
-                # What a network is read from lies at the top; a training run's folders below are none of it.
-                files = {file.name: file.read_bytes() for file in sorted(path.iterdir()) if file.is_file()}
-                return cls(path.name, files, folder=True)
-            return cls(path.name, {path.name: path.read_bytes()}, folder=False)
+            # A network's files lie at the top of its folder; the folders below are a training run's.
+            paths = [file for file in sorted(path.iterdir()) if file.is_file()] if path.is_dir() else [path]
+            return cls(path.name, {file.name: file.read_bytes() for file in paths}, path.is_dir())
         except OSError as error:
             raise InputError(f"{path}: cannot be read ({error.strerror or error}); expected a model") from None
 
     @property
     def sha256(self) -> str:
-        """Of names and contents."""
+        """Digest of names and contents."""
         digest = hashlib.sha256()
         for name, content in sorted(self.files.items()):
             digest.update(name.encode() if self.folder else b"")
@@ -118,7 +98,7 @@ class ModelFiles:
 
     @contextmanager
     def unpacked(self) -> Iterator[Path]:
-        """Yield a path to the model in a temporary folder, which is removed afterward."""
+        """Yield a path to the model in a temporary folder."""
         with tempfile.TemporaryDirectory(prefix="atrous-model-") as folder:
             for name, content in self.files.items():
                 (Path(folder) / name).write_bytes(content)
@@ -127,35 +107,13 @@ class ModelFiles:
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """All that a worker has to know beside its photos.
+    """What an actor has to know besides its shards."""
 
-    Attributes
-    ----------
-    input, output : str
-        URLs or absolute paths.
-    filesystems : dict
-        fsspec's configuration, with the keys of remote stores.
-    version : str
-        Of this package, which the workers must have too.
-    classes : tuple of str
-    """
-
-    input: str
+    input: str  # URL or absolute path, "" for a list
     output: str
     settings: Settings
     classes: tuple[str, ...]
     threads: int
     device: str
-    filesystems: dict[str, dict[str, object]]
-    version: str
-
-
-def table_bytes(table: object) -> bytes:
-    """Return an Arrow table as the bytes of an IPC stream."""
-    import pyarrow as pa
-
-    sink = io.BytesIO()
-    options = pa.ipc.IpcWriteOptions(compression="zstd")  # a plan's paths are alike: a tenth of the size
-    with pa.ipc.new_stream(sink, table.schema, options=options) as writer:  # type: ignore[attr-defined]
-        writer.write_table(table)
-    return sink.getvalue()
+    filesystems: dict[str, dict[str, object]]  # fsspec's configuration
+    version: str  # of this package, which actors must have, too

@@ -1,54 +1,41 @@
-"""A worker's photos: fetched and decoded one after the other, ahead of the network."""
+"""Images of a shard, read and decoded one after the other."""
 
 from collections.abc import Generator, Iterator
 from contextlib import closing
 from itertools import groupby
 from pathlib import Path
-from typing import TypeAlias, TypeVar
+from typing import Any, TypeAlias
 
 import numpy as np
+import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from ..errors import InputError
 from ..image_io.decode import read_rgb
-from .manifest import Planned
-from .sources import one_line
-from .storage import Storage, file_storage
-from .tables import parquet_pictures
+from .sources import Entry, image_column
+from .storage import Storage, located, one_line
 
-# What is known of a photo: where it lies, its bytes, or why there are none.
+# An image's file, its bytes, or why there are none.
 Encoded: TypeAlias = Path | bytes | InputError
 
-T = TypeVar("T")
 
-
-def pictures(
-    root: str, photos: list[Planned], column: str | None
+def images(
+    root: str, entries: list[Entry], column: str | None
 ) -> Generator[NDArray[np.uint8] | InputError, None, None]:
-    """Yield each photo as (H, W, 3) uint8, or why it cannot be read, on one line.
-
-    Parameters
-    ----------
-    root : str
-        As of the listing.
-    photos : list of Planned
-        Of a part.
-    column : str, optional
-        Of parquet files: which holds the pictures.
-    """
-    for encoded in _encoded(root, photos, column):
+    """Yield each image as (H, W, 3) uint8, or why it cannot be read."""
+    for encoded in _encoded(root, entries, column):
         try:
-            yield encoded if isinstance(encoded, InputError) else _decoded(encoded)
+            yield encoded if isinstance(encoded, InputError) else read_rgb(encoded, "")
         except InputError as error:
             yield error
 
 
-def _encoded(root: str, photos: list[Planned], column: str | None) -> Iterator[Encoded]:
-    for file, group in groupby(photos, key=lambda photo: photo.entry.file):
+def _encoded(root: str, entries: list[Entry], column: str | None) -> Iterator[Encoded]:
+    for file, group in groupby(entries, key=lambda entry: entry.file):
         members = list(group)
         sent = 0
         try:
-            storage, name = file_storage(root, file)
+            storage, name = located(root, file)
             with closing(_of_file(storage, name, members, column)) as contents:
                 for content in contents:
                     sent += 1
@@ -59,25 +46,37 @@ def _encoded(root: str, photos: list[Planned], column: str | None) -> Iterator[E
         yield from (InputError(why) for _ in members[sent:])
 
 
-def _of_file(storage: Storage, name: str, members: list[Planned], column: str | None) -> Generator[Encoded, None, None]:
-    first = members[0].entry
-    if first.offset < 0:
+def _of_file(storage: Storage, name: str, members: list[Entry], column: str | None) -> Generator[Encoded, None, None]:
+    if members[0].offset < 0:
         yield Path(storage.path(name)) if storage.local else storage.read(name)
-    elif first.size < 0:
-        rows = [photo.entry.offset for photo in members]
-        for _, content in parquet_pictures(storage, name, rows, column):
-            yield InputError("no picture in this row") if content is None else content
-    else:
-        with storage.open(name) as stream:
-            for photo in members:
-                member: bytes | InputError
-                try:
-                    stream.seek(photo.entry.offset)
-                    member = stream.read(photo.entry.size)
-                except Exception as error:  # of one photo: a bad block of the disk, or too large for the memory
-                    member = InputError(f"cannot be read ({one_line(error)})")
-                yield member
+        return
+    with storage.open(name) as stream:
+        if members[0].size < 0:
+            yield from _parquet_rows(stream, {member.offset for member in members}, column)
+            return
+        for member in members:
+            try:
+                stream.seek(member.offset)
+                yield stream.read(member.size)
+            except Exception as error:  # of one image: a bad block of the disk, or too large for the memory
+                yield InputError(f"cannot be read ({one_line(error)})")
 
 
-def _decoded(encoded: Path | bytes) -> NDArray[np.uint8]:
-    return read_rgb(encoded, "")
+def _parquet_rows(stream: Any, wanted: set[int], column: str | None) -> Iterator[Encoded]:
+    """Yield the encoded images of some rows, in ascending order, and read only the row groups that hold them."""
+    place = 0
+    with pq.ParquetFile(stream) as parquet:
+        column = image_column(parquet.schema_arrow, column)
+        for group in range(parquet.num_row_groups):
+            end = place + parquet.metadata.row_group(group).num_rows
+            if wanted.isdisjoint(range(place, end)):
+                place = end
+                continue
+            for batch in parquet.iter_batches(batch_size=16, row_groups=[group], columns=[column]):
+                for i in sorted(wanted & set(range(place, place + len(batch)))):
+                    value = batch.column(0)[i - place].as_py()
+                    value = value["bytes"] if isinstance(value, dict) else value
+                    yield InputError("no image in this row") if value is None else value
+                place += len(batch)
+                if place > max(wanted):
+                    return

@@ -1,168 +1,217 @@
-"""What a run writes down about itself, below `_bulk` in the output: settings, plans, receipts.
+"""Records of a run, in the folder `_bulk` of the output: settings, plans, results.
 
-A plan deals photos out to numbered parts and is never changed; later runs add plans. A part's receipt is written
-after all of its masks: what has one is done.
+A plan assigns images to numbered shards and never changes; later runs add plans. The result of a shard is written after
+its masks: a shard whose result exists is done.
 """
 
+import gzip
+import io
 import json
-from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from .._settings_files import parse_json
+from .._parallel import map_ordered
 from ..errors import InputError
-from .naming import RECORDS
-from .sources import Entry
-from .storage import Storage
-from .tables import parquet_bytes
+from .config import Output, Settings
+from .naming import RECORDS, assigned, folded, key_of
+from .sources import READERS, Entry, Listing
+from .storage import Storage, one_line
 
-FORMAT = 1
-SETTINGS = f"{RECORDS}/settings.json"
-PLANS, RECEIPTS, ATTEMPTS = f"{RECORDS}/plans", f"{RECORDS}/parts", f"{RECORDS}/attempts"
-READERS = 16  # receipts read at a time
-IMPOSSIBLE = -1  # the part of photos that are known from the listing to fail
+FORMAT = 2
+SETTINGS, PLANS, RESULTS = f"{RECORDS}/settings.json", f"{RECORDS}/plans", f"{RECORDS}/results"
+UNCHECKED = frozenset({"atrous", "classes"})  # recorded settings that may differ in later runs
+LARGEST_SHARD = 256  # images; little more has to be done again after an actor was killed
+SHARDS_PER_ACTOR = 8  # with fewer images: actors finish at about the same time
 
-PLAN = pa.schema(
-    [
-        ("part", pa.int32()),
-        ("key", pa.string()),
-        # Names of files need not be UTF-8.
-        ("source", pa.binary()),
-        ("file", pa.binary()),
-        ("offset", pa.int64()),
-        ("size", pa.int64()),
-        ("stamp", pa.string()),
-        ("reason", pa.string()),
-    ]
-)
-RECEIPT = pa.schema(
-    [
-        ("key", pa.string()),
-        ("source", pa.string()),
-        ("height", pa.int32()),
-        ("width", pa.int32()),
-        ("reason", pa.string()),  # empty: done
-        ("shares", pa.list_(pa.float32())),
-    ]
+T = TypeVar("T")
+
+# `reason` says why there is no mask; "" if there is one.
+RESULT = pa.schema(
+    dict.fromkeys(("key", "source", "reason"), pa.string())
+    | dict.fromkeys(("height", "width"), pa.int32())
+    | {"shares": pa.list_(pa.float32())}
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Planned:
-    """A photo in a plan: its entry, key and part."""
+@dataclass
+class Manifest:
+    """Images assigned to shards, oldest first; number of plans; results by shard."""
 
-    entry: Entry
-    key: str
-    part: int
+    output: Storage
+    entries: list[Entry]
+    plans: int
+    results: dict[int, pa.Table]
+
+    @classmethod
+    def read(cls, output: Storage, kind: Output) -> "Manifest":
+        """Read the records; remove results of shards whose parquet or tar file is gone."""
+        plans = [name for name in output.names(PLANS) if name.endswith(".gz")]
+        entries = [entry for name in plans for entry in _read(output, f"{PLANS}/{name}", unpack)]
+        manifest = cls(output, entries, len(plans), {})
+        manifest.read_results()
+        if kind != "png":
+            there = set(output.names(""))
+            for shard, table in list(manifest.results.items()):
+                if shard_name(shard, kind) not in there and "" in table["reason"].to_pylist():
+                    output.remove(result_name(shard))
+                    del manifest.results[shard]
+        return manifest
+
+    def read_results(self) -> None:
+        """Read the results of all shards."""
+        names = [name for name in self.output.names(RESULTS) if name.endswith(".parquet")]
+        tables = map_ordered(lambda name: _read(self.output, f"{RESULTS}/{name}", read_result), names, READERS)
+        self.results = {int(name.split(".")[0]): table for name, table in zip(names, tables, strict=True)}
+
+    def latest(self) -> pa.Table:
+        """Return the latest result of each key."""
+        table = pa.concat_tables([RESULT.empty_table(), *(table for _, table in sorted(self.results.items()))])
+        last = {key: row for row, key in enumerate(table["key"].to_pylist())}
+        return table.take(pa.array(sorted(last.values()), pa.int64()))
+
+    def reasons(self) -> dict[str, tuple[Entry, str | None]]:
+        """Return for each source its entry and why it has no mask; "" if it has one, None if that is pending."""
+        table = self.latest()
+        reasons = dict(zip(table["key"].to_pylist(), table["reason"].to_pylist(), strict=True))
+        return {e.source: (e, reasons.get(e.key) if e.shard in self.results else None) for e in self.entries}
+
+    def pending(self) -> dict[int, list[Entry]]:
+        """Return the shards without a result."""
+        shards: dict[int, list[Entry]] = {}
+        latest = {entry.source: entry.shard for entry in self.entries}
+        for entry in self.entries:
+            if entry.shard not in self.results and entry.shard == latest[entry.source]:
+                shards.setdefault(entry.shard, []).append(entry)
+        return shards
+
+    def unassigned(self, listing: Listing, settings: Settings) -> tuple[list[Entry], dict[str, tuple[str, str]]]:
+        """Return the images to assign, with keys, and key and reason of those that cannot be segmented, by source.
+
+        To assign are new images, failed ones that changed or have to be retried, and ones whose PNG is gone. Raises
+        InputError if an image with a mask, or soon to have one, has changed.
+        """
+        known = self.reasons()
+        masks = {name for name, _ in self.output.walk(hidden=True)} if known and settings.output == "png" else set()
+        new: list[Entry] = []
+        todo: list[Entry] = []
+        impossible: dict[str, tuple[str, str]] = {}
+        for entry in listing.entries:
+            if entry.source not in known:
+                if entry.reason:
+                    impossible[entry.source] = key_of(entry.name), entry.reason
+                else:
+                    new.append(entry)
+                continue
+            earlier, reason = known[entry.source]
+            changed = entry.stamp != earlier.stamp
+            lost = reason == "" and settings.output == "png" and f"{earlier.key}.png" not in masks
+            if entry.reason and (lost or reason != ""):
+                impossible[entry.source] = earlier.key, entry.reason
+            elif lost or (reason and (changed or settings.retry_errors)):
+                todo.append(entry._replace(key=earlier.key))
+            elif changed and (reason == "" or listing.kind != "images"):
+                raise InputError(
+                    f"{entry.source}: has changed since {self.output.url} was started (size and time, or ETag, were"
+                    f" {earlier.stamp}, are {entry.stamp}); choose another output folder"
+                )
+        taken = {folded(entry.key) for entry in self.entries}
+        for entry, (key, free) in zip(new, assigned([entry.name for entry in new], taken), strict=True):
+            if free:
+                todo.append(entry._replace(key=key))
+            else:
+                impossible[entry.source] = key, f"another image is called {key} too; rename one of them"
+        return todo, impossible
+
+    def assign(self, entries: list[Entry], settings: Settings, actors: int) -> None:
+        """Assign images to new shards, and write them down as a further plan."""
+        size = settings.shard_size or max(1, min(LARGEST_SHARD, len(entries) // (actors * SHARDS_PER_ACTOR)))
+        first = 1 + max((entry.shard for entry in self.entries), default=-1)
+        added = [entry._replace(name="", shard=first + i // size) for i, entry in enumerate(entries)]
+        if added:
+            try:
+                self.output.create(f"{PLANS}/{self.plans:05}.gz", pack(added))
+            except FileExistsError:
+                raise InputError(f"{self.output.url}: another run writes to this output; wait until it ends") from None
+        self.entries += added
 
 
-def plan_table(photos: Iterable[Planned]) -> pa.Table:
-    """Return photos in the form of `PLAN`."""
-    rows = [
-        {
-            "part": p.part,
-            "key": p.key,
-            "source": as_bytes(p.entry.source),
-            "file": as_bytes(p.entry.file),
-            "offset": p.entry.offset,
-            "size": p.entry.size,
-            "stamp": p.entry.stamp,
-            "reason": p.entry.reason,
-        }
-        for p in photos
-    ]
-    return pa.Table.from_pylist(rows, schema=PLAN)
+def pack(entries: Iterable[Entry]) -> bytes:
+    """Return entries as compressed lines of JSON, which holds names that are not UTF-8, too."""
+    sink = io.BytesIO()
+    with gzip.open(sink, "wt", 1, encoding="ascii") as lines:
+        lines.writelines(json.dumps(entry) + "\n" for entry in entries)
+    return sink.getvalue()
 
 
-def planned(table: pa.Table) -> list[Planned]:
-    """Return the photos of a table in the form of `PLAN`."""
-    columns = [table[name].to_pylist() for name in PLAN.names]
-    return [
-        Planned(Entry(as_text(source), key, as_text(file), offset, size, stamp, reason), key, part)
-        for part, key, source, file, offset, size, stamp, reason in zip(*columns, strict=True)
-    ]
+def unpack(content: bytes) -> list[Entry]:
+    """Return the entries that were packed."""
+    with gzip.open(io.BytesIO(content), "rt", encoding="ascii") as lines:
+        return [Entry(*json.loads(line)) for line in lines]
+
+
+def read_result(content: bytes) -> pa.Table:
+    """Return the result of a shard."""
+    return pq.read_table(pa.BufferReader(content))
+
+
+def shard_name(shard: int, kind: Output) -> str:
+    """Return the name of a shard's parquet file or tar below the output."""
+    return f"shard-{shard:06}.{kind}"
+
+
+def result_name(shard: int) -> str:
+    """Return the name of a shard's result below the output."""
+    return f"{RESULTS}/{shard:06}.parquet"
 
 
 def read_settings(output: Storage) -> dict[str, Any] | None:
-    """Return what an earlier run wrote of its settings; None if there was none.
-
-    Raises
-    ------
-    InputError
-        If the records are damaged or of a later version.
-    """
+    """Return the settings of an earlier run; None if there was none."""
     if not output.is_file(SETTINGS):
         return None
     try:
-        values: dict[str, Any] = parse_json(output.read(SETTINGS), SETTINGS, "settings of a run")
+        values: dict[str, Any] = json.loads(output.read(SETTINGS))
         found = values["format"]
     except (ValueError, KeyError, TypeError):
-        raise InputError(f"{output.path(SETTINGS)}: damaged; choose another output folder") from None
+        found = "a damaged file"
     if found != FORMAT:
-        raise InputError(f"{output.path(SETTINGS)}: of format {found!r:.60}, expected {FORMAT}; update atrous")
+        raise InputError(
+            f"{output.path(SETTINGS)}: expected format {FORMAT}, got {found}; choose another output folder"
+        )
     return values
 
 
-def write_settings(output: Storage, values: dict[str, Any]) -> None:
-    """Write down what later runs must agree with."""
-    output.write(SETTINGS, json.dumps({"format": FORMAT, **values}, indent=1).encode())
+def check_settings(output: Storage, values: dict[str, Any]) -> None:
+    """Write the settings that decide about masks and keys, or raise InputError if an earlier run's differ."""
+    earlier = read_settings(output)
+    if earlier is None:
+        output.write(SETTINGS, json.dumps({"format": FORMAT, **values}, indent=1).encode())
+        return
+    differs = [
+        f"{name} {_shown(earlier.get(name))}, not {_shown(value)}"
+        for name, value in values.items()
+        if name not in UNCHECKED and _compared(earlier.get(name)) != _compared(value)
+    ]
+    if differs:
+        raise InputError(f"{output.url}: was started with {'; '.join(differs)}; choose another output folder")
 
 
-def read_plans(output: Storage) -> tuple[list[Planned], int]:
-    """Return the photos of all plans, oldest first, and the number of plans."""
-    names = [name for name in output.names(PLANS) if name.endswith(".parquet")]
-    photos = [photo for name in names for photo in planned(_read(output, f"{PLANS}/{name}"))]
-    return photos, len(names)
+def _compared(value: Any) -> object:
+    return value["sha256"] if isinstance(value, dict) else value
 
 
-def add_plan(output: Storage, number: int, photos: Iterable[Planned]) -> None:
-    """Write a further plan.
+def _shown(value: Any) -> str:
+    if isinstance(value, dict):
+        return f"{value['name']} (sha256 {value['sha256'][:12]})"
+    return {"True": "on", "False": "off", "None": "none"}.get(str(value), str(value))
 
-    Raises
-    ------
-    InputError
-        If another run has just written one of this number.
-    """
+
+def _read(output: Storage, name: str, parse: Callable[[bytes], T]) -> T:
     try:
-        output.create(f"{PLANS}/{number:05}.parquet", parquet_bytes(plan_table(photos)))
-    except FileExistsError:
-        raise InputError(f"{output.url}: another run is at work in this output; wait until it has ended") from None
-
-
-def receipt_name(part: int) -> str:
-    """Return the name of a part's receipt below the output."""
-    return f"{RECEIPTS}/{part:06}.parquet"
-
-
-def read_receipts(output: Storage) -> dict[int, pa.Table]:
-    """Return the receipts by part."""
-    names = [name for name in output.names(RECEIPTS) if name.endswith(".parquet")]
-    with ThreadPoolExecutor(READERS) as pool:
-        tables = pool.map(lambda name: _read(output, f"{RECEIPTS}/{name}"), names)
-        return {int(name.split(".")[0]): table for name, table in zip(names, tables, strict=True)}
-
-
-def as_bytes(name: str) -> bytes:
-    """Return a file's name as bytes, whatever it holds."""
-    return name.encode("utf-8", "surrogateescape")
-
-
-def as_text(name: bytes) -> str:
-    """Return what `as_bytes` was given."""
-    return name.decode("utf-8", "surrogateescape")
-
-
-def shown(name: str) -> str:
-    """Return a name as text that every table can hold."""
-    return name.encode("utf-8", "backslashreplace").decode()
-
-
-def _read(output: Storage, name: str) -> pa.Table:
-    try:
-        return pq.read_table(pa.BufferReader(output.read(name)))
-    except (pa.ArrowException, OSError) as error:
-        raise InputError(f"{output.path(name)}: cannot be read ({error}); choose another output folder") from None
+        return parse(output.read(name))
+    except (pa.ArrowException, ValueError, TypeError, EOFError, OSError) as error:
+        why = f"cannot be read ({one_line(error)}); choose another output folder"
+        raise InputError(f"{output.path(name)}: {why}") from None

@@ -1,4 +1,4 @@
-"""Ray: a cluster to run on, and parts through a pool of actors."""
+"""A Ray cluster to run on, and a pool of actors that segments shards."""
 
 import logging
 import os
@@ -6,8 +6,8 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager, redirect_stdout, suppress
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,28 +16,27 @@ import pyarrow as pa
 
 from .._cpu_count import processors
 from .._quiet_imports import disable_telemetry
-from ..errors import InputError, MissingExtra
+from ..errors import InputError, MissingExtra, RunError
 from ._local_ray import check_loopback, private_folder, ray_folder, this_machine_alone
-from .actor import PartSegmenter
+from .actor import ShardSegmenter
 from .config import Job, ModelFiles
 
-# Of a local run: the plan, the model and little else pass through it; the least that Ray takes is 75 MiB.
-OBJECT_STORE = 300 * 2**20
-IN_FLIGHT = 2  # parts that an actor has been given, so that it need not wait for the next one
+OBJECT_STORE = 300 * 2**20  # of a local cluster, for the plan and the model; Ray takes 75 MiB at least
+IN_FLIGHT = 2  # shards that an actor was given, so that it need not wait for the next one
 
 
 @dataclass(frozen=True)
 class Actors:
-    """How many actors, and what each of them holds.
+    """Number of actors, and the resources of each.
 
     Attributes
     ----------
     count : int, optional
-        At most so many; if left out, as many as fit in the cluster as it is.
+        The largest number of actors. Default: as many as fit in the cluster as it is.
     cpus : int
-        Of an actor; network and CRF use as many threads.
+        CPUs of an actor, and threads of its network and CRF.
     gpus : float
-        Of an actor; without one the network computes on the CPU. 0.5 puts two actors on a GPU.
+        GPUs of an actor; 0.5 puts two actors on one. With 0 the network computes on the CPU.
     """
 
     count: int | None = None
@@ -55,19 +54,7 @@ class Actors:
 
 @contextmanager
 def connected(address: str | None, actors: Actors) -> Iterator[int]:
-    """Connect to a cluster, or start one on this machine, and yield the number of actors.
-
-    Parameters
-    ----------
-    address : str, optional
-        "auto" or host:port; a cluster on this machine, gone afterward, if left out.
-    actors : Actors
-
-    Raises
-    ------
-    InputError
-        If there is no cluster at the address, or no actor fits in.
-    """
+    """Connect to a cluster ("auto" or host:port), or start one on this machine; yield the number of actors."""
     disable_telemetry("ray")
     try:
         import ray
@@ -75,72 +62,62 @@ def connected(address: str | None, actors: Actors) -> Iterator[int]:
     except ImportError:
         raise MissingExtra("ray is not installed: atrous bulk needs the extra, pip install 'atrous[bulk]'") from None
     with ExitStack() as stack:
-        begun = not ray.is_initialized()
-        if begun:
+        if not ray.is_initialized():
             folder = stack.enter_context(private_folder(sockets=address is None))
             stack.enter_context(_native_stderr_to(folder / "ray.err"))
-            # A thread of Ray's prints there, whatever it is told, that a worker is lost and will be replaced.
+            # A thread of Ray's prints there, whatever its settings are, that a lost worker will be replaced.
             notes = stack.enter_context((folder / "ray.out").open("w", encoding="utf-8"))
             stack.enter_context(redirect_stdout(notes))
             if address is None:
                 stack.enter_context(this_machine_alone())
             stack.callback(ray.shutdown)
-            stack.enter_context(_terminated_as_interrupted(lambda: _start(address, actors, folder)))
+            in_main_thread = threading.current_thread() is threading.main_thread()
+            if in_main_thread:
+                stack.callback(signal.signal, signal.SIGTERM, signal.getsignal(signal.SIGTERM) or signal.SIG_DFL)
+            _start(address, actors, folder)
+            if in_main_thread:  # clean up as after Ctrl-C; Ray's own handler would leave its folder behind
+                signal.signal(signal.SIGTERM, signal.default_int_handler)
         yield actors.count or _fitting(ray.nodes(), actors)  # type: ignore[no-untyped-call]
 
 
 def execute(
-    job: Job, model: ModelFiles, parts: Iterable[tuple[int, bytes]], actors: Actors, count: int
+    job: Job, model: ModelFiles, shards: Iterable[tuple[int, bytes]], actors: Actors, count: int
 ) -> Iterator[dict[str, Any]]:
-    """Yield the result of each part, in the order in which they end.
+    """Yield the outcome of each shard (number, packed entries), in the order in which they end.
 
-    Parameters
-    ----------
-    parts : iterable of (number, Arrow stream of its photos)
-    count : int
-        Actors at most.
-
-    Raises
-    ------
-    InputError
-        If Ray gives up.
+    Actors read images and write masks themselves, and only the plan passes through Ray's memory. Ray's readers and
+    writers would give an image's error to its whole block, and other files to a shard that is run again.
     """
     import ray
     from ray.data import ActorPoolStrategy, DataContext
 
     context = DataContext.get_current()
-    context.enable_progress_bars = False
-    context.print_on_execution_start = False
-    context.execution_no_progress_timeout_s = -1  # a part may take as long as its photos do
+    context.enable_progress_bars = context.print_on_execution_start = False
+    context.execution_no_progress_timeout_s = -1  # a shard may take long
     logging.getLogger("ray.data").setLevel(logging.CRITICAL)
     reference = ray.put(model)
-    rows = [pa.table({"part": [part], "photos": [photos]}) for part, photos in parts]
-    # Ray Data starts a killed actor again, on another machine if its own is gone, and has its parts done again, as
-    # often as it takes. Nothing but the plan and part numbers passes through its memory.
+    rows = [pa.table({"shard": [shard], "entries": [entries]}) for shard, entries in shards]
+    # Ray Data restarts a killed actor, on another machine if its own is gone, and its shards, as often as it takes.
+    pool = ActorPoolStrategy(
+        min_size=1, max_size=count, initial_size=min(count, len(rows)), max_tasks_in_flight_per_actor=IN_FLIGHT
+    )
     results = ray.data.from_arrow(rows).map_batches(
         _Actor,
         fn_constructor_args=(job, [reference]),
         batch_size=1,
         batch_format="pyarrow",
         zero_copy_batch=True,
-        compute=ActorPoolStrategy(
-            min_size=1,
-            max_size=count,
-            initial_size=min(count, len(rows)),
-            max_tasks_in_flight_per_actor=IN_FLIGHT,
-        ),
+        compute=pool,
         num_cpus=actors.cpus,
         num_gpus=actors.gpus or None,
     )
     try:
         yield from results.iter_rows()
-    except KeyboardInterrupt:
-        raise
     except Exception as error:  # whatever a worker died of, wrapped several times
-        raise InputError(f"Ray gave up: {_cause(error)}") from error
+        raise RunError(f"Ray gave up: {_cause(error)}") from error
 
 
-class _Actor(PartSegmenter):
+class _Actor(ShardSegmenter):
     """Takes the model from the object store, where one copy serves a machine."""
 
     def __init__(self, job: Job, model: list[Any]) -> None:
@@ -165,92 +142,58 @@ def _start(address: str | None, actors: Actors, folder: Path) -> None:
             )
             check_loopback(ray.nodes())  # type: ignore[no-untyped-call]
         else:
-            _knock(address)
+            host, colon, port = address.rpartition(":")
+            if colon and "://" not in address:  # fail at once where nobody listens; Ray tries for many minutes
+                socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
             ray.init(address, **quiet)
     except (Exception, SystemExit) as error:
         if address is None:
             raise InputError(f"Ray cannot be started on this machine ({_cause(error)})") from None
         raise InputError(
-            f"--ray-address {address}: no Ray cluster can be reached there ({_cause(error)});"
-            " expected auto or host:port"
+            f"address {address}: no Ray cluster can be reached there ({_cause(error)}); expected auto or host:port"
         ) from None
-
-
-def _knock(address: str) -> None:
-    """Fail at once where nobody listens; Ray tries for many minutes."""
-    host, colon, port = address.rpartition(":")
-    if colon and "://" not in address:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
 
 
 def _fitting(nodes: list[dict[str, Any]], actors: Actors) -> int:
     """Return how many actors fit in the machines of a cluster."""
     count = 0
-    for node in nodes:
-        if node.get("Alive"):
-            resources = node.get("Resources", {})
-            fits = int(resources.get("CPU", 0) // actors.cpus)
-            if actors.gpus:
-                share = resources.get("GPU", 0)
-                fits = min(fits, int(share // actors.gpus) if actors.gpus >= 1 else int(share) * int(1 // actors.gpus))
-            count += fits
+    for resources in (node.get("Resources", {}) for node in nodes if node.get("Alive")):
+        fits = int(resources.get("CPU", 0) // actors.cpus)
+        if actors.gpus:
+            gpus = resources.get("GPU", 0)
+            fits = min(fits, int(gpus // actors.gpus) if actors.gpus >= 1 else int(gpus) * int(1 // actors.gpus))
+        count += fits
     if not count:
         what = f"{actors.cpus} CPUs" + (f" and {actors.gpus:g} GPUs" if actors.gpus else "")
         raise InputError(
-            f"no machine of the cluster has {what} for an actor; ask for less (--cpus, --gpus), or give --actors if"
+            f"no machine of the cluster has {what} for an actor; reduce cpus or gpus, or set the number of actors if"
             " machines are still to come"
         )
     return count
 
 
 @contextmanager
-def _terminated_as_interrupted(start: Callable[[], None]) -> Iterator[None]:
-    """Start Ray, then let SIGTERM tidy up as Ctrl-C does: as Ray takes it, its folder would stay behind."""
-    if threading.current_thread() is not threading.main_thread():
-        start()
-        yield
-        return
-    before = signal.getsignal(signal.SIGTERM) or signal.SIG_DFL
-    try:
-        start()
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-@contextmanager
 def _native_stderr_to(path: Path) -> Iterator[None]:
     """Send what libraries write to the process' standard error to a file; Python's own `sys.stderr` stays."""
-    try:
+    ours = False
+    with suppress(OSError, ValueError, AttributeError):
         ours = sys.stderr.fileno() == 2
-    except (OSError, ValueError, AttributeError):
-        ours = False
-    before = sys.stderr
-    saved = os.dup(2)
-    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-    try:
+        sys.stderr.flush()
+    with ExitStack() as stack:
+        saved = os.dup(2)
+        stack.callback(os.close, saved)
+        stack.callback(os.dup2, saved, 2)
         if ours:
-            before.flush()
-            sys.stderr = os.fdopen(os.dup(saved), "w", 1, before.encoding, before.errors, closefd=True)
-        os.dup2(handle, 2)
+            copy = stack.enter_context(os.fdopen(os.dup(saved), "w", 1, sys.stderr.encoding, sys.stderr.errors))
+            stack.enter_context(redirect_stderr(copy))
+        with path.open("ab") as log:
+            os.dup2(log.fileno(), 2)
         yield
-    finally:
-        os.dup2(saved, 2)
-        os.close(saved)
-        os.close(handle)
-        if ours:
-            with suppress(OSError):
-                sys.stderr.close()
-            sys.stderr = before
 
 
 def _cause(error: BaseException) -> str:
     """Return the innermost message, on one line."""
-    seen = error
-    while (inner := getattr(seen, "cause", None) or seen.__cause__) and inner is not seen:
-        if not isinstance(inner, BaseException):
-            break
-        seen = inner
-    lines = [line.strip() for line in str(seen).splitlines() if line.strip()]
-    return (lines[-1] if lines else type(seen).__name__)[:300]
+    while isinstance(inner := getattr(error, "cause", None) or error.__cause__, BaseException) and inner is not error:
+        error = inner
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return (lines[-1] if lines else type(error).__name__)[:300]

@@ -1,46 +1,40 @@
-"""Which photos there are: a folder, a list, a pattern, parquet files or WebDataset tars."""
+"""Images of an input: a folder, a list, a pattern, parquet files or WebDataset tars."""
 
+import io
 import sys
-from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+import tarfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, NamedTuple
 
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from .._parallel import map_ordered
 from ..data.image_io import IMAGE_SUFFIXES
 from ..errors import InputError
 from .config import Kind, Settings
 from .naming import without_query
-from .storage import Storage
-from .tables import parquet_entries
-from .tars import tar_entries
+from .storage import Storage, local_stamp, located, one_line, stamp_of
 
-PARQUET_SUFFIXES, TAR_SUFFIXES = frozenset({".parquet", ".pq"}), frozenset({".tar"})
+SUFFIXES: dict[Kind, frozenset[str]] = {
+    "images": IMAGE_SUFFIXES,
+    "parquet": frozenset({".parquet", ".pq"}),
+    "tars": frozenset({".tar"}),
+}
 LIST_SUFFIXES = frozenset({".txt", ".lst", ".list"})
-SUFFIXES: dict[Kind, frozenset[str]] = {"photos": IMAGE_SUFFIXES, "parquet": PARQUET_SUFFIXES, "tars": TAR_SUFFIXES}
-READERS = 16  # files that are looked into at a time
+READERS = 16  # files whose index is read at a time
+# The image of a sample with several: the first of these formats, as the other may be its mask.
+PREFERRED = (".jpg", ".jpeg", ".webp", ".png")
 
-T = TypeVar("T")
 
+class Entry(NamedTuple):
+    """An image of the input.
 
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """A photo of the input.
-
-    Attributes
-    ----------
-    source : str
-        What tells it from all others: the file, with the member of a tar or the row of a parquet file.
-    name : str
-        What its key is made of.
-    file : str
-        Below the input's root; the whole path or URL if it was listed.
-    offset, size : int
-        A tar's member in bytes; a parquet file's row and -1; -1 and -1 for a file of its own.
-    stamp : str
-        Of the file; changes with its content.
-    reason : str
-        Why it cannot be segmented, known from the listing; mostly empty.
+    `source` identifies it: the file, with the member of a tar or the row of a parquet file. `name` is what its key is
+    made of. `file` is relative to the input's root; of a list, a path or URL. `offset` and `size` are a tar member's
+    in bytes; of a parquet file, the row and -1; of an image file, -1 both. `stamp` changes with the file's content.
+    `reason`: why it cannot be segmented, if the listing shows it. `key` and `shard` are assigned by the manifest.
     """
 
     source: str
@@ -50,63 +44,26 @@ class Entry:
     size: int = -1
     stamp: str = ""
     reason: str = ""
+    key: str = ""
+    shard: int = -1
 
 
 @dataclass(frozen=True)
 class Listing:
-    """The photos of an input, in a fixed order.
-
-    Attributes
-    ----------
-    root : str
-        Folder that `Entry.file` is relative to; empty where each file is a path or URL of its own.
-    whole : bool
-        Whether the root is the input: not one file of it, or those that fit a pattern.
-    """
+    """Images of an input, sorted, below a root ("" for a list)."""
 
     root: str
     kind: Kind
     entries: list[Entry]
-    whole: bool
 
 
-def check_places(given: str, out: Storage) -> None:
-    """Raise InputError if there is no such input, or it is not clearly apart from the output."""
-    if given == "-" or any(c in given for c in "*?["):
-        return
-    place = Storage(given)
-    try:
-        there = place.is_folder() or place.is_file()
-    except Exception as error:  # each file system has errors of its own
-        raise InputError(f"{given}: cannot be read ({one_line(error)})") from None
-    if not there:
-        raise InputError(f"{given}: no such file or folder")
-    if place.local == out.local and place.fs.protocol == out.fs.protocol:
-        inner, outer = (Path(s.root).resolve() if s.local else Path(s.root) for s in (place, out))
-        if inner == outer:
-            raise InputError(f"{place.url}: input and output are the same; choose another output folder")
-        if inner.is_relative_to(outer):
-            raise InputError(f"{place.url}: the input lies inside the output {out.url}; choose another output folder")
+def listing(given: str, settings: Settings, output: Storage) -> Listing:
+    """Find the images of a folder, list, pattern or file, without those of the output folder.
 
-
-def listing(given: str, settings: Settings, leave_out: Storage) -> Listing:
-    """Find the photos of an input.
-
-    Parameters
-    ----------
-    given : str
-        A folder, a text file with a path or URL in each line, a pattern, or one parquet file, tar or photo.
-    settings : Settings
-    leave_out : Storage
-        The output folder, if it lies in the input's.
-
-    Raises
-    ------
-    InputError
-        If it is not there, holds nothing to segment, or more than one kind of it.
+    Raises InputError if there is nothing to segment, more than one kind of files, or the output around them.
     """
     try:
-        root, files, listed = _files(given, leave_out)
+        root, files, listed = _files(given, output)
     except InputError:
         raise
     except Exception as error:  # each file system has errors of its own
@@ -116,36 +73,47 @@ def listing(given: str, settings: Settings, leave_out: Storage) -> Listing:
     files = [(name, stamp) for name, stamp in files if listed or _suffix(name) in SUFFIXES[kind]]
     if not files:
         raise InputError(f"{given}: nothing to segment; looked for {', '.join(sorted(SUFFIXES[kind]))}")
-    if kind == "photos":
-        entries = [
-            Entry(name, name, name, stamp=stamp, reason="" if stamp or "://" in name else "no such file")
-            for name, stamp in files
-        ]
+    if kind == "images":
+        there = ((*file, "" if file[1] or "://" in file[0] else "no such file") for file in files)
+        entries = [Entry(name, name, name, -1, -1, stamp, reason) for name, stamp, reason in there]
     else:
-        look = tar_entries if kind == "tars" else parquet_entries
-        rows = _map_ordered(lambda file: look(root, file[0], file[1], settings), files)
-        entries = [Entry(*row) for found in rows for row in found]
+        index = _tar_entries if kind == "tars" else _parquet_entries
+        found = map_ordered(lambda file: index(root, *file, settings), files, READERS)
+        entries = [entry for some in found for entry in some]
         if all(entry.reason for entry in entries):
-            first = entries[0] if entries else None
-            why = f"{first.source}: {first.reason}" if first else "no photos in it"
+            why = f"{entries[0].source}: {entries[0].reason}" if entries else "no images in it"
             raise InputError(f"{given}: none of its {len(files)} {kind} files can be used ({why})")
-    return Listing(root, kind, entries, whole=Storage(given).is_folder() if root else False)
+    return Listing(root, kind, entries)
 
 
-def one_line(error: BaseException) -> str:
-    """Return what an error says, on one line."""
-    reason = getattr(error, "strerror", None) or str(error)
-    return " ".join(str(reason).split())[:300] or type(error).__name__
+def image_column(schema: Any, wanted: str | None) -> str:
+    """Return the column of encoded images: binary, or a struct with binary `bytes` as Hugging Face's."""
+    columns = [field.name for field in schema if _holds_images(field.type)]
+    if wanted is not None:
+        if wanted not in schema.names:
+            raise ValueError(f"no column {wanted!r}; it has {', '.join(schema.names)}")
+        if wanted not in columns:
+            raise ValueError(f"column {wanted!r} is {schema.field(wanted).type}; expected encoded images, binary")
+        return wanted
+    if len(columns) != 1:
+        raise ValueError(
+            f"expected one column of encoded images (binary), found {', '.join(columns) or 'none'}; set column"
+        )
+    return columns[0]
 
 
-def _files(given: str, leave_out: Storage) -> tuple[str, list[tuple[str, str]], bool]:
+def _files(given: str, output: Storage) -> tuple[str, list[tuple[str, str]], bool]:
     """Return root, sorted (name, stamp), and whether they were listed one by one."""
     if given == "-" or _suffix(given) in LIST_SUFFIXES:
         return "", _listed(given), True
     place = Storage(given)
+    if place.is_folder() or place.is_file():
+        inner, outer = (Path(s.root).resolve() if s.local else Path(s.root) for s in (place, output))
+        if place.protocols == output.protocols and inner.is_relative_to(outer):
+            raise InputError(f"{place.url}: is the output {output.url} or lies inside it; choose another output folder")
     if place.is_folder():
-        below = leave_out.root.removeprefix(place.root + "/") + "/"
-        inside = place.local == leave_out.local and leave_out.root.startswith(place.root + "/")
+        below = output.root.removeprefix(place.root + "/") + "/"
+        inside = place.protocols == output.protocols and output.root.startswith(place.root + "/")
         return place.url, sorted(f for f in place.walk() if not (inside and f[0].startswith(below))), False
     if place.is_file():
         if without_query(given) != given:
@@ -154,29 +122,22 @@ def _files(given: str, leave_out: Storage) -> tuple[str, list[tuple[str, str]], 
         return folder, [(name, place.stamp())], False
     if any(c in given for c in "*?["):
         head = place.root[: min(place.root.index(c) for c in "*?[" if c in place.root)].rpartition("/")[0]
-        found = sorted(path for path in map(str, place.fs.glob(place.root)) if not place.fs.isdir(path))
         protocol = "" if place.local else place.url[: place.url.index(place.root)]
-        root = Storage(protocol + head)
-        names = [path.removeprefix(head + "/") for path in found]
-
-        def stamp(name: str) -> str:
-            try:
-                return root.stamp(name)
-            except OSError:  # a link that leads nowhere, or gone since
-                return ""
-
-        return root.url, list(zip(names, _map_ordered(stamp, names), strict=True)), False
+        found = place.fs.glob(place.root, detail=True)
+        stamps = {
+            path.removeprefix(head + "/"): local_stamp(path) if place.local else stamp_of(info)
+            for path, info in found.items()
+            if info["type"] != "directory"
+        }
+        return Storage(protocol + head).url, sorted(stamps.items()), False
     raise InputError(f"{given}: no such file or folder")
 
 
 def _listed(given: str) -> list[tuple[str, str]]:
-    if given == "-":
-        text = sys.stdin.buffer.read()
-    else:
-        place = Storage(given)
-        if not place.is_file():
-            raise InputError(f"{given}: no such file; expected a text file with a path or URL in each line")
-        text = place.read("")
+    place = Storage(given)
+    if given != "-" and not place.is_file():
+        raise InputError(f"{given}: no such file; expected a text file with a path or URL in each line")
+    text = sys.stdin.buffer.read() if given == "-" else place.read()
     # str.splitlines would also split at characters that a name may hold, such as U+2028.
     split = text.decode("utf-8-sig", "surrogateescape").split("\n")
     lines = dict.fromkeys(line for line in (line.removesuffix("\r") for line in split) if line.strip())
@@ -185,13 +146,12 @@ def _listed(given: str) -> list[tuple[str, str]]:
 
     def stamped(line: str) -> tuple[str, str]:
         if "://" in line:
-            return line, ""  # a million questions to a store would take longer than they are worth
-        path = Path(line).absolute()
+            return line, ""  # asking a store about a million files would take too long
+        path = str(Path(line).absolute())
         try:
-            status = path.stat()
+            return path, local_stamp(path)
         except (OSError, ValueError):
-            return str(path), ""
-        return str(path), f"{status.st_size}:{status.st_mtime_ns}"
+            return path, ""
 
     return sorted(dict(map(stamped, lines)).items())
 
@@ -200,13 +160,13 @@ def _kind(given: str, names: list[str], *, listed: bool) -> Kind:
     suffixes = {_suffix(name) for name in names}
     kinds = [kind for kind, known in SUFFIXES.items() if suffixes & known]
     if len(kinds) > 1:
-        raise InputError(f"{given}: holds {' and '.join(kinds)}; say which to segment (--kind {kinds[0]})")
+        raise InputError(f"{given}: holds {' and '.join(kinds)}; choose one, such as kind={kinds[0]!r}")
     if not kinds:
         if listed and any("://" in name for name in names):
-            return "photos"  # addresses need not say what they hold
+            return "images"  # web addresses need no suffix
         packed = any(name.lower().endswith((".tar.gz", ".tgz", ".tar.zst", ".tar.bz2", ".tar.xz")) for name in names)
         remedy = "compressed tars cannot be read piecewise: unpack them to .tar" if packed else "nothing to segment"
-        raise InputError(f"{given}: {remedy}; looked for photos, {', '.join(sorted(PARQUET_SUFFIXES | TAR_SUFFIXES))}")
+        raise InputError(f"{given}: {remedy}; looked for images, {', '.join(sorted(SUFFIXES['parquet']))} and .tar")
     return kinds[0]
 
 
@@ -215,6 +175,74 @@ def _suffix(name: str) -> str:
     return base[base.rindex(".") :] if "." in base else ""
 
 
-def _map_ordered(look: Callable[..., T], items: Iterable[object]) -> list[T]:
-    with ThreadPoolExecutor(READERS) as pool:
-        return list(pool.map(look, items))
+def _parquet_entries(root: str, file: str, stamp: str, settings: Settings) -> list[Entry]:
+    """Return an entry for each row, or one that says why the file cannot be read."""
+    base = file.rpartition(".")[0]
+    try:
+        storage, name = located(root, file)
+        with storage.open(name) as stream, pq.ParquetFile(stream) as parquet:
+            image_column(parquet.schema_arrow, settings.column)
+            count = parquet.metadata.num_rows
+            keys = [None] * count
+            if settings.key_column is not None:
+                if settings.key_column not in parquet.schema_arrow.names:
+                    has = ", ".join(parquet.schema_arrow.names)
+                    raise ValueError(f"no column {settings.key_column!r}; it has {has}")
+                keys = parquet.read([settings.key_column])[settings.key_column].to_pylist()
+    except (OSError, ValueError, pa.ArrowException) as error:
+        return [Entry(file, base, file, stamp=stamp, reason=one_line(error))]
+    digits = max(6, len(str(count - 1)))
+    names = [f"{base}/{row:0{digits}}" if key is None else _text(key) for row, key in enumerate(keys)]
+    return [Entry(f"{file}#{row}", name, file, row, stamp=stamp) for row, name in enumerate(names)]
+
+
+def _text(name: object) -> str:
+    return name.decode("utf-8", "surrogateescape") if isinstance(name, bytes) else str(name)
+
+
+def _holds_images(kind: Any) -> bool:
+    if pa.types.is_struct(kind):
+        return any(field.name == "bytes" and _holds_images(field.type) for field in kind)
+    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+    return pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_binary_view(kind)
+
+
+def _tar_entries(root: str, file: str, stamp: str, settings: Settings) -> list[Entry]:
+    """Return an entry for each sample with an image, and one for the tar if it is damaged.
+
+    A sample's name is that of its members up to the first dot of the last part; its image is the member whose rest is
+    an image's suffix, or the suffix of the settings.
+    """
+    base = file[: -len(".tar")] if file.lower().endswith(".tar") else file
+    samples: dict[str, dict[str, tarfile.TarInfo]] = {}
+    length, damage = 0, ""
+    try:
+        storage, name = located(root, file)
+        with storage.open(name) as stream:
+            length = stream.seek(0, io.SEEK_END)
+            stream.seek(0)
+            with tarfile.open(fileobj=stream, mode="r:") as tar:
+                for member in tar:
+                    folder, slash, last = member.name.rpartition("/")
+                    stem, dot, suffix = last.partition(".")
+                    if member.isreg() and not member.issparse() and stem and dot:
+                        samples.setdefault(folder + slash + stem, {}).setdefault(f".{suffix.lower()}", member)
+                end = tar.offset
+            # tarfile takes a damaged header for the end, where a block of zeros has to be, or the file's own end.
+            stream.seek(end)
+            damage = f"no header at byte {end}" if stream.read(tarfile.BLOCKSIZE).strip(b"\0") else ""
+    except (tarfile.TarError, OSError, EOFError, ValueError) as error:
+        damage = one_line(error)
+    entries = []
+    wanted = None if settings.column is None else ["." + settings.column.lower().lstrip(".")]
+    for sample, members in samples.items():
+        suffixes = wanted or [suffix for suffix in (*PREFERRED, *members) if suffix in IMAGE_SUFFIXES]
+        image = next((members[suffix] for suffix in suffixes if suffix in members), None)
+        if image is not None:
+            cut = "" if image.offset_data + image.size <= length else "the tar is cut short before the image's end"
+            source, name = f"{file}/{image.name}", f"{base}/{sample}"
+            entries.append(Entry(source, name, file, image.offset_data, image.size, stamp, cut))
+    if damage:
+        why = f"a damaged tar ({damage}); its later images are not seen"
+        entries.append(Entry(file, base, file, stamp=stamp, reason=why))
+    return entries

@@ -1,202 +1,150 @@
-"""Folders that are local or behind any fsspec URL, in which a file is there whole or not at all."""
+"""Folders and files behind local paths and fsspec URLs; each file is written whole or not at all."""
 
 import errno
 import io
 import os
+import re
+import stat
 import tempfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Any
 
+import fsspec
+from fsspec.implementations.local import LocalFileSystem, make_path_posix
+
 from .._io import remove_stale, written
-from ..errors import InputError, MissingExtra
+from ..errors import InputError
 from .naming import RECORDS
 
-# Stores in which one upload appears whole or not at all; others get a temporary name and a rename.
+# Stores in which an upload appears whole or not at all; in others a file gets a temporary name first.
 ATOMIC_UPLOADS = frozenset({"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "adl", "oss", "oci", "r2", "memory"})
 TEMPORARY = f"{RECORDS}/tmp"
-# Fields of fsspec's that change with a file's content, the surest first.
+# fsspec's fields that change with a file's content, the surest first.
 CHANGES = (
     *("ETag", "etag", "md5Hash", "crc32c", "Content-MD5"),
     *("LastModified", "Last-Modified", "mtime", "modify", "last_commit", "created"),
 )
-
-# What may be wrong with one name; anything else concerns the whole output.
-OF_A_NAME = frozenset({errno.ENAMETOOLONG, errno.EISDIR, errno.ENOTDIR, errno.EINVAL, errno.EILSEQ, errno.EEXIST})
+# Errors that concern one file name; all others concern the whole output.
+NAME_ERRORS = frozenset({errno.ENAMETOOLONG, errno.EISDIR, errno.ENOTDIR, errno.EINVAL, errno.EILSEQ, errno.EEXIST})
 
 
 class Storage:
-    """A folder, or a file, behind a path or URL.
+    """A folder, or a file, behind a path or URL: `url` in full, `root` without its protocol.
 
-    Parameters
-    ----------
-    url : str
-        A path or anything that fsspec knows.
-
-    Attributes
-    ----------
-    url : str
-        Absolute if it is a local path.
-    local : bool
-    root : str
-        Without its protocol.
-
-    Raises
-    ------
-    InputError
-        If no file system knows the URL.
+    Raises InputError if no file system knows the URL.
     """
 
     def __init__(self, url: str) -> None:
         try:
-            import fsspec
-            from fsspec.implementations.local import LocalFileSystem, make_path_posix
-        except ImportError:
-            raise MissingExtra(
-                "fsspec is not installed: atrous bulk needs the extra, pip install 'atrous[bulk]'"
-            ) from None
-        try:
             if "://" in url:
-                self.fs, self.root = fsspec.core.url_to_fs(url)
-            else:  # a path, in which fsspec would take "::" for one address behind another
-                self.fs, self.root = fsspec.filesystem("file"), make_path_posix(url)
-        except ImportError as error:
-            raise InputError(f"{url}: {_first_line(error)}") from None
-        except (ValueError, TypeError) as error:
-            raise InputError(f"{url}: no file system for it ({_first_line(error)})") from None
+                self.fs, root = fsspec.core.url_to_fs(url)
+            else:  # in a path, fsspec would take "::" for one URL behind another
+                self.fs, root = fsspec.filesystem("file"), make_path_posix(url)
+        except (ImportError, ValueError, TypeError) as error:
+            raise InputError(f"{url}: no file system for it ({one_line(error)})") from None
         self.local = isinstance(self.fs, LocalFileSystem)
-        if self.local:
-            self.root = str(Path(self.root).absolute())
-        else:
-            self.root = self.root.rstrip("/")
+        self.root: str = Path(root).absolute().as_posix() if self.local else root.rstrip("/")
         self.url = self.root if self.local else url.rstrip("/")
-        protocols = self.fs.protocol
-        protocols = {protocols} if isinstance(protocols, str) else set(protocols)
-        self._atomic = bool(ATOMIC_UPLOADS & protocols)
-        self._on_the_web = bool({"http", "https"} & protocols)
+        self.protocols = {self.fs.protocol} if isinstance(self.fs.protocol, str) else set(self.fs.protocol)
+        self.on_the_web = bool({"http", "https"} & self.protocols)
 
-    def path(self, name: str) -> str:
-        """Return the file system's path of a name below the folder; of the folder itself for ""."""
+    def path(self, name: str = "") -> str:
+        """Return the file system's path of a name below the folder."""
         return f"{self.root}/{name}" if name else self.root
 
     def is_folder(self) -> bool:
         """Whether a folder is there; object stores have one where anything lies below it."""
-        return Path(self.root).is_dir() if self.local else bool(self.fs.isdir(self.root))
-
-    def is_seen(self) -> bool:
-        """Whether a folder is there as far as can be told: web servers need not list theirs."""
-        return self._on_the_web or self.is_folder()
+        return bool(self.fs.isdir(self.root))
 
     def is_file(self, name: str = "") -> bool:
         """Whether a file of this name is there."""
-        return Path(self.path(name)).is_file() if self.local else bool(self.fs.isfile(self.path(name)))
+        return bool(self.fs.isfile(self.path(name)))
 
-    def read(self, name: str) -> bytes:
+    def read(self, name: str = "") -> bytes:
         """Return a file's bytes."""
-        return Path(self.path(name)).read_bytes() if self.local else self.fs.cat_file(self.path(name))
+        content: bytes = self.fs.cat_file(self.path(name))
+        return content
 
-    def open(self, name: str) -> Any:
+    def open(self, name: str = "") -> Any:
         """Open a file for reading, seekable."""
-        if self.local:
-            return open(self.path(name), "rb")  # noqa: PTH123
         file = self.fs.open(self.path(name), "rb")
-        if not self._on_the_web:
+        if not self.on_the_web:
             return file
         try:
             file.seek(-1, io.SEEK_END)
             file.read(1)
             file.seek(0)
             return file
-        except ValueError:  # a server that gives a file only from its beginning to its end
+        except ValueError:  # a server without range requests
             file.close()
             whole = tempfile.TemporaryFile(prefix="atrous-file-")  # noqa: SIM115
             self.fs.get_file(self.path(name), whole)
             whole.seek(0)
             return whole
 
-    def walk(self, *, hidden: bool = False) -> Iterator[tuple[str, str]]:
-        """Yield each file below the folder, unordered: its name, and a stamp that changes with its content.
+    def names(self, folder: str) -> list[str]:
+        """Return the sorted names of the files in a folder; none if it is not there."""
+        self.fs.invalidate_cache()
+        try:
+            return sorted(str(path).rsplit("/", 1)[-1] for path in self.fs.ls(self.path(folder), detail=False))
+        except FileNotFoundError:
+            return []
 
-        Hidden files and folders are left out unless they are wanted. Links to folders are not followed.
-        """
+    def walk(self, *, hidden: bool = False) -> Iterator[tuple[str, str]]:
+        """Yield name and stamp of each file below the folder, unordered; links to folders are not followed."""
         if self.local:
             yield from _local_files(self.root, hidden=hidden)
             return
-        self.fs.invalidate_cache()  # of what this process has seen earlier
-        prefix = self.root + "/"
+        self.fs.invalidate_cache()
         for path, info in self.fs.find(self.root, detail=True).items():
-            name = path.removeprefix(prefix)
-            if name != path and (hidden or not any(part.startswith(".") for part in name.split("/"))):
+            name = path.removeprefix(self.root + "/")
+            if name != path and (hidden or not re.search(r"(^|/)\.", name)):
                 yield name, stamp_of(info)
 
-    def stamp(self, name: str = "") -> str:
-        """Return a file's stamp: its size and what else the store tells of its content.
-
-        Raises
-        ------
-        OSError
-            If it is not there.
-        """
-        if self.local:
-            status = Path(self.path(name)).stat()
-            return f"{status.st_size}:{status.st_mtime_ns}"
-        return stamp_of(self.fs.info(self.path(name)))
+    def stamp(self) -> str:
+        """Return the stamp of the file that this is."""
+        return local_stamp(self.root) if self.local else stamp_of(self.fs.info(self.root))
 
     def write(self, name: str, content: bytes) -> None:
-        """Write a file whole, replacing what was there.
-
-        Raises
-        ------
-        OSError
-        """
+        """Write a file, replacing what was there."""
         path = self.path(name)
         if self.local:
             with self._written(content) as temporary:
                 Path(path).parent.mkdir(parents=True, exist_ok=True)
                 temporary.replace(path)
-        elif self._atomic:
+        elif ATOMIC_UPLOADS & self.protocols:
             self.fs.pipe_file(path, content)
         else:
-            temporary_path = self.path(f"{TEMPORARY}/{uuid.uuid4().hex}")
-            self.fs.makedirs(temporary_path.rsplit("/", 1)[0], exist_ok=True)
-            self.fs.makedirs(path.rsplit("/", 1)[0], exist_ok=True)
-            self.fs.pipe_file(temporary_path, content)
-            if self.fs.exists(path):  # many a rename does not replace
+            uploaded = self.path(f"{TEMPORARY}/{uuid.uuid4().hex}")
+            for file in (uploaded, path):
+                self.fs.makedirs(file.rsplit("/", 1)[0], exist_ok=True)
+            self.fs.pipe_file(uploaded, content)
+            if self.fs.exists(path):  # not every file system's rename replaces
                 self.fs.rm_file(path)
-            self.fs.mv(temporary_path, path)
+            self.fs.mv(uploaded, path)
 
     def create(self, name: str, content: bytes) -> None:
-        """Write a file whole that must not be there yet.
-
-        Raises
-        ------
-        FileExistsError
-        OSError
-        """
-        path = self.path(name)
-        if self.local:
-            with self._written(content) as temporary:
-                Path(path).parent.mkdir(parents=True, exist_ok=True)
-                try:
-                    os.link(temporary, path)
-                except FileExistsError:
-                    raise
-                except OSError:  # a file system without hard links
-                    if Path(path).exists():
-                        raise FileExistsError(errno.EEXIST, "exists", path) from None
-                    temporary.replace(path)
+        """Write a file; raise FileExistsError if it is there."""
+        if self.fs.exists(self.path(name)):
+            raise FileExistsError(errno.EEXIST, "exists", self.path(name))
+        if not self.local:
+            self.write(name, content)
             return
-        if self.fs.exists(path):
-            raise FileExistsError(errno.EEXIST, "exists", path)
-        self.write(name, content)
+        with self._written(content) as temporary:
+            Path(self.path(name)).parent.mkdir(parents=True, exist_ok=True)
+            try:
+                os.link(temporary, self.path(name))
+            except FileExistsError:
+                raise
+            except OSError:  # a file system without hard links
+                temporary.replace(self.path(name))
 
-    def sync(self, names: set[str]) -> None:
-        """Make the entries of local files outlast a loss of power: their folders are written to disk."""
-        if not self.local or os.name == "nt":
-            return
-        for folder in {os.path.dirname(self.path(name)) for name in names}:  # noqa: PTH120
+    def sync(self, names: Iterable[str]) -> None:
+        """Make the entries of local files in their folders outlast a loss of power."""
+        for folder in {Path(self.path(name)).parent for name in names} if self.local and os.name != "nt" else ():
             descriptor = os.open(folder, os.O_RDONLY)
             try:
                 os.fsync(descriptor)
@@ -208,16 +156,8 @@ class Storage:
         with suppress(FileNotFoundError):
             self.fs.rm_file(self.path(name))
 
-    def names(self, folder: str) -> list[str]:
-        """Return the sorted names of the files right in a folder of records; none if it is not there."""
-        try:
-            self.fs.invalidate_cache()
-            return sorted(str(path).rsplit("/", 1)[-1] for path in self.fs.ls(self.path(folder), detail=False))
-        except FileNotFoundError:
-            return []
-
     def sweep(self) -> None:
-        """Remove what killed workers left half written; on a local disk not what another run is writing."""
+        """Remove temporary files of killed actors; on a local disk not those that another run is writing."""
         if self.local:
             remove_stale(self.path(TEMPORARY))
             return
@@ -225,58 +165,49 @@ class Storage:
             self.fs.rm(self.path(TEMPORARY), recursive=True)
 
     def _written(self, content: bytes) -> AbstractContextManager[Path]:
-        # In a folder of its own, on the same disk: what a killed worker leaves is found again.
+        # In a folder of its own, on the same disk, where `sweep` finds what a killed actor leaves.
         folder = Path(self.path(TEMPORARY))
         folder.mkdir(parents=True, exist_ok=True)
         return written(content, folder)
 
 
-def file_storage(root: str, file: str) -> tuple[Storage, str]:
-    """Return where a file of an input lies, and its name there; without a root the file is a path or URL."""
+def located(root: str, file: str) -> tuple[Storage, str]:
+    """Return the folder of an input's file and its name there; without a root the file is a path or URL of its own."""
     return (Storage(root), file) if root else (Storage(file), "")
 
 
 def stamp_of(info: dict[str, Any]) -> str:
-    """Return the stamp of what fsspec says of a file."""
-    for field in CHANGES:
-        if info.get(field):
-            return f"{info.get('size')}:{str(info[field]).strip(chr(34))}"
-    return f"{info.get('size')}:"
+    """Return the stamp of a file that fsspec describes: its size, and what else changes with its content."""
+    change = next((info[field] for field in CHANGES if info.get(field)), "")
+    return f"{info.get('size')}:{str(change).strip(chr(34))}"
+
+
+def local_stamp(path: str) -> str:
+    """Return the stamp of a local file; "" if there is none or a link leads nowhere."""
+    try:
+        status = os.stat(path)  # noqa: PTH116
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ELOOP):
+            return ""
+        raise
+    return f"{status.st_size}:{status.st_mtime_ns}" if stat.S_ISREG(status.st_mode) else ""
+
+
+def one_line(error: BaseException) -> str:
+    """Return an error's message on one line."""
+    reason = getattr(error, "strerror", None) or str(error)
+    return " ".join(str(reason).split())[:300] or type(error).__name__
 
 
 def _local_files(root: str, *, hidden: bool) -> Iterator[tuple[str, str]]:
-    pending = [""]
-    while pending:
-        folder = pending.pop()
-        try:
-            scanned = os.scandir(os.path.join(root, folder))  # noqa: PTH118
-        except FileNotFoundError:
-            if not folder:
-                raise
-            continue  # somebody else has just removed it
-        with scanned as entries:
-            for entry in entries:
-                if entry.name.startswith(".") and not hidden:
-                    continue
-                name = f"{folder}/{entry.name}" if folder else entry.name
-                if entry.is_dir(follow_symlinks=False):
-                    pending.append(name)
-                elif (stamp := _stamp_of_entry(entry)) is not None:
-                    yield name, stamp
+    def fail(error: OSError) -> None:
+        if not isinstance(error, FileNotFoundError) or error.filename == root:  # else it was removed meanwhile
+            raise error
 
-
-def _stamp_of_entry(entry: "os.DirEntry[str]") -> str | None:
-    """Return the stamp of a file; None if it is none, or a link that leads nowhere."""
-    try:
-        if not entry.is_file():
-            return None
-        status = entry.stat()
-    except OSError as error:
-        if error.errno in (errno.ENOENT, errno.ELOOP):
-            return None
-        raise
-    return f"{status.st_size}:{status.st_mtime_ns}"
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:200]
+    for folder, folders, files in os.walk(root, onerror=fail):
+        if not hidden:
+            folders[:] = [name for name in folders if name[0] != "."]
+        for file in files:
+            path = os.path.join(folder, file)  # noqa: PTH118
+            if (hidden or file[0] != ".") and (stamp := local_stamp(path)):
+                yield path[len(root) + 1 :].replace(os.sep, "/"), stamp

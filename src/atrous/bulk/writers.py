@@ -1,183 +1,141 @@
-"""What is written of a part: a PNG for each photo, one parquet file, or one tar."""
+"""Masks and results of shards: one PNG per image, or one parquet file or tar per shard."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+import io
+import json
+import tarfile
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from ..errors import InputError
+from ..errors import InputError, RunError
 from ..labelmap.png import label_png, read_labels
 from .config import Job
-from .manifest import RECEIPT, Planned, receipt_name, shown
-from .sources import one_line
-from .state import part_name
-from .storage import OF_A_NAME, Storage
-from .tables import parquet_bytes
-from .tars import as_json, tar_bytes
+from .manifest import RESULT, result_name, shard_name
+from .sources import Entry
+from .storage import NAME_ERRORS, Storage, one_line
 
-
-class OutputError(InputError):
-    """The output takes nothing more: the run has to stop."""
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What became of a photo.
-
-    Attributes
-    ----------
-    photo : Planned
-    reason : str
-        Why there is no mask; empty if there is one.
-    height, width : int
-    shares : (C,) float32
-        Of the pixels, for each class.
-    mask : bytes
-        The mask as a PNG, if it is still to be written with the part.
-    """
-
-    photo: Planned
-    reason: str = ""
-    height: int = 0
-    width: int = 0
-    shares: NDArray[np.float32] | None = None
-    mask: bytes = b""
+Row = dict[str, Any]  # of `RESULT`, with the PNG's bytes as `mask` if the shard's file is to hold it
 
 
 class Writer:
-    """Writes what becomes of photos.
-
-    Parameters
-    ----------
-    job : Job
-    output : Storage
-    palette : sequence of (red, green, blue)
-    """
+    """Writes masks and results; raises RunError where the output takes nothing more."""
 
     def __init__(self, job: Job, output: Storage, palette: tuple[tuple[int, int, int], ...]) -> None:
-        self.job = job
-        self.output = output
-        self.palette = palette
+        self.job, self.output, self.palette = job, output, palette
 
-    def finish(self, photo: Planned, labels: NDArray[np.uint8]) -> Outcome:
-        """Encode a photo's mask, and write it if it gets a file of its own.
-
-        Raises
-        ------
-        OutputError
-        """
+    def mask(self, entry: Entry, labels: NDArray[np.uint8]) -> Row:
+        """Encode a mask, and write it if it gets a file of its own."""
         mask = label_png(labels, self.palette)
-        if self.job.settings.output == "png":
-            try:
-                self.output.write(f"{photo.key}.png", mask)
-            except OSError as error:
-                if error.errno not in OF_A_NAME:
-                    raise self.stop(error) from None
-                return Outcome(photo, f"its mask {photo.key}.png cannot be written ({one_line(error)})")
-            except Exception as error:  # remote stores have errors of their own
+        row = self._row(entry, labels)
+        if self.job.settings.output != "png":
+            return {**row, "mask": mask}
+        try:
+            self.output.write(f"{entry.key}.png", mask)
+        except OSError as error:
+            if error.errno not in NAME_ERRORS:
                 raise self.stop(error) from None
-            mask = b""
-        return Outcome(photo, "", labels.shape[0], labels.shape[1], self._shares(labels), mask)
+            return result_row(entry, f"its mask {entry.key}.png cannot be written ({one_line(error)})")
+        except Exception as error:  # remote stores have errors of their own
+            raise self.stop(error) from None
+        return row
 
-    def found(self, photo: Planned) -> Outcome | None:
-        """Return what became of a photo whose PNG an earlier attempt has written; None if it has not."""
-        name = f"{photo.key}.png"
+    def written(self, entry: Entry) -> Row | None:
+        """Return the row of an image whose PNG an earlier attempt wrote; None if it did not."""
+        name = f"{entry.key}.png"
         if self.job.settings.output != "png" or not self.output.is_file(name):
             return None
         try:
-            labels = read_labels(Path(self.output.path(name)) if self.output.local else self.output.read(name), name)
+            content = Path(self.output.path(name)) if self.output.local else self.output.read(name)
+            return self._row(entry, read_labels(content, name))
         except (InputError, OSError):
             return None
-        return Outcome(photo, "", labels.shape[0], labels.shape[1], self._shares(labels))
 
-    def close(self, part: int, outcomes: list[Outcome]) -> None:
-        """Write the part's file if it has one, and then its receipt.
-
-        Raises
-        ------
-        OutputError
-        """
-        done = [outcome for outcome in outcomes if not outcome.reason]
+    def close(self, shard: int, rows: list[Row]) -> None:
+        """Write the shard's file, if it gets one, and then its result."""
         kind = self.job.settings.output
+        done = [row for row in rows if not row["reason"]]
+        names = [f"{row['key']}.png" for row in done] if kind == "png" else [shard_name(shard, kind)]
         try:
-            names = {f"{outcome.photo.key}.png" for outcome in done}
             if kind != "png" and done:
-                content = self._table(done) if kind == "parquet" else self._tar(done)
-                self.output.write(part_name(part, kind), content)
-                names = {part_name(part, kind)}
+                content = self._parquet(done) if kind == "parquet" else self._tar(done)
+                self.output.write(names[0], content)
             self.output.sync(names)
-            self.output.write(receipt_name(part), parquet_bytes(_receipt(outcomes)))
+            self.output.write(result_name(shard), parquet_bytes(pa.Table.from_pylist(rows, schema=RESULT)))
         except Exception as error:
             raise self.stop(error) from None
 
-    def _shares(self, labels: NDArray[np.uint8]) -> NDArray[np.float32]:
-        counts = np.bincount(labels.ravel(), minlength=len(self.job.classes))[: len(self.job.classes)]
-        return (counts / labels.size).astype(np.float32)
-
-    def _table(self, done: Iterable[Outcome]) -> bytes:
-        done = list(done)
-        table = pa.table(
-            {
-                "key": [outcome.photo.key for outcome in done],
-                "source": [shown(outcome.photo.entry.source) for outcome in done],
-                "height": pa.array([outcome.height for outcome in done], pa.int32()),
-                "width": pa.array([outcome.width for outcome in done], pa.int32()),
-                "mask": pa.array([outcome.mask for outcome in done], pa.binary()),
-                **share_columns(np.stack([_known(outcome) for outcome in done]), self.job.classes),
-            }
-        )
-        return parquet_bytes(table)
-
-    def _tar(self, done: Iterable[Outcome]) -> bytes:
-        return tar_bytes((outcome.photo.key, self._sample(outcome)) for outcome in done)
-
-    def _sample(self, outcome: Outcome) -> dict[str, bytes]:
-        shares = {name: round(float(column[0]), 6) for name, column in self._shares_by_name(outcome).items()}
-        about = {
-            "key": outcome.photo.key,
-            "source": shown(outcome.photo.entry.source),
-            "height": outcome.height,
-            "width": outcome.width,
-            "shares": {name: share for name, share in shares.items() if share},
-        }
-        return {"png": outcome.mask, "json": as_json(about)}
-
-    def _shares_by_name(self, outcome: Outcome) -> dict[str, NDArray[np.float32]]:
-        return share_columns(_known(outcome)[None], self.job.classes)
-
-    def stop(self, error: Exception) -> OutputError:
+    def stop(self, error: Exception) -> RunError:
         """Return the error that ends the run."""
-        return OutputError(f"{self.output.url}: cannot be written ({one_line(error)}); what is written is whole")
+        return RunError(f"{self.output.url}: cannot be written ({one_line(error)}); what is written is whole")
+
+    def _row(self, entry: Entry, labels: NDArray[np.uint8]) -> Row:
+        counts = np.bincount(labels.ravel(), minlength=len(self.job.classes))[: len(self.job.classes)]
+        height, width = labels.shape
+        shares = (counts / labels.size).astype(np.float32)
+        return result_row(entry) | {"height": height, "width": width, "shares": shares.tolist()}
+
+    def _parquet(self, done: list[Row]) -> bytes:
+        table = pa.Table.from_pylist(done, schema=RESULT)
+        masks = pa.array([row["mask"] for row in done], pa.binary())
+        return parquet_bytes(with_shares(table, self.job.classes, {"mask": masks}))
+
+    def _tar(self, done: list[Row]) -> bytes:
+        """Return a WebDataset tar, the same bytes for the same masks."""
+        sink = io.BytesIO()
+        columns = share_names(self.job.classes)
+        with tarfile.open(fileobj=sink, mode="w", format=tarfile.PAX_FORMAT) as tar:
+            for row in done:
+                shares = {name: round(float(s), 6) for name, s in zip(columns, row["shares"], strict=True) if s}
+                about = {name: row[name] for name in ("key", "source", "height", "width")} | {"shares": shares}
+                # A dot in the last part of a key would end the sample's name.
+                folder, slash, last = row["key"].rpartition("/")
+                sample = folder + slash + last.replace("%", "%25").replace(".", "%2E")
+                text = json.dumps(about, ensure_ascii=False).encode()
+                for suffix, content in (("png", row["mask"]), ("json", text)):
+                    member = tarfile.TarInfo(f"{sample}.{suffix}")
+                    member.size = len(content)
+                    tar.addfile(member, io.BytesIO(content))
+        return sink.getvalue()
 
 
-def share_columns(shares: NDArray[np.float32], classes: tuple[str, ...]) -> dict[str, NDArray[np.float32]]:
-    """Return (n, C) shares as columns called like the classes; one whose name is taken has its id added."""
-    columns: dict[str, NDArray[np.float32]] = {}
+def result_row(entry: Entry, reason: str = "") -> Row:
+    """Return the row of an image without a mask; `reason` says why there is none."""
+    empty: Row = {"height": 0, "width": 0, "shares": None}
+    return {"key": entry.key, "source": shown(entry.source), "reason": shown(" ".join(reason.split())), **empty}
+
+
+def with_shares(results: pa.Table, classes: tuple[str, ...], more: Mapping[str, Any]) -> pa.Table:
+    """Return results that have masks with further columns and one column per class: its share of the pixels."""
+    table = results.select(["key", "source", "height", "width"])
+    shares = np.asarray(results["shares"].combine_chunks().flatten(), np.float32).reshape(len(table), -1)
+    columns = {**more, **dict(zip(share_names(classes), shares.T, strict=True))}
+    for name, column in columns.items():
+        table = table.append_column(name, pa.array(column))
+    return table
+
+
+def share_names(classes: Iterable[str]) -> list[str]:
+    """Return a column name per class: the class' own, with its id if that name is taken."""
+    taken = {"key", "source", "height", "width", "mask"}
+    names = []
     for i, name in enumerate(classes):
-        taken = name in columns or name in ("key", "source", "height", "width", "mask")
-        columns[f"{name} ({i})" if taken else name] = shares[:, i]
-    return columns
+        names.append(f"{name} ({i})" if name in taken else name)
+        taken.add(names[-1])
+    return names
 
 
-def _receipt(outcomes: list[Outcome]) -> pa.Table:
-    rows: list[dict[str, Any]] = [
-        {
-            "key": outcome.photo.key,
-            "source": shown(outcome.photo.entry.source),
-            "height": outcome.height,
-            "width": outcome.width,
-            "reason": shown(" ".join(outcome.reason.split())),
-            "shares": None if outcome.shares is None else outcome.shares.tolist(),
-        }
-        for outcome in outcomes
-    ]
-    return pa.Table.from_pylist(rows, schema=RECEIPT)
+def parquet_bytes(table: pa.Table) -> bytes:
+    """Return a table as the bytes of a parquet file."""
+    sink = io.BytesIO()
+    pq.write_table(table, sink, compression="zstd")
+    return sink.getvalue()
 
 
-def _known(outcome: Outcome) -> NDArray[np.float32]:
-    assert outcome.shares is not None
-    return outcome.shares
+def shown(name: str) -> str:
+    """Return a name as text that every table can hold."""
+    return name.encode("utf-8", "backslashreplace").decode()

@@ -12,7 +12,7 @@ from .terminal import say
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
 
-    from ..bulk.driver import Progress
+    from ..bulk import Progress
 
 SECONDS_BETWEEN_LINES = 30  # of progress, where there is no terminal for a bar
 
@@ -27,12 +27,14 @@ def bulk(
         ),
     ],
     out: Annotated[str, typer.Argument(metavar="OUTPUT", help="Folder for masks and tables; a path or fsspec URL.")],
-    to: Annotated[str, typer.Option(help="png: a file for each mask; parquet; or tar: WebDataset.")] = "png",
+    to: Annotated[
+        str, typer.Option(help="Format of the masks: png, a file each; parquet; or tar, WebDataset.")
+    ] = "png",
     ray_address: Annotated[
         str | None,
-        typer.Option(envvar="RAY_ADDRESS", help="Of a Ray cluster: auto, host:port. Left out: this machine alone."),
+        typer.Option(envvar="RAY_ADDRESS", help="Address of a Ray cluster: auto, host:port. Default: this machine."),
     ] = None,
-    actors: Annotated[int | None, typer.Option(help="At most so many; default: as many as fit.")] = None,
+    actors: Annotated[int | None, typer.Option(help="Largest number of actors. Default: as many as fit.")] = None,
     cpus: Annotated[int, typer.Option(help="CPUs, and threads, of an actor.")] = 1,
     gpus: Annotated[float, typer.Option(help="GPUs of an actor; 0.5 puts two on one.")] = 0,
     model: Annotated[
@@ -40,27 +42,27 @@ def bulk(
     ] = None,
     engine: Annotated[
         str | None,
-        typer.Option(help="What runs an exported model: onnxruntime or openvino. Default: the quicker one there is."),
+        typer.Option(help="Runtime of an exported model: onnxruntime or openvino. Default: the faster installed one."),
     ] = None,
-    crf: Annotated[bool, typer.Option("--crf/--no-crf", help="Sharpen with the fully connected CRF.")] = True,
+    crf: Annotated[bool, typer.Option("--crf/--no-crf", help="Refine with the fully connected CRF.")] = True,
     max_side: Annotated[int, typer.Option(help="Scale larger photos down to this for the network.")] = 513,
-    kind: Annotated[str | None, typer.Option(help="photos, parquet or tars, where INPUT holds several.")] = None,
+    kind: Annotated[
+        str | None, typer.Option(help="Files to segment where INPUT holds several kinds: images, parquet or tars.")
+    ] = None,
     column: Annotated[
-        str | None, typer.Option(help="Of parquet: the column of encoded photos; of tars: the suffix of photos.")
+        str | None, typer.Option(help="Column of encoded photos in parquet files; suffix of photos in tars.")
     ] = None,
     key_column: Annotated[
-        str | None, typer.Option(help="Of parquet: the column that names the masks; default: file and row.")
+        str | None, typer.Option(help="Column of names for the masks in parquet files. Default: file and row.")
     ] = None,
-    part: Annotated[
-        int | None, typer.Option(help="Photos handed out, and written to a parquet or tar file, at a time.")
+    shard_size: Annotated[
+        int | None, typer.Option(help="Photos per shard: an actor's unit of work, and one parquet or tar file.")
     ] = None,
     retry_errors: Annotated[bool, typer.Option(help="Try photos again that failed in an earlier run.")] = False,
 ) -> None:
-    """Segment very many photos with Ray Data, here or on a cluster; run again, it does what is missing."""
+    """Segment very many photos with Ray Data, here or on a cluster. Run again, it does what is missing."""
     try:
-        from ..bulk.config import Settings
-        from ..bulk.driver import run
-        from ..bulk.ray_cluster import Actors
+        from ..bulk import Actors, Settings, run
     except ImportError as error:
         name = (error.name or "ray").split(".")[0]
         raise MissingExtra(
@@ -75,52 +77,54 @@ def bulk(
         kind=kind,  # type: ignore[arg-type]
         column=column,
         key_column=key_column,
-        part=part,
+        shard_size=shard_size,
         retry_errors=retry_errors,
     )
-    with _Follower() as follower:
+    with _ProgressReporter() as reporter:
         try:
-            summary = run(source, out, settings, Actors(actors, cpus, gpus), address=ray_address, progress=follower)
+            summary = run(source, out, settings, Actors(actors, cpus, gpus), address=ray_address, progress=reporter)
         except KeyboardInterrupt:
-            follower.close()
-            say(f"error: interrupted after {follower.said}; what is written is whole, run again for the rest", err=True)
+            reporter.close()
+            say(
+                f"error: interrupted after {reporter.count}; what is written is whole, run again for the rest", err=True
+            )
             raise typer.Exit(130) from None
-    again = f", {summary.again} parts begun again" if summary.again else ""
+    retried = f", {summary.retried} shards retried" if summary.retried else ""
     rate = f"; {summary.rate:.2f} photos/s" if summary.done else ""
-    say(f"{out}: {summary.done} done, {summary.skipped} done before, {summary.failed} failed{again}{rate}")
+    say(f"{out}: {summary.done} done, {summary.skipped} done before, {summary.failed} failed{retried}{rate}")
     if summary.failed:
         say(f"error: {summary.failed} photos failed; see {summary.errors}", err=True)
         raise typer.Exit(2)
 
 
-class _Follower:
-    """Shows progress: a bar on a terminal, else a line now and then."""
+class _ProgressReporter:
+    """Progress as a bar on a terminal, as a line now and then elsewhere."""
 
     def __init__(self) -> None:
         from rich.console import Console
 
-        self.said = "0 photos"
+        self.count = "0 photos"
         self._console = Console(stderr=True)
         self._bar: Bar | None = None
         self._last = time.monotonic()
 
-    def __enter__(self) -> "_Follower":
+    def __enter__(self) -> "_ProgressReporter":
         return self
 
     def __exit__(self, *exception: object) -> None:
         self.close()
 
     def __call__(self, progress: "Progress") -> None:
-        self.said = f"{progress.done} of {progress.total} photos"
+        self.count = f"{progress.done} of {progress.total} photos"
         if self._console.is_terminal:
             self._draw(progress)
         elif time.monotonic() - self._last >= SECONDS_BETWEEN_LINES:
             self._last = time.monotonic()
             rate = progress.done / progress.seconds if progress.seconds else 0.0
-            say(f"{self.said}, {progress.failed} failed, {rate:.2f} photos/s", err=True)
+            say(f"{self.count}, {progress.failed} failed, {rate:.2f} photos/s", err=True)
 
     def close(self) -> None:
-        """Take the bar away."""
+        """Remove the bar."""
         if self._bar is not None:
             self._bar.stop()
             self._bar = None
