@@ -211,8 +211,8 @@ def _child(
         os.dup2(out, 1)
         os.dup2(err, 2)
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-        sys.stdout = io.TextIOWrapper(os.fdopen(1, "wb"), errors="strict")
-        sys.stderr = io.TextIOWrapper(os.fdopen(2, "wb"), errors="backslashreplace", line_buffering=True)
+        sys.stdout = io.TextIOWrapper(os.fdopen(1, "wb", closefd=False), errors="strict")
+        sys.stderr = io.TextIOWrapper(os.fdopen(2, "wb", closefd=False), errors="backslashreplace", line_buffering=True)
         set_limits(limits)
         signal.signal(signal.SIGINT, signal.default_int_handler)
         sys.argv = ["atrous", *arguments]

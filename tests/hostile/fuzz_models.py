@@ -100,13 +100,13 @@ def checkpoint(rng: random.Random, folder: Path) -> None:
 
 def starting_weights(rng: random.Random, folder: Path) -> None:
     """Files to start training from, in the three formats."""
+    net, header, body = network()  # which finds the modules below
     import caffe_writer
     import torch
 
     from atrous.network.deeplab import DeepLab
     from atrous.network.pretrained_init import start
 
-    net, header, body = network()
     kind = rng.choice(("safetensors", "pth", "old pth", "caffemodel"))
     if kind == "safetensors":
         content = spoiled_safetensors(rng, header, body)
