@@ -11,7 +11,7 @@ from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
 
-import cases
+import hostile_cases as cases
 import numpy as np
 from mutations import odd_value, spoiled_bytes, spoiled_json, spoiled_safetensors, spoiled_text
 
@@ -140,8 +140,9 @@ def recipe(rng: random.Random, folder: Path) -> None:
 
 
 def setting(rng: random.Random, folder: Path) -> None:
-    from atrous.training.config import Recipe
     from atrous.training.settings import parsed_setting
+
+    from atrous.training.config import Recipe
 
     key = rng.choice(list(Recipe().as_dict()))
     text = spoiled_text(rng, f"{key}={json.dumps(odd_value(rng))}").decode("utf-8", "replace")

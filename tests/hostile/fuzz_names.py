@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 from tempfile import mkdtemp
 
-import cases
+import hostile_cases as cases
 import numpy as np
 import typer
 from command import CONTROL

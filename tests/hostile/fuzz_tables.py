@@ -7,7 +7,7 @@ import tarfile
 from importlib.util import find_spec
 from pathlib import Path
 
-import cases
+import hostile_cases as cases
 import numpy as np
 from mutations import spoiled_bytes, spoiled_json, spoiled_text
 from PIL import Image

@@ -3,6 +3,7 @@
 import os
 
 import pytest
+
 from fuzzing import fuzz
 
 # Cases in the short suite, some seconds each; `make hostile` multiplies them.
