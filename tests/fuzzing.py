@@ -56,7 +56,7 @@ def work(target, seed, numbers):
             taken, seconds = peak() - most, time.process_time() - begun
             assert taken < MEMORY, f"takes {taken >> 20} MiB"
             assert seconds < PROCESSOR_TIME, f"takes {seconds:.0f} s of the processor"
-            print("done", number, outcome, flush=True)
+            print("done", number, outcome, taken >> 20, f"{seconds:.3f}", flush=True)
         except BaseException as error:
             last = traceback.extract_tb(error.__traceback__)[-1]
             place = f"{Path(last.filename).name}:{last.lineno}"
@@ -112,13 +112,16 @@ class Worker:
         return code, " ".join("".join(self.errors).split())[-600:]
 
 
-def fuzz(target, seed, numbers, tell=print, program=__file__, hang=HANG):
-    """Run the cases of a range; returns what they came to, and a list of findings."""
+def fuzz(target, seed, numbers, tell=print, program=__file__, hang=HANG, most=None):
+    """Run the cases of a range; returns what they came to, and a list of findings.
+
+    `most`, a dictionary, gets the most MiB that one case adds, and the most seconds of the processor it takes.
+    """
     with tempfile.TemporaryDirectory(prefix="fuzz-", ignore_cleanup_errors=True) as folder:
-        return _fuzz(target, seed, numbers, tell, program, hang, folder)
+        return _fuzz(target, seed, numbers, tell, program, hang, {} if most is None else most, folder)
 
 
-def _fuzz(target, seed, numbers, tell, program, hang, folder):
+def _fuzz(target, seed, numbers, tell, program, hang, most, folder):
     counts, findings = Counter(), []
     while len(numbers):
         worker, running = Worker(program, target, seed, numbers, folder), None
@@ -139,7 +142,12 @@ def _fuzz(target, seed, numbers, tell, program, hang, folder):
             if words[0] == "bad":
                 findings.append((running, words[2].strip()))
                 tell(f"case {running}: {words[2].strip()}")
-            counts[words[2].strip() if words[0] == "done" else "found"] += 1
+                counts["found"] += 1
+            else:
+                outcome, *taken = words[2].split()
+                counts[outcome] += 1
+                for unit, amount in zip(("MiB", "seconds"), map(float, taken), strict=False):
+                    most[unit] = max(amount, most.get(unit, 0.0))
             running = None
         if problem is None:
             break
@@ -172,11 +180,11 @@ def main():
         return 0
 
     started = time.monotonic()
-    counts, findings = Counter(), []
+    counts, findings, most = Counter(), [], {}
 
     def run(job):
         numbers = range(arguments.first + job, arguments.first + arguments.cases, arguments.jobs)
-        of_job, found = fuzz(arguments.target, arguments.seed, numbers)
+        of_job, found = fuzz(arguments.target, arguments.seed, numbers, most=most)
         counts.update(of_job)
         findings.extend(found)
 
@@ -186,7 +194,11 @@ def main():
     for job in jobs:
         job.join()
     outcomes = ", ".join(f"{count} {outcome}" for outcome, count in counts.most_common())
-    print(f"{sum(counts.values())} cases, seed {arguments.seed}: {outcomes}; {time.monotonic() - started:.0f} s")
+    took = ", ".join(f"{amount:g} {unit}" for unit, amount in sorted(most.items()))
+    print(
+        f"{sum(counts.values())} cases, seed {arguments.seed}: {outcomes}; {time.monotonic() - started:.0f} s;"
+        f" at most {took} for one"
+    )
     return 1 if findings or sum(counts.values()) != arguments.cases else 0
 
 

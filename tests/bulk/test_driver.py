@@ -103,8 +103,8 @@ def test_bad_photos_are_named_in_a_table_and_do_not_stop_the_rest(bulk, photos, 
     assert (summary.done, summary.failed) == (7, 3)
     found = errors(tmp_path / "out")
     assert set(found) == {"a/photo0.png", "a/photo2.png", "b/photo1.png"}
-    assert found["a/photo0.png"].startswith("not a picture in a format known here")
-    assert found["b/photo1.png"].startswith("the file is empty")
+    assert found["a/photo0.png"].startswith("expected a JPEG")
+    assert found["b/photo1.png"].startswith("expected an image, got an empty file")
     assert all("\n" not in reason and "/tmp" not in reason for reason in found.values())
     assert pq.read_metadata(tmp_path / "out/shares.parquet").num_rows == 7
 

@@ -164,6 +164,9 @@ def test_mistakes(folder, tiny_voc, tiny_model, tmp_path):
         ([folder, "--out", tmp_path / "crf.csv"], "--out .*crf.csv: expected a name for JSON"),
         ([folder, "--out", tmp_path / "no" / "crf.json"], "--out .*: there is no folder"),
         ([folder, "--weight", "1:2"], "--weight 1:2: expected positive numbers"),
+        ([folder, "--sxy", "50,1e7"], "--sxy: expected .* to 1e.06"),
+        ([folder, "--srgb", "0.001,5"], "--srgb: expected .*0.01"),
+        ([folder, "--iterations", "1001"], "--iterations: expected .*1000"),
         ([folder, "--threads", "0"], "threads: expected an integer"),
         ([tiny_voc, "--list", "train", "--hold-out", "6"], "hold_out=6"),
     ):

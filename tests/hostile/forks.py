@@ -136,20 +136,20 @@ def _serve(imports: Sequence[str], narrow: bool) -> None:
 
 
 def _run_bulk_here() -> None:
-    """Let `atrous bulk` segment in its own process, without Ray: the same parts, by the same class."""
+    """Let `atrous bulk` segment in its own process, without Ray: the same shards, by the same class."""
     import pyarrow as pa
 
-    from atrous.bulk.actor import PartSegmenter
+    from atrous.bulk.actor import ShardSegmenter
     from atrous.bulk.driver import run
 
     @contextmanager
     def connect(address: object, actors: object) -> Iterator[int]:
         yield 1
 
-    def execute(job: Any, model: Any, parts: Any, actors: object, count: int) -> Iterator[dict[str, Any]]:
-        worker = PartSegmenter(job, model)
-        for part, photos in parts:
-            yield from worker(pa.table({"part": [part], "photos": [photos]})).to_pylist()
+    def execute(job: Any, model: Any, shards: Any, actors: object, count: int) -> Iterator[dict[str, Any]]:
+        worker = ShardSegmenter(job, model)
+        for shard, entries in shards:
+            yield from worker(pa.table({"shard": [shard], "entries": [entries]})).to_pylist()
 
     assert run.__kwdefaults__ is not None
     run.__kwdefaults__.update(connect=connect, execute=execute)
@@ -211,8 +211,8 @@ def _child(
         os.dup2(out, 1)
         os.dup2(err, 2)
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-        sys.stdout = io.TextIOWrapper(os.fdopen(1, "wb"), errors="strict")
-        sys.stderr = io.TextIOWrapper(os.fdopen(2, "wb"), errors="backslashreplace", line_buffering=True)
+        sys.stdout = io.TextIOWrapper(os.fdopen(1, "wb", closefd=False), errors="strict")
+        sys.stderr = io.TextIOWrapper(os.fdopen(2, "wb", closefd=False), errors="backslashreplace", line_buffering=True)
         set_limits(limits)
         signal.signal(signal.SIGINT, signal.default_int_handler)
         sys.argv = ["atrous", *arguments]

@@ -11,7 +11,7 @@ from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
 
-import cases
+import hostile_cases as cases
 import numpy as np
 from mutations import odd_value, spoiled_bytes, spoiled_json, spoiled_safetensors, spoiled_text
 
@@ -100,13 +100,13 @@ def checkpoint(rng: random.Random, folder: Path) -> None:
 
 def starting_weights(rng: random.Random, folder: Path) -> None:
     """Files to start training from, in the three formats."""
+    net, header, body = network()  # which finds the modules below
     import caffe_writer
     import torch
 
     from atrous.network.deeplab import DeepLab
     from atrous.network.pretrained_init import start
 
-    net, header, body = network()
     kind = rng.choice(("safetensors", "pth", "old pth", "caffemodel"))
     if kind == "safetensors":
         content = spoiled_safetensors(rng, header, body)

@@ -7,12 +7,12 @@ import io
 import os
 import random
 import sys
-from contextlib import ExitStack, chdir, redirect_stderr, redirect_stdout
+from contextlib import chdir, redirect_stderr, redirect_stdout
 from functools import cache
 from pathlib import Path
 from tempfile import mkdtemp
 
-import cases
+import hostile_cases as cases
 import numpy as np
 import typer
 from command import CONTROL
@@ -166,28 +166,21 @@ def options(rng: random.Random, folder: Path) -> None:
 
 
 def _picture(path: Path) -> None:
-    with _made(path):
-        Image.new("RGB", (24, 16), "red").save(path, "PNG")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", (24, 16), "red").save(path, "PNG")
 
 
 def _labels(path: Path, largest: int) -> None:
-    with _made(path):
-        ids = np.zeros((16, 24), np.uint8)
-        ids[4:12, 4:12] = 1
-        ids[0, 0] = largest
-        Image.fromarray(ids).save(path, "PNG")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    ids = np.zeros((16, 24), np.uint8)
+    ids[4:12, 4:12] = 1
+    ids[0, 0] = largest
+    Image.fromarray(ids).save(path, "PNG")
 
 
 def _lines(path: Path, lines: list[str]) -> None:
-    with _made(path):
-        path.write_bytes(os.fsencode("\n".join(lines)))
-
-
-def _made(path: Path) -> ExitStack:
-    """Make the folder of a file; skip the case on systems that do not allow the name."""
-    stack = ExitStack()
     path.parent.mkdir(parents=True, exist_ok=True)
-    return stack
+    path.write_bytes(os.fsencode("\n".join(lines)))
 
 
 CASES: list[cases.Case] = [photos, own_data, model_classes, refined, options, options]

@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import cases
+import hostile_cases as cases
 import numpy as np
 from mutations import EDGES, spoiled_bytes
 from PIL import Image, features

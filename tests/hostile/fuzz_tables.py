@@ -7,7 +7,7 @@ import tarfile
 from importlib.util import find_spec
 from pathlib import Path
 
-import cases
+import hostile_cases as cases
 import numpy as np
 from mutations import spoiled_bytes, spoiled_json, spoiled_text
 from PIL import Image
@@ -145,7 +145,7 @@ def bulk_records(rng: random.Random, folder: Path) -> None:
     from atrous.bulk.manifest import SETTINGS, read_settings
     from atrous.bulk.storage import Storage
 
-    values = {"format": 1, "input": "/in", "kind": "photos", "model": {"name": "m", "sha256": "0"}, "classes": ["a"]}
+    values = {"format": 1, "input": "/in", "kind": "images", "model": {"name": "m", "sha256": "0"}, "classes": ["a"]}
     _written(folder / SETTINGS, spoiled_json(rng, values))
     assert isinstance(read_settings(Storage(str(folder))), dict)
 
@@ -179,15 +179,14 @@ def bulk_parquet(rng: random.Random, folder: Path) -> None:
 def _listing(given: Path, folder: Path) -> None:
     """List an input of `atrous bulk` and read its photos."""
     from atrous.bulk.config import Settings
-    from atrous.bulk.decode import pictures
-    from atrous.bulk.manifest import Planned
+    from atrous.bulk.decode import images
     from atrous.bulk.sources import listing
     from atrous.bulk.storage import Storage
     from atrous.errors import InputError
 
     found = listing(str(given), Settings(), Storage(str(folder / "out")))
     usable = [entry for entry in found.entries if not entry.reason][:100]
-    for picture in pictures(found.root, [Planned(entry, entry.name, 0) for entry in usable], None):
+    for picture in images(found.root, usable, None):
         assert isinstance(picture, InputError) or (picture.ndim == 3 and picture.dtype == np.uint8)
 
 

@@ -36,7 +36,7 @@ ARGUMENTS: dict[str, Arguments] = {
     "tune": lambda get, out: (
         *("tune", get("data"), "--list", "all", "--model", get("tiny_model"), *_GRID, "--out", out / "crf.json"),
     ),
-    "bulk": lambda get, out: ("bulk", get("photos"), out, *get("model"), "--part", 2),
+    "bulk": lambda get, out: ("bulk", get("photos"), out, *get("model"), "--shard-size", 2),
     "train": lambda get, out: (
         *("train", get("data"), "--list", "all", "--weights", get("vgg"), "--out", out, *_STEPS),
     ),

@@ -1,5 +1,7 @@
 """Files that are something else, cut short or damaged: one line each, and the network stays as it was."""
 
+import io
+import pickle
 import zipfile
 
 import pytest
@@ -146,3 +148,28 @@ def test_an_archive_that_unpacks_to_more_than_it_is(tmp_path):
         archive.writestr("archive/data.pkl", bytes(10_000_000))
     with pytest.raises(InputError, match=r"a\.pth: is a compressed archive"):
         start(DeepLab(), tmp_path / "a.pth")
+
+
+def tuples_of_tuples(depth, *, zipped):
+    """A state dict whose key is a tuple of two tuples, each of the same two, and so on."""
+    content = b"\x80\x02)q\x00"
+    for i in range(depth):
+        content += bytes([*b"h", i, *b"h", i, 0x86, *b"q", i + 1])
+    content += bytes([*b"}h", depth, *b"K\x01s."])
+    if not zipped:
+        magic = pickle.dumps(0x1950A86A20F9469CFC6C, 2) + pickle.dumps(1001, 2) + pickle.dumps({}, 2)
+        return magic + content + pickle.dumps([], 2)
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("archive/data.pkl", content)
+        archive.writestr("archive/version", "3")
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_a_key_that_takes_years_to_look_up(tmp_path, zipped):
+    path = tmp_path / "a.pth"
+    for depth, says in {5: "expected a state dict of tensors, got a dict", 60: "holds tuples of millions"}.items():
+        path.write_bytes(tuples_of_tuples(depth, zipped=zipped))
+        with pytest.raises(InputError, match=rf"a\.pth: {says}"):
+            start(DeepLab(), path)

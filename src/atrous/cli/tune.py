@@ -52,7 +52,7 @@ def tune(
     sxy: Annotated[str, typer.Option(help="Bilateral sxy to begin with, pixels; start:step:stop.")] = "50:10:100",
     srgb: Annotated[str, typer.Option(help="Bilateral srgb to begin with, gray values.")] = "3:1:10",
     finer: Annotated[int, typer.Option(min=0, max=20, help="How often the steps are halved around the best.")] = 2,
-    iterations: Annotated[int, typer.Option(min=0, max=1000, help="Mean field steps.")] = 10,
+    iterations: Annotated[int, typer.Option(min=0, help="Mean field steps.")] = 10,
     threads: Annotated[int | None, typer.Option(help="Default: all cores.")] = None,
 ) -> None:
     """Search the CRF's parameters, coarse to fine, on images that the network was not trained on.
@@ -69,6 +69,11 @@ def tune(
     if not out.parent.is_dir():
         raise InputError(f"--out {out}: there is no folder {out.parent}; make it first")
     weights, sxys, srgbs = _numbers("weight", weight), _numbers("sxy", sxy), _numbers("srgb", srgb)
+    for end in (min, max):  # what could not be saved after hours
+        try:
+            CrfParameters(weight=end(weights), sxy=end(sxys), srgb=end(srgbs), iterations=iterations)
+        except InputError as error:
+            raise InputError(f"--{error}") from None
     samples, identity = _samples(
         data, model, tune_list, hold_out=hold_out, limit=limit, threads=threads, classes=classes, colors=colors
     )

@@ -1,9 +1,10 @@
 """State dicts that PyTorch pickled, read without running anything that is in them."""
 
+import pickletools
 import warnings
 import zipfile
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import torch
 from torch import Tensor
@@ -13,6 +14,10 @@ from ..errors import InputError
 # Names under which training scripts keep the weights; of two dicts as large, an average of weights say, these win.
 _WRAPPERS = ("state_dict", "model_state_dict", "model", "net")
 _DEEPEST = 3
+
+# Of a file in the format before zip: a magic number, a version, the machine, the content, names of its numbers.
+_PICKLES = 5
+_LARGEST_TUPLE = 1_000_000
 
 
 def read_pickle(path: Path) -> dict[str, Tensor]:
@@ -24,7 +29,7 @@ def read_pickle(path: Path) -> dict[str, Tensor]:
         If it is cut short, is no state dict, or is a pickle that would have to be executed.
     """
     try:
-        _check_archive(path)
+        _check(path)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             content = torch.load(path, map_location="cpu", weights_only=True)
@@ -39,12 +44,53 @@ def read_pickle(path: Path) -> dict[str, Tensor]:
     return tensors
 
 
-def _check_archive(path: Path) -> None:
-    """Refuse a zip file whose contents are larger than itself: PyTorch compresses none."""
-    if zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
-            if sum(entry.file_size for entry in archive.infolist()) > path.stat().st_size:
-                raise InputError(f"{path}: is a compressed archive; expected a state dict: unpack it and save it again")
+def _check(path: Path) -> None:
+    """Refuse a zip file whose contents are larger than itself, as PyTorch compresses none, and endless tuples."""
+    if not zipfile.is_zipfile(path):
+        with path.open("rb") as stream:
+            for _ in range(_PICKLES):
+                _check_tuples(path, stream)
+        return
+    with zipfile.ZipFile(path) as archive:
+        if sum(entry.file_size for entry in archive.infolist()) > path.stat().st_size:
+            raise InputError(f"{path}: is a compressed archive; expected a state dict: unpack it and save it again")
+        for entry in archive.infolist():
+            if entry.filename.endswith(".pkl"):
+                with archive.open(entry) as stream:
+                    _check_tuples(path, stream)
+
+
+def _check_tuples(path: Path, stream: IO[bytes]) -> None:
+    """Refuse tuples of the same tuples of the same tuples: as keys, they are visited anew wherever they occur.
+
+    Forty of two each take 200 bytes, and years to look up.
+    """
+    stack: list[int] = []  # how many values a value stands for; a mark is 0
+    memo: dict[Any, int] = {}
+    for opcode, argument, _ in pickletools.genops(stream):
+        name, count = opcode.name, len(opcode.stack_before)
+        taken = []
+        if pickletools.markobject in opcode.stack_before:
+            count = opcode.stack_before.index(pickletools.markobject)
+            while stack and (size := stack.pop()):
+                taken.append(size)
+        for _ in range(min(count, len(stack))):
+            taken.append(stack.pop())
+        if name == "MARK":
+            stack.append(0)
+        elif name in ("PUT", "BINPUT", "LONG_BINPUT") and stack:
+            memo[argument] = stack[-1]
+        elif name in ("GET", "BINGET", "LONG_BINGET"):
+            stack.append(memo.get(argument, 1))
+        elif name in ("MEMOIZE", "DUP") and taken:
+            memo[len(memo)] = taken[0]
+            stack += taken * len(opcode.stack_after)
+        elif name.startswith("TUPLE"):
+            stack.append(1 + sum(taken))
+            if stack[-1] > _LARGEST_TUPLE:
+                raise InputError(f"{path}: holds tuples of millions of values; expected a state dict of tensors")
+        else:
+            stack += [1] * len(opcode.stack_after)
 
 
 def _reason(error: Exception) -> str:
