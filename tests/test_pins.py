@@ -12,7 +12,7 @@ from packaging.utils import canonicalize_name
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 EXTRAS = PROJECT["optional-dependencies"]
-USERS = [*PROJECT["dependencies"], *(one for extra in EXTRAS.keys() - {"dev"} for one in EXTRAS[extra])]
+USERS = [*PROJECT["dependencies"], *(one for extra in sorted(EXTRAS.keys() - {"dev"}) for one in EXTRAS[extra])]
 EVERYBODY = [*USERS, *EXTRAS["dev"]]
 
 
