@@ -94,13 +94,7 @@ def world(tmp_path_factory, make_model, tiny_metadata):
     """A folder with a little of everything that commands read."""
     folder = tmp_path_factory.mktemp("world")
     rng = np.random.default_rng(0)
-    for place in (
-        "photos",
-        "data/images",
-        "data/labels",
-        "benchmark_RELEASE/dataset/cls",
-        "benchmark_RELEASE/dataset/img",
-    ):
+    for place in ("photos", "data/images", "data/labels"):
         (folder / place).mkdir(parents=True)
     for name in "abc":
         photo = rng.integers(0, 255, (48, 64, 3), dtype=np.uint8)
@@ -140,6 +134,28 @@ with av.open("clip.mp4", "w") as clip:
         clip.mux(stream.encode(av.VideoFrame.from_ndarray(np.full((48, 64, 3), 90, np.uint8))))
     clip.mux(stream.encode())
 """
+SBD = """
+import numpy as np
+from pathlib import Path
+from PIL import Image
+from scipy.io import savemat
+labels = np.zeros((48, 64), np.uint8)
+labels[8:30, 10:40] = 1
+for place in ("img", "cls"):
+    Path("benchmark_RELEASE/dataset", place).mkdir(parents=True, exist_ok=True)
+for place in ("JPEGImages", "SegmentationClass", "ImageSets/Segmentation"):
+    Path("VOC2012", place).mkdir(parents=True, exist_ok=True)
+for name in "bc":
+    Image.open(f"photos/{name}.jpg").save(f"VOC2012/JPEGImages/{name}.jpg")
+    Image.fromarray(labels).save(f"VOC2012/SegmentationClass/{name}.png")
+for name in "ab":
+    Image.open(f"photos/{name}.jpg").save(f"benchmark_RELEASE/dataset/img/{name}.jpg")
+    savemat(f"benchmark_RELEASE/dataset/cls/{name}.mat", {"GTcls": {"Segmentation": labels}})
+Path("benchmark_RELEASE/dataset/train.txt").write_text("a\\n")
+Path("benchmark_RELEASE/dataset/val.txt").write_text("b\\n")
+Path("VOC2012/ImageSets/Segmentation/train.txt").write_text("b\\n")
+Path("VOC2012/ImageSets/Segmentation/val.txt").write_text("c\\n")
+"""
 # Weights in VGG-16's sizes, without which nothing is trained.
 WEIGHTS = """
 import torch
@@ -168,6 +184,7 @@ CASES = {
     "tune": ("matplotlib", ["tune data --model tiny.onnx --weight 2 --sxy 9,30 --srgb 5,9 --hold-out 0 --finer 0"]),
     "bench": ("numpy", ["bench photos --model tiny.onnx --runs 1 --photos 1"]),
     "data check": ("numpy", ["data check data"]),
+    "data sbd": ("scipy", [SBD, "data sbd benchmark_RELEASE --voc VOC2012 --out augmented"]),
     "bulk": ("ray pyarrow", ["bulk photos many --model tiny.onnx"]),
     "serve": ("gradio", [SERVE]),
     "hub": ("huggingface_hub", [HUB]),
