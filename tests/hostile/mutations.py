@@ -169,7 +169,9 @@ def spoiled_value(rng: random.Random, value: Any) -> Any:
             copy[at] = spoiled_value(rng, copy[at])
         return copy
     if isinstance(value, (int, float)) and not isinstance(value, bool) and rng.random() < 0.5:
-        return rng.choice((-value, value + 1, value * 10**6, 0, value * 1.0 if abs(value) < 1e300 else 0.5, str(value)[:50]))
+        return rng.choice(
+            (-value, value + 1, value * 10**6, 0, value * 1.0 if abs(value) < 1e300 else 0.5, str(value)[:50])
+        )
     return odd_value(rng)
 
 

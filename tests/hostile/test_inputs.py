@@ -58,7 +58,9 @@ def test_unreadable_photo(draw, model, tmp_path):
 
 
 @posix
-@pytest.mark.fault("a folder among the photos' that cannot be read", "One line names it; the others are done, and the status is 2.")
+@pytest.mark.fault(
+    "a folder among the photos' that cannot be read", "One line names it; the others are done, and the status is 2."
+)
 def test_unreadable_folder(draw, model, tmp_path):
     draw(tmp_path / "in/closed/bad.png")
     draw(tmp_path / "in/good.png")
@@ -131,7 +133,9 @@ def test_model_goes(job, photos, model, tmp_path):
     segment.expected.check_all(segment.out, "the model goes")
 
 
-@pytest.mark.fault("the list of a data set names what is not there, or a file that no name can be", OTHERS.replace("photo", "image"))
+@pytest.mark.fault(
+    "the list of a data set names what is not there, or a file that no name can be", OTHERS.replace("photo", "image")
+)
 @pytest.mark.parametrize("line", ["nothing", "x" * 300, "../../etc/passwd", "a\x1b[31m", "/dev/zero"])
 def test_listed_nothing(tiny_voc, model, tmp_path, line):
     listed = tmp_path / "list.txt"
