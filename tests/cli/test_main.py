@@ -1,5 +1,11 @@
+import errno
 import subprocess
 import sys
+
+import pytest
+
+from atrous import cli
+from atrous.errors import InputError, MissingExtra
 
 
 def run(*arguments, cwd):
@@ -35,3 +41,39 @@ def test_the_version(tmp_path):
     done = run("--version", cwd=tmp_path)
     assert (done.returncode, done.stdout) == (0, f"atrous {atrous.__version__}\n")
     assert "__version__" in dir(atrous)
+
+
+@pytest.mark.parametrize(
+    ("error", "says"),
+    [
+        (InputError("photo.jpg: damaged"), "photo.jpg: damaged"),
+        (MissingExtra("ray is not installed"), "ray is not installed"),
+        (OSError(errno.EMFILE, "Too many open files", "list.txt"), "list.txt: Too many open files"),
+        (OSError(errno.ENOMEM, "Cannot allocate memory"), "Cannot allocate memory"),
+        (MemoryError(), "not enough memory"),
+        (ImportError("libx.so: failed to map\nsegment", name="libx"), "libx: cannot be imported"),
+        (RuntimeError("can't start new thread"), "no more threads"),
+    ],
+)
+def test_what_the_system_refuses_is_one_line(monkeypatch, capsys, error, says):
+    def fail():
+        raise error
+
+    monkeypatch.setattr(cli, "app", fail)
+    with pytest.raises(SystemExit) as end:
+        cli.main()
+    assert end.value.code == 2
+    err = capsys.readouterr().err
+    assert err.startswith("error: ")
+    assert says in err
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize("error", [RuntimeError("a bug"), ValueError("a bug"), OSError("a library's own")])
+def test_what_may_be_a_bug_keeps_its_traceback(monkeypatch, error):
+    def fail():
+        raise error
+
+    monkeypatch.setattr(cli, "app", fail)
+    with pytest.raises(type(error)):
+        cli.main()

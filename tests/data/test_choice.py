@@ -1,8 +1,10 @@
+import os
+
 import numpy as np
 import pytest
 from PIL import Image
 
-from atrous.data.choice import choose_photos, read_at_most
+from atrous.data.choice import choose_photos, files_below, read_at_most
 from atrous.errors import InputError
 from atrous.labelmap import write_labels
 
@@ -50,6 +52,24 @@ def test_what_is_no_choice(photos, tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match="no photos in this folder"):
         choose_photos(tmp_path / "empty")
+
+
+def test_a_folder_that_cannot_be_listed_is_named(photos, monkeypatch):
+    def walk(top, onerror):
+        onerror(PermissionError(13, "Permission denied", str(photos / "more")))
+        yield str(photos), ["more"], ["b.png"]
+
+    monkeypatch.setattr(os, "walk", walk)
+    with pytest.raises(InputError, match=r"more: cannot be read \(Permission denied\)"):
+        choose_photos(photos)
+    errors = []
+    assert list(files_below(photos, errors.append)) == [photos / "b.png"]
+    assert [error.filename for error in errors] == [str(photos / "more")]
+
+
+def test_links_in_circles_are_not_followed(photos):
+    (photos / "more/up").symlink_to("..", target_is_directory=True)
+    assert [s.name for s in choose_photos(photos).images.samples] == ["a.JPG", "b.png", "more/c.png"]
 
 
 def test_large_photos_are_scaled_down(photos):

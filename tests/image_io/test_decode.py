@@ -1,4 +1,5 @@
 import ast
+import contextlib
 import io
 import os
 import threading
@@ -11,8 +12,9 @@ from PIL import Image
 import atrous
 from atrous.errors import InputError
 from atrous.image_io.decode import decode, read_rgb, stored_size
-from atrous.image_io.errors import ImageTooLargeError, UnknownFormatError
+from atrous.image_io.errors import ImageError, ImageTooLargeError, UnknownFormatError
 from atrous.image_io.limits import Limits
+from atrous.palette.colour_table import ColourTable
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (5, 7, 3), dtype=np.uint8)
 PACKAGE = Path(atrous.__file__).parent
@@ -95,10 +97,40 @@ def test_a_pipe(tmp_path):
     writer.join()
 
 
-@pytest.mark.skipif(not Path("/dev/zero").exists(), reason="no endless file here")
-def test_a_file_without_an_end():
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
+def test_a_pipe_without_an_end(tmp_path):
+    os.mkfifo(tmp_path / "pipe.png")
+
+    def write():
+        with contextlib.suppress(BrokenPipeError), (tmp_path / "pipe.png").open("wb") as pipe:
+            pipe.write(saved())
+            while True:
+                pipe.write(bytes(1 << 16))
+
+    writer = threading.Thread(target=write)
+    writer.start()
     with pytest.raises(ImageTooLargeError, match="a file of at most"):
-        read_rgb("/dev/zero", limits=Limits(memory=1 << 20))
+        read_rgb(tmp_path / "pipe.png", limits=Limits(memory=1 << 20))
+    writer.join()
+
+
+@pytest.mark.skipif(not Path("/dev/zero").exists(), reason="no endless file here")
+def test_of_a_device_no_more_than_the_head_is_read():
+    with pytest.raises(UnknownFormatError):
+        read_rgb("/dev/zero", limits=Limits(memory=1 << 62))
+
+
+def test_a_palette_image_without_a_palette(tmp_path):
+    sink = io.BytesIO()
+    Image.new("P", (9, 6)).save(sink, "PNG")
+    content = sink.getvalue()
+    start = content.index(b"PLTE") - 4
+    end = start + 12 + int.from_bytes(content[start : start + 4], "big")
+    (tmp_path / "a.png").write_bytes(content[:start] + content[end:])
+    with pytest.raises(ImageError, match="no palette"):
+        read_rgb(tmp_path / "a.png")
+    with pytest.raises(ImageError, match="no palette"):
+        ColourTable((0, 1), ((0, 0, 0), (9, 9, 9))).read_labels(tmp_path / "a.png")
 
 
 def test_a_file_larger_than_memory_is_not_read(tmp_path):

@@ -218,6 +218,6 @@ def test_a_decoded_photo_of_another_kind_is_refused(tiny_model, red_square, use)
 
 @pytest.mark.parametrize("argument", ["max_side", "threads"])
 def test_numbers_that_are_none(tiny_model, argument):
-    for value in ("2", 1.5, True, 0):
-        with pytest.raises(InputError, match=f"{argument}=.*: expected a whole number"):
+    for value in ("2", 1.5, True, 0, *([2**31] if argument == "threads" else [])):
+        with pytest.raises(InputError, match=f"{argument}.*: expected"):
             Segmenter(tiny_model, **{argument: value})

@@ -1,6 +1,7 @@
 """Images of an input: a folder, a list, a pattern, parquet files or WebDataset tars."""
 
 import io
+import os
 import sys
 import tarfile
 from dataclasses import dataclass
@@ -108,7 +109,7 @@ def _files(given: str, output: Storage) -> tuple[str, list[tuple[str, str]], boo
         return "", _listed(given), True
     place = Storage(given)
     if place.is_folder() or place.is_file():
-        inner, outer = (Path(s.root).resolve() if s.local else Path(s.root) for s in (place, output))
+        inner, outer = (Path(os.path.realpath(s.root) if s.local else s.root) for s in (place, output))
         if place.protocols == output.protocols and inner.is_relative_to(outer):
             raise InputError(f"{place.url}: is the output {output.url} or lies inside it; choose another output folder")
     if place.is_folder():

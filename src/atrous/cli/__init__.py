@@ -85,13 +85,30 @@ def _register() -> None:
 _register()
 
 
+def _line(error: Exception) -> str | None:
+    """Return what there is to say of an error that is no fault of the program's; None if it may be one."""
+    if isinstance(error, (InputError, RunError)):
+        return str(error)
+    if isinstance(error, MemoryError):
+        return "not enough memory; close other programs, or give the command less at a time"
+    if isinstance(error, OSError) and error.errno is not None:
+        return f"{error.filename or 'the system'}: {error.strerror or error}"
+    if isinstance(error, ImportError):  # of a library that is installed; what is missing is a MissingExtra
+        return f"{error.name or 'a library'}: cannot be imported ({(str(error).splitlines() or [''])[0]:.300})"
+    if isinstance(error, RuntimeError) and "start new thread" in str(error):
+        return "the system starts no more threads; look at its limits of memory and processes (ulimit -a)"
+    return None
+
+
 def main() -> None:
     """Run a command; a mistake of the user's, or what cannot be computed, is one line on stderr and exit status 2."""
     guard_streams()
     try:
         app()
-    except (InputError, RunError) as error:
-        say(f"error: {error}", err=True)
+    except Exception as error:
+        if (line := _line(error)) is None:
+            raise
+        say(f"error: {line}", err=True)
         raise SystemExit(2) from None
     finally:
         sys.stdout.flush()

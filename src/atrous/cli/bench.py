@@ -213,11 +213,15 @@ def _photos(paths: list[Path]) -> list[Path]:
     for path in paths:
         if not path.exists():
             raise InputError(f"{path}: no such file or folder; expected photos or folders of them")
-        found = photos_below(path, path) if path.is_dir() else [path]
+        found = photos_below(path, path, _refuse) if path.is_dir() else [path]
         files += [file for file in found if file.suffix.lower() not in VIDEO_SUFFIXES]
     if paths and not files:
         raise InputError(f"{paths[0]}: no photos in it; leave it out to measure with the one that ships")
     return files
+
+
+def _refuse(message: str) -> None:
+    raise InputError(message)
 
 
 def _copies(folder: Path, count: int) -> list[Path]:

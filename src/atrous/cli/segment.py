@@ -92,6 +92,7 @@ def segment(
     if photos or clips:
         from ..segmenter import Segmenter
 
+        _check_out(out)
         segmenter = Segmenter(
             model, crf="model" if crf else None, max_side=max_side, threads=threads, device=device, engine=engine
         )
@@ -218,15 +219,15 @@ def find_jobs(paths: list[Path], out: Path, fail: Callable[[str], None]) -> Iter
     seen: set[Path] = set()
 
     def add(photo: Path, place: Path) -> None:
-        if _real(photo) not in seen:
-            seen.add(_real(photo))
+        if (real := _real(photo)) not in seen:
+            seen.add(real)
             found[photo] = place
 
     for path in paths:
         if (trouble := _trouble(path)) is not None:
             fail(f"{path}: {trouble}")
         elif path.is_dir():
-            photos = photos_below(path, out)
+            photos = photos_below(path, out, fail)
             if not photos:
                 looked_for = ", ".join(sorted(IMAGE_SUFFIXES) + sorted(VIDEO_SUFFIXES))
                 fail(f"{path}: no photos and no clips in this folder; looked for {looked_for}")
@@ -257,21 +258,45 @@ def _trouble(path: Path) -> str | None:
     return None
 
 
-def photos_below(folder: Path, out: Path) -> list[Path]:
-    """Return photos and clips in a folder and its subfolders, without what this command wrote and hidden files."""
+def photos_below(folder: Path, out: Path, fail: Callable[[str], None]) -> list[Path]:
+    """Return photos and clips in a folder and its subfolders, without what this command wrote and hidden files.
+
+    Folders that cannot be listed are reported by `fail`.
+    """
+    from ..data.choice import files_below
     from ..data.image_io import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 
     # An output folder inside is left out as a whole; results beside the photos are told by their headers.
-    results, inside = _real(out), _real(folder)
+    top, results = _real(folder), _real(out)
+    inside = results != top and results.is_relative_to(top)
     return sorted(
         path
-        for path in folder.rglob("*")
+        for path in files_below(folder, lambda error: fail(f"{error.filename}: cannot be read ({error.strerror})"))
         if path.suffix.lower() in IMAGE_SUFFIXES | VIDEO_SUFFIXES
         and path.is_file()
-        and not _hidden(path.relative_to(folder))
-        and not (results != inside and results.is_relative_to(inside) and _real(path).is_relative_to(results))
+        and not (inside and _real(path).is_relative_to(results))
         and not _made_here(path)
     )
+
+
+def _check_out(out: Path) -> None:
+    """Raise InputError if a folder cannot be written, before any work is done for it."""
+    from .._io import written
+
+    try:
+        if out.exists() or out.is_symlink():
+            with written(b"", out):
+                pass
+    except OSError as error:
+        raise InputError(f"--out {out}: cannot be written ({error.strerror or error}); expected a folder") from None
+
+
+def _real(path: Path) -> Path:
+    """Return where a path leads; a link in a circle leads to itself."""
+    try:
+        return Path(os.path.realpath(path))
+    except OSError as error:  # the working folder is gone
+        raise InputError(f"{path}: cannot be found from the working folder ({error.strerror or error})") from None
 
 
 def _made_here(path: Path) -> bool:
@@ -294,15 +319,6 @@ def report_line(photo: Path, shares: dict[str, float], seconds: float) -> str:
 def _lower(path: Path) -> str:
     # Some file systems hold Photo.png and photo.png for the same.
     return path.as_posix().lower()
-
-
-def _real(path: Path) -> Path:
-    # Before Python 3.13 Path.resolve raises RuntimeError at a loop of links.
-    return Path(os.path.realpath(path))
-
-
-def _hidden(path: Path) -> bool:
-    return any(part.startswith(".") for part in path.parts)
 
 
 @contextmanager

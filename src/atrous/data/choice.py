@@ -1,6 +1,7 @@
 """Photos that a user names: one, a folder of them or a list of a data set."""
 
 import os
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -75,7 +76,7 @@ def choose_photos(
         return Choice(image_list(path.name, [Sample(path.name, path, None)]))
     if not path.is_dir():
         raise InputError(f"{path}: no such file or folder; expected photos or a data set")
-    found = sorted(p for p in path.rglob("*") if _is_photo(p, path))
+    found = sorted(file for file in files_below(path, _refuse) if _is_photo(file))
     if not found:
         raise InputError(f"{path}: no photos in this folder; looked for {', '.join(sorted(IMAGE_SUFFIXES))}")
     return Choice(image_list(path.name, [Sample(p.relative_to(path).as_posix(), p, None) for p in found]))
@@ -98,6 +99,23 @@ def read_at_most(path: str | os.PathLike[str], side: int) -> NDArray[np.uint8]:
     return np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BILINEAR))
 
 
-def _is_photo(path: Path, folder: Path) -> bool:
-    hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
-    return path.suffix.lower() in IMAGE_SUFFIXES and not hidden and path.is_file() and not made_here(path)
+def files_below(folder: Path, unreadable: Callable[[OSError], None]) -> Iterator[Path]:
+    """Yield the files in a folder and its subfolders without hidden ones; links to folders are not followed.
+
+    Parameters
+    ----------
+    folder : Path
+    unreadable : callable
+        Called with the error of each folder whose files cannot be listed.
+    """
+    for parent, folders, names in os.walk(folder, onerror=unreadable):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        yield from (Path(parent, name) for name in names if not name.startswith("."))
+
+
+def _refuse(error: OSError) -> None:
+    raise InputError(f"{error.filename}: cannot be read ({error.strerror or error})")
+
+
+def _is_photo(path: Path) -> bool:
+    return path.suffix.lower() in IMAGE_SUFFIXES and path.is_file() and not made_here(path)

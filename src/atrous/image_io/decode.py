@@ -156,8 +156,11 @@ def _load(source: Source, name: str, limits: Limits, formats: Collection[str] | 
             if stat.S_ISREG(status.st_mode):
                 _check_file(status.st_size, most)
                 data = file.readall()
-            else:  # a pipe, which may never end
-                data = io.BufferedReader(file).read(most + 1)
+            else:  # a pipe or a device, which may never end
+                endless = io.BufferedReader(file)
+                data = endless.read(HEAD)
+                format_of(data, name, formats)
+                data += endless.read(most + 1 - len(data))
     else:
         data = source.read(most + 1)
     _check_file(len(data), most)

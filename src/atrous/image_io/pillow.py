@@ -33,6 +33,8 @@ def decode_prepared(prepared: Prepared, limits: Limits) -> tuple[Image.Image, in
             # Formats that are not stripped of their metadata bring it here.
             orientation = orientation_of(image.info.get("exif"), image.info.get("xmp"))
             image.load()
+        if image.mode in ("P", "PA") and image.palette is None:
+            raise Damaged("no palette")
     except (Damaged, TooLarge, Unsupported, MemoryError):
         raise
     except Image.DecompressionBombError:  # the caller allows fewer pixels than `limits`

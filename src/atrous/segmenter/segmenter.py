@@ -16,7 +16,7 @@ from ..backends import Engine, bundled_model_path, exported_engine
 from ..crf import Bilateral, DenseCRF, Gaussian, Spatial
 from ..crf.kernels import Kernel
 from ..crf.presets import resolve
-from ..crf.result import is_integer
+from ..crf.result import check_threads, is_integer
 from ..data.image_io import Photo, read_image
 from ..data.metadata import CrfParameters
 from ..errors import InputError
@@ -75,8 +75,8 @@ class Segmenter(Pretrained):
     ) -> None:
         if not is_integer(max_side) or max_side < 1:
             raise InputError(f"max_side={max_side!r}: expected a whole number of pixels, 1 or more")
-        if threads is not None and (not is_integer(threads) or threads < 1):
-            raise InputError(f"threads={threads!r}: expected a whole number, 1 or more, or None for all cores")
+        if threads is not None:
+            check_threads(threads)
         self.engine = _engine(model, threads, device, engine)
         self._turn = _turn(self.engine)
         self.max_side = max_side
