@@ -27,7 +27,7 @@ def test_parsed(text, expected):
     assert parsed_setting(text) == expected
 
 
-@pytest.mark.parametrize("text", ["crop", "", "=3"])
+@pytest.mark.parametrize("text", ["crop", "", "=3", "x" * 50_000])
 def test_no_key_or_value(text):
     with pytest.raises(InputError, match="expected key=value"):
         parsed_setting(text)

@@ -13,6 +13,9 @@ from ..errors import InputError
 from ..network.variants import VARIANTS
 from .settings import check_type, native
 
+# More than any memory holds.
+_LARGEST_CROP, _LARGEST_BATCH = 10_000, 1_000_000
+
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
@@ -106,10 +109,13 @@ class Recipe:
             check_type(name, getattr(self, name), kind)
         if self.variant not in VARIANTS:
             raise InputError(f"variant={self.variant!r}: expected one of {', '.join(VARIANTS)}")
-        if self.crop < 1 or (self.crop + 7) % 8:
+        for name, largest in (("crop", _LARGEST_CROP), ("batch", _LARGEST_BATCH)):
+            if not 1 <= getattr(self, name) <= largest:
+                raise InputError(f"{name}={getattr(self, name)}: expected 1 to {largest}")
+        if (self.crop + 7) % 8:
             nearest = max(self.crop + 7 + 4, 8) // 8 * 8 - 7
             raise InputError(f"crop={self.crop}: expected 8 k - 7 (193, 201, ... 321); {nearest} is nearest")
-        for name in ("batch", "accumulate", "iterations", "learning_rate", "step_size", "gamma", "power"):
+        for name in ("accumulate", "iterations", "learning_rate", "step_size", "gamma", "power"):
             if not 0 < getattr(self, name) < float("inf"):
                 raise InputError(f"{name}={getattr(self, name)}: expected a number above 0")
         for name in ("momentum", "weight_decay", "bias_multiplier", "seed"):

@@ -17,7 +17,7 @@ def parsed_setting(text: str) -> tuple[str, Any]:
     """
     key, equals, value = text.partition("=")
     if not equals or not key.strip():
-        raise InputError(f"--set {text}: expected key=value")
+        raise InputError(f"--set {text:.60}: expected key=value")
     try:
         return key.strip(), parse_toml(f"value = {value.strip()}")["value"]
     except ValueError:
@@ -66,7 +66,7 @@ def _fits(value: Any, kind: Any) -> bool:
     if kind is float:
         return _is_number(value) and value == value
     if kind is int:
-        return isinstance(value, int) and not isinstance(value, bool)
+        return isinstance(value, int) and _is_number(value)
     return isinstance(value, kind)
 
 
@@ -85,7 +85,9 @@ def _is_union(kind: Any) -> bool:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
+    if isinstance(value, int):  # of any size in JSON and TOML
+        return not isinstance(value, bool) and abs(value) < 2**63
+    return isinstance(value, float)
 
 
 def _positive(value: Any) -> bool:
