@@ -53,6 +53,17 @@ def test_no_such_recipe_or_file(tmp_path):
         read_recipe(str(tmp_path / "none.toml"))
 
 
+@pytest.mark.parametrize(
+    "key", ["learning_rate", "seed", "crop", "clip_norm", "scales", "multipliers", "class_weights", "dropout"]
+)
+def test_a_number_of_many_digits_is_one_short_line(key):
+    number = 10**400
+    value = {"scales": [number, number], "multipliers": {"fc8": number}, "class_weights": [number]}.get(key, number)
+    with pytest.raises(InputError, match=f"^{key}=.*expected") as caught:
+        Recipe().changed({key: value})
+    assert len(str(caught.value)) < 200
+
+
 def test_an_unknown_key_is_an_error():
     with pytest.raises(InputError, match=r"'learningrate'.*learning_rate"):
         Recipe.from_dict({"learningrate": 1.0})
@@ -65,7 +76,11 @@ def test_an_unknown_key_is_an_error():
         ({"crop": 320}, "crop=320.*321 is nearest"),
         ({"crop": 200}, "crop=200.*201 is nearest"),
         ({"crop": "big"}, "crop='big': expected a whole number"),
+        ({"crop": 0}, "crop=0"),
+        ({"crop": 8_000_000_001}, "crop=8000000001: expected 1 to"),
         ({"batch": 0}, "batch=0"),
+        ({"batch": 10**12}, "batch=1000000000000: expected 1 to"),
+        ({"seed": 2**64}, "seed=18446744073709551616: expected a whole number"),
         ({"batch": 2.5}, "batch=2.5: expected a whole number"),
         ({"batch": 10, "accumulate": 3}, "accumulate=3: expected a divisor of batch=10"),
         ({"learning_rate": float("nan")}, "learning_rate=nan"),
@@ -119,7 +134,7 @@ def test_parsed(text, expected):
     assert parsed_setting(text) == expected
 
 
-@pytest.mark.parametrize("text", ["crop", "", "=3"])
+@pytest.mark.parametrize("text", ["crop", "", "=3", "x" * 50_000])
 def test_no_key_or_value(text):
     with pytest.raises(InputError, match="key=value"):
         parsed_setting(text)

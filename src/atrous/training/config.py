@@ -24,7 +24,7 @@ def parsed_setting(text: str) -> tuple[str, Any]:
     """
     key, equals, value = text.partition("=")
     if not equals or not key.strip():
-        raise InputError(f"--set {text}: expected key=value")
+        raise InputError(f"{text:.60}: expected key=value")
     try:
         return key.strip(), parse_toml(f"value = {value.strip()}")["value"]
     except ValueError:
@@ -73,7 +73,7 @@ def _fits(value: Any, kind: Any) -> bool:
     if kind is float:
         return _is_number(value) and value == value
     if kind is int:
-        return isinstance(value, int) and not isinstance(value, bool)
+        return isinstance(value, int) and _is_number(value)
     return isinstance(value, kind)
 
 
@@ -92,11 +92,17 @@ def _is_union(kind: Any) -> bool:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
+    if isinstance(value, int):  # of any size in JSON and TOML
+        return not isinstance(value, bool) and abs(value) < 2**63
+    return isinstance(value, float)
 
 
 def _positive(value: Any) -> bool:
     return _is_number(value) and 0 <= value < float("inf")
+
+
+# More than any memory holds.
+_LARGEST_CROP, _LARGEST_BATCH = 10_000, 1_000_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -191,10 +197,13 @@ class Recipe:
             _check_type(name, getattr(self, name), kind)
         if self.variant not in VARIANTS:
             raise InputError(f"variant={self.variant!r}: expected one of {', '.join(VARIANTS)}")
-        if self.crop < 1 or (self.crop + 7) % 8:
+        for name, largest in (("crop", _LARGEST_CROP), ("batch", _LARGEST_BATCH)):
+            if not 1 <= getattr(self, name) <= largest:
+                raise InputError(f"{name}={getattr(self, name)}: expected 1 to {largest}")
+        if (self.crop + 7) % 8:
             nearest = max(self.crop + 7 + 4, 8) // 8 * 8 - 7
             raise InputError(f"crop={self.crop}: expected 8 k - 7 (193, 201, ... 321); {nearest} is nearest")
-        for name in ("batch", "accumulate", "iterations", "learning_rate", "step_size", "gamma", "power"):
+        for name in ("accumulate", "iterations", "learning_rate", "step_size", "gamma", "power"):
             if not 0 < getattr(self, name) < float("inf"):
                 raise InputError(f"{name}={getattr(self, name)}: expected a number above 0")
         for name in ("momentum", "weight_decay", "bias_multiplier", "seed"):
