@@ -1,5 +1,6 @@
 """Which photos there are: a folder, a list, a pattern, parquet files or WebDataset tars."""
 
+import os
 import sys
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -82,7 +83,7 @@ def check_places(given: str, out: Storage) -> None:
     if not there:
         raise InputError(f"{given}: no such file or folder")
     if place.local == out.local and place.fs.protocol == out.fs.protocol:
-        inner, outer = (Path(s.root).resolve() if s.local else Path(s.root) for s in (place, out))
+        inner, outer = (Path(os.path.realpath(s.root) if s.local else s.root) for s in (place, out))
         if inner == outer:
             raise InputError(f"{place.url}: input and output are the same; choose another output folder")
         if inner.is_relative_to(outer):

@@ -1,6 +1,7 @@
 """`atrous segment`."""
 
 import errno
+import os
 import sys
 import time
 from collections import Counter
@@ -217,8 +218,8 @@ def find_jobs(paths: list[Path], out: Path, fail: Callable[[str], None]) -> Iter
     seen: set[Path] = set()
 
     def add(photo: Path, place: Path) -> None:
-        if photo.resolve() not in seen:
-            seen.add(photo.resolve())
+        if _real(photo) not in seen:
+            seen.add(_real(photo))
             found[photo] = place
 
     for path in paths:
@@ -261,14 +262,14 @@ def photos_below(folder: Path, out: Path) -> list[Path]:
     from ..data.images import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 
     # An output folder inside is left out as a whole; results beside the photos are told by their headers.
-    results = out.resolve() if out.resolve() != folder.resolve() else None
+    results, inside = _real(out), _real(folder)
     return sorted(
         path
         for path in folder.rglob("*")
         if path.suffix.lower() in IMAGE_SUFFIXES | VIDEO_SUFFIXES
         and path.is_file()
         and not _hidden(path.relative_to(folder))
-        and not (results and results.is_relative_to(folder.resolve()) and path.resolve().is_relative_to(results))
+        and not (results != inside and results.is_relative_to(inside) and _real(path).is_relative_to(results))
         and not _made_here(path)
     )
 
@@ -293,6 +294,11 @@ def report_line(photo: Path, shares: dict[str, float], seconds: float) -> str:
 def _lower(path: Path) -> str:
     # Some file systems hold Photo.png and photo.png for the same.
     return path.as_posix().lower()
+
+
+def _real(path: Path) -> Path:
+    # Before Python 3.13 Path.resolve raises RuntimeError at a loop of links.
+    return Path(os.path.realpath(path))
 
 
 def _hidden(path: Path) -> bool:

@@ -59,7 +59,7 @@ def _guarded(stream: TextIO | None, number: int) -> TextIO:
         return stream
     stream.flush()
     return io.TextIOWrapper(
-        io.BufferedWriter(_Guarded(number)),
+        io.BufferedWriter(_Guarded(number, stream)),
         encoding=stream.encoding,
         errors="backslashreplace",
         line_buffering=number == 2 or stream.isatty(),
@@ -69,8 +69,9 @@ def _guarded(stream: TextIO | None, number: int) -> TextIO:
 class _Guarded(io.FileIO):
     """A descriptor of which errors in writing end the process, or, of standard error, are passed over."""
 
-    def __init__(self, number: int) -> None:
+    def __init__(self, number: int, stream: TextIO) -> None:
         super().__init__(number, "w", closefd=False)
+        self._stream = stream  # which would close the descriptor when nobody held it
 
     def write(self, data: object, /) -> int:
         try:
