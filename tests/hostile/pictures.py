@@ -405,6 +405,12 @@ def _dictionary() -> bytes:
     return gray_tiff(8, 8, *strip, compression=34925, pixels=bytes(data))
 
 
+@case("a-hundred-megapixels.tif")
+def _hundred_megapixels() -> bytes:
+    packed = zeros(10_000 * 10_000)
+    return gray_tiff(10_000, 10_000, longs(273, 8), longs(278, 10_000), longs(279, len(packed)), pixels=packed)
+
+
 @case("one-strip.tif")
 def _one_strip() -> bytes:
     side = 13_300

@@ -124,9 +124,10 @@ def test_memory_that_is_short(monkeypatch):
         read_rgb(saved())
 
 
-def test_half_of_pillow_s_limit_is_no_warning(recwarn, monkeypatch):
+@pytest.mark.parametrize("form", ["PNG", "TIFF", "BMP", "PPM"])
+def test_half_of_pillow_s_limit_is_no_warning(recwarn, monkeypatch, form):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 30)
-    assert np.array_equal(read_rgb(saved()), PIXELS)
+    assert np.array_equal(read_rgb(saved(form)), PIXELS)
     assert not recwarn
 
 

@@ -1,10 +1,12 @@
 """Program that decodes images: orders and files on standard input, pixels on standard output."""
 
 import json
+import logging
 import os
 import signal
 import sys
 import tempfile
+import warnings
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any, BinaryIO
@@ -112,6 +114,8 @@ def main() -> None:
 
         resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # who gave the order decides
+    warnings.simplefilter("ignore")  # what is printed is taken for damage
+    logging.disable()
     AvifImagePlugin.DEFAULT_MAX_THREADS = 1  # the limit on time counts all of them
     source, sink = sys.stdin.buffer, sys.stdout.buffer
     with tempfile.TemporaryFile() as messages:

@@ -28,10 +28,11 @@ def decode_prepared(prepared: Prepared, limits: Limits) -> tuple[Image.Image, in
     Damaged, TooLarge, Unsupported, MemoryError
     """
     try:
-        image = _open(prepared, limits)
-        # Formats that are not stripped of their metadata bring it here.
-        orientation = orientation_of(image.info.get("exif"), image.info.get("xmp"))
-        image.load()
+        with _quiet(prepared):
+            image = _open(prepared, limits)
+            # Formats that are not stripped of their metadata bring it here.
+            orientation = orientation_of(image.info.get("exif"), image.info.get("xmp"))
+            image.load()
     except (Damaged, TooLarge, Unsupported, MemoryError):
         raise
     except Image.DecompressionBombError:  # the caller allows fewer pixels than `limits`
@@ -45,8 +46,7 @@ def decode_prepared(prepared: Prepared, limits: Limits) -> tuple[Image.Image, in
 def _open(prepared: Prepared, limits: Limits) -> Image.Image:
     """Let Pillow read the header, and check the size that it finds and the memory that decoding takes."""
     try:
-        with _quiet(prepared):
-            image = Image.open(io.BytesIO(prepared.data), formats=(prepared.format,))
+        image = Image.open(io.BytesIO(prepared.data), formats=(prepared.format,))
     except UnidentifiedImageError:
         if prepared.kind:
             raise Unsupported(prepared.kind) from None
