@@ -187,6 +187,6 @@ def _named(source: Source, name: str | None) -> Iterator[str]:
         raise ImageTooLargeError(name, str(error)) from None
     except MemoryError:
         raise ImageTooLargeError(name, "not enough memory to decode it; scale the image down first") from None
-    except OSError as error:
-        reason = error.strerror or str(error)
+    except (OSError, ValueError) as error:  # ValueError: a path that no file system takes
+        reason = getattr(error, "strerror", None) or str(error)
         raise InputError(f"{name}: {reason}" if name else reason) from None
