@@ -86,6 +86,8 @@ def test_what_cannot_be_opened(tmp_path):
     for name, says in (("missing.png", "No such file"), ("folder.png", r"directory|denied")):
         with pytest.raises(InputError, match=f"{name}: .*({says})"):
             read_rgb(tmp_path / name)
+    with pytest.raises(InputError, match="null"):
+        read_rgb(tmp_path / "a\0b.png")
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")

@@ -96,10 +96,11 @@ def test_numbers_that_are_no_colors_are_refused_as_what_they_are(kind, order, sa
 
 
 @pytest.mark.parametrize("channels", [2, 5, 7, 13])
-def test_bands_without_colors_are_refused_as_what_they_are(channels, caplog):
+@pytest.mark.parametrize("planar", [False, True], ids=["chunky", "planar"])
+def test_bands_without_colors_are_refused_as_what_they_are(channels, planar, caplog):
     bands = np.zeros((4, 4, channels), np.uint8)
     with pytest.raises(ImageError, match=f"{channels} channels of 8 unsigned bits") as caught:
-        read_rgb(tiff(bands, BLACK_IS_ZERO, t338=(0,) * (channels - 1)))
+        read_rgb(tiff(bands, BLACK_IS_ZERO, planar=planar, t338=(0,) * (channels - 1)))
     assert "\n" not in str(caught.value)
     assert not caplog.records  # Pillow logs more than one line of it
 

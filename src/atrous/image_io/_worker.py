@@ -58,7 +58,7 @@ def decode(prepared: Prepared, limits: Limits, messages: IO[bytes]) -> tuple[dic
     prepared : Prepared
     limits : Limits
     messages : binary file
-        Where libraries print: libtiff goes on after some errors, with pixels that are none.
+        What libraries print goes there: libtiff continues after some errors, with wrong pixels.
     """
     start = messages.seek(0, os.SEEK_END)
     try:
@@ -107,6 +107,14 @@ def answer(order: dict[str, Any], source: BinaryIO, sink: BinaryIO, messages: IO
     return not about["last"]
 
 
+def message_file() -> IO[bytes]:
+    """Return a file for what libraries print; where no file can be made, it is lost."""
+    try:
+        return tempfile.TemporaryFile()
+    except OSError:
+        return Path(os.devnull).open("r+b")
+
+
 def main() -> None:
     """Answer until the input ends."""
     with suppress(ImportError, OSError, ValueError):
@@ -117,9 +125,10 @@ def main() -> None:
     warnings.simplefilter("ignore")  # what is printed is taken for damage
     logging.disable()
     AvifImagePlugin.DEFAULT_MAX_THREADS = 1  # the limit on time counts all of them
-    source, sink = sys.stdin.buffer, sys.stdout.buffer
-    with tempfile.TemporaryFile() as messages:
-        os.dup2(messages.fileno(), 2)
+    source = sys.stdin.buffer
+    with os.fdopen(os.dup(1), "wb") as sink, message_file() as messages:
+        for descriptor in (1, 2):
+            os.dup2(messages.fileno(), descriptor)
         while order := source.readline():
             if not answer(json.loads(order), source, sink, messages):
                 break

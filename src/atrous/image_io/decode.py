@@ -1,4 +1,4 @@
-"""Encoded images to pixels: one door for all files, with limits."""
+"""Image decoding with limits, for every command that reads image files."""
 
 import io
 import os
@@ -36,8 +36,7 @@ _PREPARE: dict[str, Callable[[bytes, Limits], Prepared]] = {
     "BMP": lambda data, _: bmp.prepare(data),
     "PPM": ppm.prepare,
     "TIFF": tiff.prepare,
-    # Their headers bound neither memory nor time: frames that are not shown, precincts, layers. The libraries take
-    # 12 and, with four channels, 24 bytes a pixel.
+    # Their headers bound neither memory nor time: hidden frames, precincts, layers. The bytes a pixel are measured.
     "AVIF": lambda data, _: Prepared("AVIF", data, pixel_bytes=14, isolated=True),
     "JPEG2000": lambda data, _: Prepared("JPEG2000", data, pixel_bytes=24, isolated=True),
 }
@@ -90,8 +89,8 @@ def decode(
     formats : collection of str, optional
         The only ones that are taken, by Pillow's names.
     isolated : bool
-        Whether to decode in a process with limits on memory and time, as formats are anyway whose header bounds
-        neither (AVIF, JPEG 2000, TIFF with JPEG in it): for files of strangers.
+        Decode in a process with limits on memory and time, for files from strangers. AVIF, JPEG 2000 and compressed
+        TIFF are always decoded so.
 
     Raises
     ------
@@ -190,6 +189,6 @@ def _named(source: Source, name: str | None) -> Iterator[str]:
         raise ImageTooLargeError(name, str(error)) from None
     except MemoryError:
         raise ImageTooLargeError(name, "not enough memory to decode it; scale the image down first") from None
-    except OSError as error:
-        reason = error.strerror or str(error)
+    except (OSError, ValueError) as error:  # ValueError: a path that no file system takes
+        reason = getattr(error, "strerror", None) or str(error)
         raise InputError(f"{name}: {reason}" if name else reason) from None

@@ -48,6 +48,10 @@ def decode_prepared(prepared: Prepared, limits: Limits) -> tuple[Image.Image, in
 def _open(prepared: Prepared, limits: Limits) -> Image.Image:
     """Let Pillow read the header, and check the size that it finds and the memory that decoding takes."""
     try:
+        if prepared.through_libtiff:  # in a decoder process: the switch is Pillow's only one
+            from PIL import TiffImagePlugin
+
+            TiffImagePlugin.READ_LIBTIFF = True
         image = Image.open(io.BytesIO(prepared.data), formats=(prepared.format,))
     except UnidentifiedImageError:
         if prepared.kind:
@@ -57,8 +61,6 @@ def _open(prepared: Prepared, limits: Limits) -> Image.Image:
     limits.check_size(width, height)
     pixel_bytes = max(prepared.pixel_bytes, _ARRAY_BYTES)
     limits.check_memory(int(width * height * pixel_bytes) + prepared.extra_bytes + len(prepared.data))
-    if prepared.through_libtiff:
-        _leave_to_libtiff(image)
     return image
 
 
@@ -68,11 +70,3 @@ def _quiet(prepared: Prepared) -> AbstractContextManager[object]:
     if prepared.format != "TIFF" and width * height <= (Image.MAX_IMAGE_PIXELS or width * height):
         return nullcontext()  # the filters belong to all threads: they are left alone where nothing is to be expected
     return warnings.catch_warnings(action="ignore")
-
-
-def _leave_to_libtiff(image: Image.Image) -> None:
-    """Make Pillow decode an uncompressed TIFF as it decodes compressed ones."""
-    tags = image.tag_v2  # type: ignore[attr-defined]
-    raw_mode = "RGBX" if image.mode == "RGB" and tags[262] == 6 else f"{image.mode};16N"
-    image.use_load_libtiff = True  # type: ignore[attr-defined]
-    image.tile = [("libtiff", (0, 0, tags[256], tags[257]), 0, (raw_mode, "raw", False, tags.offset))]  # type: ignore[attr-defined]

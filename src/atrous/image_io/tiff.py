@@ -32,6 +32,8 @@ _TYPE_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 
 _RAW = 1
 _WHITE_IS_ZERO, _BLACK_IS_ZERO, _YCBCR, _LAB = 0, 1, 6, 8
 _PHOTOMETRICS = {0: "gray", 1: "gray", 2: "RGB", 3: "palette", 5: "CMYK", 6: "YCbCr", 8: "Lab", 32803: "raw camera"}
+_GRAY = (_WHITE_IS_ZERO, _BLACK_IS_ZERO)
+_ALPHA = ((1,), (2,))  # extra samples, premultiplied or not
 _UNSIGNED = 1
 _FORMATS = {1: "unsigned", 2: "signed", 3: "floating-point", 5: "complex", 6: "complex"}
 
@@ -141,18 +143,19 @@ def prepare(data: bytes, limits: Limits) -> Prepared:
     limits.check_size(width, height)
     if tags.number(_SUBFILE) & 1:
         raise Unsupported("a camera's raw file, or a TIFF whose first image is a thumbnail; convert it to JPEG first")
-    planar = tags.number(_PLANAR, 1) == 2
-    if planar:
+    planar, photometric = tags.number(_PLANAR, 1) == 2, tags.number(_PHOTOMETRIC)
+    if planar and photometric not in _GRAY:
         _drop_extra_planes(tags)
     samples, bits = tags.number(_SAMPLES, 1), max(tags.numbers(_BITS, (1,)))
-    photometric, compression = tags.number(_PHOTOMETRIC), tags.number(_COMPRESSION, _RAW)
+    compression = tags.number(_COMPRESSION, _RAW)
     formats = tags.numbers(_SAMPLE_FORMAT, (_UNSIGNED,))
     kind = (
         "expected a TIFF of gray, RGB, Lab or CMYK with 8 or 16 unsigned bits a channel, got"
         f" {samples} {'channel' if samples == 1 else 'channels'} of {bits} {_FORMATS.get(max(formats), 'other')} bits"
         f" ({_PHOTOMETRICS.get(photometric, f'photometric {photometric}')}, compression {compression}); save it so"
     )
-    if set(formats) != {_UNSIGNED} or bits > 16 or samples > _MOST_SAMPLES:
+    bands = photometric in _GRAY and samples > 1 and tags.numbers(_EXTRA) not in _ALPHA
+    if set(formats) != {_UNSIGNED} or bits > 16 or samples > _MOST_SAMPLES or bands:
         raise Unsupported(kind)
     if planar and (samples == 2 or photometric == _LAB):
         raise Unsupported(f"{kind.removesuffix('; save it so')}, in planes; save it with the channels side by side")
@@ -162,7 +165,7 @@ def prepare(data: bytes, limits: Limits) -> Prepared:
     tags.entries.pop(_SUBFILE, None)
     gray16 = samples == 1 and bits > 8
     inverted = gray16 and photometric == _WHITE_IS_ZERO
-    if inverted:  # Pillow does not turn 16 bits round, and knows them in one byte order only
+    if inverted:  # Pillow does not invert 16 bits, and knows them in one byte order only
         tags.replace(_PHOTOMETRIC, _BLACK_IS_ZERO)
     # Pillow's own reader takes planes of 16 bits for 8, and YCbCr for RGB.
     through_libtiff = compression != _RAW or (planar and bits == 16) or photometric == _YCBCR
@@ -175,13 +178,13 @@ def prepare(data: bytes, limits: Limits) -> Prepared:
         shift=bits - 8 if gray16 else 8,
         inverted=inverted,
         through_libtiff=through_libtiff and compression == _RAW,
-        # libtiff prints what is wrong, and goes on after some errors; JPEG and others are formats of their own.
+        # libtiff prints errors and continues after some; strips of JPEG and the like bound neither memory nor time.
         isolated=through_libtiff,
     )
 
 
 def _drop_extra_planes(tags: _Directory) -> None:
-    """Leave out planes that are neither color nor alpha, which Pillow counts wrong."""
+    """Drop planes that are neither color nor alpha, which Pillow counts wrong."""
     extra = tags.numbers(_EXTRA)
     if extra and not any(extra):
         samples = max(tags.number(_SAMPLES, 1) - len(extra), 1)
@@ -239,7 +242,7 @@ def _bound_blocks(tags: _Directory, width: int, height: int, planes: int, raw_bi
         lengths = (*(whole,) * (in_plane - 1), short) * planes
     elif sum(lengths) > file_size + _SLACK:
         raise Damaged(f"strips or tiles of {sum(lengths)} bytes in a file of {file_size}")
-    # What is put behind the file's end must not be taken for pixels.
+    # The directory appended at the end must not be taken for pixels.
     if any(place + length > file_size for place, length in zip(tags.numbers(places), lengths, strict=True)):
         raise Damaged("ends within its pixels")
     return across * down
