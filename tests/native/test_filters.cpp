@@ -257,6 +257,23 @@ TEST_CASE("the lattice of an image is that of its positions and colours") {
     }
 }
 
+TEST_CASE("a lattice has as many rows as it is allowed, or is refused") {
+    Random random(17);
+    const auto features = photo_features(random, 165, 210);
+    const Tiles tiles(165 * 210, 210);
+    const atrous::ArrayFeatures given(features.data(), 5, tiles);
+    for (const int threads : {1, 2, 5}) {
+        CAPTURE(threads);
+        Team team(threads);
+        const std::size_t rows = Lattice(team, given).rows();
+        CHECK(rows > Lattice(team, given).vertices());
+        CHECK(rows <= 6 * 165 * 210);
+        CHECK(Lattice(team, given, nullptr, rows).rows() == rows);
+        for (const std::size_t most : {std::size_t{0}, std::size_t{1000}, rows - 1})
+            CHECK_THROWS_AS(Lattice(team, given, nullptr, most), atrous::LatticeTooLarge);
+    }
+}
+
 TEST_CASE("no values stand for ones") {
     Random random(5);
     const auto features = random.normals(2 * 500, 1.0);
