@@ -42,11 +42,12 @@ def refine(
     from ..crf import Bilateral, DenseCRF, Spatial
     from ..crf.kernels import Kernel
     from ..crf.presets import resolve
+    from ..crf.reduced import most_vertices
     from ..data.given_labels import class_names, read_probabilities
     from ..data.images import read_image
     from ..palette import voc_palette
     from ..segmenter import Segmentation
-    from .segment import Job, check_outputs, report_line, say
+    from .segment import Job, check_outputs, reduction_line, report_line, say
 
     begun = time.perf_counter()
     job = Job(image, Path(image.stem))
@@ -74,11 +75,14 @@ def refine(
         iterations=iterations,
         normalization=normalization,  # type: ignore[arg-type]  # checked there
         threads=threads,
+        max_vertices=most_vertices(photo.shape[0] * photo.shape[1]),
     )
     count = int(kept.max()) + 1
     names = class_names(classes, count, ids=labels.suffix.lower() != ".npy")
     colours = tuple((int(r), int(g), int(b)) for r, g, b in voc_palette(len(names)))
     result = Segmentation(photo, crf(given), names, colours, image, kept)
+    if crf.reduction > 1:
+        say(reduction_line(image, crf.reduction), err=True)
     try:
         result.save(out, overlay=overlay, probabilities=probabilities)
     except OSError as error:
