@@ -12,8 +12,10 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
+#include <functional>
 #include <limits>
 #include <memory>
+#include <numeric>
 #include <optional>
 #include <stdexcept>
 #include <thread>
@@ -120,10 +122,11 @@ int checked_dimensions(const Planes& features) {
 }
 
 FilterPointer built_lattice(const atrous::Features& features, int threads,
-                            const atrous::Stencil* stencil = nullptr) {
+                            std::optional<std::size_t> most_rows, const atrous::Stencil* stencil = nullptr) {
     FilterPointer built;
-    released(threads,
-             [&](Team& team) { built = std::make_shared<atrous::Lattice>(team, features, stencil); });
+    released(threads, [&](Team& team) {
+        built = std::make_shared<atrous::Lattice>(team, features, stencil, most_rows.value_or(SIZE_MAX));
+    });
     return built;
 }
 
@@ -150,7 +153,8 @@ atrous::Stencil checked_stencil(const Offsets& offsets, const Vector& weights, s
 }
 
 FilterPointer lattice(const Planes& features, int threads, std::int64_t line,
-                      const std::optional<Offsets>& offsets, const std::optional<Vector>& weights) {
+                      const std::optional<Offsets>& offsets, const std::optional<Vector>& weights,
+                      std::optional<std::size_t> most_rows) {
     require(rows(features) <= atrous::Lattice::kMostDimensions,
             "features have too many dimensions for the lattice");
     const int dimensions = checked_dimensions(features);
@@ -159,18 +163,18 @@ FilterPointer lattice(const Planes& features, int threads, std::int64_t line,
     if (offsets) stencil = checked_stencil(*offsets, *weights, static_cast<std::size_t>(dimensions) + 1);
     return built_lattice(
         atrous::ArrayFeatures(features.data(), dimensions, atrous::Tiles(points(features), line)), threads,
-        offsets ? &stencil : nullptr);
+        most_rows, offsets ? &stencil : nullptr);
 }
 
 FilterPointer image_lattice(const Image& image, double sx, double sy, const std::vector<double>& srgb,
-                            int threads) {
+                            int threads, std::optional<std::size_t> most_rows) {
     require(image.shape(2) == 3 && srgb.size() == 3, "three colors");
     require(image.size() > 0, "image must not be empty");
     require(sx > 0 && sy > 0 && std::all_of(srgb.begin(), srgb.end(), [](double sigma) { return sigma > 0; }),
             "sigmas must be positive");
     return built_lattice(atrous::ImageFeatures(image.data(), static_cast<std::int64_t>(image.shape(0)),
                                                static_cast<std::int64_t>(image.shape(1)), sx, sy, srgb),
-                         threads);
+                         threads, most_rows);
 }
 
 FilterPointer brute_force(const Planes& features, std::int64_t line) {
@@ -224,9 +228,11 @@ class Model {
                           gains ? copied(*gains) : std::vector<float>(), total});
     }
 
-    // Writes what is wanted of Q; probabilities and labels may each be None.
+    // Writes what is wanted of Q; probabilities and labels may each be None. consumed: the unary term is
+    // private memory that probabilities take the place of.
     atrous::Report infer(const Strided& unary, bool energies, int iterations, double tolerance, double prune,
-                         bool trace, int threads, bool zeroed, const std::optional<OutStrided>& probabilities,
+                         bool trace, int threads, bool zeroed, bool consumed,
+                         const std::optional<OutStrided>& probabilities,
                          const std::optional<OutLabels>& labels) const {
         const auto count = static_cast<std::size_t>(unary.shape(0));
         require(count >= 1 && count <= std::numeric_limits<std::int32_t>::max() &&
@@ -237,6 +243,10 @@ class Model {
             !probabilities || (probabilities->shape(0) == count && probabilities->shape(1) == unary.shape(1)),
             "probabilities must be like unary");
         require(!labels || labels->size() == unary.shape(1), "labels must hold one for each point");
+        require(!consumed || (probabilities && probabilities->data() == unary.data() &&
+                              probabilities->stride(0) == unary.stride(0) && unary.stride(1) == 1 &&
+                              probabilities->stride(1) == 1 && unary.stride(0) >= points_),
+                "what is consumed must be the planes that are written");
         for (const atrous::Term& term : terms_)
             require(term.gains.empty() || term.gains.size() == count || term.gains.size() == count * count,
                     "gains do not fit the number of labels");
@@ -247,7 +257,8 @@ class Model {
                                   unary.stride(1),
                                   energies,
                                   energies ? -kLargestEnergy : 0.0f,
-                                  energies ? kLargestEnergy : kLargestProbability};
+                                  energies ? kLargestEnergy : kLargestProbability,
+                                  consumed};
         const atrous::Settings settings{iterations, static_cast<float>(prune), static_cast<float>(tolerance),
                                         trace};
         atrous::Wanted wanted;
@@ -262,6 +273,23 @@ class Model {
                                    settings, wanted);
         });
         return report;
+    }
+
+    // The sum over all pairs of points of the kernels whose compatibility is Potts', with their factors.
+    double potts_mass(int threads) const {
+        std::vector<float> of_point(static_cast<std::size_t>(points_));
+        double sum = 0.0;
+        for (const atrous::Term& term : terms_) {
+            if (!term.gains.empty()) continue;
+            released(threads, [&](Team& team) {
+                atrous::apply(team, *term.filter, term.before.empty() ? nullptr : term.before.data(), 1,
+                              of_point.data());
+            });
+            sum +=
+                std::inner_product(of_point.begin(), of_point.end(), term.after.begin(), 0.0, std::plus<>(),
+                                   [](double filtered, float after) { return filtered * after; });
+        }
+        return sum;
     }
 
   private:
@@ -338,6 +366,8 @@ class SequentialModel {
 NB_MODULE(_native, m) {
     m.doc() = "C++ kernels of the fully connected CRF. The public interface is atrous.crf.";
 
+    nb::exception<atrous::LatticeTooLarge>(m, "LatticeTooLarge");
+
     nb::class_<atrous::Filter>(m, "Filter", "Gaussian kernel matrix K between points.")
         .def_prop_ro("points", &atrous::Filter::points)
         .def_prop_ro(
@@ -347,17 +377,28 @@ NB_MODULE(_native, m) {
                 return lattice == nullptr ? std::nullopt : std::optional(lattice->vertices());
             },
             "Number of lattice vertices; None for a filter without a lattice.")
+        .def_prop_ro(
+            "rows",
+            [](const atrous::Filter& filter) -> std::optional<std::size_t> {
+                const auto* lattice = dynamic_cast<const atrous::Lattice*>(&filter);
+                return lattice == nullptr ? std::nullopt : std::optional(lattice->rows());
+            },
+            "Vertices of a lattice, each counted in every tile of points that touches it; else None.")
         .def("apply", &apply, "values"_a.noconvert(), "out"_a.noconvert(), "threads"_a,
              "Write K times each row of values (R, N) to out (R, N).")
         .def("mass", &mass, "out"_a.noconvert(), "threads"_a, "Write the row sums of K to out (N,).");
     m.def("lattice", &lattice, "features"_a.noconvert(), "threads"_a, "line"_a = 0,
           "offsets"_a.noconvert().none() = nb::none(), "weights"_a.noconvert().none() = nb::none(),
+          "most_rows"_a.none() = nb::none(),
           "Build a permutohedral lattice over features (d, N).\n\n"
           "Points lie in rows of `line`, like the pixels of an image; 0 means one row. Given offsets\n"
           "(K, d + 1) and weights (K,), a stencil replaces the blur: each vertex is the weighted sum of\n"
-          "the vertices at the offsets and at their opposites; the zero offset is the vertex itself.");
+          "the vertices at the offsets and at their opposites; the zero offset is the vertex itself. Raises\n"
+          "LatticeTooLarge beyond `most_rows`, see `Filter.rows`.");
     m.def("image_lattice", &image_lattice, "image"_a.noconvert(), "sx"_a, "sy"_a, "srgb"_a, "threads"_a,
-          "Build a permutohedral lattice over (x, y, red, green, blue) of an image (H, W, 3).");
+          "most_rows"_a.none() = nb::none(),
+          "Build a permutohedral lattice over (x, y, red, green, blue) of an image (H, W, 3).\n\n"
+          "Raises LatticeTooLarge beyond `most_rows`, see `Filter.rows`.");
     m.def("brute_force", &brute_force, "features"_a.noconvert(), "line"_a = 0,
           "Build an exact Gaussian over features (d, N), in N^2 steps.");
     m.def("grid_gaussian", &grid_gaussian, "shape"_a, "sigmas"_a, "least"_a = 1.0 / (1 << 25),
@@ -371,13 +412,18 @@ NB_MODULE(_native, m) {
              "Add the pairwise term after * gains (K (before * Q)).\n\n"
              "before and after (N,) scale the points, gains (C,) or (C, C) the labels. `total` is\n"
              "after * (K before), if it is known and the same for all points.")
+        .def("potts_mass", &Model::potts_mass, "threads"_a,
+             "Return the sum over all pairs of points of the kernels without gains, with their factors.")
         .def("infer", &Model::infer, "unary"_a.noconvert(), nb::kw_only(), "energies"_a, "iterations"_a,
              "tolerance"_a = 0.0, "prune"_a = 0.0, "trace"_a = false, "threads"_a, "zeroed"_a = false,
-             "probabilities"_a.noconvert().none() = nb::none(), "labels"_a.noconvert().none() = nb::none(),
+             "consumed"_a = false, "probabilities"_a.noconvert().none() = nb::none(),
+             "labels"_a.noconvert().none() = nb::none(),
              "Run mean-field inference and write probabilities (C, N) and labels (N,).\n\n"
              "unary (C, N) holds energies or probabilities; it and `probabilities` may have any strides.\n"
-             "`zeroed`: `probabilities` holds zeros, so the pruned labels need no write. Raises ValueError\n"
-             "for a unary with values out of range.");
+             "`zeroed`: `probabilities` holds zeros, so the pruned labels need no write. `consumed`: unary "
+             "and\n"
+             "probabilities are the same planes, of memory that no file or process shares; it is given back\n"
+             "as it is read. Raises ValueError for a unary with values out of range.");
 
     nb::class_<SequentialModel>(m, "SequentialModel", "Fully connected CRF that rounds like pydensecrf.")
         .def(nb::init<std::int64_t, std::int64_t>(), "points"_a, "labels"_a)

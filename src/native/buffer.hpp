@@ -9,11 +9,28 @@
 
 #if defined(__linux__)
 #include <sys/mman.h>
+#include <unistd.h>
 #endif
 
 #include "block_cache.hpp"
 
 namespace atrous {
+
+// Writes zeros. Linux takes back whole pages of the memory, which must be private and of no file.
+inline void give_back(float* values, std::size_t count) {
+    char* first = reinterpret_cast<char*>(values);
+    char* const last = first + count * sizeof(float);
+#if defined(__linux__)
+    const auto page = static_cast<std::uintptr_t>(sysconf(_SC_PAGESIZE));
+    const auto whole = [&](char* at) { return reinterpret_cast<std::uintptr_t>(at) / page * page; };
+    const std::uintptr_t begin = whole(first + page - 1), end = whole(last);
+    if (begin < end && madvise(reinterpret_cast<void*>(begin), end - begin, MADV_DONTNEED) == 0) {
+        std::memset(first, 0, begin - reinterpret_cast<std::uintptr_t>(first));
+        first = reinterpret_cast<char*>(end);
+    }
+#endif
+    std::memset(first, 0, static_cast<std::size_t>(last - first));
+}
 
 // A fixed-size array that is not initialized: a std::vector would write every element once more.
 // Big arrays ask Linux for huge pages, since the filters read rows in scattered order.

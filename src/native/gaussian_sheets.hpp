@@ -64,7 +64,7 @@ class GridGaussian::SheetRun final : public SheetFiltering {
     void gather(const Sheets& sheets, const Sheet& sheet, std::int64_t y, std::int64_t begin,
                 std::int64_t end, const float* rows, Places& places, float* out) const {
         const std::int64_t width = sheet.width, row = y / tiles_.height();
-        const std::int64_t across = (tiles_.line() + tiles_.width() - 1) / tiles_.width();
+        const std::int64_t across = tiles_.across();
         std::int64_t x = std::max<std::int64_t>(begin, 0);
         out = std::fill_n(out, (x - begin) * width, 0.0f);
         while (x < std::min(end, tiles_.line())) {

@@ -40,7 +40,7 @@ inline void trace(Team& team, const std::vector<Term>& terms, const Tiles& tiles
 
 // Throws std::domain_error where the unary term has values that cannot be used.
 inline Report infer(Team& team, const std::vector<Term>& terms, const Tiles& tiles, const Unary& unary,
-                    const Settings& settings, const Wanted& wanted) {
+                    const Settings& settings, Wanted wanted) {
     Report report;
     if (unary.labels == 2) {
         PairField field(terms, tiles, unary, settings);
@@ -51,6 +51,7 @@ inline Report infer(Team& team, const std::vector<Term>& terms, const Tiles& til
     } else if (LocalField::suits(terms, settings, unary.labels)) {
         LocalField field(terms, tiles, unary, settings);
         report = field.infer(team);
+        wanted.zeroed |= unary.consumed;  // Q takes the unary term's place
         write(field, team, wanted);
     } else {
         MeanField field(terms, tiles, unary);

@@ -7,6 +7,7 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <exception>
 #include <memory>
 #include <mutex>
 #include <stdexcept>
@@ -25,6 +26,12 @@
 
 namespace atrous {
 
+// The features are too scattered: the lattice would have more rows than its user allows.
+class LatticeTooLarge : public std::exception {
+  public:
+    const char* what() const noexcept override { return "more rows than allowed"; }
+};
+
 // Points give their values to the vertices of the simplex around them (splat), the vertices blur along
 // the d + 1 axes, the points read the result back (slice).
 //
@@ -35,8 +42,10 @@ class Lattice final : public Filter {
     // 16 bits number the vertices that a tile touches.
     static constexpr std::int64_t kMostDimensions = 0xFFFF / Tiles::kMost - 1;
 
-    // With a stencil, its weights stand for the blurs and for their factor.
-    Lattice(Team& team, const Features& features, const Stencil* stencil = nullptr)
+    // With a stencil, its weights stand for the blurs and for their factor. Throws LatticeTooLarge as soon as
+    // the tiles have more than `most_rows` rows together.
+    Lattice(Team& team, const Features& features, const Stencil* stencil = nullptr,
+            std::size_t most_rows = SIZE_MAX)
         : corners_(features.dimensions() + 1), tiles_(features.tiles()), loops_(inner_loops()) {
         const double d = features.dimensions();
         // Splat, blur and slice together spread a unit with variance 1 along each feature, but with
@@ -51,11 +60,13 @@ class Lattice final : public Filter {
         features.range(team, low, high);
         geometry_ =
             lattice_geometry(features.dimensions(), low, high, stencil == nullptr ? 1 : stencil->reach());
-        build(team, features, stencil);
+        build(team, features, stencil, most_rows);
     }
 
     const Tiles& tiles() const override { return tiles_; }
     std::uint32_t vertices() const { return vertices_; }
+    // Of all tiles: a vertex has one in each tile that touches it.
+    std::size_t rows() const { return row_vertex_.size(); }
     std::unique_ptr<Filtering> start(std::int64_t width, bool probabilities) const override;
     bool takes_sheets() const override { return true; }
     std::unique_ptr<SheetFiltering> start_sheets(std::int64_t width) const override;
@@ -65,19 +76,17 @@ class Lattice final : public Filter {
     class Run;
     class SheetRun;
 
-    // What one tile touches: the names, then the numbers of its vertices.
+    // The vertices that one tile touches, until they are numbered.
     struct Touched {
         std::vector<std::uint64_t> names;
-        std::vector<std::uint32_t> vertices;
         std::vector<float> masses;  // the sums of weights, vertex by vertex
         bool ready = false;
     };
 
-    void build(Team& team, const Features& features, const Stencil* stencil);
+    void build(Team& team, const Features& features, const Stencil* stencil, std::size_t most_rows);
     void touch(std::int64_t tile, const Features& features, TileTable& table);
     std::vector<float> masses(std::int64_t tile, std::size_t rows) const;
-    void bound_halves(const std::vector<Touched>& touched);
-    void gather_tiles(Team& team, const std::vector<Touched>& touched);
+    void bound_halves(const std::vector<float>& masses);
     void list_rows();
     void link(const VertexTable& table, std::size_t begin, std::size_t end,
               std::vector<Buffer<std::uint32_t>>& ahead_of) const;
@@ -105,10 +114,10 @@ class Lattice final : public Filter {
     Buffer<std::uint16_t> corner_row_;  // [point][corner], counting the rows of the tile
     Buffer<float> corner_weight_;
     // Vertices count from 1: row 0 holds zeros and stands for every vertex that no point touches.
-    std::vector<std::size_t> tile_start_;  // of each tile's rows
-    Buffer<std::uint32_t> row_vertex_;     // of each tile's rows
-    Buffer<std::uint32_t> first_row_;      // of each vertex, in the tiles' order
-    Buffer<std::uint32_t> others_start_;   // of each vertex' further rows, in the lists of them all
+    std::vector<std::size_t> tile_start_;    // of each tile's rows
+    std::vector<std::uint32_t> row_vertex_;  // of each tile's rows
+    Buffer<std::uint32_t> first_row_;        // of each vertex, in the tiles' order
+    Buffer<std::uint32_t> others_start_;     // of each vertex' further rows, in the lists of them all
     Buffer<std::uint32_t> others_vertex_, others_row_;
     std::vector<Chains> chains_;  // along each axis
     StencilLinks around_;         // instead of the chains
@@ -135,7 +144,8 @@ inline void Lattice::touch(std::int64_t tile, const Features& features, TileTabl
 }
 
 // Tiles are touched in any order, but their vertices are numbered in the tiles' order, as soon as can be.
-inline void Lattice::build(Team& team, const Features& features, const Stencil* stencil) {
+inline void Lattice::build(Team& team, const Features& features, const Stencil* stencil,
+                           std::size_t most_rows) {
     const auto entries = static_cast<std::size_t>(points() * corners_);
     if (entries >= VertexTable::kAbsent) throw std::overflow_error("too many points for one lattice");
     corner_row_ = Buffer<std::uint16_t>(entries);
@@ -144,24 +154,34 @@ inline void Lattice::build(Team& team, const Features& features, const Stencil* 
     std::vector<Touched> touched(static_cast<std::size_t>(tiles_.count()));
     std::vector<TileTable> tables(static_cast<std::size_t>(team.size()));
     VertexTable table(static_cast<std::size_t>(points() / 4));
+    std::vector<float> of_vertex(1, 0.0f);  // masses
+    tile_start_.assign(1, 0);
+    row_vertex_.reserve(static_cast<std::size_t>(points()));  // noise has more
     const auto number = [&](Touched& tile) {
-        tile.vertices.resize(tile.names.size());
-        for (std::size_t n = 0; n < tile.names.size(); ++n) {
-            if (n + kAhead < tile.names.size()) table.prefetch(tile.names[n + kAhead]);
-            tile.vertices[n] = table.insert(tile.names[n]) + 1;
+        const std::size_t rows = tile.names.size();
+        for (std::size_t row = 0; row < rows; ++row) {
+            if (row + kAhead < rows) table.prefetch(tile.names[row + kAhead]);
+            const std::uint32_t vertex = table.insert(tile.names[row]) + 1;
+            if (vertex == of_vertex.size()) of_vertex.push_back(0.0f);
+            of_vertex[vertex] += tile.masses[row];
+            row_vertex_.push_back(vertex);
         }
-        tile.names = {};
+        tile_start_.push_back(row_vertex_.size());
+        most_rows_ = std::max(most_rows_, rows);
+        tile = {};
     };
     std::mutex mutex;
-    std::size_t next = 0;
+    std::size_t next = 0, rows = 0;
     bool numbering = false;
     team.in_turn(tiles_.count(), 1, [&](std::int64_t tile, std::int64_t, int worker) {
         Touched& own = touched[static_cast<std::size_t>(tile)];
-        TileTable& rows = tables[static_cast<std::size_t>(worker)];
-        touch(tile, features, rows);
-        own.names = rows.take();
+        TileTable& table_of_tile = tables[static_cast<std::size_t>(worker)];
+        touch(tile, features, table_of_tile);
+        own.names = table_of_tile.take();
         own.masses = masses(tile, own.names.size());
         std::unique_lock lock(mutex);
+        rows += own.names.size();
+        if (rows > most_rows) throw LatticeTooLarge();
         own.ready = true;
         if (numbering) return;
         numbering = true;
@@ -174,8 +194,7 @@ inline void Lattice::build(Team& team, const Features& features, const Stencil* 
         numbering = false;
     });
     vertices_ = static_cast<std::uint32_t>(table.keys().size());
-    gather_tiles(team, touched);
-    bound_halves(touched);
+    bound_halves(of_vertex);
 
     if (stencil != nullptr) {
         list_rows();
@@ -211,30 +230,11 @@ inline std::vector<float> Lattice::masses(std::int64_t tile, std::size_t rows) c
 }
 
 // Finds the power of two that keeps filtered probabilities within what 16 bits can hold.
-inline void Lattice::bound_halves(const std::vector<Touched>& touched) {
-    std::vector<float> of_vertex(std::size_t{vertices_} + 1, 0.0f);
-    for (const Touched& tile : touched)
-        for (std::size_t row = 0; row < tile.masses.size(); ++row)
-            of_vertex[tile.vertices[row]] += tile.masses[row];
-    const double heaviest = *std::max_element(of_vertex.begin(), of_vertex.end());
+inline void Lattice::bound_halves(const std::vector<float>& masses) {
+    const double heaviest = *std::max_element(masses.begin(), masses.end());
     // A blur at most doubles.
     factor_of_halves_ =
         static_cast<float>(std::exp2(std::floor(std::log2(kLargestHalf / std::ldexp(heaviest, corners_)))));
-}
-
-// Joins the tiles' lists of vertices into one.
-inline void Lattice::gather_tiles(Team& team, const std::vector<Touched>& touched) {
-    tile_start_.assign(1, 0);
-    for (const Touched& tile : touched) {
-        tile_start_.push_back(tile_start_.back() + tile.vertices.size());
-        most_rows_ = std::max(most_rows_, tile.vertices.size());
-    }
-    row_vertex_ = Buffer<std::uint32_t>(tile_start_.back());
-    team.for_ranges(tiles_.count(), 1, [&](std::int64_t tile, std::int64_t) {
-        const auto t = static_cast<std::size_t>(tile);
-        std::copy(touched[t].vertices.begin(), touched[t].vertices.end(),
-                  row_vertex_.data() + tile_start_[t]);
-    });
 }
 
 // Lists for each vertex the tiles' rows that are its own, rows counting from 1. Most have one only.

@@ -184,26 +184,52 @@ class LocalField {
 
     void begin(Team& team) {
         start_filters(team);
-        team.for_ranges(sheets_.tiles.count(), 1, [&](std::int64_t tile, std::int64_t, int worker) {
-            const Sheet& sheet = sheets_[tile];
-            Workspace& workspace = workspaces_[static_cast<std::size_t>(worker)];
-            std::vector<const float*> planes;
-            for (const std::int32_t column : sheet.columns) planes.push_back(present_.plane(unary_, column));
-            open_summary(sheet, tile, workspace);
-            if (sheet.width > 0)
-                for_lines(tile, [&](std::int64_t place, std::int64_t begin, std::int64_t end) {
-                    float* rows = scores_.data() + sheet.start + place * sheet.width;
-                    loops_.scores(unary_.energies, planes.data(), sheet.count(), unary_.point_stride, begin,
-                                  end - begin, rows, sheet.width);
-                    if (sheet.decided()) return;
-                    std::copy_n(rows, (end - begin) * sheet.width, workspace.scores.data());
-                    softmax(tile, place, end - begin, workspace, q_);
-                });
-            if (sheet.decided()) decide(tile);
-            std::fill_n(&present_.largest(tile, 0), present_.columns(), 0.0f);
-            close_summary(sheet, tile, workspace);
-            put(tile, q_, workspace);
-        });
+        const std::int64_t strip = strip_of_tiles();
+        for (std::int64_t first = 0; first < sheets_.tiles.count(); first += strip) {
+            const std::int64_t last = std::min(first + strip, sheets_.tiles.count());
+            team.for_ranges(last - first, 1, [&](std::int64_t tile, std::int64_t, int worker) {
+                begin_tile(first + tile, workspaces_[static_cast<std::size_t>(worker)]);
+            });
+            if (unary_.consumed) consume(first, last);
+        }
+    }
+
+    void begin_tile(std::int64_t tile, Workspace& workspace) {
+        const Sheet& sheet = sheets_[tile];
+        std::vector<const float*> planes;
+        for (const std::int32_t column : sheet.columns) planes.push_back(present_.plane(unary_, column));
+        open_summary(sheet, tile, workspace);
+        if (sheet.width > 0)
+            for_lines(tile, [&](std::int64_t place, std::int64_t begin, std::int64_t end) {
+                float* rows = scores_.data() + sheet.start + place * sheet.width;
+                loops_.scores(unary_.energies, planes.data(), sheet.count(), unary_.point_stride, begin,
+                              end - begin, rows, sheet.width);
+                if (sheet.decided()) return;
+                std::copy_n(rows, (end - begin) * sheet.width, workspace.scores.data());
+                softmax(tile, place, end - begin, workspace, q_);
+            });
+        if (sheet.decided()) decide(tile);
+        std::fill_n(&present_.largest(tile, 0), present_.columns(), 0.0f);
+        close_summary(sheet, tile, workspace);
+        put(tile, q_, workspace);
+    }
+
+    // Whole rows of tiles. Where the unary term is consumed, its memory goes back while that of Q is taken.
+    std::int64_t strip_of_tiles() const {
+        constexpr std::int64_t kStrips = 16;
+        const Tiles& tiles = sheets_.tiles;
+        return unary_.consumed ? tiles.across() * ((tiles.count() / tiles.across() + kStrips - 1) / kStrips)
+                               : tiles.count();
+    }
+
+    // Of tiles that are whole rows of them.
+    void consume(std::int64_t first_tile, std::int64_t last_tile) const {
+        const Tiles& tiles = sheets_.tiles;
+        const std::int64_t begin = tiles.top(first_tile) * tiles.line(),
+                           end = std::min(tiles.top(last_tile) * tiles.line(), unary_.points);
+        for (std::int64_t label = 0; label < unary_.labels; ++label)
+            give_back(const_cast<float*>(unary_.values) + label * unary_.label_stride + begin,
+                      static_cast<std::size_t>(end - begin));
     }
 
     void open_summary(const Sheet& sheet, std::int64_t tile, Workspace& workspace) {

@@ -29,6 +29,7 @@ struct Unary {
     std::int64_t label_stride, point_stride;
     bool energies;
     float lowest, highest;  // of values that can be used
+    bool consumed = false;  // planes of consecutive values that may be written to, and need not be kept
 };
 
 struct Settings {

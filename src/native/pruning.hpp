@@ -19,7 +19,7 @@ bool leaves_tile(float own, float bound, const Tiles& tiles, std::int64_t tile, 
     constexpr float kBesideRuled = 0.05f;
     if (!(own < bound)) return false;
     if (own < bound * kBesideRuled) return true;
-    const std::int64_t across = (tiles.line() + tiles.width() - 1) / tiles.width();
+    const std::int64_t across = tiles.across();
     for (std::int64_t y = tile / across - 1; y <= tile / across + 1; ++y)
         for (std::int64_t x = tile % across - 1; x <= tile % across + 1; ++x)
             if (x >= 0 && x < across && y >= 0 && y * across + x < tiles.count() && rules(y * across + x))

@@ -33,6 +33,7 @@ class Tiles {
     std::int64_t points() const { return points_; }
     std::int64_t line() const { return line_; }
     std::int64_t count() const { return across_ * down_; }
+    std::int64_t across() const { return across_; }  // tiles in a row
     std::int64_t width() const { return width_; }
     std::int64_t height() const { return height_; }
     std::int64_t top(std::int64_t tile) const { return tile / across_ * height_; }

@@ -47,6 +47,18 @@ def test_probabilities_follow_the_photo(refine, blurred, axes, dtype):
     assert np.array_equal(read_labels("segmentation/photo.png"), TRUTH)
 
 
+def test_noise_is_refined_at_half_its_size_and_told(refine, blurred, monkeypatch):
+    monkeypatch.setattr("atrous.crf.reduced.most_vertices", lambda pixels: pixels)
+    np.save("p.npy", blurred)
+    noise = np.random.default_rng(0).integers(0, 256, (64, 96, 3), dtype=np.uint8)
+    Image.fromarray(noise).save("photo.png")
+    code, _, err = refine("p.npy")
+    assert code == 0
+    assert err.startswith("note: photo.png: ")
+    assert "means of" in err
+    assert read_labels("segmentation/photo.png").shape == (64, 96)
+
+
 def test_labels_follow_the_photo(refine):
     labels = np.zeros((64, 96), np.uint8)
     labels[12:44, 30:76] = 2

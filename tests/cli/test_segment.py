@@ -49,6 +49,19 @@ def test_one_photo(segment, photo, tmp_path):
     assert below(tmp_path / "segmentation") == ["photo.overlay.jpg", "photo.png"]
 
 
+def test_a_photo_whose_crf_is_reduced_is_told(segment, tmp_path, monkeypatch):
+    monkeypatch.setattr("atrous.segmenter.segmenter.most_vertices", lambda pixels: pixels)
+    noise = np.random.default_rng(0).integers(0, 256, (48, 64, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(tmp_path / "noise.png")
+    code, out, err = segment("noise.png")
+    assert code == 0
+    assert out.startswith("noise.png: ")
+    assert err.startswith("note: noise.png: ")
+    assert "means of" in err
+    assert err.count("\n") == 1
+    assert below(tmp_path / "segmentation") == ["noise.overlay.jpg", "noise.png"]
+
+
 def test_options(segment, photo, tmp_path):
     photo("photo.png")
     code, _, _ = segment(

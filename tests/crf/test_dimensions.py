@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from scenes import random_image, random_probabilities
 
 from atrous.crf import Bilateral, DenseCRF, Gaussian, Spatial, exact
+from atrous.crf._lower import build_term
 from atrous.crf._variables import check_variables
 
 TYPES = [np.uint8, np.int16, np.uint16, np.int64, np.float16, np.float32, np.float64]
@@ -143,16 +144,21 @@ class TestImages:
         assert array.shape[:-1] == points
 
 
+def term(kernel, shape, *, normalization="after", filtering="lattice"):
+    image = np.zeros((*shape, 3), np.uint8)
+    return build_term(kernel, None, image, shape, normalization=normalization, filtering=filtering, threads=1)
+
+
 class TestWideSpatialKernels:
     def test_the_lattice_stands_in(self, rng, monkeypatch):
         image = np.zeros((90, 120, 3), np.uint8)
         p = random_probabilities(rng, 3, (15, 20)).repeat(6, axis=1).repeat(6, axis=2)
         kernels = [Spatial(weight=3, sxy=12)]
         lattice = DenseCRF(image, kernels)
+        assert term(kernels[0], (90, 120)).filter.vertices is not None
         monkeypatch.setattr("atrous.crf._lower.WIDEST_EXACT", np.inf)
         grid = DenseCRF(image, kernels)
-        assert lattice._terms[0].filter.vertices is not None
-        assert grid._terms[0].filter.vertices is None
+        assert term(kernels[0], (90, 120)).filter.vertices is None
         assert np.mean(lattice.labels(p) != grid.labels(p)) < 0.01
 
     @pytest.mark.parametrize(
@@ -165,16 +171,14 @@ class TestWideSpatialKernels:
         ],
     )
     def test_and_else_it_does_not(self, shape, sxy, filtering):
-        crf = DenseCRF(np.zeros((*shape, 3), np.uint8), [Spatial(weight=3, sxy=sxy)], filtering=filtering)
-        assert crf._terms[0].filter.vertices is None
+        assert term(Spatial(weight=3, sxy=sxy), shape, filtering=filtering).filter.vertices is None
 
     @pytest.mark.parametrize("normalization", ["before", "after", "symmetric"])
     def test_the_grids_normalizers_are_those_of_its_filter(self, normalization):
-        crf = DenseCRF(np.zeros((20, 30, 1), np.uint8), [Spatial(weight=2, sxy=(3, 7), normalization=normalization)])
-        term = crf._terms[0]
+        grid = term(Spatial(weight=2, sxy=(3, 7)), (20, 30), normalization=normalization)
         mass = np.empty((1, 600), np.float32)
-        term.filter.apply(np.ones((1, 600), np.float32), mass, 1)
+        grid.filter.apply(np.ones((1, 600), np.float32), mass, 1)
         power = {"before": 0, "after": -1, "symmetric": -0.5}[normalization]
-        np.testing.assert_allclose(term.after, 2 * mass[0] ** power, rtol=1e-5)
-        if term.before is not None:
-            np.testing.assert_allclose(term.before, mass[0] ** (-1 - power), rtol=1e-5)
+        np.testing.assert_allclose(grid.after, 2 * mass[0] ** power, rtol=1e-5)
+        if grid.before is not None:
+            np.testing.assert_allclose(grid.before, mass[0] ** (-1 - power), rtol=1e-5)

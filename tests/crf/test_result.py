@@ -86,6 +86,50 @@ class TestTrace:
         np.testing.assert_array_equal(crf.infer(p, trace=True).energy, traced.energy)
 
 
+class TestInPlace:
+    @pytest.mark.parametrize("labels", [2, 5, 12])
+    @pytest.mark.parametrize("options", [{}, {"prune": 0}, {"tolerance": 0.01}, {"normalization": "symmetric"}])
+    def test_the_same_bits(self, rng, labels, options):
+        image = random_image(rng, 90, 150)
+        p = random_probabilities(rng, labels, (90, 150)) ** 4
+        p /= p.sum(axis=0)
+        crf = DenseCRF(image, KERNELS, **options)
+        expected = crf.infer(p)
+        for threads in (1, 3):
+            crf.threads = threads
+            place = p.copy()
+            found = crf.infer(place, out=place)
+            assert found.probabilities is place
+            np.testing.assert_array_equal(place, expected.probabilities)
+            np.testing.assert_array_equal(found.labels, expected.labels)
+            assert found.kept.tolist() == expected.kept.tolist()
+
+    def test_other_places(self, rng, image):
+        p = random_probabilities(rng, 5, (12, 17))
+        crf = DenseCRF(image, KERNELS)
+        expected = crf.infer(p).probabilities
+        for out in (np.empty_like(p), np.empty((5, 12, 34), np.float32)[..., ::2], np.empty(p.shape)):
+            assert crf.infer(p, out=out).probabilities is out
+            np.testing.assert_array_equal(out, expected)
+        last = np.moveaxis(p, 0, -1).copy()
+        crf.infer(last, channels="last", out=last)
+        np.testing.assert_array_equal(np.moveaxis(last, -1, 0), expected)
+
+    def test_a_file_keeps_what_is_written(self, rng, image, tmp_path):
+        p = random_probabilities(rng, 5, (90, 150))
+        file = np.memmap(tmp_path / "p", np.float32, "w+", shape=p.shape)
+        file[:] = p
+        crf = DenseCRF(random_image(rng, 90, 150), KERNELS)
+        crf.infer(file, out=file)
+        file.flush()
+        np.testing.assert_array_equal(np.fromfile(tmp_path / "p", np.float32).reshape(p.shape), crf(p))
+
+    @pytest.mark.parametrize("out", [np.empty((5, 12, 16), np.float32), np.empty((5, 12, 17), np.int32), "q"])
+    def test_no_place(self, rng, image, out):
+        with pytest.raises(InputError, match="out"):
+            DenseCRF(image, KERNELS).infer(random_probabilities(rng, 5, (12, 17)), out=out)
+
+
 class TestTolerance:
     def test_it_stops_after_the_first_step_that_changes_little(self, rng, image):
         p = random_probabilities(rng, 5, (12, 17))

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from atrous.palette.color_table import ColorTable
 from PIL import Image
 
 import atrous
@@ -14,7 +15,6 @@ from atrous.errors import InputError
 from atrous.image_io.decode import decode, read_rgb, stored_size
 from atrous.image_io.errors import ImageError, ImageTooLargeError, UnknownFormatError
 from atrous.image_io.limits import Limits
-from atrous.palette.colour_table import ColourTable
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (5, 7, 3), dtype=np.uint8)
 PACKAGE = Path(atrous.__file__).parent
@@ -132,7 +132,7 @@ def test_a_palette_image_without_a_palette(tmp_path):
     with pytest.raises(ImageError, match="no palette"):
         read_rgb(tmp_path / "a.png")
     with pytest.raises(ImageError, match="no palette"):
-        ColourTable((0, 1), ((0, 0, 0), (9, 9, 9))).read_labels(tmp_path / "a.png")
+        ColorTable((0, 1), ((0, 0, 0), (9, 9, 9))).read_labels(tmp_path / "a.png")
 
 
 def test_a_file_larger_than_memory_is_not_read(tmp_path):

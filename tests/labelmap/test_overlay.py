@@ -7,6 +7,7 @@ from hypothesis.extra.numpy import arrays
 from atrous.errors import InputError
 from atrous.labelmap import overlay
 from atrous.labelmap._label_placement import box_sums, connected_regions, place_for_box
+from atrous.labelmap.overlay import _inner_border
 
 
 def test_regions_are_joined_along_sides_not_corners():
@@ -67,6 +68,19 @@ def test_names_are_written():
 def test_any_labels_can_be_drawn(labels):
     image = np.zeros((*labels.shape, 3), np.uint8)
     assert overlay(image, labels, ("background", "a long name of a class")).size == labels.shape[::-1]
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    arrays(np.uint8, st.tuples(st.integers(1, 30), st.integers(1, 30)), elements=st.integers(0, 1)), st.integers(1, 40)
+)
+def test_borders_of_any_width(labels, width):
+    """A pixel is near another label if one along its row or column is."""
+    near = np.zeros(labels.shape, bool)
+    for y, x in np.ndindex(labels.shape):
+        row, column = labels[y, max(x - width, 0) : x + width + 1], labels[max(y - width, 0) : y + width + 1, x]
+        near[y, x] = (row != labels[y, x]).any() or (column != labels[y, x]).any()
+    np.testing.assert_array_equal(_inner_border(labels, width), near)
 
 
 def test_labels_have_to_fit():

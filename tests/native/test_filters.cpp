@@ -49,9 +49,9 @@ std::vector<float> photo_features(Random& random, std::size_t height, std::size_
         for (std::size_t x = 0; x < width; ++x, ++feature) {
             const bool inside = (x / 40 + y / 30) % 2 == 0;
             const double colors[] = {0.03 * static_cast<double>(x), 0.03 * static_cast<double>(y),
-                                      (inside ? 30.0 : 4.0) + 0.05 * random.normal(),
-                                      (inside ? 9.0 : 20.0) + 0.05 * random.normal(),
-                                      10.0 + 0.02 * static_cast<double>(x + y) + 0.05 * random.normal()};
+                                     (inside ? 30.0 : 4.0) + 0.05 * random.normal(),
+                                     (inside ? 9.0 : 20.0) + 0.05 * random.normal(),
+                                     10.0 + 0.02 * static_cast<double>(x + y) + 0.05 * random.normal()};
             for (std::size_t f = 0; f < 5; ++f) feature[f * height * width] = static_cast<float>(colors[f]);
         }
     return features;
@@ -254,6 +254,23 @@ TEST_CASE("the lattice of an image is that of its positions and colors") {
         CAPTURE(width);
         CHECK(of_image.vertices() == of_array.vertices());
         CHECK(relative_error(applied(of_image, values, 2), applied(of_array, values, 2)) < 1e-6);
+    }
+}
+
+TEST_CASE("a lattice has as many rows as it is allowed, or is refused") {
+    Random random(17);
+    const auto features = photo_features(random, 165, 210);
+    const Tiles tiles(165 * 210, 210);
+    const atrous::ArrayFeatures given(features.data(), 5, tiles);
+    for (const int threads : {1, 2, 5}) {
+        CAPTURE(threads);
+        Team team(threads);
+        const std::size_t rows = Lattice(team, given).rows();
+        CHECK(rows > Lattice(team, given).vertices());
+        CHECK(rows <= 6 * 165 * 210);
+        CHECK(Lattice(team, given, nullptr, rows).rows() == rows);
+        for (const std::size_t most : {std::size_t{0}, std::size_t{1000}, rows - 1})
+            CHECK_THROWS_AS(Lattice(team, given, nullptr, most), atrous::LatticeTooLarge);
     }
 }
 

@@ -149,6 +149,33 @@ TEST_CASE("labels that leave tiles: the same bits for any number of threads, nea
     }
 }
 
+TEST_CASE("a unary term that is consumed: the same bits, in its place") {
+    for (const std::int64_t labels : {2, 9, 26})
+        for (const bool prune : {true, false})
+            for (const int threads : {1, 3}) {
+                const Picture picture(labels);
+                const Result apart = infer(picture.terms, picture.unary(), prune ? 0.05f : 0.0f);
+                std::vector<float> planes = picture.energies;
+                Unary unary = picture.unary();
+                unary.values = planes.data();
+                unary.consumed = true;
+                Team team(threads);
+                Settings settings;
+                settings.iterations = 6;
+                settings.prune = prune ? 0.05f : 0.0f;
+                std::vector<std::int32_t> found(Picture::kPoints, -1);
+                const atrous::Report report =
+                    atrous::infer(team, picture.terms, Tiles(unary.points, Picture::kWidth), unary, settings,
+                                  {planes.data(), unary.points, 1, found.data()});
+                CAPTURE(labels);
+                CAPTURE(prune);
+                CAPTURE(threads);
+                CHECK(planes == apart.q);
+                CHECK(found == apart.labels);
+                CHECK(report.kept == apart.report.kept);
+            }
+}
+
 TEST_CASE("tiles in which all but one label are improbable are of that label") {
     Picture picture(5);
     for (std::int64_t p = 0; p < Picture::kPoints; ++p)

@@ -60,6 +60,20 @@ TEST_CASE("memory is kept for the next call, up to a bound, and never given twic
     cache.give(cache.take(2 * BlockCache::kMost), 2 * BlockCache::kMost);
 }
 
+TEST_CASE("memory that is given back holds zeros, and its neighbors are left alone") {
+    for (const std::size_t begin : {std::size_t{0}, std::size_t{1}, std::size_t{1024}, std::size_t{5000}})
+        for (const std::size_t count :
+             {std::size_t{0}, std::size_t{1}, std::size_t{1000}, std::size_t{40000}}) {
+            CAPTURE(begin);
+            CAPTURE(count);
+            std::vector<float> values(begin + count + 3000, 7.0f);
+            atrous::give_back(values.data() + begin, count);
+            std::vector<float> expected(values.size(), 7.0f);
+            std::fill_n(expected.begin() + static_cast<std::ptrdiff_t>(begin), count, 0.0f);
+            CHECK(values == expected);
+        }
+}
+
 TEST_CASE("a size that no address space holds is bad_alloc") {
     CHECK_THROWS_AS(Buffer<double>(SIZE_MAX), std::bad_alloc);
     CHECK_THROWS_AS(Buffer<double>(SIZE_MAX / sizeof(double) + 2), std::bad_alloc);  // would wrap to 8 bytes

@@ -1,5 +1,6 @@
 import multiprocessing
 import pickle
+import subprocess
 import sys
 
 import numpy as np
@@ -53,6 +54,39 @@ def test_a_call_is_its_parts(tiny_model, red_square):
     segmenter = Segmenter(tiny_model)
     parts = segmenter.refine(red_square, segmenter.probabilities(red_square))
     np.testing.assert_allclose(segmenter(red_square).probabilities, parts, atol=1e-6)
+
+
+def test_a_noisy_photo_is_sharpened_at_half_its_size(tiny_model, red_square, monkeypatch):
+    rng = np.random.default_rng(0)
+    noisy = np.clip(red_square + rng.normal(0, 20, red_square.shape), 0, 255).astype(np.uint8)
+    segmenter = Segmenter(tiny_model)
+    whole = segmenter(noisy)
+    assert whole.reduction == 1
+    monkeypatch.setattr("atrous.segmenter.segmenter.most_vertices", lambda pixels: pixels)
+    assert segmenter(red_square).reduction == 1
+    result = segmenter(noisy)
+    assert result.reduction == 2
+    assert result.probabilities.shape == whole.probabilities.shape
+    np.testing.assert_allclose(result.probabilities.sum(axis=0), 1, rtol=1e-5)
+    assert square(result.labels)[0] > 0.95
+    assert np.mean(result.labels != whole.labels) < 0.05
+    refined = segmenter.refine(noisy, segmenter.probabilities(noisy))
+    assert np.mean(refined.argmax(axis=0) != result.labels) < 0.02
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="peak memory as Linux counts it")
+def test_memory_on_noise_is_bounded(tiny_model):
+    """4 megapixels of noise, whose lattice would take 2 GB."""
+    code = (
+        "import resource, sys, numpy as np; from atrous.segmenter import Segmenter;"
+        "noise = np.random.default_rng(0).integers(0, 256, (2000, 2000, 3), dtype=np.uint8);"
+        "print(Segmenter(sys.argv[1])(noise).reduction, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+    )
+    run = subprocess.run([sys.executable, "-c", code, tiny_model], check=True, capture_output=True, text=True)
+    reduction, kilobytes = map(int, run.stdout.split())
+    assert reduction == 2
+    assert kilobytes < 1_000_000
 
 
 def test_paths_pil_images_and_arrays_are_the_same(tiny_model, red_square, tmp_path):

@@ -1,8 +1,11 @@
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from atrous.segmenter import upsample as zoom
 from atrous.segmenter.upsample import places, zoomed_probabilities
 
 
@@ -48,6 +51,25 @@ def test_scores_at_the_images_size_zoom_as_those_of_the_grid_do(inner, outer):
     np.testing.assert_allclose(zoomed_probabilities(full, inner, outer, stride=1), by_grid, atol=1e-5)
     np.testing.assert_array_equal(full, before)
     assert zoomed_probabilities(full, inner, outer, stride=1, kept=np.array([1])).shape == (1, *outer)
+
+
+@pytest.mark.parametrize(("inner", "outer"), [((1, 65), (1, 40000)), ((65, 1), (40000, 1)), ((33, 65), (1500, 9000))])
+def test_a_photo_is_zoomed_block_by_block_as_if_at_once(inner, outer, monkeypatch):
+    scores = np.random.default_rng(0).normal(size=(3, *(side // 8 + 1 for side in inner))).astype(np.float32)
+    by_block = zoomed_probabilities(scores, inner, outer)
+    monkeypatch.setattr(zoom, "BLOCK", (10**6, 10**6))
+    np.testing.assert_array_equal(zoomed_probabilities(scores, inner, outer), by_block)
+
+
+@pytest.mark.parametrize("outer", [(1, 1_000_000), (1_000_000, 1), (700, 1500)])
+def test_memory_beyond_the_result_does_not_grow_with_a_side(outer):
+    inner = tuple(max(1, side * 513 // max(outer)) for side in outer)
+    scores = np.zeros((21, *(side // 8 + 2 for side in inner)), np.float32)
+    tracemalloc.start()
+    zoomed = zoomed_probabilities(scores, inner, outer, kept=np.array([0, 5]))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak - zoomed.nbytes < 20e6
 
 
 def test_some_classes_only():

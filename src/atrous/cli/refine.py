@@ -43,11 +43,12 @@ def refine(
     from ..crf import Bilateral, DenseCRF, Spatial
     from ..crf.kernels import Kernel
     from ..crf.presets import resolve
+    from ..crf.reduced import most_vertices
     from ..data.image_io import read_image
     from ..data.unary_io import class_names, read_probabilities
     from ..labelmap import voc_palette
     from ..segmenter import Segmentation
-    from .segment import Job, file_keys, photo_unfinished, report_line
+    from .segment import Job, file_keys, photo_unfinished, reduction_line, report_line
 
     begun = time.perf_counter()
     job = Job(image, Path(image.stem))
@@ -77,11 +78,14 @@ def refine(
         iterations=iterations,
         normalization=normalization,  # type: ignore[arg-type]  # checked there
         threads=threads,
+        max_vertices=most_vertices(photo.shape[0] * photo.shape[1]),
     )
     count = int(kept.max()) + 1
     names = class_names(classes, count, ids=labels.suffix.lower() not in (".npy", ".npz"))
     colors = tuple((int(r), int(g), int(b)) for r, g, b in voc_palette(len(names)))
     result = Segmentation(photo, crf(given), names, colors, image, kept)
+    if crf.reduction > 1:
+        say(reduction_line(image, crf.reduction), err=True)
     try:
         result.save(out, overlay=overlay, probabilities=probabilities)
     except OSError as error:

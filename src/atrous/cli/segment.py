@@ -164,7 +164,17 @@ def _each_done(
 
 def _write(job: Job, result: "Segmentation", *, out: Path, overlay: bool, probabilities: bool) -> dict[str, float]:
     result.save((out / job.name).parent, job.name.name, overlay=overlay, probabilities=probabilities)
+    if result.reduction > 1:
+        say(reduction_line(job.photo, result.reduction), err=True)
     return result.shares()
+
+
+def reduction_line(photo: Path, reduction: int) -> str:
+    """One line for a photo whose CRF did not see it at its own size."""
+    return (
+        f"note: {photo}: too much noise for a CRF of each pixel in bounded memory; computed on means of"
+        f" {reduction} x {reduction} pixels"
+    )
 
 
 def unfinished(

@@ -26,7 +26,9 @@ _SCALES = (1.10, 1.22, 1.39, 1.58, 1.84)
 MOST_FINE_FEATURES = len(_SCALES)
 
 
-def fine_lattice(features: NDArray[np.float32], line: int, threads: int) -> _native.Filter:
+def fine_lattice(
+    features: NDArray[np.float32], line: int, threads: int, max_vertices: int | None = None
+) -> _native.Filter:
     """Return the filter of ``exp(-|f_i - f_j|^2 / 2)``.
 
     Parameters
@@ -36,6 +38,7 @@ def fine_lattice(features: NDArray[np.float32], line: int, threads: int) -> _nat
     line : int
         Points along the last axis.
     threads : int
+    max_vertices : int, optional
 
     Raises
     ------
@@ -43,6 +46,8 @@ def fine_lattice(features: NDArray[np.float32], line: int, threads: int) -> _nat
         If there are more than 5 features a point.
     OverflowError
         If the features are too large, or the lattice.
+    _native.LatticeTooLarge
+        If it has more than `max_vertices`.
     """
     dimensions = features.shape[0]
     if dimensions > MOST_FINE_FEATURES:
@@ -52,7 +57,7 @@ def fine_lattice(features: NDArray[np.float32], line: int, threads: int) -> _nat
         )
     offsets, weights = stencil(dimensions)
     turned = np.einsum("ij,jn->in", _rotation(dimensions), features)
-    return _native.lattice(turned, threads, line, offsets, weights)
+    return _native.lattice(turned, threads, line, offsets, weights, max_vertices)
 
 
 @lru_cache

@@ -1,6 +1,7 @@
 """From kernels to what the native mean field multiplies by."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -50,12 +51,39 @@ class Term:
     gains: NDArray[np.float32] | None
     total: float | None = None
 
-    def mass(self, threads: int) -> float:
-        """Return the sum over all pairs of points of K with its factors."""
-        ones = np.ones(self.filter.points, np.float32) if self.before is None else self.before
-        filtered = np.empty((1, self.filter.points), np.float32)
-        self.filter.apply(ones[None], filtered, threads)
-        return float(np.dot(filtered[0].astype(np.float64), self.after))
+
+def build_model(
+    kernels: Sequence[Kernel],
+    compatibilities: Sequence[NDArray[np.float64] | None],
+    image: NDArray[Any] | None,
+    shape: tuple[int, ...],
+    *,
+    normalization: Normalization,
+    filtering: Filtering,
+    threads: int,
+    max_vertices: int | None,
+) -> _native.Model | None:
+    """Build what depends on image and kernels only; return None if a lattice would have more than `max_vertices`.
+
+    Raises InputError if the features do not fit the lattice.
+    """
+    model = _native.Model(math.prod(shape))
+    try:
+        for kernel, mu in zip(kernels, compatibilities, strict=True):
+            term = build_term(
+                kernel,
+                mu,
+                image,
+                shape,
+                normalization=kernel.normalization or normalization,
+                filtering=filtering,
+                threads=threads,
+                max_vertices=max_vertices,
+            )
+            model.add(term.filter, term.before, term.after, term.gains, term.total)
+    except _native.LatticeTooLarge:
+        return None
+    return model
 
 
 def build_term(
@@ -67,10 +95,12 @@ def build_term(
     normalization: Normalization,
     filtering: Filtering,
     threads: int,
+    max_vertices: int | None = None,
 ) -> Term:
     """Build what depends on image and kernel only, the normalization included.
 
-    Raises InputError if the features do not fit the lattice.
+    Raises InputError if the features do not fit the lattice, _native.LatticeTooLarge if it has more than
+    `max_vertices`.
     """
     sigmas = kernel.sigmas(len(shape)) if isinstance(kernel, Spatial) else None
     on_grid = sigmas is not None and not (filtering == "lattice" and _worth_a_lattice(shape, sigmas))
@@ -80,7 +110,7 @@ def build_term(
     elif filtering == "exact":
         built = _native.brute_force(kernel.features(image, shape, np.float32), shape[-1])
     else:
-        built = _lattice(kernel, image, shape, filtering, threads)
+        built = _lattice(kernel, image, shape, filtering, threads, max_vertices)
     mass = _grid_mass(shape, sigmas) if on_grid and sigmas is not None and normalization != "none" else None
     before, after = normalizers(built, normalization, threads, mass)
     after *= np.float32(kernel.weight)
@@ -98,7 +128,12 @@ def _worth_a_lattice(shape: tuple[int, ...], sigmas: tuple[float, ...]) -> bool:
 
 
 def _lattice(
-    kernel: Kernel, image: NDArray[Any] | None, shape: tuple[int, ...], filtering: Filtering, threads: int
+    kernel: Kernel,
+    image: NDArray[Any] | None,
+    shape: tuple[int, ...],
+    filtering: Filtering,
+    threads: int,
+    max_vertices: int | None,
 ) -> _native.Filter:
     points = math.prod(shape)
     colors = isinstance(kernel, Bilateral) and image is not None and image.dtype == np.uint8 and image.shape[2:] == (3,)
@@ -118,13 +153,13 @@ def _lattice(
         )
     try:
         if features is not None and filtering == "fine":
-            return fine_lattice(features, shape[-1], threads)
+            return fine_lattice(features, shape[-1], threads, max_vertices)
         if features is not None:
-            return _native.lattice(features, threads, shape[-1])
+            return _native.lattice(features, threads, shape[-1], most_rows=max_vertices)
         assert isinstance(kernel, Bilateral)
         assert image is not None
         (sx, sy), srgb = kernel.sigmas(2, 3)
-        return _native.image_lattice(np.ascontiguousarray(image), sx, sy, srgb, threads)
+        return _native.image_lattice(np.ascontiguousarray(image), sx, sy, srgb, threads, max_vertices)
     except OverflowError as error:
         features = kernel.features(image, shape, np.float32) if features is None else features
         reach = np.ptp(features, axis=1).max()

@@ -3,6 +3,7 @@
 from __future__ import annotations  # `help` shows ArrayLike by its name, not all that it stands for
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property, partial
 from typing import Any, get_args, overload
 
@@ -11,12 +12,13 @@ from numpy.typing import ArrayLike, NDArray
 
 from atrous import _native
 from atrous.crf._array_interop import Tensor, TensorLike, like
-from atrous.crf._lower import Filtering, build_term
+from atrous.crf._lower import Filtering, build_model
 from atrous.crf._variables import check_variables
 from atrous.crf.kernels import Kernel, Normalization, check_compatibility, check_normalization
 from atrous.crf.presets import resolve
+from atrous.crf.reduced import Reduced, check_max_vertices
 from atrous.crf.result import Inference, check_fraction, check_iterations, check_threads, label_type
-from atrous.crf.tiling import check_out, read_tiling
+from atrous.crf.tiling import Tiling, check_out, read_tiling
 from atrous.crf.unary import Channels, Unary, read_unary
 from atrous.errors import InputError
 
@@ -80,6 +82,11 @@ class DenseCRF:
         the image: the image, the unary term and `out` may be maps of files (``np.memmap``).
     overlap : int or (int, int), optional
         Pixels beyond its border that a tile sees. Default: three times the largest `sxy`. See the notes.
+    max_vertices : int, optional
+        For images that may be noise: the most vertices of a kernel's lattice, each counted in every tile of at most
+        64 x 60 pixels that touches it. Smooth images have 0.1 a pixel, textured ones 1, noise up to 6; each takes
+        about 40 bytes in an inference. The CRF of an image with more is computed on means of 2 x 2 pixels (of 4 x 4,
+        and so on), and its marginals are interpolated: see `reduced`. Default: no bound.
 
     Raises
     ------
@@ -138,7 +145,9 @@ class DenseCRF:
         threads: int | None = None,
         tile: int | Sequence[int] | None = None,
         overlap: int | Sequence[int] | None = None,
+        max_vertices: int | None = None,
     ) -> None:
+        self._parts: Tiling | Reduced | None = None
         self.kernels = resolve(kernels)
         self.iterations = check_iterations(iterations)
         self.tolerance = check_fraction("tolerance", tolerance)
@@ -162,23 +171,54 @@ class DenseCRF:
             prune=prune,
             threads=threads,
         )
-        self._tiling = read_tiling(array, self.kernels, self.shape, tile, overlap, build)
-        self._terms = [
-            build_term(
-                kernel,
-                mu,
-                array,
-                self.shape,
-                normalization=kernel.normalization or normalization,
-                filtering=filtering,
-                threads=self.threads,
-            )
-            for kernel, mu in zip(self.kernels, self._compatibilities, strict=True)
-            if self._tiling is None
-        ]
-        self._model = _native.Model(int(np.prod(self.shape)))
-        for term in self._terms:
-            self._model.add(term.filter, term.before, term.after, term.gains, term.total)
+        self._parts = read_tiling(array, self.kernels, self.shape, tile, overlap, build)
+        bound = check_max_vertices(max_vertices, tiled=self._parts is not None)
+        if self._parts is not None:
+            return
+        model = build_model(
+            self.kernels,
+            self._compatibilities,
+            array,
+            self.shape,
+            normalization=normalization,
+            filtering=filtering,
+            threads=self.threads,
+            max_vertices=bound,
+        )
+        if model is None:
+            build = partial(build, max_vertices=bound)
+            self._parts = Reduced(array, self.kernels, self.shape, normalization, build)
+        else:
+            self._model = model
+
+    @property
+    def iterations(self) -> int:
+        """Mean field steps of the next calls."""
+        return self._iterations
+
+    @iterations.setter
+    def iterations(self, iterations: int) -> None:
+        self._iterations = iterations
+        if isinstance(self._parts, Reduced):
+            self._parts.crf.iterations = iterations
+
+    @property
+    def reduced(self) -> DenseCRF | None:
+        """The CRF of the image at half its size if there are more vertices than `max_vertices`, else None.
+
+        It may be reduced in turn. Unary terms of its `shape` save this one the averaging; `enlarged` interpolates
+        its marginals.
+        """
+        return self._parts.crf if isinstance(self._parts, Reduced) else None
+
+    @property
+    def reduction(self) -> int:
+        """The side in points of the blocks whose means are what is inferred on: 1, or 2, 4, ... if it is reduced."""
+        return 1 if self.reduced is None else 2 * self.reduced.reduction
+
+    def enlarged(self, marginals: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Interpolate marginals (C, *shape) of the reduced CRF, if there is one, to this one's shape."""
+        return self._parts.enlarged(marginals) if isinstance(self._parts, Reduced) else marginals
 
     @overload
     def __call__(self, probabilities: Tensor, *, channels: Channels | None = None) -> Tensor: ...
@@ -231,13 +271,13 @@ class DenseCRF:
         unary = self._read(probabilities, energies, channels)
         if out is not None:
             check_out(out, unary.array.shape, np.float16)
-        # Planes of labels that left are not written, and take no memory before they are.
-        q = np.zeros(unary.array.shape, np.float32) if out is None or self._tiling is None else out
-        if self._tiling is not None:
-            self._tiling.infer(unary, q, None)
+        if self._parts is not None:
+            q = np.empty(unary.array.shape, np.float32) if out is None else out
+            self._parts.infer(unary, q, None)
         else:
+            q, zeroed = unary.marginals(out)
             for planes, places in zip(unary.planes(unary.array), unary.planes(q), strict=True):
-                self._infer(unary, planes, probabilities=places, zeroed=True)
+                self._infer(unary, planes, probabilities=places, zeroed=zeroed)
         if out is None:
             return like(probabilities if energies is None else energies, q)
         if q is not out:
@@ -287,8 +327,8 @@ class DenseCRF:
         if out is not None:
             check_out(out, shape, kind)
         labels = np.empty(shape, kind) if out is None else out
-        if self._tiling is not None:
-            self._tiling.infer(unary, None, labels)
+        if self._parts is not None:
+            self._parts.infer(unary, None, labels)
         else:
             for planes, place in zip(unary.planes(unary.array), labels if unary.batch else [labels], strict=True):
                 chosen = np.empty(planes.shape[1], np.int32)
@@ -303,6 +343,7 @@ class DenseCRF:
         energies: ArrayLike | None = None,
         channels: Channels | None = None,
         trace: bool = False,
+        out: NDArray[np.float32] | None = None,
     ) -> Inference:
         """Return marginals and labels, and how they were found.
 
@@ -312,26 +353,43 @@ class DenseCRF:
             As for a call; no batch.
         trace : bool
             Compute energy and divergence before and after each step, which takes the time of a step more
-            and some for each; twice the time where there are two labels.
+            and some for each; twice the time where there are two labels. Of the reduced image, if there is one.
+        out : array of float32, of the input's shape, optional
+            Where to write the marginals. If it is the input itself, the memory of both is needed once.
 
         Returns
         -------
         Inference
         """
         given = probabilities if energies is None else energies
-        if self._tiling is not None:
+        if isinstance(self._parts, Tiling):
             raise InputError("tile: expected None to infer with a report, got tiles; call the CRF or its labels()")
         unary = self._read(probabilities, energies, channels)
         if unary.batch:
             raise InputError(f"{unary.name}: expected one unary term, got a batch {unary.array.shape}; infer each")
+        if out is not None:
+            check_out(out, unary.array.shape, np.float32)
+        if isinstance(self._parts, Reduced):
+            found = self._parts.report(unary, trace=trace, out=out)
+            return replace(found, probabilities=like(given, found.probabilities), labels=like(given, found.labels))
         (planes,) = unary.planes(unary.array)
-        q = np.zeros(unary.array.shape, np.float32)
         labels = np.empty(planes.shape[1], np.int32)
+        q, zeroed = unary.marginals(out)
         (places,) = unary.planes(q)
-        report = self._infer(unary, planes, probabilities=places, zeroed=True, labels=labels, trace=trace)
+        report = self._infer(
+            unary,
+            planes,
+            probabilities=places,
+            zeroed=zeroed,
+            consumed=unary.gives_way_to(q),
+            labels=labels,
+            trace=trace,
+        )
+        if out is not None and q is not out:
+            out[...] = q
         energy = np.array(report.energy) + self._potts_energy if trace else None
         return Inference(
-            probabilities=like(given, q),
+            probabilities=like(given, q if out is None else out),
             labels=like(given, labels.astype(label_type(unary.labels)).reshape(self.shape)),
             steps=report.steps,
             kept=np.array(report.kept, np.intp),
@@ -342,7 +400,7 @@ class DenseCRF:
     @cached_property
     def _potts_energy(self) -> float:
         # mu = [a != b] is 1 less the identity, and the native code rewards agreement only.
-        return 0.5 * sum(term.mass(self.threads) for term in self._terms if term.gains is None)
+        return 0.5 * self._model.potts_mass(self.threads)
 
     def _read(self, probabilities: Any, energies: Any, channels: Channels | None) -> Unary:
         unary = read_unary(probabilities, energies, self.shape, channels)

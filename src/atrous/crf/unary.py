@@ -63,6 +63,19 @@ class Unary:
         with np.errstate(over="ignore"):
             return planes.astype(np.float32)
 
+    def marginals(self, out: NDArray[Any] | None) -> tuple[NDArray[np.float32], bool]:
+        """Return where the native code writes marginals, `out` if it can be, and whether that holds zeros."""
+        writable = out is not None and out.dtype == np.float32 and out.flags.c_contiguous and out.flags.aligned
+        # Of a batch, the first must not be written over a later one.
+        if writable and out is not None and (out is self.array or not np.may_share_memory(out, self.array)):
+            return out, False
+        # Planes of labels that left are not written, and take no memory before they are.
+        return np.zeros(self.array.shape, np.float32), True
+
+    def gives_way_to(self, q: NDArray[np.float32]) -> bool:
+        """Whether marginals are written in its place, in memory that is no file's and no other process'."""
+        return q is self.array and q.flags.owndata and not self.last and not self.batch
+
     def check_values(self, planes: NDArray[Any]) -> None:
         """Raise InputError if a value cannot be used: NaN, infinite, no probability."""
         low, high = float(planes.min()), float(planes.max())

@@ -82,13 +82,21 @@ def lightened(palette: NDArray[np.uint8]) -> NDArray[np.uint8]:
 def _inner_border(labels: NDArray[np.uint8], width: int) -> NDArray[np.bool_]:
     """Pixels within `width` of a pixel with another label, along a row or a column."""
     border = np.zeros(labels.shape, dtype=bool)
-    for step in range(1, width + 1):
-        across = labels[:, step:] != labels[:, :-step]
-        down = labels[step:] != labels[:-step]
-        border[:, step:] |= across
-        border[:, :-step] |= across
-        border[step:] |= down
-        border[:-step] |= down
+    for axis in (0, 1):
+        lines, found = np.moveaxis(labels, axis, 0), np.zeros(labels.shape, dtype=bool)
+        near = np.moveaxis(found, axis, 0)
+        changes = lines[1:] != lines[:-1]
+        near[1:] |= changes
+        near[:-1] |= changes
+        # Doubled again and again: long photos have wide borders.
+        reach = 1
+        while reach < width:
+            step = min(reach, width - reach)
+            before = near.copy()
+            near[step:] |= before[:-step]
+            near[:-step] |= before[step:]
+            reach += step
+        border |= found
     return border
 
 

@@ -55,6 +55,8 @@ class Segmentation:
         Ids of `planes`; the other classes have probability 0. None: all classes, in order.
     network : NetworkScores or None
         Before the CRF.
+    reduction : int
+        The CRF saw the photo reduced by this: 1, its own size, unless noise would have filled the memory.
     """
 
     image: NDArray[np.uint8]
@@ -64,6 +66,7 @@ class Segmentation:
     source: Path | None = None
     kept: NDArray[np.intp] | None = None
     network: NetworkScores | None = None
+    reduction: int = 1
 
     @cached_property
     def labels(self) -> NDArray[np.uint8]:

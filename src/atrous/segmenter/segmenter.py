@@ -16,6 +16,7 @@ from ..backends import Engine, bundled_model_path, exported_engine
 from ..crf import Bilateral, DenseCRF, Gaussian, Spatial
 from ..crf.kernels import Kernel
 from ..crf.presets import resolve
+from ..crf.reduced import most_vertices
 from ..crf.result import check_threads, is_integer
 from ..data.image_io import Photo, read_image
 from ..data.metadata import CrfParameters
@@ -150,16 +151,32 @@ class Segmenter(Pretrained):
         if check is not None:
             check()
         planes = self._zoomed(network, network.inner)
-        kept = None
-        if network.inner != size:
-            # Chosen at the network's size: all classes of a large photo would fill the memory.
-            kept = self._worth_zooming(planes)
-            planes = self._zoomed(network, size, kept)
+        # Chosen at the network's size: all classes of a large photo would fill the memory.
+        kept = None if network.inner == size else self._worth_zooming(planes)
+        reduction = 1
         if self.crf is not None:
-            inference = self.dense_crf(image, threads=threads).infer(planes)
-            planes = inference.probabilities[inference.kept]
-            kept = inference.kept if kept is None else kept[inference.kept]
-        return Segmentation(image, planes, self.classes, self.engine.metadata.palette, source, kept, network)
+            crf = self.dense_crf(image, threads=threads)
+            reduction = crf.reduction
+            planes, kept = self._sharpened(crf, network, planes, kept)
+        elif kept is not None:
+            planes = self._zoomed(network, size, kept)
+        return Segmentation(image, planes, self.classes, self.engine.metadata.palette, source, kept, network, reduction)
+
+    def _sharpened(
+        self, crf: DenseCRF, network: NetworkScores, planes: NDArray[np.float32], kept: NDArray[np.intp] | None
+    ) -> tuple[NDArray[np.float32], NDArray[np.intp]]:
+        """Return the CRF's planes and their classes.
+
+        planes: all classes at the network's size; kept: those to sharpen, None for all.
+        """
+        if crf.reduced is not None:
+            planes, kept = self._sharpened(crf.reduced, network, planes, kept)
+            return crf.enlarged(planes), kept
+        if kept is not None or crf.shape != network.inner:
+            planes = self._zoomed(network, (crf.shape[0], crf.shape[1]), kept)
+        inference = crf.infer(planes, out=planes)
+        left = inference.kept
+        return inference.probabilities[left], left if kept is None else kept[left]
 
     def probabilities(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return what the network alone says, zoomed to the photo's size.
@@ -281,7 +298,14 @@ def _build_crf(
     else:
         kernels, iterations, normalization = list(crf), 10, "after"
     zoomed = [_zoomed(kernel, zoom) for kernel in kernels]
-    return DenseCRF(image, zoomed, iterations=iterations, normalization=normalization, threads=threads)
+    return DenseCRF(
+        image,
+        zoomed,
+        iterations=iterations,
+        normalization=normalization,
+        threads=threads,
+        max_vertices=most_vertices(image.shape[0] * image.shape[1]),
+    )
 
 
 def _zoomed(kernel: Kernel, zoom: float) -> Kernel:

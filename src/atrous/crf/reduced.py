@@ -1,0 +1,149 @@
+"""A CRF at half an image's size, for images whose lattice would be too large."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from atrous.crf.kernels import Gaussian, Kernel, Normalization
+from atrous.crf.result import Inference, is_integer, label_type
+from atrous.crf.unary import Channels, Unary
+from atrous.errors import InputError
+
+if TYPE_CHECKING:
+    from atrous.crf.dense import DenseCRF
+
+_LEAST_BOUND = 1000  # a single point has up to 17 vertices
+
+# Half a gigabyte. Photos of up to 2 megapixels cannot have more.
+_FEW = 12_000_000
+
+
+class Reduced:
+    """A CRF over means of 2 points along each axis, and its marginals interpolated to all points.
+
+    Parameters
+    ----------
+    image : (*shape, bands) array or None
+    kernels : sequence of Kernel
+        In points of the image.
+    shape : tuple of int
+        Of the variables.
+    normalization : str
+        Of the kernels that have none of their own.
+    build : callable (image, kernels) -> DenseCRF
+        For the image of half the size, which that CRF may halve again.
+
+    Attributes
+    ----------
+    crf : DenseCRF
+        Of the image of half the size.
+    """
+
+    def __init__(
+        self,
+        image: NDArray[Any] | None,
+        kernels: Sequence[Kernel],
+        shape: tuple[int, ...],
+        normalization: Normalization,
+        build: Callable[[NDArray[Any] | None, Sequence[Kernel]], "DenseCRF"],
+    ) -> None:
+        self._shape = shape
+        self.crf = build(
+            None if image is None else halved(image, range(len(shape))),
+            [_halved_kernel(kernel, shape, kernel.normalization or normalization) for kernel in kernels],
+        )
+
+    def infer(self, unary: Unary, q: NDArray[Any] | None, labels: NDArray[Any] | None) -> None:
+        """Write the marginals and the most probable labels, each unless None.
+
+        Parameters
+        ----------
+        unary : Unary
+        q : array of float, of the unary's shape
+        labels : array of integers, of the unary's shape without the labels' axis
+        """
+        for one in np.ndindex(unary.batch):
+            found = self.enlarged(self.crf(**self.halved(unary, one)), last=unary.last)
+            if q is not None:
+                q[one] = found
+            if labels is not None:
+                labels[one] = found.argmax(axis=-1 if unary.last else 0)
+
+    def report(self, unary: Unary, *, trace: bool, out: NDArray[np.float32] | None) -> Inference:
+        """Return what `DenseCRF.infer` does."""
+        found = self.crf.infer(**self.halved(unary), trace=trace)
+        q = self.enlarged(found.probabilities, last=unary.last)
+        labels = q.argmax(axis=-1 if unary.last else 0).astype(label_type(unary.labels))
+        if out is not None:
+            out[...] = q
+            q = out
+        return replace(found, probabilities=q, labels=labels)
+
+    def halved(self, unary: Unary, one: tuple[int, ...] = ()) -> dict[str, Any]:
+        """Return the arguments that the smaller CRF takes for a unary term, or for one of a batch."""
+        axes = range(len(self._shape)) if unary.last else range(1, 1 + len(self._shape))
+        channels: Channels = "last" if unary.last else "first"
+        return {unary.name: halved(unary.array[one], axes), "channels": channels}
+
+    def enlarged(self, marginals: NDArray[np.float32], *, last: bool = False) -> NDArray[np.float32]:
+        """Interpolate marginals of the smaller CRF to all points, linearly along each axis."""
+        labels = marginals.shape[-1 if last else 0]
+        out = np.empty((*self._shape, labels) if last else (labels, *self._shape), np.float32)
+        # One label after the other: the arrays between are as large as what they become.
+        for planes, plane in zip(*(np.moveaxis(a, -1 if last else 0, 0) for a in (marginals, out)), strict=True):
+            values = planes
+            for axis, length in enumerate(self._shape):
+                values = _doubled(values, axis, length)
+            plane[...] = values
+        return out
+
+
+def most_vertices(pixels: int) -> int:
+    """Return the `max_vertices` of a photo: more than that is noise, and would take more memory than all else."""
+    return max(_FEW, pixels)
+
+
+def check_max_vertices(max_vertices: int | None, *, tiled: bool) -> int | None:
+    """Return the bound, or raise InputError."""
+    if max_vertices is None:
+        return None
+    if tiled:
+        raise InputError(f"max_vertices: expected None with tile, got {max_vertices!r}; smaller tiles have fewer")
+    if not is_integer(max_vertices) or max_vertices < _LEAST_BOUND:
+        raise InputError(f"max_vertices: expected an integer from {_LEAST_BOUND}, or None, got {max_vertices!r}")
+    return int(max_vertices)
+
+
+def halved(values: NDArray[Any], axes: Sequence[int]) -> NDArray[Any]:
+    """Return means of 2 neighbors along each of the axes, of their type; the last of an odd number stays alone."""
+    means = values
+    for axis in axes:
+        first = np.arange(0, means.shape[axis], 2)
+        second = np.minimum(first + 1, means.shape[axis] - 1)
+        means = (means.take(first, axis).astype(np.float32) + means.take(second, axis)) / 2
+    return np.rint(means).astype(values.dtype) if values.dtype.kind in "iu" else means.astype(values.dtype, copy=False)
+
+
+def _halved_kernel(kernel: Kernel, shape: tuple[int, ...], normalization: Normalization) -> Kernel:
+    # Without normalization a kernel sums over fewer points, which stand for all.
+    points = np.prod([length / ((length + 1) // 2) for length in shape]) if normalization == "none" else 1
+    weight = float(kernel.weight * points)
+    if isinstance(kernel, Gaussian):
+        features = halved(np.asarray(kernel.values), range(len(shape)))
+        options: dict[str, Any] = {"compatibility": kernel.compatibility, "normalization": kernel.normalization}
+        return Gaussian(features, weight, **options)
+    sxy = tuple(sigma / 2 for sigma in np.atleast_1d(kernel.sxy).tolist())
+    return replace(kernel, weight=weight, sxy=sxy if len(sxy) > 1 else sxy[0])
+
+
+def _doubled(values: NDArray[np.float32], axis: int, length: int) -> NDArray[np.float32]:
+    """Interpolate along an axis: the points of the larger grid lie a quarter of a point beside those of `values`."""
+    place = ((np.arange(length) + 0.5) / 2 - 0.5).clip(0, values.shape[axis] - 1)
+    before = place.astype(np.intp)
+    after = np.minimum(before + 1, values.shape[axis] - 1)
+    share = (place - before).astype(np.float32).reshape(-1, *(1,) * (values.ndim - 1 - axis))
+    start = values.take(before, axis)
+    return start + (values.take(after, axis) - start) * share
