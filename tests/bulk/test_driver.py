@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from atrous import _io
 from atrous.bulk import actor as worker
 from atrous.bulk import storage
 from atrous.bulk import writers as outputs
@@ -186,10 +187,11 @@ def test_records_of_another_format_or_damaged_are_refused(bulk, photos, tmp_path
 
 def test_temporary_files_of_a_killed_worker_are_removed(bulk, photos, tmp_path):
     bulk(photos, tmp_path / "out")
-    (tmp_path / "out/_bulk/tmp").mkdir()
-    (tmp_path / "out/_bulk/tmp/half").write_bytes(b"half")
+    left = tmp_path / f"out/_bulk/tmp/.atrous-{_io._HOST}-0123456789ab.tmp"
+    left.mkdir()
+    (left / "half").write_bytes(b"half")
     bulk(photos, tmp_path / "out")
-    assert not (tmp_path / "out/_bulk/tmp").exists()
+    assert not left.exists()
 
 
 def test_masks_of_photos_in_hidden_folders_are_not_made_twice(bulk, photos, tmp_path):
