@@ -34,7 +34,7 @@ def run(arguments: list[str], printed: Path, number: int | None = None) -> int:
     try:
         for stream in (1, 2):
             os.dup2(os.open(printed, os.O_CREAT | os.O_WRONLY | os.O_APPEND), stream)
-        sys.stdout, sys.stderr = (open(n, "w", encoding="utf-8", closefd=True) for n in (1, 2))  # noqa: SIM115
+        sys.stdout, sys.stderr = (open(n, "w", encoding="utf-8", closefd=True) for n in (1, 2))  # noqa: SIM115, PTH123
         sys.argv = ["atrous", *arguments]
         from atrous.cli import main
 

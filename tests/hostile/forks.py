@@ -189,10 +189,8 @@ def _ended(child: int, timeout: float, fault: dict[str, Any] | None) -> tuple[in
             _, status = os.waitpid(child, 0)
             break
         time.sleep(0.002)
-    try:
+    with suppress(ProcessLookupError, PermissionError):
         os.killpg(child, signal.SIGKILL)  # what it started
-    except (ProcessLookupError, PermissionError):
-        pass
     return os.waitstatus_to_exitcode(status), late
 
 

@@ -1,4 +1,4 @@
-"""Spoiled text files and tables: class lists, color tables, lists of images, JSON, CSV, arrays, Parquet, tar, MATLAB."""
+"""Spoiled text files and tables: class lists, color tables, image lists, JSON, CSV, arrays, Parquet, tar, MATLAB."""
 
 import io
 import json

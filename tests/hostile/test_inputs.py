@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 import socket
+from pathlib import Path
 
 import pytest
 from command import run
@@ -28,7 +29,7 @@ def test_no_regular_file(draw, model, tmp_path, kind):
         with socket.socket(socket.AF_UNIX) as bound:
             bound.bind(os.fspath(path))
     else:
-        if not os.path.exists(kind):
+        if not Path(kind).exists():
             pytest.skip(f"needs {kind}")
         path.symlink_to(kind)
     draw(tmp_path / "good.png")

@@ -72,6 +72,9 @@ def test_small_stack(segment):
 @pytest.mark.fault("no core to spare: one processor, and nice 19", "The outputs are the same.")
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="needs Linux")
 def test_one_processor(segment):
-    one = "import os, sys; os.nice(19); os.sched_setaffinity(0, [min(os.sched_getaffinity(0))]); from atrous.cli import main; sys.argv[0] = 'atrous'; main()"
+    one = (
+        "import os, sys; os.nice(19); os.sched_setaffinity(0, [min(os.sched_getaffinity(0))]);"
+        " from atrous.cli import main; sys.argv[0] = 'atrous'; main()"
+    )
     run(*segment.arguments, program=("-c", one)).done()
     segment.expected.check_all(segment.out, "one processor")

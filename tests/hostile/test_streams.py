@@ -1,6 +1,7 @@
 """Standard streams that are closed, full or read by nobody; what is printed then: tests/cli/test_terminal.py."""
 
 import os
+from pathlib import Path
 
 import pytest
 from command import run
@@ -41,19 +42,19 @@ def test_closed(segment, descriptors):
     segment.expected.check_all(segment.out, descriptors)
 
 
-@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 @pytest.mark.fault("stderr on a full disk", ALL)
 def test_stderr_full(segment):
-    with open("/dev/full", "wb") as full:
+    with Path("/dev/full").open("wb") as full:
         done = run(*segment.arguments, segment.out / "none.jpg", stderr=full)
     assert done.status == 2
     segment.expected.check_all(segment.out, "stderr full")
 
 
-@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 @pytest.mark.fault("stdout on a full disk", REST)
 def test_stdout_full(segment):
-    with open("/dev/full", "wb") as full:
+    with Path("/dev/full").open("wb") as full:
         run(*segment.arguments, stdout=full).refused("No space left", status=1)
     _does_the_rest(segment)
 
