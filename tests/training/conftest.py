@@ -52,9 +52,9 @@ def vgg(narrow_network, tmp_path):
     return path
 
 
-def command(*arguments, torchrun=(), **environment):
-    """Start `atrous` with a narrow network; returns the process."""
-    launcher = [sys.executable]
+def command(*arguments, before=(), torchrun=(), **environment):
+    """Start `atrous` with a narrow network, after the words of another command; returns the process."""
+    launcher = [*before, sys.executable]
     if torchrun:
         launcher += ["-m", "torch.distributed.run", *torchrun]
     return subprocess.Popen(

@@ -2,7 +2,9 @@ import dataclasses
 import multiprocessing
 import os
 import signal
+import sys
 import time
+import types
 
 import numpy as np
 import pytest
@@ -12,7 +14,7 @@ torch = pytest.importorskip("torch", reason="needs the extra 'train'")
 
 from atrous.errors import InputError
 from atrous.training.config import Recipe
-from atrous.training.dataloader import CropsByPosition, batches, class_weights, pixel_counts
+from atrous.training.dataloader import CropsByPosition, batches, class_weights, pixel_counts, shared_memory_lack
 
 RECIPE = Recipe(crop=33, batch=4, iterations=3)
 
@@ -95,3 +97,67 @@ def test_later_steps_do_not_depend_on_where_a_run_begins(dataset):
     whole, rest = (list(batches(crops, first, workers=0)) for first in (0, 2))
     assert len(rest) == 1
     assert torch.equal(whole[2][0], rest[0][0])
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_threads_cut_what_processes_cut(dataset, workers):
+    recipe = dataclasses.replace(RECIPE, iterations=12, balanced=True, scales=(0.5, 2.0))  # 8 epochs of 6 images
+    crops = CropsByPosition(dataset.read("train"), recipe)
+    before = set(multiprocessing.active_children())
+    of_threads = batches(crops, 0, workers=workers, threads=True)
+    found = [next(of_threads)]
+    assert not set(multiprocessing.active_children()) - before
+    found += of_threads
+    expected = list(batches(crops, 0, workers=workers))
+    assert len(found) == len(expected) == 12
+    for (images, labels), (other_images, other_labels) in zip(found, expected, strict=True):
+        assert torch.equal(images, other_images)
+        assert torch.equal(labels, other_labels)
+
+
+def test_an_error_in_a_thread_is_one_line(dataset, tmp_path):
+    listed = dataset.read("train")
+    (tmp_path / "broken.jpg").write_bytes(b"no picture")
+    broken = tuple(dataclasses.replace(sample, image=tmp_path / "broken.jpg") for sample in listed.samples)
+    crops = CropsByPosition(dataclasses.replace(listed, samples=broken), RECIPE)
+    with pytest.raises(InputError, match=r"broken\.jpg") as caught:
+        list(batches(crops, 0, workers=2, threads=True))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="Linux's shared memory is a folder")
+class TestSharedMemory:
+    NEEDED = (4 * 2 + 2) * 1_000_000
+
+    @pytest.fixture
+    def sized(self, monkeypatch):
+        def make(blocks, free):
+            status = types.SimpleNamespace(f_blocks=blocks, f_bavail=free, f_frsize=1000)
+            monkeypatch.setattr(os, "statvfs", lambda _: status)
+
+        return make
+
+    def test_enough_room(self, sized, tmp_path):
+        sized(20_000, self.NEEDED // 1000)
+        assert shared_memory_lack(1_000_000, 2, tmp_path) is None
+
+    def test_too_little(self, sized, tmp_path):
+        sized(20_000, self.NEEDED // 1000 - 1)
+        assert "MiB free of 9.5 needed" in shared_memory_lack(1_000_000, 2, tmp_path)
+
+    def test_without_a_bound(self, sized, tmp_path):
+        sized(0, 0)
+        assert shared_memory_lack(1_000_000, 2, tmp_path) is None
+
+    def test_none(self, tmp_path):
+        assert str(tmp_path / "none") in shared_memory_lack(1, 1, tmp_path / "none")
+
+    def test_read_only(self, monkeypatch, tmp_path):
+        monkeypatch.setattr(os, "access", lambda path, mode: not mode & os.W_OK)
+        assert "cannot be written" in shared_memory_lack(1, 1, tmp_path)
+
+
+def test_the_bytes_of_a_step(dataset):
+    crops = CropsByPosition(dataset.read("train"), RECIPE)
+    images, labels = next(batches(crops, 0, workers=0))
+    assert crops.step_bytes == images.nbytes + labels.nbytes

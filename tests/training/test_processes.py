@@ -5,6 +5,7 @@ import os
 import random
 import shutil
 import signal
+import subprocess
 import time
 from pathlib import Path
 
@@ -120,6 +121,23 @@ def test_a_killed_loader_is_one_line(tmp_path, train):
     assert "the same command goes on from the newest checkpoint" in output
     assert "Traceback" not in output.split("the same command goes on from")[-1]
     assert newest_intact(tmp_path, pytest.fail) is not None
+
+
+@pytest.mark.parametrize(("mount", "reason"), [("size=256k", "has 0.2 MiB free of "), ("ro", "cannot be written")])
+def test_a_container_without_shared_memory(tmp_path, train, mount, reason):
+    """The runs learn the same to the bit; a container's /dev/shm is of 64 MiB, as crops of 321 pixels ask for more."""
+    private = ("unshare", "-m", "sh", "-c", f'mount -t tmpfs -o {mount} tmpfs /dev/shm && exec "$@"', "sh")
+    try:
+        subprocess.run([*private, "true"], check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("needs Linux and the right to mount")
+    usual, confined = train(tmp_path / "usual", *SGD), train(tmp_path / "confined", *SGD, before=private)
+    assert "threads cut the crops" not in finish(usual)
+    output = finish(confined)
+    (line,) = (line for line in output.splitlines() if "threads cut the crops" in line)
+    assert reason in line
+    assert "Traceback" not in output
+    assert files(tmp_path / "confined") == files(tmp_path / "usual")
 
 
 def test_two_processes_do_what_one_does(tmp_path, train):

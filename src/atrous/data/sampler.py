@@ -40,14 +40,14 @@ class TrainingOrder:
         self.count = count
         self.seed = seed
         self.weights = weights
-        self._epoch = -1
-        self._indices = np.empty(0, np.int64)
+        self._drawn = -1, np.empty(0, np.int64)  # an epoch and its images
 
     def __getitem__(self, position: int) -> int:
         epoch, place = divmod(position, self.count)
-        if epoch != self._epoch:
-            self._epoch, self._indices = epoch, self._draw(epoch)
-        return int(self._indices[place])
+        drawn = self._drawn  # which another thread may replace
+        if drawn[0] != epoch:
+            drawn = self._drawn = epoch, self._draw(epoch)
+        return int(drawn[1][place])
 
     def _draw(self, epoch: int) -> NDArray[np.int64]:
         rng = np.random.default_rng((self.seed, epoch))

@@ -1,14 +1,16 @@
-"""Crops in the order of training, made ahead by worker processes."""
+"""Training crops in their order, loaded ahead by worker processes or threads."""
 
 import os
 import signal
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, default_collate
 
 from .._parallel import map_ordered
 from ..data.sampler import TrainingOrder, rarest_class_weights
@@ -21,6 +23,12 @@ from .config import Recipe
 from .losses import mixed_targets
 
 SampleBatch = tuple[Tensor, Tensor]
+
+# Batches that each worker process makes ahead.
+PREFETCH = 4
+
+# Where Linux keeps the memory that worker processes hand their batches over in, and their locks.
+SHARED_MEMORY = Path("/dev/shm")
 
 
 class CropsByPosition(Dataset[SampleBatch]):
@@ -52,6 +60,13 @@ class CropsByPosition(Dataset[SampleBatch]):
             present = [frozenset(np.flatnonzero(row[1:VOID]).tolist()) for row in pixels]
             weights = rarest_class_weights(present)
         self.order = TrainingOrder(len(self.samples), recipe.seed, weights)
+
+    @property
+    def step_bytes(self) -> int:
+        """The bytes of a step's crops and their targets."""
+        cells = (self.recipe.crop + 7) // 8
+        targets = cells**2 * (8 if self.soft is None else 4 * self.soft.classes)
+        return self.recipe.batch * (3 * 4 * self.recipe.crop**2 + targets)
 
     def __getitem__(self, position: int) -> SampleBatch:
         sample, recipe = self.samples[self.order[position]], self.recipe
@@ -119,6 +134,8 @@ def batches(
     processes: int = 1,
     workers: int = 1,
     *,
+    threads: bool | None = None,
+    report: Callable[[str], object] = lambda line: None,
     pinned: bool = False,
 ) -> Iterator[SampleBatch]:
     """Yield one process's share of each step's crops, from `first_step` to the recipe's last.
@@ -131,6 +148,11 @@ def batches(
         Which share: the crops of a step do not depend on how many processes divide them.
     workers : int
         Processes that read and cut ahead; 0 does it in this one.
+    threads : bool, optional
+        Use threads of this process instead, which need no shared memory; the crops are the same. Default: where the
+        system has too little shared memory.
+    report : callable
+        Called with a line if threads are used for lack of shared memory.
     pinned : bool
         In memory that a GPU reads directly.
 
@@ -145,12 +167,18 @@ def batches(
     positions = [
         step * recipe.batch + rank * share + i for step in range(first_step, recipe.iterations) for i in range(share)
     ]
+    if threads is None and workers > 0 and (lack := shared_memory_lack(crops.step_bytes, workers)) is not None:
+        report(f"{workers} threads load the data, not processes ({lack})")
+        threads = True
+    if threads and workers > 0:
+        yield from _from_threads(crops, positions, share, workers, pinned=pinned)
+        return
     loader = DataLoader(
         crops,
         batch_size=share,
         sampler=positions,
         num_workers=workers,
-        prefetch_factor=4 if workers else None,
+        prefetch_factor=PREFETCH if workers else None,
         worker_init_fn=_leave_stopping_to_the_parent,
         pin_memory=pinned,
     )
@@ -165,10 +193,51 @@ def batches(
         if not str(error).startswith("DataLoader worker (pid"):
             raise
         reason = str(error).splitlines()[0]
+        full = f" after {SHARED_MEMORY} has room, or with workers=0" if "Bus error" in reason else ""
         raise RunError(
             f"a data-loading worker died ({reason:.100}); run the same command again to resume from the newest"
-            " checkpoint"
+            f" checkpoint{full}"
         ) from None
+
+
+def shared_memory_lack(batch_bytes: int, workers: int, folder: Path = SHARED_MEMORY) -> str | None:
+    """Return why worker processes cannot hand their batches over, None if they can.
+
+    A process that writes more than there is room for is killed (SIGBUS), so this is asked before one starts.
+
+    Parameters
+    ----------
+    batch_bytes : int
+        Of all processes that train on this machine, for a step.
+    workers : int
+        Worker processes for each of them.
+    folder : Path
+        Where Linux keeps shared memory; other systems keep it elsewhere, and bound it by the memory alone.
+    """
+    if not sys.platform.startswith("linux"):
+        return None
+    try:
+        status = os.statvfs(folder)
+    except OSError as error:
+        return f"{folder}: {error.strerror}"
+    if not os.access(folder, os.W_OK | os.X_OK):
+        return f"{folder} cannot be written to"
+    needed = (PREFETCH * workers + 2) * batch_bytes  # one in use, one on its way
+    free = status.f_bavail * status.f_frsize
+    if status.f_blocks and free < needed:  # 0 blocks: a tmpfs without a bound
+        return f"{folder} has {free / 2**20:.1f} MiB free of {needed / 2**20:.1f} needed"
+    return None
+
+
+def _from_threads(
+    crops: CropsByPosition, positions: list[int], share: int, workers: int, *, pinned: bool
+) -> Iterator[SampleBatch]:
+    def batch(start: int) -> SampleBatch:
+        images, targets = default_collate([crops[position] for position in positions[start : start + share]])
+        return (images.pin_memory(), targets.pin_memory()) if pinned else (images, targets)
+
+    # One more, since a single one would be the caller's own.
+    yield from map_ordered(batch, range(0, len(positions), share), workers + 1)
 
 
 def _leave_stopping_to_the_parent(_worker: int) -> None:
