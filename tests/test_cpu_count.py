@@ -44,6 +44,36 @@ def test_a_file_of_another_form_bounds_nothing(tmp_path, text):
     assert container_share(tmp_path, tmp_path / "own") == math.inf
 
 
+@pytest.fixture(params=["cpu,cpuacct", "cpu"])
+def old_groups(request, tmp_path):
+    """Groups of version 1: `a` may use 2.5 processors, `a/b` all of that, `a/b/c` one and a half."""
+    for place, quota in {"": -1, "a": 250000, "a/b": -1, "a/b/c": 150000}.items():
+        folder = tmp_path / "groups" / request.param / place
+        folder.mkdir(parents=True)
+        (folder / "cpu.cfs_quota_us").write_text(f"{quota}\n")
+        (folder / "cpu.cfs_period_us").write_text("100000\n")
+
+    def share(inside):
+        own = f"9:name=systemd:/x\n4:cpu,cpuacct:{inside}\n3:memory:/a\n0::/\n"
+        (tmp_path / "own").write_text(own)
+        return container_share(tmp_path / "groups", tmp_path / "own")
+
+    return share
+
+
+@pytest.mark.parametrize(
+    ("inside", "share"), [("/", math.inf), ("/a", 2.5), ("/a/b", 2.5), ("/a/b/c", 1.5), ("/docker/1f", math.inf)]
+)
+def test_groups_of_version_1(old_groups, inside, share):
+    assert old_groups(inside) == share
+
+
+def test_a_container_of_version_1_that_sees_its_own_group_as_the_root(old_groups, tmp_path):
+    for mount in (tmp_path / "groups").iterdir():
+        (mount / "cpu.cfs_quota_us").write_text("40000\n")
+    assert old_groups("/docker/1f") == 0.4
+
+
 @pytest.mark.parametrize(("share", "expected"), [(math.inf, 4), (2.5, 3), (0.2, 1), (64, 4)])
 def test_a_part_of_a_processor_counts_as_one(monkeypatch, share, expected):
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1, 2, 5}, raising=False)

@@ -13,7 +13,18 @@ import atrous
 PACKAGE = Path(atrous.__file__).parent
 # From the bottom up; parts on one line must not import each other, except data -> palette.
 LAYERS = [
-    {"errors", "_io", "_cpu_count", "_printable", "_protobuf", "_quiet_imports", "_settings_files", "_native"},
+    {
+        "errors",
+        "_control_groups",
+        "_memory",
+        "_io",
+        "_cpu_count",
+        "_printable",
+        "_protobuf",
+        "_quiet_imports",
+        "_settings_files",
+        "_native",
+    },
     {"_distributed", "_parallel", "_signals", "_provenance"},
     {"image_io"},
     {"labelmap"},

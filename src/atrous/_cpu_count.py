@@ -4,7 +4,7 @@ import math
 import os
 from pathlib import Path
 
-_GROUPS, _OWN = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
+from ._control_groups import GROUPS, OWN, least_bound
 
 
 def processors() -> int:
@@ -18,29 +18,22 @@ def processors() -> int:
     return max(1, math.ceil(min(count, container_share())))
 
 
-def container_share(groups: Path = _GROUPS, own: Path = _OWN) -> float:
-    """Return the processors' time that Linux' control groups (version 2) allow, in processors; infinity if all.
+def container_share(groups: Path = GROUPS, own: Path = OWN) -> float:
+    """Return the processors' time that Linux' control groups allow, in processors; infinity if all.
 
     Parameters
     ----------
-    groups : Path
-        Where the groups are mounted.
-    own : Path
-        The file that names this process' group, in a line `0::/path`.
+    groups, own : Path
+        See `least_bound`.
     """
-    try:
-        lines = own.read_text().splitlines()
-    except OSError:
-        return math.inf
-    inside = next((line[3:].strip("/") for line in lines if line.startswith("0::")), "")
-    # The groups around it bind it too. In a container the mounted root may be its own group, by another path.
-    places = [groups, *(groups.joinpath(*inside.split("/")[:n]) for n in range(1, inside.count("/") + 2) if inside)]
-    return min(map(_share, places))
+    return least_bound("cpu", _share, groups, own)
 
 
 def _share(group: Path) -> float:
-    try:
-        quota, period = (group / "cpu.max").read_text().split()
-        return int(quota) / int(period)
-    except (OSError, ValueError, ZeroDivisionError):  # "max": no bound
-        return math.inf
+    version_2 = group / "cpu.max"
+    if version_2.exists():
+        quota, period = version_2.read_text().split()
+    else:
+        quota, period = ((group / f"cpu.cfs_{name}_us").read_text() for name in ("quota", "period"))
+    # "max" and -1: no bound.
+    return int(quota) / int(period) if int(quota) > 0 else math.inf

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from .._memory import cache_bytes
 from ..backends import bundled_model_path
 from ..crf.tune.scorer import LabeledImage
 from ..data.image_io import IMAGE_SUFFIXES, read_image
@@ -54,16 +55,14 @@ class NetworkSamples(_LabeledImages):
         Its own CRF parameters play no part.
     samples : sequence of Sample
         Labeled photos that the network was not trained on.
-    most_in_memory : int
-        Bytes.
+    most_in_memory : int, optional
+        Bytes. Default: 2 GiB, or a quarter of the memory that this process may have.
     """
 
-    def __init__(
-        self, segmenter: Segmenter, samples: Sequence[Sample], *, most_in_memory: int = MOST_IN_MEMORY
-    ) -> None:
+    def __init__(self, segmenter: Segmenter, samples: Sequence[Sample], *, most_in_memory: int | None = None) -> None:
         self._segmenter, self._samples = segmenter, samples
         self._known: dict[int, LabeledImage] = {}
-        self._room = most_in_memory
+        self._room = cache_bytes(MOST_IN_MEMORY) if most_in_memory is None else most_in_memory
         self._folder: tempfile.TemporaryDirectory[str] | None = None
 
     def __len__(self) -> int:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from atrous import _native
+from atrous._memory import cache_bytes
 from atrous.crf._lower import Term, build_term
 from atrous.crf.kernels import Bilateral, Normalization, Spatial, check_normalization
 from atrous.crf.result import check_threads
@@ -102,7 +103,7 @@ class TrialScorer:
         self._iterations, self._normalization, self._prune = iterations, normalization, prune
         self.classes, self.baseline, self.sha256, largest = self._look_through(hashed, done)
         # Planes in single precision, and what mean field keeps of the same size.
-        fitting = max(1, _WORKING_MEMORY // (4 * 4 * self.classes * largest))
+        fitting = max(1, cache_bytes(_WORKING_MEMORY) // (4 * 4 * self.classes * largest))
         self._workers = min(threads, len(samples), fitting)
         self._threads = threads // self._workers
         self._spatial_term = lru_cache(_KEPT_SIZES)(self._build_spatial)
