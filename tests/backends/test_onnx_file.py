@@ -29,20 +29,20 @@ def test_the_bundled_graph_is_the_one_that_onnx_reads():
     assert ours.opset == theirs.opset_import[0].version
     assert ours.metadata == {p.key: p.value for p in theirs.metadata_props}[METADATA_KEY]
     assert [
-        (n.operator.decode(), [i.decode() for i in n.inputs], [o.decode() for o in n.outputs]) for n in ours.nodes
+        (n.op_type.decode(), [i.decode() for i in n.inputs], [o.decode() for o in n.outputs]) for n in ours.nodes
     ] == [(n.op_type, list(n.input), list(n.output)) for n in theirs.graph.node]
-    assert [sorted(n.settings()) for n in ours.nodes] == [
+    assert [sorted(n.attributes()) for n in ours.nodes] == [
         sorted(a.name.encode() for a in n.attribute) for n in theirs.graph.node
     ]
     for tensor in theirs.graph.initializer:
         found = ours.tensors[tensor.name.encode()]
-        assert (found.kind, found.shape) == (tensor.data_type, tuple(tensor.dims))
+        assert (found.data_type, found.shape) == (tensor.data_type, tuple(tensor.dims))
         if found.values is not None:
             np.testing.assert_array_equal(found.values.reshape(found.shape), numpy_helper.to_array(tensor))
     assert len(ours.tensors) == len(theirs.graph.initializer)
     (image,), (scores,) = ours.inputs, ours.outputs
-    assert (image.name, image.kind, image.shape) == (b"image", FLOAT, [None, 3, None, None])
-    assert (scores.name, scores.kind, scores.shape) == (b"scores", FLOAT, [None, 21, None, None])
+    assert (image.name, image.data_type, image.shape) == (b"image", FLOAT, [None, 3, None, None])
+    assert (scores.name, scores.data_type, scores.shape) == (b"scores", FLOAT, [None, 21, None, None])
 
 
 @pytest.mark.parametrize("dtype", ["f4", "f2", "f8", "u1", "i1", "i4", "i8", "?"])
@@ -83,7 +83,7 @@ def test_numbers_that_are_none_are_found_wherever_they_are(tmp_path, dtype, raw,
 def test_settings_of_a_node(tmp_path):
     value = helper.make_tensor("v", TensorProto.INT64, [2], [3, -4])
     node = helper.make_node("Any", ["image"], ["scores"], whole=-5, pads=[1, 0, -2], word="ceil", value=value, real=0.5)
-    found = read_graph(saved(tmp_path, nodes=[node])).nodes[0].settings()
+    found = read_graph(saved(tmp_path, nodes=[node])).nodes[0].attributes()
     assert found.pop(b"value").values.tolist() == [3, -4]
     assert found == {b"whole": -5, b"pads": [1, 0, -2], b"word": b"ceil", b"real": None}
 

@@ -9,7 +9,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from atrous.backends import bundled_model_path
 from atrous.backends.onnx_file import read_graph
-from atrous.backends.shapes import MisfitError, cost
+from atrous.backends.shapes import ShapeError, cost
 from atrous.errors import InputError
 
 RNG = np.random.default_rng(0)
@@ -163,5 +163,5 @@ def test_the_bundled_network():
     ],
 )
 def test_what_does_not_fit(write, operation, says):
-    with pytest.raises(MisfitError, match=says):
+    with pytest.raises(ShapeError, match=says):
         cost(read_graph(write(operation, **K, by=[[0, 0]])), IMAGE)

@@ -14,8 +14,8 @@ from .._protobuf import MalformedError
 from ..data.metadata import ModelMetadata
 from ..data.transforms import network_input
 from ..errors import ComputeError, InputError
-from .onnx_file import FLOAT, Face, Graph, read_graph, shown
-from .shapes import MisfitError, cost
+from .onnx_file import FLOAT, Graph, ValueInfo, quoted, read_graph
+from .shapes import ShapeError, cost
 
 BUNDLED = "deeplab-largefov-voc12.onnx"
 
@@ -158,7 +158,7 @@ def read_exported(path: Path, *, whole: bool = True) -> ModelMetadata:
     ------
     InputError
         If the file is not what `atrous export` writes: another format, cut short, numbers in other files, NaN in the
-        weights, an operation that no export has, inputs or outputs of other names, types or sizes, metadata that
+        weights, an operator that no export has, inputs or outputs of other names, types or sizes, metadata that
         cannot be right or that is not of this network, or more memory or work than any network of the paper takes.
     """
     graph = read_graph(path, whole=whole)
@@ -171,15 +171,15 @@ def read_exported(path: Path, *, whole: bool = True) -> ModelMetadata:
 
 
 def _check_graph(path: Path, graph: Graph, metadata: ModelMetadata) -> None:
-    names = [[face.name for face in faces] for faces in (graph.inputs, graph.outputs)]
+    names = [[info.name for info in infos] for infos in (graph.inputs, graph.outputs)]
     if names != [[b"image"], [b"scores"]]:
-        got = " to ".join(", ".join(map(shown, each[:4])) or "nothing" for each in names)
+        got = " to ".join(", ".join(map(quoted, each[:4])) or "nothing" for each in names)
         raise InputError(
             f"{path}: an ONNX model from {got}; expected one made by atrous export, from 'image' to 'scores'"
         )
     (image,), (scores,) = graph.inputs, graph.outputs
-    _check_face(path, image, 3)
-    _check_face(path, scores, len(metadata.classes))
+    _check_value_info(path, image, 3)
+    _check_value_info(path, scores, len(metadata.classes))
     if graph.opset not in _OPSETS:
         raise InputError(
             f"{path}: of version {graph.opset} of ONNX's operators; expected {_OPSETS[0]} to {_OPSETS[-1]};"
@@ -187,7 +187,7 @@ def _check_graph(path: Path, graph: Graph, metadata: ModelMetadata) -> None:
         )
     try:
         found = cost(graph, (1, 3, *_IMAGE))
-    except (MisfitError, MalformedError) as error:
+    except (ShapeError, MalformedError) as error:
         raise InputError(f"{path}: not a network that atrous export wrote ({error}); export it again") from None
     pixels = math.prod(_IMAGE)
     stored = sum(math.prod(tensor.shape) for tensor in graph.tensors.values())
@@ -202,16 +202,16 @@ def _check_graph(path: Path, graph: Graph, metadata: ModelMetadata) -> None:
         )
 
 
-def _check_face(path: Path, face: Face, channels: int) -> None:
+def _check_value_info(path: Path, info: ValueInfo, channels: int) -> None:
     """Raise InputError unless an input or an output is (N, channels, H, W) float32 of any height and width."""
-    shape = face.shape
-    fits = face.kind == FLOAT and (
+    shape = info.shape
+    fits = info.data_type == FLOAT and (
         shape is None
         or (len(shape) == 4 and shape[0] in (None, 1) and shape[1] in (None, channels) and shape[2:] == [None, None])
     )
     if not fits:
-        sizes = "?" if shape is None else ", ".join("any" if side is None else str(side) for side in shape[:8])
+        got = "unknown" if shape is None else ", ".join("any" if side is None else str(side) for side in shape[:8])
         raise InputError(
-            f"{path}: {shown(face.name)} has the shape ({sizes:.60}), type {face.kind}; expected (any, {channels}, any,"
-            f" any) float32, type {FLOAT}; export it again"
+            f"{path}: {quoted(info.name)}: expected shape (any, {channels}, any, any) and float32 (data type {FLOAT}),"
+            f" got ({got:.60}) and data type {info.data_type}; export it again"
         )

@@ -1,4 +1,4 @@
-"""The graph of an ONNX file, read without the package onnx and without trusting the file."""
+"""Bounded reader of ONNX files: the graph, without its weights, and without the package onnx."""
 
 import math
 import mmap
@@ -42,8 +42,8 @@ _MOST_VALUES = 4096
 _CHUNK = 1 << 18
 
 
-def shown(name: bytes) -> str:
-    """Return a name from a file as a message can hold it."""
+def quoted(name: bytes) -> str:
+    """Quote a name from a file for a message."""
     return f"{name.decode('utf-8', 'replace')!r:.80}"
 
 
@@ -54,89 +54,89 @@ class Tensor:
     Attributes
     ----------
     name : bytes
-    kind : int
-        Its type's number in ONNX.
+    data_type : int
+        As in ONNX's TensorProto.
     shape : tuple of int
     values : (n,) array, or None
         All of its numbers, where they are few.
     """
 
     name: bytes
-    kind: int
+    data_type: int
     shape: tuple[int, ...]
     values: NDArray[np.generic] | None
 
 
 # An attribute's value.
-Setting: TypeAlias = int | list[int] | bytes | Tensor | None
+Attribute: TypeAlias = int | list[int] | bytes | Tensor | None
 
 
 @dataclass
 class Node:
-    """A layer or another operation.
+    """An operator with its inputs and outputs.
 
     Attributes
     ----------
-    operator, domain : bytes
+    op_type, domain : bytes
     inputs, outputs : list of bytes
         Names of values; an input that is left out is empty.
-    attributes : list of bytes
-        Not yet read.
+    raw_attributes : list of bytes
+        Not parsed.
     """
 
-    operator: bytes = b""
+    op_type: bytes = b""
     domain: bytes = b""
     inputs: list[bytes] = field(default_factory=list)
     outputs: list[bytes] = field(default_factory=list)
-    attributes: list[bytes] = field(default_factory=list)
+    raw_attributes: list[bytes] = field(default_factory=list)
 
-    def settings(self) -> dict[bytes, "Setting"]:
-        """Read the attributes: an int, ints, bytes or a Tensor by name; None for what no operation of an export has.
+    def attributes(self) -> dict[bytes, "Attribute"]:
+        """Parse the attributes: an int, ints, bytes or a Tensor by name; None for types that no export has.
 
         Raises
         ------
         MalformedError
             If they are no protobuf messages, or two have one name.
         """
-        found: dict[bytes, Setting] = {}
-        for data in self.attributes:
+        found: dict[bytes, Attribute] = {}
+        for data in self.raw_attributes:
             name, value = _Reader(data).attribute()
             if name in found:
-                raise MalformedError(f"a node has two attributes {shown(name)}")
+                raise MalformedError(f"a node has two attributes {quoted(name)}")
             found[name] = value
         return found
 
 
 @dataclass
-class Face:
-    """An input or an output of the graph: name, type's number, and sizes, None where any is possible."""
+class ValueInfo:
+    """An input or output of the graph: its name, data type and shape; None for sides that may have any length."""
 
     name: bytes = b""
-    kind: int = 0
+    data_type: int = 0
     shape: list[int | None] | None = None
 
 
 @dataclass
 class Graph:
-    """What an ONNX file computes, and what it says about itself.
+    """The contents of an ONNX file.
 
     Attributes
     ----------
     nodes : list of Node
-        Each after those that it reads from.
+        In topological order, if the file is valid.
     tensors : dict of bytes to Tensor
-        Stored ones.
-    inputs, outputs : list of Face
+        Initializers by name.
+    inputs, outputs : list of ValueInfo
     opset : int
-        Version of ONNX's own operators.
+        Version of the operator set.
     metadata : str or None
-        Text of the entry that atrous writes.
+        The value of atrous' metadata entry.
     """
 
     nodes: list[Node] = field(default_factory=list)
     tensors: dict[bytes, Tensor] = field(default_factory=dict)
-    inputs: list[Face] = field(default_factory=list)
-    outputs: list[Face] = field(default_factory=list)
+    inputs: list[ValueInfo] = field(default_factory=list)
+    outputs: list[ValueInfo] = field(default_factory=list)
     opset: int = 0
     metadata: str | None = None
 
@@ -237,15 +237,15 @@ class _Reader:
             elif number == 5:
                 tensor = self._tensor(a, b)
                 if graph.tensors.setdefault(tensor.name, tensor) is not tensor:
-                    raise MalformedError(f"it has two tensors {shown(tensor.name)}")
+                    raise MalformedError(f"it has two tensors {quoted(tensor.name)}")
             elif number in (11, 12):
-                (graph.inputs if number == 11 else graph.outputs).append(self._face(a, b))
+                (graph.inputs if number == 11 else graph.outputs).append(self._value_info(a, b))
             elif number == 15:
                 raise MalformedError("it holds sparse tensors")
             if len(graph.nodes) > MOST_NODES or len(graph.tensors) > MOST_TENSORS:
                 raise MalformedError(f"it has more than {MOST_NODES} nodes or {MOST_TENSORS} tensors")
         # Early versions of ONNX list the weights among the inputs.
-        graph.inputs = [face for face in graph.inputs if face.name not in graph.tensors]
+        graph.inputs = [info for info in graph.inputs if info.name not in graph.tensors]
         return graph
 
     def _node(self, start: int, end: int) -> Node:
@@ -259,16 +259,16 @@ class _Reader:
             elif number == 2:
                 node.outputs.append(data[a:b])
             elif number == 4:
-                node.operator = data[a:b]
+                node.op_type = data[a:b]
             elif number == 5:
-                node.attributes.append(data[a:b])
+                node.raw_attributes.append(data[a:b])
             elif number == 7:
                 node.domain = data[a:b]
         return node
 
-    def attribute(self) -> tuple[bytes, Setting]:
+    def attribute(self) -> tuple[bytes, Attribute]:
         name = b""
-        value: Setting = None
+        value: Attribute = None
         numbers: list[int] = []
         for number, kind, a, b in self.fields(0, len(self.data)):
             if number == 1 and kind == BYTES:
@@ -282,18 +282,18 @@ class _Reader:
             elif number == 8:
                 numbers += map(signed, [a] if kind == VARINT else self.wire.varints(a, b))
         if numbers and value is not None:
-            raise MalformedError(f"an attribute {shown(name)} has two values")
+            raise MalformedError(f"an attribute {quoted(name)} has two values")
         return name, numbers or value
 
-    def _face(self, start: int, end: int) -> Face:
-        face = Face()
+    def _value_info(self, start: int, end: int) -> ValueInfo:
+        info = ValueInfo()
         for a, b in self._within(start, end, 1):
-            face.name = self.data[a:b]
+            info.name = self.data[a:b]
         for tensor in self._within(start, end, 2, 1):
-            face.kind = self._number(*tensor) or 0
+            info.data_type = self._number(*tensor) or 0
             for shape in self._within(*tensor, 2):
-                face.shape = [self._number(*side) for side in self._within(*shape, 1)]
-        return face
+                info.shape = [self._number(*side) for side in self._within(*shape, 1)]
+        return info
 
     def _number(self, start: int, end: int) -> int | None:
         """Return the number in a message's first field."""
@@ -327,11 +327,11 @@ class _Reader:
             elif number not in (12, 16):  # notes
                 outside = True
         if outside:
-            raise MalformedError(f"the numbers of {shown(name)} lie in another file, or in a form of their own")
+            raise MalformedError(f"the numbers of {quoted(name)} lie in another file, or in a form of their own")
         if kind not in TYPES or len(shape) > 8 or min(shape, default=0) < 0:
-            raise MalformedError(f"{shown(name)} is of a type or a shape that no export has")
+            raise MalformedError(f"{quoted(name)} is of a type or a shape that no export has")
         if len(places) > 1 or (places and kind not in _HOLDS[places[0][0]]):
-            raise MalformedError(f"the numbers of {shown(name)} are of two types")
+            raise MalformedError(f"the numbers of {quoted(name)} are of two types")
         count = math.prod(shape)
         values = self._numbers(name, kind, count, *(places[0] if places else (_RAW, 0, 0)))
         return Tensor(name, kind, tuple(shape), values)
@@ -348,11 +348,11 @@ class _Reader:
         else:
             found = (end - start) / np.dtype(TYPES[kind]).itemsize
         if found != count:
-            raise MalformedError(f"{shown(name)} has {found:g} numbers for a shape of {count:.4g}")
+            raise MalformedError(f"{quoted(name)} has {found:g} numbers for a shape of {count:.4g}")
         few = count <= _MOST_VALUES
         if number == _INT64S or (number == _INT32S and kind == FLOAT16):
             if not few and kind == FLOAT16:
-                raise MalformedError(f"{shown(name)} has {count} numbers in half precision one by one")
+                raise MalformedError(f"{quoted(name)} has {count} numbers in half precision one by one")
             if not few:
                 return None
             numbers = self.wire.varints(start, end)
@@ -368,5 +368,5 @@ class _Reader:
 
     def _finite(self, name: bytes, values: NDArray[Any]) -> NDArray[Any]:
         if not np.isfinite(values).all():
-            raise MalformedError(f"{shown(name)} holds NaN or infinity")
+            raise MalformedError(f"{quoted(name)} holds NaN or infinity")
         return values

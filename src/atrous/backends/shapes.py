@@ -1,7 +1,6 @@
-"""The sizes of all values in an exported network, worked out from its graph before anything of it runs.
+"""Shape inference for exported networks: memory, work and the shape of the scores, before anything runs.
 
-They give the network's work and memory, the number of its classes and the stride of its scores. An operation that is
-not in `_OPERATIONS` is refused: none of these runs other graphs, repeats itself or reads a file.
+Only the operators in `_OPERATORS` are supported. None of them runs a subgraph, loops or reads a file.
 """
 
 import math
@@ -13,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .onnx_file import Graph, Node, Setting, Tensor, shown
+from .onnx_file import Attribute, Graph, Node, Tensor, quoted
 
 Shape = tuple[int, ...]
 
@@ -28,8 +27,8 @@ _SMALLEST_SCALE = float(np.finfo(np.float32).tiny)
 _PRODUCTS = 32
 
 
-class MisfitError(ValueError):
-    """An operation is unknown, or its inputs do not fit it."""
+class ShapeError(ValueError):
+    """An operator is not supported, or its inputs do not fit it."""
 
 
 @dataclass
@@ -44,7 +43,7 @@ class Value:
     constant : bool
         Whether it is the same for all images.
     products : int
-        Of the convolution that computes it.
+        Multiplications of the convolution that computes it.
     """
 
     shape: Shape
@@ -60,7 +59,7 @@ class Value:
 
 @dataclass(frozen=True)
 class Cost:
-    """What a network takes for one image.
+    """Memory and work of a network for one image.
 
     Attributes
     ----------
@@ -69,7 +68,7 @@ class Cost:
     memory : int
         The most numbers that are needed at a time, constants apart.
     products : int
-        Of all convolutions; other operations count as many as take their time.
+        Multiplications of all convolutions; a value that any operator writes counts as 32.
     constants : int
         Numbers that are computed from the weights alone.
     """
@@ -82,12 +81,12 @@ class Cost:
 
 @np.errstate(all="raise")
 def cost(graph: Graph, image: Shape) -> Cost:
-    """Work out what a network takes for an image of the shape (1, 3, H, W).
+    """Infer the shapes of all values for an image of shape (1, 3, H, W), and sum up memory and work.
 
     Raises
     ------
-    MisfitError
-        If it has an operation that `atrous export` does not write, or one whose inputs do not fit.
+    ShapeError
+        If an operator is not supported, or its inputs do not fit it.
     """
     values = {name: _stored(tensor) for name, tensor in graph.tensors.items()}
     values[b"image"] = Value(image)
@@ -98,7 +97,7 @@ def cost(graph: Graph, image: Shape) -> Cost:
         made = _run(node, values)
         (name,) = node.outputs
         if name in values:
-            raise MisfitError(f"two values are called {shown(name)}")
+            raise ShapeError(f"two values are called {quoted(name)}")
         values[name] = made
         products += made.products + _PRODUCTS * made.count
         if made.constant:
@@ -109,7 +108,7 @@ def cost(graph: Graph, image: Shape) -> Cost:
         done = {used for used in node.inputs if last_use[used] == i}
         memory -= sum(values[used].count for used in done if used and not values[used].constant)
     if b"scores" not in values or values[b"scores"].constant:
-        raise MisfitError("nothing computes scores from the image")
+        raise ShapeError("nothing computes scores from the image")
     return Cost(values[b"scores"].shape, peak, products, constants)
 
 
@@ -118,20 +117,20 @@ def _stored(tensor: Tensor) -> Value:
 
 
 def _run(node: Node, values: dict[bytes, Value]) -> Value:
-    operation = _OPERATIONS.get(node.operator) if node.domain in (b"", b"ai.onnx") else None
-    if operation is None:
-        raise MisfitError(f"its operation {shown(node.domain + b':' + node.operator)} is none of an export's")
+    operator = _OPERATORS.get(node.op_type) if node.domain in (b"", b"ai.onnx") else None
+    if operator is None:
+        raise ShapeError(f"operator {quoted(node.domain + b':' + node.op_type)} is not supported")
     if len(node.outputs) != 1:
-        raise MisfitError(f"its operation {shown(node.operator)} has {len(node.outputs)} outputs")
+        raise ShapeError(f"operator {quoted(node.op_type)} has {len(node.outputs)} outputs; expected 1")
     if missing := [name for name in node.inputs if name and name not in values]:
-        raise MisfitError(f"nothing computes {shown(missing[0])} before it is used")
+        raise ShapeError(f"nothing computes {quoted(missing[0])} before it is used")
     inputs = [values[name] if name else None for name in node.inputs]
     try:
-        made = operation(_Call(node, inputs))
+        made = operator(_Call(node, inputs))
     except (ArithmeticError, LookupError, TypeError, ValueError) as error:
-        raise MisfitError(f"{shown(node.operator)} cannot compute {shown(node.outputs[0])} ({error!s:.100})") from None
+        raise ShapeError(f"{quoted(node.op_type)} cannot compute {quoted(node.outputs[0])} ({error!s:.100})") from None
     if len(made.shape) > _MOST_AXES or min(made.shape, default=0) < 0:
-        raise MisfitError(f"{shown(node.outputs[0])} has the shape {made.shape!s:.60}")
+        raise ShapeError(f"{quoted(node.outputs[0])} has the shape {made.shape!s:.60}")
     if made.content is not None and made.content.size > _MOST_CONTENT:
         made.content = None
     made.constant = all(value is None or value.constant for value in inputs)
@@ -139,19 +138,19 @@ def _run(node: Node, values: dict[bytes, Value]) -> Value:
 
 
 class _Call:
-    """Inputs and settings of an operation."""
+    """Inputs and attributes of a node."""
 
     def __init__(self, node: Node, inputs: Sequence[Value | None]) -> None:
         self.node, self.inputs = node, inputs
 
     @cached_property
-    def settings(self) -> dict[bytes, Setting]:
-        return self.node.settings()
+    def attributes(self) -> dict[bytes, Attribute]:
+        return self.node.attributes()
 
     def input(self, place: int) -> Value:
         found = self.inputs[place]
         if found is None:
-            raise MisfitError("an input is missing")
+            raise ShapeError("an input is missing")
         return found
 
     def has(self, place: int) -> bool:
@@ -161,19 +160,19 @@ class _Call:
         """Return the numbers of an input that holds sizes."""
         content = self.input(place).content
         if content is None or content.ndim > 1 or content.dtype.kind != "i":
-            raise MisfitError("sizes are not known")
+            raise ShapeError("sizes are not known")
         return [int(size) for size in content.reshape(-1)]
 
     def number(self, name: bytes, default: int) -> int:
-        value = self.settings.get(name, default)
+        value = self.attributes.get(name, default)
         if not isinstance(value, int):
-            raise MisfitError(f"{shown(name)} is no number")
+            raise ShapeError(f"{quoted(name)} is no number")
         return value
 
     def numbers(self, name: bytes, default: Sequence[int]) -> list[int]:
-        value = self.settings.get(name, list(default))
+        value = self.attributes.get(name, list(default))
         if not isinstance(value, list):
-            raise MisfitError(f"{shown(name)} are no numbers")
+            raise ShapeError(f"{quoted(name)} are no numbers")
         return value
 
 
@@ -185,14 +184,14 @@ def _scaled(call: _Call) -> Value:
     """QuantizeLinear and DequantizeLinear: x / scale and x * scale."""
     scale = call.input(1)
     if scale.content is None or not scale.content.min() >= _SMALLEST_SCALE:
-        raise MisfitError("a scale is not above 0")
+        raise ShapeError("a scale is not positive")
     return Value(call.input(0).shape)
 
 
 def _broadcast(call: _Call) -> Value:
     inputs = [call.input(place) for place in range(len(call.inputs))]
     shape = np.broadcast_shapes(*(value.shape for value in inputs))
-    compute = _ARITHMETIC[call.node.operator]
+    compute = _ARITHMETIC[call.node.op_type]
     contents = [value.content for value in inputs if value.content is not None]
     if len(contents) < len(inputs) or math.prod(shape) > _MOST_CONTENT:
         return Value(shape)
@@ -212,9 +211,9 @@ def _convolved(call: _Call) -> Value:
     channels, depth, *sides = kernel.shape
     group = call.number(b"group", 1)
     if group < 1 or channels % group or image.shape[1] != depth * group:
-        raise MisfitError("its channels are not those of its weights")
+        raise ShapeError("the channels do not fit the weights")
     if call.has(2) and call.input(2).shape != (channels,):
-        raise MisfitError("it has not one bias for each channel")
+        raise ShapeError("the bias does not have one value for each channel")
     shape = (image.shape[0], channels, *_windows(call, image, sides))
     return Value(shape, products=math.prod(shape) * depth * math.prod(sides))
 
@@ -232,12 +231,12 @@ def _windows(call: _Call, image: Value, sides: Sequence[int]) -> list[int]:
     steps, holes = (call.numbers(name, [1] * axes) for name in (b"strides", b"dilations"))
     pads = call.numbers(b"pads", [0] * 2 * axes)
     kernel = call.numbers(b"kernel_shape", sides)
-    if axes != 2 or list(sides) != kernel or call.settings.get(b"auto_pad", b"NOTSET") != b"NOTSET":
-        raise MisfitError("its kernel does not fit")
+    if axes != 2 or list(sides) != kernel or call.attributes.get(b"auto_pad", b"NOTSET") != b"NOTSET":
+        raise ShapeError("kernel_shape or auto_pad does not fit")
     if not [len(steps), len(holes), len(pads), len(sides)] == [axes, axes, 2 * axes, axes]:
-        raise MisfitError("its settings are not one for each side")
+        raise ShapeError("an attribute does not have one value for each side")
     if min(*steps, *holes, *sides) < 1 or min(pads) < 0:
-        raise MisfitError("its settings are not above 0")
+        raise ShapeError("strides, dilations and kernel_shape have to be 1 or more, pads 0 or more")
     found = []
     for axis, length in enumerate(image.shape[2:]):
         room = length + pads[axis] + pads[axis + axes] - holes[axis] * (sides[axis] - 1) - 1
@@ -252,7 +251,7 @@ def _windows(call: _Call, image: Value, sides: Sequence[int]) -> list[int]:
 def _multiplied(call: _Call) -> Value:
     a, b = call.input(0).shape, call.input(1).shape
     if len(a) < 2 or len(b) < 2 or a[-1] != b[-2]:
-        raise MisfitError("the two matrices do not fit")
+        raise ShapeError("the two matrices do not fit")
     shape = (*np.broadcast_shapes(a[:-2], b[:-2]), a[-2], b[-1])
     return Value(shape, products=math.prod(shape) * a[-1])
 
@@ -264,12 +263,12 @@ def _shape(call: _Call) -> Value:
 
 
 def _constant(call: _Call) -> Value:
-    for value in call.settings.values():
+    for value in call.attributes.values():
         if isinstance(value, Tensor):
             return _stored(value)
         content = np.array(value, np.int64)
         return Value(content.shape, content)
-    raise MisfitError("it has no value")
+    raise ShapeError("no value")
 
 
 def _joined(call: _Call) -> Value:
@@ -281,7 +280,7 @@ def _joined(call: _Call) -> Value:
         shape[axis] += others[axis]
         others[axis] = shape[axis]
         if others != shape:
-            raise MisfitError("its inputs differ in other sides")
+            raise ShapeError("the inputs differ in other sides")
     contents = [value.content for value in inputs if value.content is not None]
     known = len(contents) == len(inputs) and math.prod(shape) <= _MOST_CONTENT
     return Value(tuple(shape), np.concatenate(contents, axis) if known else None)
@@ -294,7 +293,7 @@ def _sliced(call: _Call) -> Value:
     shape, where = list(value.shape), [slice(None)] * len(value.shape)
     for start, end, axis, step in zip(starts, ends, axes, steps, strict=True):
         if step < 1:
-            raise MisfitError("it goes backwards")
+            raise ShapeError("steps are not positive")
         where[axis] = slice(start, end, step)
         shape[axis] = len(range(*where[axis].indices(shape[axis])))
     return Value(tuple(shape), None if value.content is None else value.content[tuple(where)])
@@ -326,7 +325,7 @@ def _in_shape(value: Value, shape: list[int]) -> Value:
     if shape.count(-1) == 1 and known:
         shape = [value.count // known if side == -1 else side for side in shape]
     if math.prod(shape) != value.count:
-        raise MisfitError("it has another number of numbers")
+        raise ShapeError("the sizes differ")
     return Value(tuple(shape), None if value.content is None else value.content.reshape(shape))
 
 
@@ -334,7 +333,7 @@ def _transposed(call: _Call) -> Value:
     shape = call.input(0).shape
     order = call.numbers(b"perm", range(len(shape))[::-1])
     if sorted(order) != list(range(len(shape))):
-        raise MisfitError("its order of the axes is none")
+        raise ShapeError("perm is no permutation")
     return Value(tuple(shape[axis] for axis in order))
 
 
@@ -349,22 +348,22 @@ def _padded(call: _Call) -> Value:
 
 def _resized(call: _Call) -> Value:
     shape = call.input(0).shape
-    if b"axes" in call.settings:
-        raise MisfitError("it names axes")
+    if b"axes" in call.attributes:
+        raise ShapeError("axes are not supported")
     if call.has(3):
         sizes = call.sizes(3)
     else:
         scales = call.input(2).content
         sizes = [] if scales is None else np.floor(np.multiply(shape, scales)).astype(np.int64).tolist()
     if len(sizes) != len(shape):
-        raise MisfitError("sizes are not known")
+        raise ShapeError("sizes are not known")
     return Value(tuple(sizes))
 
 
 def _gathered(call: _Call) -> Value:
     content, places = call.input(0).content, call.input(1).content
     if content is None or places is None or places.dtype.kind != "i":
-        raise MisfitError("sizes are not known")
+        raise ShapeError("sizes are not known")
     content = np.asarray(content.take(places, call.number(b"axis", 0)))
     return Value(content.shape, content)
 
@@ -380,7 +379,7 @@ _ARITHMETIC: dict[bytes, Callable[[NDArray[Any], NDArray[Any]], Any]] = {
 
 # Of the networks in float32, float16 and int8, with and without MSc, and of the sizes in it as exporters of several
 # versions compute them.
-_OPERATIONS: dict[bytes, Callable[[_Call], Value]] = {
+_OPERATORS: dict[bytes, Callable[[_Call], Value]] = {
     b"AveragePool": _pooled,
     b"Cast": _same,
     b"Concat": _joined,

@@ -206,7 +206,7 @@ class ModelMetadata:
             )
         if not np.isfinite(scores).all():
             raise InputError(
-                f"{source}: its scores hold NaN or infinity, a fault of the model and not of the photo; train or export"
+                f"{source}: its scores hold NaN or infinity, a fault of the model, not of the image; train or export"
                 f" it again{', in float32' if self.precision == 'float16' else ''}, or use another one"
             )
 
