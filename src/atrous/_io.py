@@ -1,4 +1,4 @@
-"""Write files and folders whole or not at all, one by one or several together."""
+"""Atomic writes of files and folders, one by one or several together."""
 
 import errno
 import os
@@ -193,7 +193,7 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
 
 @contextmanager
 def written(content: bytes, folder: str | os.PathLike[str]) -> Iterator[Path]:
-    """Yield a temporary file below `folder` with this content, synced; after the block it is removed, or moved away."""
+    """Yield a synced temporary file with this content below `folder`; remove it after the block unless it was moved."""
     workspace = _Workspace(Path(folder))
     try:
         temporary = workspace.path / "content"

@@ -1,4 +1,4 @@
-"""Text from outside as a terminal, a log or a page may show it."""
+"""Escaping of control characters in names and messages."""
 
 import unicodedata
 

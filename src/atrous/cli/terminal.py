@@ -1,4 +1,4 @@
-"""Standard output and standard error: printing to them, and what happens when nobody reads them."""
+"""Printing to standard output and standard error, also where they are closed, full or not read."""
 
 import errno
 import io
@@ -32,10 +32,10 @@ def _echo(text: str, *, err: bool = False) -> None:
 
 
 def guard_streams() -> None:
-    """Make this process end quietly when standard output cannot be written: status 1, and no traceback.
+    """End this process with status 1, without a traceback, when standard output cannot be written.
 
-    A reader that has gone (`| head`) is no news; that the disk is full is one line on standard error. What cannot be
-    written to standard error is lost. Streams that were closed before the start take everything and keep nothing.
+    A full disk is reported in one line on standard error, a reader that has gone (`| head`) is not. What cannot be
+    written to standard error is lost. Streams that were closed before the start discard everything.
     """
     for number in range(3):
         try:
@@ -67,7 +67,7 @@ def _guarded(stream: TextIO | None, number: int) -> TextIO:
 
 
 class _Guarded(io.FileIO):
-    """A descriptor of which errors in writing end the process, or, of standard error, are passed over."""
+    """A descriptor whose write errors end the process; those of standard error are ignored."""
 
     def __init__(self, number: int, stream: TextIO) -> None:
         super().__init__(number, "w", closefd=False)
