@@ -9,6 +9,9 @@ import numpy
 from numpy.typing import NDArray
 
 
+class LatticeTooLarge(Exception):
+    pass
+
 class Filter:
     """Gaussian kernel matrix K between points."""
 
@@ -19,24 +22,33 @@ class Filter:
     def vertices(self) -> int | None:
         """Number of lattice vertices; None for a filter without a lattice."""
 
+    @property
+    def rows(self) -> int | None:
+        """
+        Vertices of a lattice, each counted in every tile of points that touches it; else None.
+        """
+
     def apply(self, values: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu', writable=False)], out: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu')], threads: int) -> None:
         """Write K times each row of values (R, N) to out (R, N)."""
 
     def mass(self, out: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C', device='cpu')], threads: int) -> None:
         """Write the row sums of K to out (N,)."""
 
-def lattice(features: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu', writable=False)], threads: int, line: int = 0, offsets: Annotated[NDArray[numpy.int32], dict(shape=(None, None), order='C', device='cpu', writable=False)] | None = None, weights: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C', device='cpu', writable=False)] | None = None) -> Filter:
+def lattice(features: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu', writable=False)], threads: int, line: int = 0, offsets: Annotated[NDArray[numpy.int32], dict(shape=(None, None), order='C', device='cpu', writable=False)] | None = None, weights: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C', device='cpu', writable=False)] | None = None, most_rows: int | None = None) -> Filter:
     """
     Build a permutohedral lattice over features (d, N).
 
     Points lie in rows of `line`, like the pixels of an image; 0 means one row. Given offsets
     (K, d + 1) and weights (K,), a stencil replaces the blur: each vertex is the weighted sum of
-    the vertices at the offsets and at their opposites; the zero offset is the vertex itself.
+    the vertices at the offsets and at their opposites; the zero offset is the vertex itself. Raises
+    LatticeTooLarge beyond `most_rows`, see `Filter.rows`.
     """
 
-def image_lattice(image: Annotated[NDArray[numpy.uint8], dict(shape=(None, None, None), order='C', device='cpu', writable=False)], sx: float, sy: float, srgb: Sequence[float], threads: int) -> Filter:
+def image_lattice(image: Annotated[NDArray[numpy.uint8], dict(shape=(None, None, None), order='C', device='cpu', writable=False)], sx: float, sy: float, srgb: Sequence[float], threads: int, most_rows: int | None = None) -> Filter:
     """
     Build a permutohedral lattice over (x, y, red, green, blue) of an image (H, W, 3).
+
+    Raises LatticeTooLarge beyond `most_rows`, see `Filter.rows`.
     """
 
 def brute_force(features: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu', writable=False)], line: int = 0) -> Filter:
@@ -62,13 +74,19 @@ class Model:
         after * (K before), if it is known and the same for all points.
         """
 
-    def infer(self, unary: Annotated[NDArray[numpy.float32], dict(shape=(None, None), device='cpu', writable=False)], *, energies: bool, iterations: int, tolerance: float = 0.0, prune: float = 0.0, trace: bool = False, threads: int, zeroed: bool = False, probabilities: Annotated[NDArray[numpy.float32], dict(shape=(None, None), device='cpu')] | None = None, labels: Annotated[NDArray[numpy.int32], dict(shape=(None,), order='C', device='cpu')] | None = None) -> Report:
+    def potts_mass(self, threads: int) -> float:
+        """
+        Return the sum over all pairs of points of the kernels without gains, with their factors.
+        """
+
+    def infer(self, unary: Annotated[NDArray[numpy.float32], dict(shape=(None, None), device='cpu', writable=False)], *, energies: bool, iterations: int, tolerance: float = 0.0, prune: float = 0.0, trace: bool = False, threads: int, zeroed: bool = False, consumed: bool = False, probabilities: Annotated[NDArray[numpy.float32], dict(shape=(None, None), device='cpu')] | None = None, labels: Annotated[NDArray[numpy.int32], dict(shape=(None,), order='C', device='cpu')] | None = None) -> Report:
         """
         Run mean-field inference and write probabilities (C, N) and labels (N,).
 
         unary (C, N) holds energies or probabilities; it and `probabilities` may have any strides.
-        `zeroed`: `probabilities` holds zeros, so the pruned labels need no write. Raises ValueError
-        for a unary with values out of range.
+        `zeroed`: `probabilities` holds zeros, so the pruned labels need no write. `consumed`: unary and
+        probabilities are the same planes, of memory that no file or process shares; it is given back
+        as it is read. Raises ValueError for a unary with values out of range.
         """
 
 class SequentialModel:

@@ -1,3 +1,6 @@
+import struct
+import zlib
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -7,7 +10,7 @@ from PIL import Image
 
 from atrous.errors import InputError
 from atrous.labelmap import read_labels, voc_palette, write_labels
-from atrous.labelmap.png import made_here
+from atrous.labelmap.png import SOFTWARE, is_label_map, made_here
 
 
 def test_the_first_colors_are_vocs():
@@ -88,3 +91,52 @@ def test_our_own_files_are_told_from_others(tmp_path):
     Image.new("RGB", (4, 4)).save(tmp_path / "other.png")
     (tmp_path / "text.png").write_text("hello")
     assert [made_here(tmp_path / f"{n}.png") for n in ("ours", "other", "text")] == [True, False, False]
+
+
+@pytest.mark.parametrize("bits", [2, 4])
+def test_gray_of_few_bits_stands_for_shades_not_for_ids(tmp_path, bits):
+    header = struct.pack(">IIBBBBB", 4, 1, bits, 0, 0, 0, 0)
+    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(b"\0\x1b\x1b")), (b"IEND", b""))
+    framed = (struct.pack(">I", len(c)) + n + c + struct.pack(">I", zlib.crc32(n + c)) for n, c in chunks)
+    (tmp_path / "mask.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(framed))
+    with pytest.raises(InputError, match=f"got {bits}-bit gray"):
+        read_labels(tmp_path / "mask.png")
+    assert not is_label_map(tmp_path / "mask.png")
+
+
+def test_palettes_of_few_bits_hold_ids(tmp_path):
+    image = Image.fromarray(np.array([[0, 1, 2, 3]], np.uint8))
+    image.putpalette([0, 0, 0, 9, 9, 9, 8, 8, 8, 7, 7, 7])
+    image.save(tmp_path / "mask.png", bits=2)
+    assert read_labels(tmp_path / "mask.png").tolist() == [[0, 1, 2, 3]]
+    assert is_label_map(tmp_path / "mask.png")
+
+
+def test_a_label_map_with_a_changed_byte_is_refused(tmp_path):
+    write_labels(tmp_path / "mask.png", np.random.default_rng(0).integers(0, 21, (40, 40), dtype=np.uint8))
+    content = bytearray((tmp_path / "mask.png").read_bytes())
+    content[content.index(b"IDAT") + 300] ^= 4
+    (tmp_path / "mask.png").write_bytes(content)
+    with pytest.raises(InputError, match="checksum"):
+        read_labels(tmp_path / "mask.png")
+
+
+def test_which_files_are_label_maps(tmp_path):
+    images = {"gray": Image.new("L", (4, 4)), "color": Image.new("RGB", (4, 4)), "deep": Image.new("I;16", (4, 4))}
+    for name, image in images.items():
+        image.save(tmp_path / f"{name}.png")
+    write_labels(tmp_path / "ids.png", np.zeros((2, 2), np.uint8))
+    Image.new("L", (4, 4)).save(tmp_path / "photo.jpg")
+    (tmp_path / "text.png").write_text("hello")
+    found = [path.name for path in sorted(tmp_path.iterdir()) if is_label_map(path)]
+    assert found == ["gray.png", "ids.png"]
+    assert not is_label_map(tmp_path / "missing.png")
+
+
+def test_overlays_and_masks_are_told_from_other_images(tmp_path):
+    noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (50, 50, 3), dtype=np.uint8))
+    noise.save(tmp_path / "ours.jpg", quality=92, subsampling=0, comment=SOFTWARE)
+    noise.save(tmp_path / "other.jpg", quality=92, comment="somebody")
+    assert made_here(tmp_path / "ours.jpg")
+    assert not made_here(tmp_path / "other.jpg")
+    assert not made_here(tmp_path / "missing.jpg")
