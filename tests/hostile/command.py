@@ -20,6 +20,9 @@ TESTS = Path(__file__).parents[1]
 NARROW = TESTS / "training/narrow.py"  # the command line with networks of a few channels
 KILLED = -signal.SIGKILL if os.name == "posix" else 1
 
+# The command, as the end of a program that does something else first.
+MAIN = "import sys; from atrous.cli import main; sys.argv[0] = 'atrous'; main()"
+
 # Bytes that a terminal obeys: C0 but the newline, DEL, and C1 as UTF-8.
 CONTROL = re.compile(rb"[\x00-\x09\x0b-\x1f\x7f]|\xc2[\x80-\x9f]")
 

@@ -140,7 +140,7 @@ def recipe(rng: random.Random, folder: Path) -> None:
 
 
 def setting(rng: random.Random, folder: Path) -> None:
-    from atrous.training.settings import parsed_setting
+    from atrous.training.config import parsed_setting
 
     from atrous.training.config import Recipe
 

@@ -1,4 +1,4 @@
-"""Spoiled text files and tables: class lists, color tables, image lists, JSON, CSV, arrays, Parquet, tar, MATLAB."""
+"""Spoiled text files and tables: class lists, color tables, lists, JSON, CSV, arrays, Parquet, tar, MATLAB."""
 
 import io
 import json
@@ -15,10 +15,10 @@ from PIL import Image
 from atrous.crf.tune.trials import TrialTable
 from atrous.data.dataset import open_dataset
 from atrous.data.folder_dataset import read_classes, read_names
-from atrous.data.metadata import VOC_CLASSES, ModelMetadata
 from atrous.data.unary_io import class_names, read_probabilities
-from atrous.evaluation.bootstrap import Scored
-from atrous.evaluation.tuning_samples import FolderSamples
+from atrous.data.metadata import VOC_CLASSES, ModelMetadata
+from atrous.evaluation.comparison import Scored
+from atrous.evaluation.labelled_images import FolderSamples
 from atrous.labelmap.color_table import read_color_table
 from atrous.segmenter.config import SavedSettings
 from tiny_model import TINY
@@ -45,7 +45,7 @@ def color_table(rng: random.Random, folder: Path) -> None:
     path = _written(folder / "colors.txt", spoiled_text(rng, COLORS))
     table, classes = read_color_table(path, rng.choice((None, ("background", "red car", "blue"))))
     assert table.palette(len(classes)).shape == (len(classes), 3)
-    assert len(set(table.colors)) == len(table.colors) == len(table.ids)
+    assert len(set(table.colours)) == len(table.colours) == len(table.ids)
     assert all(label == 255 or label < len(classes) for label in table.ids)
 
 
@@ -92,7 +92,7 @@ def config(rng: random.Random, folder: Path) -> None:
 
 def scores(rng: random.Random, folder: Path) -> None:
     rows = [{"name": name, "overlaps": {"dcnn": [[9, 3, 0], [10, 5, 1]]}} for name in "abc"]
-    document = {"classes": ["background", "red", "blue"], "labelings": ["dcnn"], "run": {"sha256": "0" * 64}}
+    document = {"classes": ["background", "red", "blue"], "labellings": ["dcnn"], "run": {"sha256": "0" * 64}}
     found = Scored.read(_written(folder / "scores.json", spoiled_json(rng, {**document, "per_image": rows})))
     for overlaps in found.overlaps.values():
         assert overlaps.dtype == np.int64
@@ -178,9 +178,9 @@ def bulk_parquet(rng: random.Random, folder: Path) -> None:
 
 def _listing(given: Path, folder: Path) -> None:
     """List an input of `atrous bulk` and read its photos."""
+    from atrous.bulk.sources import listing
     from atrous.bulk.config import Settings
     from atrous.bulk.decode import images
-    from atrous.bulk.sources import listing
     from atrous.bulk.storage import Storage
     from atrous.errors import InputError
 

@@ -5,7 +5,7 @@ import re
 
 import numpy as np
 import pytest
-from command import run
+from command import MAIN, run
 from PIL import Image
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="POSIX limits")
@@ -30,17 +30,17 @@ def check_done_or_refused(segment, done, match):
 
 
 @pytest.mark.fault("few file descriptors (ulimit -n)", LINE)
-@pytest.mark.parametrize("most", [6, 8, 10, 14])
+@pytest.mark.parametrize("most", [6, 10])
 def test_few_descriptors(segment, most):
     done = run(*segment.arguments, limits={"RLIMIT_NOFILE": most})
     check_done_or_refused(segment, done, "Too many open files")
 
 
 @pytest.mark.fault("little memory (ulimit -v)", LINE)
-@pytest.mark.parametrize("mib", [120, 180, 240, 320, 400])
+@pytest.mark.parametrize("mib", [180, 320])  # in less, NumPy itself cannot be imported
 def test_little_memory(segment, mib):
     done = run(*segment.arguments, limits={"RLIMIT_AS": mib << 20})
-    check_done_or_refused(segment, done, "memory|allocate|load")
+    check_done_or_refused(segment, done, "memory|allocate|cannot be imported|no more threads")
 
 
 @pytest.mark.fault("too little memory for one large photo among small ones", LINE)
@@ -60,21 +60,18 @@ def test_no_threads(segment):
     if os.geteuid() == 0:
         pytest.skip("root has no such limit")
     done = run(*segment.arguments, limits={"RLIMIT_NPROC": 1})
-    check_done_or_refused(segment, done, "thread|temporarily unavailable")
+    check_done_or_refused(segment, done, "thread")
 
 
 @pytest.mark.fault("a small stack (ulimit -s)", LINE)
 def test_small_stack(segment):
-    done = run(*segment.arguments, limits={"RLIMIT_STACK": 256 << 10})
-    check_done_or_refused(segment, done, "memory|stack|thread")
+    done = run(*segment.arguments, limits={"RLIMIT_STACK": 512 << 10})
+    check_done_or_refused(segment, done, "memory|thread")
 
 
-@pytest.mark.fault("no core to spare: one processor, and nice 19", "The outputs are the same.")
+@pytest.mark.fault("one processor, at the lowest priority", "The outputs are the same.")
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="needs Linux")
 def test_one_processor(segment):
-    one = (
-        "import os, sys; os.nice(19); os.sched_setaffinity(0, [min(os.sched_getaffinity(0))]);"
-        " from atrous.cli import main; sys.argv[0] = 'atrous'; main()"
-    )
+    one = "import os, sys; os.nice(19); os.sched_setaffinity(0, [min(os.sched_getaffinity(0))])\n" + MAIN
     run(*segment.arguments, program=("-c", one)).done()
     segment.expected.check_all(segment.out, "one processor")

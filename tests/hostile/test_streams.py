@@ -1,12 +1,16 @@
 """Standard streams that are closed, full or read by nobody; what is printed then: tests/cli/test_terminal.py."""
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
 from command import run
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="POSIX descriptors")
+
+FULL = Path("/dev/full")
+needs_full = pytest.mark.skipif(not FULL.exists(), reason="needs /dev/full")
 
 ALL = "All outputs are made; what is printed goes nowhere."
 REST = "The command ends without a traceback; the outputs that are there are whole, and the same command does the rest."
@@ -16,8 +20,6 @@ CLOSED = "import os, sys; [os.close(int(n)) for n in sys.argv[1]]; os.execv(sys.
 
 
 def closed(descriptors):
-    import sys
-
     return "-c", CLOSED, descriptors, sys.executable, "-m", "atrous"
 
 
@@ -42,19 +44,19 @@ def test_closed(segment, descriptors):
     segment.expected.check_all(segment.out, descriptors)
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+@needs_full
 @pytest.mark.fault("stderr on a full disk", ALL)
 def test_stderr_full(segment):
-    with Path("/dev/full").open("wb") as full:
+    with FULL.open("wb") as full:
         done = run(*segment.arguments, segment.out / "none.jpg", stderr=full)
     assert done.status == 2
     segment.expected.check_all(segment.out, "stderr full")
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+@needs_full
 @pytest.mark.fault("stdout on a full disk", REST)
 def test_stdout_full(segment):
-    with Path("/dev/full").open("wb") as full:
+    with FULL.open("wb") as full:
         run(*segment.arguments, stdout=full).refused("No space left", status=1)
     _does_the_rest(segment)
 

@@ -30,6 +30,7 @@ def test_two_segment(job):
 
 
 @posix
+@pytest.mark.slow
 @pytest.mark.fault(
     "two runs of `atrous tune` with one table", "The table has whole lines; run again, it gives the same result."
 )

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from atrous.palette.color_table import ColorTable
+from atrous.labelmap.color_table import ColorTable
 from PIL import Image
 
 import atrous
