@@ -1,5 +1,6 @@
 # make demo   environment, install, masks of the example photos
 # make test   environment, install, the tests (the slow ones: make test-all)
+# make hostile   the tests under kills, full disks and spoiled files, the long form
 # make docs   the documentation site, in site/
 # make lock   constraints-ci.txt anew, after a change of constraints-dev.txt or pyproject.toml
 # make sanitize   the C++ tests under the address, undefined-behavior and thread sanitizers
@@ -16,7 +17,7 @@ LOCK := -c constraints-ci.txt
 NATIVE := CMakeLists.txt pyproject.toml $(wildcard src/native/*)
 CPP := $(wildcard src/native/*.cpp src/native/*.hpp tests/native/*.cpp tests/native/*.hpp)
 
-.PHONY: help demo test test-all docs lock sanitize sanitize-% lint format stub bench clean
+.PHONY: help demo test test-all hostile docs lock sanitize sanitize-% lint format stub bench clean
 .DEFAULT_GOAL := help
 
 help:
@@ -43,6 +44,12 @@ test: $(VENV)/.developer
 
 test-all: $(VENV)/.developer
 	$(BIN)/python -m pytest
+
+# TIMES as many random cases as in `make test`; another SEED gives others.
+TIMES := 20
+SEED := 0
+hostile: $(VENV)/.developer
+	HOSTILE_TIMES=$(TIMES) HOSTILE_SEED=$(SEED) $(BIN)/python -m pytest tests/hostile tests/test_whole_files.py
 
 # Downloads nothing, checks links and anchors. To view the site: python -m http.server -d site
 docs: $(VENV)/.developer

@@ -46,11 +46,21 @@ def sweep(writer, folder, sizes, kind, *before):
     assert f"{sizes} sizes" in done.stdout
 
 
+@pytest.mark.fault(
+    "files that may not grow beyond a limit (ulimit -f), for 31 limits",
+    "No file is cut short, and what belongs together is there whole or not at all.",
+    of=("segment", "evaluate", "tune", "bulk", "train", "convert", "export", "serve"),
+)
 @pytest.mark.parametrize("writer", ["masks", "bulk", "clip", "submission"])
 def test_a_file_that_cannot_grow_is_not_left_truncated(tmp_path, writer):
     sweep(writer, tmp_path, 31, "limit")
 
 
+@pytest.mark.fault(
+    "files that may not grow beyond a limit (ulimit -f), for 31 limits",
+    "No file is cut short, and what belongs together is there whole or not at all.",
+    of=("segment", "evaluate", "tune", "bulk", "train", "convert", "export", "serve"),
+)
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "writer", [writer for writer in WRITERS if writer not in ("masks", "bulk", "clip", "submission")]
@@ -59,6 +69,11 @@ def test_nor_is_any_other(tmp_path, writer):
     sweep(writer, tmp_path, 31, "limit")
 
 
+@pytest.mark.fault(
+    "a full disk, for 31 sizes",
+    "No file is cut short, and what belongs together is there whole or not at all.",
+    of=("segment", "evaluate", "tune", "bulk", "train", "convert", "export", "serve"),
+)
 @pytest.mark.slow
 @pytest.mark.parametrize("writer", [writer for writer in WRITERS if writer not in ("journal", "label_map", "scores")])
 def test_on_a_disk_that_is_full_all_is_whole_or_not_there(tmp_path, writer):

@@ -102,6 +102,11 @@ def two_nodes():
         cluster.shutdown()
 
 
+@pytest.mark.fault(
+    "SIGKILL of workers",
+    "Their photos are done again; each has its mask once, as without the kill.",
+    of=("bulk",),
+)
 def test_an_actor_is_killed_on_a_cluster_of_this_machine(tmp_path, tiny_model, capfd):
     draw_photos(tmp_path / "in", 24, (96, 128))
     (tmp_path / "in/bad.jpg").write_bytes(b"no picture")
@@ -117,6 +122,11 @@ def test_an_actor_is_killed_on_a_cluster_of_this_machine(tmp_path, tiny_model, c
     assert printed.out == printed.err == ""
 
 
+@pytest.mark.fault(
+    "SIGKILL of workers",
+    "Their photos are done again; each has its mask once, as without the kill.",
+    of=("bulk",),
+)
 @pytest.mark.slow
 @pytest.mark.parametrize("output", ["png", "parquet"])
 def test_300_photos_while_actors_are_killed_on_two_nodes(two_nodes, tmp_path, tiny_model, output):
@@ -131,6 +141,11 @@ def test_300_photos_while_actors_are_killed_on_two_nodes(two_nodes, tmp_path, ti
     check(tmp_path / "in", tmp_path / "out", output, tiny_model)
 
 
+@pytest.mark.fault(
+    "the loss of a machine of a cluster",
+    "Its photos are done again; each has its mask once, as without the loss.",
+    of=("bulk",),
+)
 @pytest.mark.slow
 @pytest.mark.parametrize("output", ["png", "parquet"])
 def test_300_photos_while_a_node_is_lost(two_nodes, tmp_path, tiny_model, output):

@@ -131,7 +131,8 @@ def test_model_goes(job, photos, model, tmp_path):
 
 
 @pytest.mark.fault(
-    "the list of a data set names what is not there, or a file that no name can be", OTHERS.replace("photo", "image")
+    "a list of images that names what is not there, or no file can be called",
+    "One line names the image and the list, and the status is 2.",
 )
 @pytest.mark.parametrize("line", ["nothing", "x" * 300, "../../etc/passwd", "a\x1b[31m", "/dev/zero"])
 def test_listed_nothing(light, tiny_voc, model, tmp_path, line):

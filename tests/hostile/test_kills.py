@@ -11,13 +11,9 @@ KILLED = (
 STOPPED = (
     "The command ends at once, in one line if it can speak; what it has written is whole, and it can be run again."
 )
-# Operations of each that are tried in the short suite; the long one tries all.
+# File operations of each command that are tried in the short suite, and in the long one.
 SOME = {"segment": 5, "refine": 2, "evaluate": 1, "tune": 1, "bulk": 2}
-ALL = (*SOME, "convert", "train", "export")
-
-
-def named(name, *values):
-    return pytest.param(name, *values, id=name, marks=pytest.mark.fault(f"SIGKILL at any moment: {name}", KILLED))
+MANY = {**dict.fromkeys(SOME, 1000), "convert": 1000, "train": 30, "export": 8}
 
 
 def kill_and_run_again(job, most):
@@ -34,19 +30,21 @@ def kill_and_run_again(job, most):
         job.expected.check_all(job.out, when)
 
 
-@pytest.mark.parametrize(("name", "most"), [named(name, most) for name, most in SOME.items()])
-def test_killed_at_some_operations(job, name, most):
-    kill_and_run_again(job(name), most)
+@pytest.mark.fault("SIGKILL at a file operation", KILLED)
+@pytest.mark.parametrize("name", SOME)
+def test_killed_at_some_operations(job, name):
+    kill_and_run_again(job(name), SOME[name])
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [named(name) for name in ALL])
-def test_killed_at_each_operation(job, name):
-    kill_and_run_again(job(name), 1000)
+@pytest.mark.fault("SIGKILL at a file operation", KILLED)
+@pytest.mark.parametrize("name", MANY)
+def test_killed_at_many_operations(job, name):
+    kill_and_run_again(job(name), MANY[name])
 
 
 @pytest.mark.slow
-@pytest.mark.fault("SIGKILL 20 times in one folder", KILLED)
+@pytest.mark.fault("20 SIGKILLs in one folder", KILLED)
 def test_killed_twenty_times(job):
     run = job("segment")
     for at in points(run.operations, 20):
@@ -56,10 +54,10 @@ def test_killed_twenty_times(job):
     run.expected.check_all(run.out, "killed 20 times")
 
 
+@pytest.mark.fault("Ctrl-C", STOPPED)
 @pytest.mark.parametrize(
-    "name", ["segment", "evaluate", *(pytest.param(name, marks=SLOW) for name in ("tune", "bulk", "convert"))]
+    "name", ["segment", "evaluate", *(pytest.param(n, marks=pytest.mark.slow) for n in ("tune", "bulk", "convert"))]
 )
-@pytest.mark.fault("Ctrl-C (SIGINT) in a run", STOPPED)
 def test_ctrl_c(job, name):
     run = job(name)
     for at in points(run.operations, 1):
@@ -72,8 +70,8 @@ def test_ctrl_c(job, name):
         run.expected.check_all(run.out, "interrupted")
 
 
+@pytest.mark.fault("SIGTERM or SIGHUP", STOPPED)
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
-@pytest.mark.fault("SIGTERM or SIGHUP in a run", STOPPED)
 def test_terminated(job, number):
     run = job("segment")
     stopped = run(fault=run.fault(run.operations // 2, signal=number))

@@ -201,6 +201,11 @@ CASES = {
 }
 
 
+@pytest.mark.fault(
+    "no network, and an empty HOME and TMPDIR",
+    "Nothing is asked of the network, and nothing is written but the outputs.",
+    of=("segment", "refine", "bulk", "serve", "train", "evaluate", "tune", "convert", "export", "bench"),
+)
 @needs_watching
 @pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)

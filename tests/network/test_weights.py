@@ -40,6 +40,11 @@ def test_the_head_starts_small_and_without_bias():
     assert not net.fc8.bias.any()
 
 
+@pytest.mark.fault(
+    "NaN or infinity in weights",
+    "One line names the file and the tensor.",
+    of=("segment", "train", "evaluate", "export"),
+)
 @pytest.mark.parametrize("bad", [float("nan"), float("-inf")])
 def test_weights_that_are_no_numbers_are_named(narrow, tmp_path, bad):
     net = DeepLab(classes=2)

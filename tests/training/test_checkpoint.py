@@ -67,6 +67,11 @@ def test_only_the_newest_three_are_kept(tmp_path, net, optimizer):
     assert not list(tmp_path.glob(".*"))
 
 
+@pytest.mark.fault(
+    "a checkpoint whose files are cut, changed or gone",
+    "The one before it is taken, with a warning.",
+    of=("train",),
+)
 @pytest.mark.parametrize("file", [checkpoint.MODEL, checkpoint.OPTIMIZER, checkpoint.STATE, checkpoint.TRAINING_LIST])
 @pytest.mark.parametrize("damage", ["cut", "flipped", "gone"])
 def test_a_damaged_newest_one_is_passed_over(tmp_path, net, optimizer, file, damage):

@@ -62,6 +62,11 @@ def files(out, step=20):
 SGD = ("--set", "optimizer=sgd", "--set", "scales=[0.5,1.5]", "--workers", "2")
 
 
+@pytest.mark.fault(
+    "SIGKILL of a training run",
+    "The same command resumes it; weights and losses are those of an uninterrupted run, to the bit.",
+    of=("train",),
+)
 @pytest.mark.parametrize("options", [SGD, pytest.param((), marks=pytest.mark.slow)], ids=["sgd", "cpu"])
 def test_killed_and_resumed_is_the_same_to_the_bit(tmp_path, train, options):
     whole = train(tmp_path / "whole", *options)
@@ -77,6 +82,11 @@ def test_killed_and_resumed_is_the_same_to_the_bit(tmp_path, train, options):
     assert losses(tmp_path / "whole") == losses(tmp_path / "killed")
 
 
+@pytest.mark.fault(
+    "Ctrl-C or SIGTERM of a training run",
+    "The step in work is finished and saved; the status is 130, and the same command resumes.",
+    of=("train",),
+)
 @pytest.mark.parametrize(
     ("send", "number"),
     # A terminal's Ctrl-C and torchrun's signal meet the run's process group, a scheduler's the process that it started.
@@ -108,6 +118,11 @@ def test_torchrun_that_is_told_to_stop_saves_too(tmp_path, train):
     assert len(losses(tmp_path)) == int(saved.name.split("-")[1])
 
 
+@pytest.mark.fault(
+    "SIGKILL of a process that prefetches training data",
+    "One line, and the status 2; the same command resumes.",
+    of=("train",),
+)
 def test_a_killed_loader_is_one_line(tmp_path, train):
     process = train(tmp_path, steps=4000, save_every=4)
     wait_for(lambda: (tmp_path / "checkpoint-000004").is_dir(), process)
@@ -153,6 +168,11 @@ def test_two_processes_do_what_one_does(tmp_path, train):
     assert all(torch.allclose(first[k], second[k], atol=1e-5) for k in first)
 
 
+@pytest.mark.fault(
+    "two training runs in one folder",
+    "The second is refused in one line that names the first.",
+    of=("train",),
+)
 def test_two_runs_do_not_write_into_one_folder(tmp_path, train):
     first = train(tmp_path, steps=4000, save_every=4)
     wait_for(lambda: (tmp_path / "checkpoint-000004").is_dir(), first)
@@ -177,6 +197,11 @@ def test_an_error_in_one_process_ends_all_and_is_seen(tmp_path, train, tiny_voc,
     assert "photo3.jpg: expected a JPEG" in output
 
 
+@pytest.mark.fault(
+    "SIGKILL of one of several training processes",
+    "torchrun starts them again; the weights are those of an uninterrupted run, to the bit.",
+    of=("train",),
+)
 @pytest.mark.slow
 def test_torchrun_restarts_what_was_killed(tmp_path, train):
     options = ("--batch", "4", "--set", "dropout=0")
@@ -193,6 +218,11 @@ def test_torchrun_restarts_what_was_killed(tmp_path, train):
     assert files(tmp_path / "whole") == files(tmp_path / "killed")
 
 
+@pytest.mark.fault(
+    "50 SIGKILLs of a training run",
+    "No more is lost than the steps since a checkpoint.",
+    of=("train",),
+)
 @pytest.mark.slow
 def test_fifty_kills_lose_no_more_than_the_steps_since_a_checkpoint(tmp_path, train):
     steps, every = 3000, 5

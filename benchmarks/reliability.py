@@ -1,0 +1,161 @@
+"""The tables of docs/reliability.md: faults and what holds in spite of them, and the fuzzers.
+
+    python benchmarks/reliability.py [--write] [--cases N] [-- PYTEST ARGUMENTS]
+
+Runs all tests that carry the mark `fault`, the slow ones too, which takes an hour on two cores, and each fuzzer for
+N cases; prints the tables, or with --write puts them into the page. `-- -m "fault and not slow"` is quick.
+"""
+
+import argparse
+import platform
+import re
+import sys
+import threading
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from segment import processor
+
+ROOT = Path(__file__).parents[1]
+PAGE = ROOT / "docs/reliability.md"
+PLACES = [
+    *("tests/hostile", "tests/test_whole_files.py", "tests/bulk/test_cluster.py", "tests/network/test_weights.py"),
+    *("tests/training/test_processes.py", "tests/training/test_checkpoint.py", "tests/training/test_batches.py"),
+]
+# The table's parts, by the file that a test is in.
+KINDS = {
+    "Kills and signals": ("test_kills", "test_processes", "test_cluster"),
+    "Disks and folders": ("test_disks", "test_whole_files", "test_checkpoint"),
+    "Standard streams": ("test_streams",),
+    "Environment": ("test_environments", "test_offline", "test_batches"),
+    "Memory, descriptors, processors": ("test_limits",),
+    "Inputs": ("test_inputs", "test_weights"),
+    "Several runs": ("test_two_runs",),
+}
+FUZZERS = {
+    "crf": "arrays and settings of the CRF",
+    "tables": "class lists, color tables, lists of images, JSON, CSV, arrays, Parquet, tar and MATLAB files",
+    "pictures": "JPEG, PNG, TIFF, WebP, GIF, BMP, AVIF, JPEG 2000, PPM",
+    "models": "ONNX files, checkpoints, safetensors, pickles, Caffe models, recipes, journals",
+    "names": "names of files and classes, and values of options, through the commands",
+}
+
+
+@dataclass
+class Fault:
+    """A row of the table."""
+
+    kind: str
+    promise: str
+    commands: set[str] = field(default_factory=set)
+    outcomes: Counter[str] = field(default_factory=Counter)
+
+    def tests(self) -> str:
+        """Say how many of its tests passed."""
+        ran = self.outcomes["passed"] + self.outcomes["failed"]
+        passed = str(ran) if not self.outcomes["failed"] else f"{self.outcomes['passed']} of {ran}"
+        return passed if ran else "skipped here"
+
+
+class Faults:
+    """A plugin of pytest that gathers the marks and outcomes of tests."""
+
+    def __init__(self) -> None:
+        self.found: dict[str, Fault] = {}
+        self._of_test: dict[str, str] = {}
+
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        """Gather the faults that tests are marked with."""
+        for item in session.items:
+            for mark in item.iter_markers("fault"):
+                name, promise = mark.args
+                kind = next(kind for kind, files in KINDS.items() if item.path.stem in files)
+                fault = self.found.setdefault(name, Fault(kind, promise))
+                arguments: dict[str, Any] = item.callspec.params if hasattr(item, "callspec") else {}
+                named = arguments.get("name")
+                fault.commands |= set(mark.kwargs.get("of") or ([named] if isinstance(named, str) else ["segment"]))
+                self._of_test[item.nodeid] = name
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Count an outcome."""
+        name = self._of_test.get(report.nodeid)
+        if name is not None and (report.when == "call" or report.outcome != "passed"):
+            self.found[name].outcomes[report.outcome] += 1
+
+
+def fault_table(found: dict[str, Fault]) -> str:
+    """Return the faults as a Markdown table for each kind."""
+    parts = []
+    for kind in KINDS:
+        rows = [
+            f"| {name} | {fault.promise} | {', '.join(sorted(fault.commands))} | {fault.tests()} |"
+            for name, fault in found.items()
+            if fault.kind == kind
+        ]
+        parts += [f"### {kind}", "", "| fault | promise | commands | tests |", "|---|---|---|---|", *rows, ""]
+    return "\n".join(parts)
+
+
+def fuzzer_table(cases: int, seed: int) -> str:
+    """Run the fuzzers and return what came of it as a Markdown table."""
+    sys.path.insert(0, str(ROOT / "tests"))
+    from fuzzing import fuzz
+
+    lines = ["| input | cases | read | refused in one line | anything else | most memory of one | most time of one |"]
+    lines.append("|---|---|---|---|---|---|---|")
+    for target, what in FUZZERS.items():
+        counts, findings, most = Counter[str](), [], dict[str, float]()
+
+        def run(first: int, target: str = target, into: Any = (counts, findings, most)) -> None:
+            found = fuzz(target, seed, range(first, cases, 2), most=(mine := {}))
+            into[0].update(found[0])
+            into[1].extend(found[1])
+            for unit, amount in mine.items():
+                into[2][unit] = max(amount, into[2].get(unit, 0.0))
+
+        threads = [threading.Thread(target=run, args=(first,)) for first in range(2)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        lines.append(
+            f"| {what} | {sum(counts.values()):,} | {counts['passed']:,} | {counts['refused']:,} | {len(findings)}"
+            f" | {most.get('MiB', 0):.0f} MiB | {most.get('seconds', 0):.1f} s |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def put(page: str, name: str, table: str) -> str:
+    """Return the page with a table between its marks."""
+    found = re.search(rf"(<!-- {name} -->\n).*?(<!-- end -->)", page, re.DOTALL)
+    assert found is not None, f"the page has no place for the {name}"
+    return page[: found.start()] + found[1] + "\n" + table + "\n" + found[2] + page[found.end() :]
+
+
+def main() -> int:
+    """Run and print, or write."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--write", action="store_true", help="put the tables into docs/reliability.md")
+    parser.add_argument("--cases", type=int, default=20_000, help="of each fuzzer")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("pytest", nargs="*", help="arguments of pytest, after --")
+    arguments = parser.parse_args()
+    faults = Faults()
+    places = [str(ROOT / place) for place in PLACES]
+    status = pytest.main(["-m", "fault", "-p", "no:cacheprovider", *places, *arguments.pytest], plugins=[faults])
+    here = f"On {processor()}, {platform.system()}, Python {platform.python_version()}."
+    table = f"{here}\n\n{fault_table(faults.found)}"
+    cases = f"{here} Seed {arguments.seed}.\n\n{fuzzer_table(arguments.cases, arguments.seed)}"
+    if arguments.write:
+        PAGE.write_text(put(put(PAGE.read_text(), "faults", table), "fuzzers", cases))
+    else:
+        print(table, cases, sep="\n\n")
+    return int(status)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
