@@ -55,7 +55,7 @@ def test_one_module_imports_the_engines():
             for library in {"onnxruntime", "openvino"} & {name.split(".")[0] for name in names}:
                 found.setdefault(path.relative_to(PACKAGE).as_posix(), set()).add(library)
     # What is exported is quantized by a module of ONNX Runtime's, after the import that disables its telemetry.
-    assert found == {"_quiet_imports.py": {"onnxruntime", "openvino"}, "network/export.py": {"onnxruntime"}}
+    assert found == {"_quiet_imports.py": {"onnxruntime", "openvino"}, "network/onnx_export.py": {"onnxruntime"}}
 
 
 def test_onnx_runtime_is_silent_whoever_imported_it_first(monkeypatch):

@@ -140,9 +140,7 @@ def recipe(rng: random.Random, folder: Path) -> None:
 
 
 def setting(rng: random.Random, folder: Path) -> None:
-    from atrous.training.config import parsed_setting
-
-    from atrous.training.config import Recipe
+    from atrous.training.config import Recipe, parsed_setting
 
     key = rng.choice(list(Recipe().as_dict()))
     text = spoiled_text(rng, f"{key}={json.dumps(odd_value(rng))}").decode("utf-8", "replace")

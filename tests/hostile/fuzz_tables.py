@@ -9,16 +9,16 @@ from pathlib import Path
 
 import hostile_cases as cases
 import numpy as np
+from atrous.evaluation.comparison import Scored
+from atrous.evaluation.labelled_images import FolderSamples
 from mutations import spoiled_bytes, spoiled_json, spoiled_text
 from PIL import Image
 
 from atrous.crf.tune.trials import TrialTable
 from atrous.data.dataset import open_dataset
 from atrous.data.folder_dataset import read_classes, read_names
-from atrous.data.unary_io import class_names, read_probabilities
 from atrous.data.metadata import VOC_CLASSES, ModelMetadata
-from atrous.evaluation.comparison import Scored
-from atrous.evaluation.labelled_images import FolderSamples
+from atrous.data.unary_io import class_names, read_probabilities
 from atrous.labelmap.color_table import read_color_table
 from atrous.segmenter.config import SavedSettings
 from tiny_model import TINY
@@ -178,9 +178,9 @@ def bulk_parquet(rng: random.Random, folder: Path) -> None:
 
 def _listing(given: Path, folder: Path) -> None:
     """List an input of `atrous bulk` and read its photos."""
-    from atrous.bulk.sources import listing
     from atrous.bulk.config import Settings
     from atrous.bulk.decode import images
+    from atrous.bulk.sources import listing
     from atrous.bulk.storage import Storage
     from atrous.errors import InputError
 

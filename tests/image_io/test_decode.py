@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from atrous.labelmap.color_table import ColorTable
 from PIL import Image
 
 import atrous
@@ -15,6 +14,7 @@ from atrous.errors import InputError
 from atrous.image_io.decode import decode, read_rgb, stored_size
 from atrous.image_io.errors import ImageError, ImageTooLargeError, UnknownFormatError
 from atrous.image_io.limits import Limits
+from atrous.labelmap.color_table import ColorTable
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (5, 7, 3), dtype=np.uint8)
 PACKAGE = Path(atrous.__file__).parent

@@ -41,6 +41,6 @@ def values(net):
 def checkpoint(folder, net, **recipe):
     folder.mkdir()
     save_file(net.state_dict(), folder / "model.safetensors")
-    state = {"recipe": {"variant": net.variant.name, **recipe}, "classes": ["a"] * net.classes}
+    state = {"recipe": {"variant": net.variant.name, **recipe}, "classes": [f"class {n}" for n in range(net.classes)]}
     (folder / "state.json").write_text(json.dumps(state | {"training_list": "train", "training_list_sha256": ""}))
     return folder

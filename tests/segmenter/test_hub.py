@@ -94,7 +94,7 @@ def test_the_card_tells_classes_training_terms_and_scores(tiny_model, tmp_path, 
     plain = (tmp_path / "b" / "README.md").read_text()
     assert "No license was stated" in plain
     assert "None were given" in plain
-    assert "license" not in plain
+    assert "license:" not in plain
 
 
 def test_pushing_uploads_what_saving_writes(offline, monkeypatch, tiny_model, scores_file):

@@ -4,6 +4,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -70,7 +71,10 @@ class CropsByPosition(Dataset[SampleBatch]):
 
     def __getitem__(self, position: int) -> SampleBatch:
         sample, recipe = self.samples[self.order[position]], self.recipe
-        image, labels = read_pair(sample, unlabeled=self.soft is not None)
+        try:
+            image, labels = read_pair(sample, unlabeled=self.soft is not None)
+        except InputError as error:  # PyTorch can hand over errors of plain classes only
+            raise InputError(str(error)) from None
         rng = np.random.default_rng((recipe.seed, 1, position))
         window = draw_window(labels.shape, recipe.crop, rng, scales=recipe.scales, mirror=recipe.mirror)
         blob, crop = cut(image, labels, window)
@@ -188,6 +192,13 @@ def batches(
         # A worker's error comes with the worker's traceback before it.
         *traceback, line = str(error).splitlines()
         raise InputError(line.split("InputError: ", 1)[-1] if traceback else line) from None
+
+
+@contextmanager
+def worker_failures() -> Iterator[None]:
+    """Turn the death of a data-loading worker, wherever PyTorch notices it, into a RunError."""
+    try:
+        yield
     except RuntimeError as error:
         # "... is killed by signal" or "... exited unexpectedly", depending on when it is noticed.
         if not str(error).startswith("DataLoader worker (pid"):

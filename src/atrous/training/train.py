@@ -17,7 +17,7 @@ from ..errors import InputError, RunError
 from ..network.deeplab import DeepLab
 from . import checkpoint
 from .config import DEFAULT_OPTIONS, Recipe, RunOptions
-from .dataloader import CropsByPosition, batches, class_weights, pixel_counts
+from .dataloader import CropsByPosition, batches, class_weights, pixel_counts, worker_failures
 from .distributed import processes
 from .logger import Logger
 from .losses import Criterion
@@ -76,7 +76,7 @@ def train(
         raise InputError(f"soft_weight={recipe.soft_weight} with {given}: expected a weight above 0 and a folder")
     if options.threads is not None:
         torch.set_num_threads(options.threads)
-    with processes(options.device) as group:
+    with processes(options.device) as group, worker_failures():
         console = (console or Console()) if group.first else Console(quiet=True)  # one process reports for all
         net = DeepLab(recipe.variant, len(dataset.classes), recipe.dropout, recipe.multiscale)
         net.freeze_through(recipe.frozen)
