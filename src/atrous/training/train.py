@@ -91,7 +91,13 @@ def train(
         soft = SoftTargets(soft_targets, images, len(dataset.classes)) if soft_targets is not None else None
         crops = CropsByPosition(images, recipe, pixels, soft)
         loader = batches(
-            crops, state.step, group.rank, group.count, options.workers, pinned=group.device.type == "cuda"
+            crops,
+            state.step,
+            group.rank,
+            group.count,
+            options.workers,
+            pinned=group.device.type == "cuda",
+            report=console.print,
         )
         bf16 = computes_in_bf16(recipe.precision, group.device, console)
         names = tuple(sample.name for sample in images.samples)
