@@ -1,6 +1,7 @@
 """What a run leaves on disk, and what a rerun does. Without Ray: see test_cluster."""
 
 import csv
+import gzip
 import io
 import json
 import os
@@ -174,14 +175,23 @@ def test_a_shard_made_again_does_not_double_an_image_of_a_later_one(bulk, photos
 
 def test_records_of_another_format_or_damaged_are_refused(bulk, photos, tmp_path):
     bulk(photos, tmp_path / "out")
-    plan = tmp_path / "out/_bulk/plans/00000.gz"
-    plan.write_bytes(plan.read_bytes()[:50])
-    with pytest.raises(InputError, match=r"plans/00000.gz: cannot be read"):
+    plan, result = tmp_path / "out/_bulk/plans/00000.gz", tmp_path / "out/_bulk/results/000000.parquet"
+    whole, rows = plan.read_bytes(), result.read_bytes()
+    middle = len(whole) // 2
+    other = json.dumps(["a.png", "a", "a.png", -1, -1, "1:1", "", "a", "0"])  # a shard that is no number
+    for content in (whole[:50], whole[:middle] + b"\xff" * 9 + whole[middle + 9 :], gzip.compress(other.encode())):
+        plan.write_bytes(content)
+        with pytest.raises(InputError, match=r"plans/00000.gz: cannot be read"):
+            bulk(photos, tmp_path / "out")
+    plan.write_bytes(whole)
+    pq.write_table(pa.table({"key": ["a"]}), result)
+    with pytest.raises(InputError, match=r"results/000000.parquet: cannot be read"):
         bulk(photos, tmp_path / "out")
+    result.write_bytes(rows)
     settings = tmp_path / "out/_bulk/settings.json"
-    for text, got in [('{"format": 1}', "1"), ("{", "damaged")]:
+    for text, got in [('{"format": 1}', "1"), ("{", "not JSON"), ("[" * 100_000, "too deep"), ("[]", "something else")]:
         settings.write_text(text)
-        with pytest.raises(InputError, match=f"settings.json: expected format 2, got .*{got}"):
+        with pytest.raises(InputError, match=f"settings.json: expected .*format 2, got .*{got}"):
             bulk(photos, tmp_path / "out")
 
 

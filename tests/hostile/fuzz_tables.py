@@ -1,5 +1,6 @@
 """Spoiled text files and tables: class lists, color tables, lists, JSON, CSV, arrays, Parquet, tar, MATLAB."""
 
+import gzip
 import io
 import json
 import random
@@ -9,8 +10,6 @@ from pathlib import Path
 
 import hostile_cases as cases
 import numpy as np
-from atrous.evaluation.comparison import Scored
-from atrous.evaluation.labelled_images import FolderSamples
 from mutations import spoiled_bytes, spoiled_json, spoiled_text
 from PIL import Image
 
@@ -19,6 +18,8 @@ from atrous.data.dataset import open_dataset
 from atrous.data.folder_dataset import read_classes, read_names
 from atrous.data.metadata import VOC_CLASSES, ModelMetadata
 from atrous.data.unary_io import class_names, read_probabilities
+from atrous.evaluation.bootstrap import Scored
+from atrous.evaluation.tuning_samples import FolderSamples
 from atrous.labelmap.color_table import read_color_table
 from atrous.segmenter.config import SavedSettings
 from tiny_model import TINY
@@ -45,7 +46,7 @@ def color_table(rng: random.Random, folder: Path) -> None:
     path = _written(folder / "colors.txt", spoiled_text(rng, COLORS))
     table, classes = read_color_table(path, rng.choice((None, ("background", "red car", "blue"))))
     assert table.palette(len(classes)).shape == (len(classes), 3)
-    assert len(set(table.colours)) == len(table.colours) == len(table.ids)
+    assert len(set(table.colors)) == len(table.colors) == len(table.ids)
     assert all(label == 255 or label < len(classes) for label in table.ids)
 
 
@@ -142,12 +143,40 @@ def sbd(rng: random.Random, folder: Path) -> None:
 
 
 def bulk_records(rng: random.Random, folder: Path) -> None:
-    from atrous.bulk.manifest import SETTINGS, read_settings
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from atrous.bulk.config import Settings
+    from atrous.bulk.manifest import PLANS, RESULT, RESULTS, SETTINGS, Manifest, check_settings, pack
+    from atrous.bulk.sources import Entry, Listing
     from atrous.bulk.storage import Storage
 
-    values = {"format": 1, "input": "/in", "kind": "images", "model": {"name": "m", "sha256": "0"}, "classes": ["a"]}
-    _written(folder / SETTINGS, spoiled_json(rng, values))
-    assert isinstance(read_settings(Storage(str(folder))), dict)
+    values = {"input": "/in", "kind": "images", "model": {"name": "m", "sha256": "0"}, "classes": ["a"]}
+    entries = [
+        Entry(f"{name}.jpg", name, f"{name}.jpg", stamp="1:1", key=name, shard=i // 2) for i, name in enumerate("abcd")
+    ]
+    rows = [
+        {"key": name, "source": f"{name}.jpg", "reason": "", "height": 8, "width": 10, "shares": [1.0]} for name in "ab"
+    ]
+    result = io.BytesIO()
+    pq.write_table(pa.Table.from_pylist(rows, RESULT), result)
+    records = {SETTINGS: json.dumps({"format": 2, **values}).encode(), f"{PLANS}/00000.gz": pack(entries)}
+    records[f"{RESULTS}/000000.parquet"] = result.getvalue()
+    spoiled = rng.choice(list(records))
+    for name, content in records.items():
+        if name != spoiled:
+            _written(folder / name, content)
+        elif name == SETTINGS:
+            _written(folder / name, spoiled_json(rng, json.loads(content)))
+        elif name.startswith(PLANS) and rng.random() < 0.5:
+            _written(folder / name, gzip.compress(spoiled_text(rng, gzip.decompress(content).decode())))
+        else:
+            _written(folder / name, spoiled_bytes(rng, content, most=2))
+    output = Storage(str(folder))
+    check_settings(output, values)
+    manifest = Manifest.read(output, "png")
+    assert set(manifest.pending()) <= {entry.shard for entry in manifest.entries}
+    manifest.unassigned(Listing(str(folder), "images", entries), Settings())
 
 
 def bulk_list(rng: random.Random, folder: Path) -> None:

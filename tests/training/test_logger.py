@@ -137,7 +137,13 @@ def test_an_evaluation_made_twice_counts_once(tmp_path):
     assert [(row["step"], row["mean_iou"]) for row in rows(tmp_path / "evaluations.csv")] == [("4", "0.75000")]
 
 
-@pytest.mark.parametrize("tail", ["3,0.1", "3", "3,0.1,1e-3,2.5,300,0.1", "\0\0\0\0\n", "x,y\n", "3,0.1\n"])
+@pytest.mark.parametrize(
+    "tail",
+    [
+        *("3,0.1", "3", "3,0.1,1e-3,2.5,300,0.1", "\0\0\0\0\n", "x,y\n", "3,0.1\n"),
+        *("3,x,1e-3,2.5,300,0.1\n", "3,nan,1e-3,2.5,,0.1\n"),
+    ],
+)
 def test_an_incomplete_last_row_is_removed(tmp_path, tail):
     log(tmp_path, 0, 2)
     with (tmp_path / "log.csv").open("a") as file:

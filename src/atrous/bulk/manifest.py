@@ -7,6 +7,7 @@ its masks: a shard whose result exists is done.
 import gzip
 import io
 import json
+import zlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -15,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from .._parallel import map_ordered
+from .._settings_files import parse_json
 from ..errors import InputError
 from .config import Output, Settings
 from .naming import RECORDS, assigned, folded, key_of
@@ -28,6 +30,8 @@ LARGEST_SHARD = 256  # images; little more has to be done again after an actor w
 SHARDS_PER_ACTOR = 8  # with fewer images: actors finish at about the same time
 
 T = TypeVar("T")
+
+_ENTRY_TYPES = tuple(str if isinstance(value, str) else int for value in Entry("", "", ""))
 
 # `reason` says why there is no mask; "" if there is one.
 RESULT = pa.schema(
@@ -148,14 +152,20 @@ def pack(entries: Iterable[Entry]) -> bytes:
 
 
 def unpack(content: bytes) -> list[Entry]:
-    """Return the entries that were packed."""
+    """Return the entries that were packed; ValueError and others if the records are damaged."""
     with gzip.open(io.BytesIO(content), "rt", encoding="ascii") as lines:
-        return [Entry(*json.loads(line)) for line in lines]
+        entries = [Entry(*json.loads(line)) for line in lines]
+    if any(tuple(map(type, entry)) != _ENTRY_TYPES for entry in entries):
+        raise ValueError("damaged entries")
+    return entries
 
 
 def read_result(content: bytes) -> pa.Table:
-    """Return the result of a shard."""
-    return pq.read_table(pa.BufferReader(content))
+    """Return the result of a shard; ValueError and others if the record is damaged."""
+    table = pq.read_table(pa.BufferReader(content))
+    if not table.schema.equals(RESULT):
+        raise ValueError("other columns than a result's")
+    return table
 
 
 def shard_name(shard: int, kind: Output) -> str:
@@ -172,16 +182,14 @@ def read_settings(output: Storage) -> dict[str, Any] | None:
     """Return the settings of an earlier run; None if there was none."""
     if not output.is_file(SETTINGS):
         return None
-    try:
-        values: dict[str, Any] = json.loads(output.read(SETTINGS))
-        found = values["format"]
-    except (ValueError, KeyError, TypeError):
-        found = "a damaged file"
+    expected = f"a run's settings of format {FORMAT}"
+    values = parse_json(output.read(SETTINGS), output.path(SETTINGS), expected)
+    found = values.get("format") if isinstance(values, dict) else "something else"
     if found != FORMAT:
         raise InputError(
-            f"{output.path(SETTINGS)}: expected format {FORMAT}, got {found}; choose another output folder"
+            f"{output.path(SETTINGS)}: expected {expected}, got {found!s:.60}; choose another output folder"
         )
-    return values
+    return dict(values)
 
 
 def check_settings(output: Storage, values: dict[str, Any]) -> None:
@@ -200,18 +208,18 @@ def check_settings(output: Storage, values: dict[str, Any]) -> None:
 
 
 def _compared(value: Any) -> object:
-    return value["sha256"] if isinstance(value, dict) else value
+    return value.get("sha256") if isinstance(value, dict) else value
 
 
 def _shown(value: Any) -> str:
     if isinstance(value, dict):
-        return f"{value['name']} (sha256 {value['sha256'][:12]})"
-    return {"True": "on", "False": "off", "None": "none"}.get(str(value), str(value))
+        return f"{value.get('name')!s:.60} (sha256 {value.get('sha256')!s:.12})"
+    return {"True": "on", "False": "off", "None": "none"}.get(str(value), f"{value!s:.200}")
 
 
 def _read(output: Storage, name: str, parse: Callable[[bytes], T]) -> T:
     try:
         return parse(output.read(name))
-    except (pa.ArrowException, ValueError, TypeError, EOFError, OSError) as error:
+    except (pa.ArrowException, ValueError, TypeError, RecursionError, EOFError, OSError, zlib.error) as error:
         why = f"cannot be read ({one_line(error)}); choose another output folder"
         raise InputError(f"{output.path(name)}: {why}") from None

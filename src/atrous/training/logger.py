@@ -219,7 +219,7 @@ class _Table:
                 raise InputError(
                     f"{path}: expected the columns {','.join(columns)}, got {','.join(header)!r:.60}; move it away"
                 )
-            complete = [row for row in rows if len(row) == len(columns) and row[0].isdecimal() and len(row[0]) < 20]
+            complete = [row for row in rows if len(row) == len(columns) and _is_figures(row)]
             kept = {row[0]: row for row in complete if int(row[0]) <= last_step}
             write_bytes(path, b"".join(map(_row, [columns, *kept.values()])))
             self.file: BinaryIO = path.open("ab", buffering=0)
@@ -229,6 +229,14 @@ class _Table:
         with _writing(self.path):
             while row:  # an unbuffered write may be short
                 row = row[self.file.write(row) :]
+
+
+def _is_figures(row: Sequence[str]) -> bool:
+    """Return whether a row is a step and numbers; one that is unknown is left empty."""
+    try:
+        return row[0].isdecimal() and len(row[0]) < 20 and all(np.isfinite(float(value or 0)) for value in row)
+    except ValueError:
+        return False
 
 
 def _row(values: Sequence[object]) -> bytes:
