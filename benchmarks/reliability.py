@@ -22,16 +22,17 @@ from segment import processor
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs/reliability.md"
+# Where the marked tests are: to collect all takes longer than some of them.
 PLACES = [
-    *("tests/hostile", "tests/test_whole_files.py", "tests/bulk/test_cluster.py", "tests/network/test_weights.py"),
-    *("tests/training/test_processes.py", "tests/training/test_checkpoint.py", "tests/training/test_batches.py"),
+    *("tests/hostile", "tests/test_whole_files.py", "tests/bulk/test_ray_cluster.py", "tests/network/test_weights.py"),
+    *("tests/training/test_processes.py", "tests/training/test_checkpoint.py"),
 ]
 # The table's parts, by the file that a test is in.
 KINDS = {
-    "Kills and signals": ("test_kills", "test_processes", "test_cluster"),
+    "Kills and signals": ("test_kills", "test_processes", "test_ray_cluster"),
     "Disks and folders": ("test_disks", "test_whole_files", "test_checkpoint"),
     "Standard streams": ("test_streams",),
-    "Environment": ("test_environments", "test_offline", "test_batches"),
+    "Environment": ("test_environments", "test_offline"),
     "Memory, descriptors, processors": ("test_limits",),
     "Inputs": ("test_inputs", "test_weights"),
     "Several runs": ("test_two_runs",),
