@@ -50,7 +50,7 @@ def test_one_photo(segment, photo, tmp_path):
 
 
 def test_a_photo_whose_crf_is_reduced_is_told(segment, tmp_path, monkeypatch):
-    monkeypatch.setattr("atrous.segmenter.segmenter.most_vertices", lambda pixels: pixels)
+    monkeypatch.setattr("atrous.segmenter.segmenter.most_vertices", lambda image, kernels: image.size // 3)
     noise = np.random.default_rng(0).integers(0, 256, (48, 64, 3), dtype=np.uint8)
     Image.fromarray(noise).save(tmp_path / "noise.png")
     code, out, err = segment("noise.png")

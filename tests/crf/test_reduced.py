@@ -1,12 +1,17 @@
 """Images with more vertices than allowed: their CRF at half the size."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from scenes import random_probabilities
 
 from atrous.crf import Bilateral, DenseCRF, Gaussian, Spatial
-from atrous.crf.reduced import check_max_vertices, halved, most_vertices
+from atrous.crf.reduced import halved, most_vertices
+from atrous.data.images import read_image
 from atrous.errors import InputError
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
 
 KERNELS = [Spatial(weight=3, sxy=3), Bilateral(weight=4, sxy=20, srgb=5)]
 SMALLER = [Spatial(weight=3, sxy=1.5), Bilateral(weight=4, sxy=10, srgb=5)]
@@ -155,7 +160,35 @@ def test_tiles_are_not_reduced(noise):
         DenseCRF(noise, KERNELS, tile=20, max_vertices=4000)
 
 
-def test_photos_have_room_for_noise_up_to_two_megapixels():
-    assert most_vertices(2_000_000) >= 6 * 2_000_000
-    assert most_vertices(100_000_000) <= 100_000_000
-    assert check_max_vertices(most_vertices(1), tiled=False) == most_vertices(1)
+class TestPhotos:
+    """As large as photos of cameras: the pixels are made small by standing for many."""
+
+    KERNELS = (Spatial(weight=3, sxy=3), Bilateral(weight=4, sxy=1000, srgb=3))
+
+    @pytest.fixture
+    def few(self, monkeypatch):
+        monkeypatch.setattr("atrous.crf.reduced._FEW", 1000)
+
+    def test_noise_may_have_a_vertex_a_pixel(self, rng, few):
+        smooth = np.add.outer(np.arange(400), np.arange(500))[..., None] / 900 * [100, 200, 50]
+        for sigma in (5, 20):
+            noisy = np.clip(smooth + rng.normal(0, sigma, (400, 500, 3)), 0, 255).astype(np.uint8)
+            assert most_vertices(noisy, self.KERNELS) == 400 * 500
+        assert most_vertices(rng.integers(0, 256, (400, 500, 3), dtype=np.uint8), self.KERNELS) == 400 * 500
+
+    def test_texture_may_have_two(self, few):
+        photo = read_image(EXAMPLES / "astronaut.jpg")
+        for image in (photo, photo[::-1, :333], np.zeros((400, 500, 3), np.uint8)):
+            assert most_vertices(image, self.KERNELS) == 2 * image.shape[0] * image.shape[1]
+
+    def test_only_bilateral_kernels_count(self, rng, few):
+        noise = rng.integers(0, 256, (400, 500, 3), dtype=np.uint8)
+        assert most_vertices(noise, self.KERNELS[:1]) == 2 * 400 * 500
+
+    @pytest.mark.parametrize("shape", [(1, 40_000), (40_000, 1), (119, 500), (120, 128)])
+    def test_any_shape(self, rng, few, shape):
+        bound = most_vertices(rng.integers(0, 256, (*shape, 3), dtype=np.uint8), self.KERNELS)
+        assert bound in (shape[0] * shape[1], 2 * shape[0] * shape[1])
+
+    def test_up_to_two_megapixels_there_is_room_for_any_noise(self, rng):
+        assert most_vertices(rng.integers(0, 256, (50, 50, 3), dtype=np.uint8), self.KERNELS) >= 6 * 2_000_000

@@ -78,16 +78,16 @@ def refine(
         iterations=iterations,
         normalization=normalization,  # type: ignore[arg-type]  # checked there
         threads=threads,
-        max_vertices=most_vertices(photo.shape[0] * photo.shape[1]),
+        max_vertices=most_vertices(photo, kernels),
     )
     count = int(kept.max()) + 1
     names = class_names(classes, count, ids=labels.suffix.lower() not in (".npy", ".npz"))
     colors = tuple((int(r), int(g), int(b)) for r, g, b in voc_palette(len(names)))
-    result = Segmentation(photo, crf(given), names, colors, image, kept)
-    if crf.reduction > 1:
-        say(reduction_line(image, crf.reduction), err=True)
+    result = Segmentation(photo, crf(given), names, colors, image, kept, reduction=crf.reduction)
     try:
         result.save(out, overlay=overlay, probabilities=probabilities)
     except OSError as error:
         raise InputError(f"{error.filename or out}: cannot be written ({error.strerror or error})") from None
     say(report_line(image, result.shares(), time.perf_counter() - begun))
+    if result.reduction > 1:
+        say(reduction_line(image, result.reduction), err=True)

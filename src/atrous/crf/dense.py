@@ -85,7 +85,7 @@ class DenseCRF:
     max_vertices : int, optional
         For images that may be noise: the most vertices of a kernel's lattice, each counted in every tile of at most
         64 x 60 pixels that touches it. Smooth images have 0.1 a pixel, textured ones 1, noise up to 6; each takes
-        about 40 bytes in an inference. The CRF of an image with more is computed on means of 2 x 2 pixels (of 4 x 4,
+        30 to 50 bytes in an inference. The CRF of an image with more is computed on means of 2 x 2 pixels (of 4 x 4,
         and so on), and its marginals are interpolated: see `reduced`. Default: no bound.
 
     Raises

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from atrous.crf.kernels import Gaussian, Kernel, Normalization
+from atrous import _native
+from atrous.crf.kernels import Bilateral, Gaussian, Kernel, Normalization
 from atrous.crf.result import Inference, is_integer, label_type
 from atrous.crf.unary import Channels, Unary
 from atrous.errors import InputError
@@ -19,6 +20,10 @@ _LEAST_BOUND = 1000  # a single point has up to 17 vertices
 
 # Half a gigabyte. Photos of up to 2 megapixels cannot have more.
 _FEW = 12_000_000
+
+# Height and width of the native code's tiles, and how many along each side of a photo are looked at for noise.
+_TILE = 60, 64
+_SAMPLES = 8
 
 
 class Reduced:
@@ -101,9 +106,41 @@ class Reduced:
         return out
 
 
-def most_vertices(pixels: int) -> int:
-    """Return the `max_vertices` of a photo: more than that is noise, and would take more memory than all else."""
-    return max(_FEW, pixels)
+def most_vertices(image: NDArray[np.uint8], kernels: Sequence[Kernel]) -> int:
+    """Return the `max_vertices` of an (H, W, 3) photo: one a pixel if it is noisy, else two, but 12 million at least.
+
+    Texture has up to 1.5 a pixel at the scale of a camera; what has more, or is noisy, loses little when it is reduced.
+    """
+    pixels = image.shape[0] * image.shape[1]
+    if 2 * pixels <= _FEW:
+        return _FEW
+    noisy = any(isinstance(kernel, Bilateral) and _is_noisy(image, kernel) for kernel in kernels)
+    return max(_FEW, pixels if noisy else 2 * pixels)
+
+
+def _is_noisy(image: NDArray[np.uint8], kernel: Bilateral) -> bool:
+    """Whether means of 2 x 2 pixels touch fewer vertices a point than pixels do.
+
+    Noise averages out; texture does not, as the means lie farther apart in the photo (benchmarks/memory.py).
+    """
+    height, width, _ = image.shape
+    # Blocks of a tile's size in the halved photo, spread over it, and as many of the photo's own pixels.
+    rows, columns = (
+        np.linspace(0, length - 2 * side, min(_SAMPLES, length // (2 * side))).astype(int)
+        for length, side in ((height, _TILE[0]), (width, _TILE[1]))
+    )
+    blocks = [image[y : y + 2 * _TILE[0], x : x + 2 * _TILE[1]] for y in rows for x in columns]
+    if not blocks:
+        return False
+    means = _vertices([halved(block, (0, 1)) for block in blocks], kernel, 2)
+    return means < _vertices([block[: _TILE[0], : _TILE[1]] for block in blocks], kernel, 1)
+
+
+def _vertices(blocks: Sequence[NDArray[np.uint8]], kernel: Bilateral, factor: int) -> int:
+    """Return how many vertices tiles of a photo touch, which was reduced by a factor."""
+    (sx, sy), srgb = kernel.sigmas(2, 3)
+    stacked = np.ascontiguousarray(np.concatenate(blocks))
+    return _native.image_lattice(stacked, sx / factor, sy / factor, srgb, threads=1).rows or 0
 
 
 def check_max_vertices(max_vertices: int | None, *, tiled: bool) -> int | None:

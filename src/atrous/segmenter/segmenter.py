@@ -232,6 +232,8 @@ class Segmenter(Pretrained):
     def dense_crf(self, image: NDArray[np.uint8], *, threads: int | None = None) -> DenseCRF:
         """Return the CRF of an (H, W, 3) uint8 RGB image, its lattice built, for as many unaries as wanted.
 
+        Of a noisy image, whose lattice would be too large, it is reduced: see `DenseCRF.reduced`.
+
         Parameters
         ----------
         image : (H, W, 3) uint8
@@ -304,7 +306,7 @@ def _build_crf(
         iterations=iterations,
         normalization=normalization,
         threads=threads,
-        max_vertices=most_vertices(image.shape[0] * image.shape[1]),
+        max_vertices=most_vertices(image, zoomed),
     )
 
 

@@ -147,7 +147,8 @@ class Studio:
             names = class_names(None, int(kept.max()) + 1, ids=not is_array)
             crf = self._segmenter(self.segmenter.engine, parameters).dense_crf(image)
             colors = tuple((int(r), int(g), int(b)) for r, g, b in voc_palette(len(names)))
-            return most_probable(planes, kept), Segmentation(image, crf(planes), names, colors, None, kept)
+            before, marginals = most_probable(planes, kept), crf(planes)
+            return before, Segmentation(image, marginals, names, colors, None, kept, reduction=crf.reduction)
 
     def _turn(self, image: NDArray[np.uint8]) -> AbstractContextManager[object]:
         # A photo of 16 megapixels takes 3 GiB: one such at a time. The CRF uses all cores for one anyway.

@@ -1,0 +1,166 @@
+"""Peak memory of a photo from file to files, for smooth, ordinary and noisy photos, and what its bound changes.
+
+    python benchmarks/memory.py                    # memory and labels; half an hour on two cores
+    python benchmarks/memory.py --only memory      # or labels
+    python benchmarks/memory.py --unbounded        # with a column without the bound: needs 10 GB
+    python benchmarks/memory.py --write            # into docs/benchmarks.md, between the markers
+
+Photos of 3000 x 4000 pixels: an example photo enlarged (smooth), the same with the grain of a camera (independent
+Gaussian noise on each channel, its standard deviation in gray levels), an example photo mirrored at its own scale, that
+has more detail than a photo of that size, and uniform noise of 4000 x 4000. Each is segmented by a process of its own.
+Labels: the CRF on means of 2 x 2 pixels against that of each pixel, on photos of 1500 x 2000.
+"""
+
+import argparse
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+import atrous.segmenter.segmenter as segmenter_module
+from atrous import Segmenter
+from atrous.data.images import read_image
+
+ROOT = Path(__file__).parents[1]
+PAGE = ROOT / "docs" / "benchmarks.md"
+BEGIN, END = "<!-- written by benchmarks/memory.py: {} -->", "<!-- end of {} -->"
+
+LARGE, SMALL = (3000, 4000), (1500, 2000)
+SIGMAS = (5, 10, 20, 30)
+NAMES = ("cat", "astronaut", "photographer")
+
+# Run in a process of its own, which prints the reduction, the classes and its peak memory in KiB.
+CODE = """
+import sys
+from pathlib import Path
+import atrous.segmenter.segmenter as module
+if sys.argv[3] == "unbounded":
+    module.most_vertices = lambda image, kernels: None
+result = module.Segmenter(threads=2)(sys.argv[1])
+result.save(sys.argv[2])
+status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+print(result.reduction, len(result.shares()), status["VmHWM"].split()[0])
+"""
+
+
+def enlarged(name, size):
+    """Return an example photo that covers a size (H, W), (H, W, 3) uint8."""
+    photo = Image.fromarray(read_image(ROOT / "examples" / f"{name}.jpg"))
+    scale = max(size[1] / photo.width, size[0] / photo.height)
+    larger = photo.resize((round(photo.width * scale), round(photo.height * scale)), Image.Resampling.BICUBIC)
+    return np.asarray(larger)[: size[0], : size[1]]
+
+
+def with_grain(image, sigma):
+    """Return an image with noise."""
+    noise = np.random.default_rng(0).normal(0, sigma, image.shape).astype(np.float32)
+    return np.clip(image + noise, 0, 255).round().astype(np.uint8)
+
+
+def mirrored(name, size):
+    """Return an example photo at its own scale, mirrored again and again."""
+    photo = read_image(ROOT / "examples" / f"{name}.jpg")
+    height, width, _ = photo.shape
+    return np.pad(photo, ((0, size[0] - height), (0, size[1] - width), (0, 0)), mode="symmetric")
+
+
+def photos():
+    """Yield a title and an image (H, W, 3) uint8 for each row of the table."""
+    for name in ("cat", "astronaut"):
+        photo = enlarged(name, LARGE)
+        yield f"smooth: {name}", photo
+        for sigma in (2, 3, *SIGMAS):
+            yield f"{'ordinary' if sigma < 5 else 'noisy'}: {name}, noise of {sigma}", with_grain(photo, sigma)
+        yield f"textured: {name}, mirrored", mirrored(name, LARGE)
+    yield "noise, uniform", np.random.default_rng(0).integers(0, 256, (4000, 4000, 3), dtype=np.uint8)
+
+
+def peak(path, folder, bound):
+    """Return the reduction, the number of classes and the peak memory in bytes of segmenting a photo."""
+    command = [sys.executable, "-c", CODE, str(path), str(folder), bound]
+    printed = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.split()
+    return int(printed[0]), int(printed[1]), 1024 * int(printed[2])
+
+
+def memory(unbounded):
+    """Measure all photos; yield the rows of the table, head first."""
+    head = ["photo", "megapixels", "classes", "CRF on", "peak, MB", "bytes a pixel"]
+    yield head + ["without bound, MB"] * unbounded
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "photo.png"
+
+        def save(image):
+            Image.fromarray(image).save(path, compress_level=1)
+
+        save(enlarged("cat", (16, 16)))
+        _, _, at_rest = peak(path, path.parent / "out", "bounded")
+        for title, image in photos():
+            save(image)
+            pixels = image.shape[0] * image.shape[1]
+            reduction, classes, most = peak(path, path.parent / "out", "bounded")
+            row = [
+                title,
+                f"{pixels / 1e6:.0f}",
+                str(classes),
+                "pixels" if reduction == 1 else f"{reduction} x {reduction}",
+            ]
+            row += [f"{most / 1e6:,.0f}", f"{(most - at_rest) / pixels:.0f}"]
+            yield row + [f"{peak(path, path.parent / 'out', 'unbounded')[2] / 1e6:,.0f}"] * unbounded
+
+
+def labels():
+    """Yield the rows of the table of labels, head first."""
+    yield ["photo", "noise", "bounded against unbounded", "unbounded against clean", "bounded against clean"]
+    segmenter = Segmenter()
+    unbounded, bounded = (lambda *_: None), (lambda image, _: image.size // 3)
+    for name in NAMES:
+        photo = enlarged(name, SMALL)
+        segmenter_module.most_vertices = unbounded
+        clean = segmenter(photo).labels
+        for sigma in SIGMAS:
+            noisy = with_grain(photo, sigma)
+            found = []
+            for bound in (unbounded, bounded):
+                segmenter_module.most_vertices = bound
+                result = segmenter(noisy)
+                found.append(result.labels)
+            title = "" if result.reduction > 1 else " (not reduced)"
+            pairs = ((found[1], found[0]), (found[0], clean), (found[1], clean))
+            yield [name + title, str(sigma), *(f"{100 * np.mean(a != b):.2f} %" for a, b in pairs)]
+
+
+def printed(rows):
+    """Print rows as they come; return them as a Markdown table."""
+    lines = []
+    for row in rows:
+        lines.append(f"| {' | '.join(row)} |")
+        print(lines[-1], flush=True)
+        if len(lines) == 1:
+            lines.append("|---" * len(row) + "|")
+            print(lines[-1])
+    return "\n".join(lines)
+
+
+def main():
+    """Measure, print, and write if asked to."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", choices=("memory", "labels"))
+    parser.add_argument("--unbounded", action="store_true", help="measure without the bound too")
+    parser.add_argument("--write", action="store_true", help=f"write the tables into {PAGE.relative_to(ROOT)}")
+    options = parser.parse_args()
+    for name, measure in (("peaks", lambda: memory(options.unbounded)), ("labels", labels)):
+        if options.only not in (None, "memory" if name == "peaks" else name):
+            continue
+        table = printed(measure())
+        if options.write:
+            text = PAGE.read_text()
+            before, rest = text.split(BEGIN.format(name))
+            after = rest.split(END.format(name))[1]
+            PAGE.write_text(f"{before}{BEGIN.format(name)}\n\n{table}\n\n{END.format(name)}{after}")
+
+
+if __name__ == "__main__":
+    main()
