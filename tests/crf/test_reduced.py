@@ -8,7 +8,7 @@ from scenes import random_probabilities
 
 from atrous.crf import Bilateral, DenseCRF, Gaussian, Spatial
 from atrous.crf.reduced import halved, most_vertices
-from atrous.data.images import read_image
+from atrous.data.image_io import read_image
 from atrous.errors import InputError
 
 EXAMPLES = Path(__file__).parents[2] / "examples"

@@ -10,7 +10,7 @@ from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
@@ -32,6 +32,13 @@ class Job:
 
     photo: Path
     name: Path
+
+
+class Written(NamedTuple):
+    """What is reported of a photo whose files are written: shares of its classes, and the reduction of its CRF."""
+
+    shares: dict[str, float]
+    reduction: int
 
 
 def segment(
@@ -110,7 +117,7 @@ def segment(
 def _segment_photos(
     jobs: list[Job],
     segmenter: "Segmenter",
-    write: "Callable[[Job, Segmentation], dict[str, float]]",
+    write: "Callable[[Job, Segmentation], Written]",
     out: Path,
     fail: Callable[[str], None],
 ) -> None:
@@ -123,7 +130,8 @@ def _segment_photos(
                 try:
                     if result.error is not None:
                         raise result.error
-                    line = report_line(photo, result.made or {}, result.seconds)
+                    assert result.made is not None
+                    written = result.made
                 except InputError as error:
                     fail(str(error))
                 except ComputeError as error:
@@ -136,7 +144,10 @@ def _segment_photos(
                 except MemoryError:
                     fail(f"{photo}: not enough memory for a photo of this size; scale it down first")
                 else:
-                    say(line)  # not above: a reader of the lines who has gone is no error of the photo's
+                    # Not above: a reader of the lines who has gone is no error of the photo's.
+                    say(report_line(photo, written.shares, result.seconds))
+                    if written.reduction > 1:
+                        say(reduction_line(photo, written.reduction), err=True)
                 done += 1
                 advance()
     except KeyboardInterrupt:
@@ -145,8 +156,8 @@ def _segment_photos(
 
 
 def _each_done(
-    jobs: list[Job], segmenter: "Segmenter", write: "Callable[[Job, Segmentation], dict[str, float]]"
-) -> "Generator[Done[Job, dict[str, float]], None, None]":
+    jobs: list[Job], segmenter: "Segmenter", write: "Callable[[Job, Segmentation], Written]"
+) -> "Generator[Done[Job, Written], None, None]":
     from ..segmenter.batch import Done, segmented
 
     if len(jobs) > 1:
@@ -162,11 +173,9 @@ def _each_done(
     yield Done(job, made, error, time.perf_counter() - begun)
 
 
-def _write(job: Job, result: "Segmentation", *, out: Path, overlay: bool, probabilities: bool) -> dict[str, float]:
+def _write(job: Job, result: "Segmentation", *, out: Path, overlay: bool, probabilities: bool) -> Written:
     result.save((out / job.name).parent, job.name.name, overlay=overlay, probabilities=probabilities)
-    if result.reduction > 1:
-        say(reduction_line(job.photo, result.reduction), err=True)
-    return result.shares()
+    return Written(result.shares(), result.reduction)
 
 
 def reduction_line(photo: Path, reduction: int) -> str:

@@ -150,29 +150,31 @@ class Segmenter(Pretrained):
         network = self._network(image)
         if check is not None:
             check()
-        planes = self._zoomed(network, network.inner)
+        whole = self._zoomed(network, network.inner)
         # Chosen at the network's size: all classes of a large photo would fill the memory.
-        kept = None if network.inner == size else self._worth_zooming(planes)
+        kept = None if network.inner == size else self._worth_zooming(whole)
+        planes = whole if kept is None else None
+        del whole
         reduction = 1
         if self.crf is not None:
             crf = self.dense_crf(image, threads=threads)
             reduction = crf.reduction
             planes, kept = self._sharpened(crf, network, planes, kept)
-        elif kept is not None:
+        elif planes is None:
             planes = self._zoomed(network, size, kept)
         return Segmentation(image, planes, self.classes, self.engine.metadata.palette, source, kept, network, reduction)
 
     def _sharpened(
-        self, crf: DenseCRF, network: NetworkScores, planes: NDArray[np.float32], kept: NDArray[np.intp] | None
+        self, crf: DenseCRF, network: NetworkScores, planes: NDArray[np.float32] | None, kept: NDArray[np.intp] | None
     ) -> tuple[NDArray[np.float32], NDArray[np.intp]]:
         """Return the CRF's planes and their classes.
 
-        planes: all classes at the network's size; kept: those to sharpen, None for all.
+        planes: of the classes `kept` (None for all) at the CRF's size, which are overwritten; None to interpolate them.
         """
         if crf.reduced is not None:
-            planes, kept = self._sharpened(crf.reduced, network, planes, kept)
-            return crf.enlarged(planes), kept
-        if kept is not None or crf.shape != network.inner:
+            marginals, left = self._sharpened(crf.reduced, network, None, kept)
+            return crf.enlarged(marginals), left
+        if planes is None:
             planes = self._zoomed(network, (crf.shape[0], crf.shape[1]), kept)
         inference = crf.infer(planes, out=planes)
         left = inference.kept
