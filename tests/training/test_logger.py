@@ -1,4 +1,5 @@
 import csv
+import errno
 import importlib.util
 import io
 import shutil
@@ -341,3 +342,16 @@ def test_memory_grows_with_what_is_held():
     held = bytearray(b"x" * (before + (64 << 20)))
     assert peak_memory("cpu") - before > 48 << 20
     assert len(held) > before
+
+
+@pytest.mark.filterwarnings("error::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_tensorboard_that_cannot_be_opened_is_one_line(tmp_path, events, monkeypatch):
+    from tensorboard.summary.writer import record_writer
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(record_writer.RecordWriter, "write", full)
+    monkeypatch.setattr(threading, "excepthook", threading.excepthook)  # put back afterwards
+    with pytest.raises(InputError, match="tensorboard"):
+        log(tmp_path, 0, 2)

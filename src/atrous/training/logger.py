@@ -91,8 +91,9 @@ class Logger:
             self.folder.mkdir(parents=True, exist_ok=True)
         self._log = _Table(self.folder / LOG, self.first_step)
         self._evaluations = _Table(self.folder / EVALUATIONS, self.first_step)
-        self._events = self._open_events()
+        # First: if the writer cannot be opened, its thread may fail after the error is raised here.
         self._excepthook, threading.excepthook = threading.excepthook, self._report_thread
+        self._events = self._open_events()
         if find_spec("matplotlib") is None:
             self._print(f"note: {CURVES} needs matplotlib: pip install 'atrous[plot]'")
         if self.console.is_interactive:
