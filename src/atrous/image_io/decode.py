@@ -154,7 +154,9 @@ def _load(source: Source, name: str, limits: Limits, formats: Collection[str] | 
             status = os.fstat(file.fileno())
             if stat.S_ISREG(status.st_mode):
                 _check_file(status.st_size, most)
-                data = file.readall()
+                data = file.read(status.st_size)
+                if len(data) < status.st_size:
+                    data += file.readall()
             else:  # a pipe or a device, which may never end
                 endless = io.BufferedReader(file)
                 data = endless.read(HEAD)

@@ -24,7 +24,7 @@ def prepare(data: bytes) -> Prepared:
             left, top, frame_width, frame_height = (int.from_bytes(block[i : i + 2], "little") for i in (1, 3, 5, 7))
             # A frame may reach beyond the screen, which then grows.
             size = max(width, left + frame_width), max(height, top + frame_height)
-            return Prepared("GIF", b"".join([*kept, control, data[position:]]), size, pixel_bytes=2.0)
+            return Prepared("GIF", b"".join([*kept, control, memoryview(data)[position:]]), size, pixel_bytes=2.0)
         if block[0] == _EXTENSION:
             start, position = position, position + 2
             while position < len(data) and data[position]:

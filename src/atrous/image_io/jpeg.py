@@ -7,8 +7,11 @@ from .errors import Damaged, TooLarge, Unsupported
 from .orientation import orientation_of
 from .prepared import Prepared
 
-# Encoders write about 10 scans, at most 20. Each costs a pass over all blocks, however few bytes it holds.
-_MOST_SCANS, _ALWAYS_ALLOWED, _MOST_PASSES = 100, 20, 5e9  # the last in pixels times scans
+# Encoders write about 10 scans, at most 20. Each costs a pass over all blocks, however few bytes it holds: 5e9 pixels
+# in all passes take some seconds.
+_ALWAYS_ALLOWED, _MOST_SCANS, _MOST_PASSES = 20, 10_000, 5e9
+_SHORTEST_SCAN = 10  # bytes
+_LARGEST_BLOCK = 32  # pixels a side, to which sides are padded
 _MOST_SEGMENTS = 10_000
 _MOST_TABLES = 1 << 18  # bytes before the first scan that the decoder needs
 
@@ -82,15 +85,17 @@ def _prepared(data: bytes, scan: int, kept: list[bytes], frame: bytes, orientati
         raise Unsupported(f"expected a JPEG of 1, 3 or 4 channels, got {channels}; save it in RGB or gray")
     pixel_bytes = 1.0 if channels == 1 else 4.0
     if marker in _ALWAYS_SEVERAL_SCANS or data[scan + 4] < channels:
-        most = min(_MOST_SCANS, max(_ALWAYS_ALLOWED, int(_MOST_PASSES / max(width * height, 1))))
-        if _has_more_scans(data, scan, most):
+        padded = (width + _LARGEST_BLOCK) * (height + _LARGEST_BLOCK)
+        most = min(_MOST_SCANS, max(_ALWAYS_ALLOWED, int(_MOST_PASSES / padded)))
+        if (len(data) - scan) / _SHORTEST_SCAN > most and _has_more_scans(data, scan, most):
             raise TooLarge(f"expected at most {most} scans, got more; save the image again as baseline JPEG")
         # The library stores all coefficients, 2 bytes each, until the last scan.
         factors = [divmod(f, 16) for f in frame[8 : 8 + 3 * channels : 3]]
         largest = max(h for h, _ in factors) * max(v for _, v in factors)
         pixel_bytes += 2 * sum(h * v for h, v in factors) / max(largest, 1)
-    kept.append(data[scan:])
-    return Prepared("JPEG", b"".join(kept), (width, height), pixel_bytes, orientation=orientation)
+    if sum(map(len, kept)) < scan:
+        data = b"".join([*kept, memoryview(data)[scan:]])
+    return Prepared("JPEG", data, (width, height), pixel_bytes, orientation=orientation)
 
 
 def _has_more_scans(data: bytes, scan: int, most: int) -> bool:

@@ -4,7 +4,7 @@ import io
 import warnings
 from contextlib import AbstractContextManager, nullcontext
 
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageFile, UnidentifiedImageError
 
 from .errors import Damaged, TooLarge, Unsupported
 from .limits import Limits
@@ -32,6 +32,7 @@ def decode_prepared(prepared: Prepared, limits: Limits) -> tuple[Image.Image, in
             image = _open(prepared, limits)
             # Formats that are not stripped of their metadata bring it here.
             orientation = orientation_of(image.info.get("exif"), image.info.get("xmp"))
+            image.decodermaxblock = len(prepared.data)  # one block, which is not copied
             image.load()
         if image.mode in ("P", "PA") and image.palette is None:
             raise Damaged("no palette")
@@ -45,7 +46,7 @@ def decode_prepared(prepared: Prepared, limits: Limits) -> tuple[Image.Image, in
     return image, prepared.orientation if orientation == 1 else orientation
 
 
-def _open(prepared: Prepared, limits: Limits) -> Image.Image:
+def _open(prepared: Prepared, limits: Limits) -> ImageFile.ImageFile:
     """Let Pillow read the header, and check the size that it finds and the memory that decoding takes."""
     try:
         if prepared.through_libtiff:  # in a decoder process: the switch is Pillow's only one
