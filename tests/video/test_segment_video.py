@@ -298,16 +298,12 @@ def test_an_error_of_the_segmenter_reaches_the_caller(tiny_model, tmp_path, monk
     assert names(tmp_path / "out") == []
 
 
-def test_without_x264_the_clip_is_mpeg4(segmenter, tmp_path, monkeypatch):
-    monkeypatch.delitem(writing.ENCODERS, "libx264")
-    write_clip(tmp_path / "fine.mp4", pts=[0, 90000, 180001], frames=3, time_base=Fraction(1, 90000))
-    segment_video(segmenter, tmp_path / "fine.mp4", tmp_path)
-    frames, times = read_clip(tmp_path / "fine.overlay.mp4")
-    assert len(frames) == 3
-    assert [float(time) for time in times] == pytest.approx([0, 1, 2.00001], abs=1e-4)
-    monkeypatch.delitem(writing.ENCODERS, "mpeg4")
-    with pytest.raises(InputError, match="no encoder"):
-        segment_video(segmenter, tmp_path / "fine.mp4", tmp_path, overwrite=True)
+def test_without_x264_nothing_is_written(segmenter, tmp_path, monkeypatch):
+    monkeypatch.setattr(av, "codecs_available", {"mpeg4"})
+    write_clip(tmp_path / "clip.mp4", frames=1)
+    with pytest.raises(InputError, match="libx264"):
+        segment_video(segmenter, tmp_path / "clip.mp4", tmp_path / "out")
+    assert names(tmp_path / "out") == []
 
 
 def test_names_can_be_left_away(segmenter, tmp_path):

@@ -8,7 +8,6 @@ from clip_files import boxes, picture, write_clip
 
 from atrous.errors import InputError
 from atrous.video import Clip
-from atrous.video.structure import file_structure
 
 
 def read(path):
@@ -136,10 +135,10 @@ def test_files_that_are_no_clips(tmp_path):
     write_sound(tmp_path / "sound.mp4")
     expected = {
         "missing.mp4": "no such file",
-        "empty.mp4": "the file is empty",
-        "text.mp4": "not a clip",
-        "list.mp4": "not a clip",
-        "zeros.mkv": "not a clip",
+        "empty.mp4": "a whole MP4",
+        "text.mp4": "a whole MP4",
+        "list.mp4": "a whole MP4",
+        "zeros.mkv": "a whole MP4",
         "sound.mp4": "no moving picture in it, only audio",
     }
     for name, words in expected.items():
@@ -169,9 +168,9 @@ def test_cut_in_the_middle(tmp_path):
     path.write_bytes(data[: begin + (end - begin) // 2])
     clip, frames = read(path)
     assert 2 <= len(frames) < 16
-    (line,) = [line for line in clip.damage() if line.startswith("cut short")]
-    assert f"{len(frames)} frames, {len(frames) / 10:.2f} of 1.60 s, could be read" in line
-    assert f"of {len(data):,} bytes" in line
+    line = clip.damage()[0]
+    assert line.startswith("cut short")
+    assert f"{len(frames)} frames, {len(frames) / 10:.2f} of 1.60 s" in line
 
 
 def test_cut_before_the_index(tmp_path):
@@ -179,8 +178,7 @@ def test_cut_before_the_index(tmp_path):
     write_clip(path)
     data = path.read_bytes()
     path.write_bytes(data[: boxes(data)["moov"][0]])
-    assert file_structure(path).index_missing
-    with pytest.raises(InputError, match=r"its index \(moov\) is missing"):
+    with pytest.raises(InputError, match="a whole MP4"):
         Clip(path)
 
 

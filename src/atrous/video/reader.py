@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from ..errors import InputError
 from .colorspace import Colors, ToRgb
 from .rotation import IDENTITY, is_transposed, upright
-from .structure import file_structure
 
 # Kinds of files that are opened. Others that FFmpeg knows are playlists, which lead to other files, or read any text.
 FORMATS = "mov,matroska,avi,mpegts,mpeg,flv,asf,ogg,mp3,wav,aac,flac"
@@ -25,6 +24,8 @@ FORMATS = "mov,matroska,avi,mpegts,mpeg,flv,asf,ogg,mp3,wav,aac,flac"
 _WITHOUT_TIMES = ("avi",)
 # PyAV takes tags that are not UTF-8 as they are since 19, where it no longer has the argument.
 TAGS: dict[str, Any] = {"metadata_errors": "replace"} if int(av.__version__.split(".")[0]) < 19 else {}
+# Formats whose header says how long the clip is; of others FFmpeg guesses.
+_WITH_DURATIONS = ("mov", "matroska", "avi")
 # Formats in which the clock may start again, as after a break of a broadcast.
 _WITH_NEW_CLOCKS = ("mpegts", "mpeg")
 _STEP_BACK = 0.1  # seconds between packets of a stream in the order of decoding: only a new clock goes so far back
@@ -192,16 +193,10 @@ class Clip:
         """Say what of the file could not be read, a line each; to be asked when all steps are done."""
         lines = []
         reached = f"{self.frames} frames, {_span(self.seconds, self.duration)}, could be read"
-        structure = self._structure
-        if structure.is_cut:
-            lines.append(
-                f"cut short: {structure.size:,} of {structure.declared:,} bytes are there; {reached}; copy or "
-                "record it again for the rest"
-            )
+        if self._ends_early():
+            lines.append(f"cut short: {reached}; copy or record it again for the rest")
         elif self._broken:
             lines.append(f"damaged: reading broke off ({self._broken}); {reached}")
-        elif self._ends_early():
-            lines.append(f"cut short: {reached}")
         if self.damaged_packets or self.damaged_frames:
             packets, frames = self.damaged_packets, self.damaged_frames
             lines.append(
@@ -214,12 +209,6 @@ class Clip:
         if not self.path.is_file():
             raise InputError(f"{self.path}: no such file; expected a clip such as an .mp4")
         try:
-            self._structure = file_structure(self.path)
-        except OSError as error:
-            raise InputError(f"{self.path}: cannot be read ({error.strerror or error})") from None
-        if self._structure.size == 0:
-            raise InputError(f"{self.path}: the file is empty; expected a clip such as an .mp4")
-        try:
             # Named as a file, or the part before a colon would be taken for a protocol.
             self._container = av.open(
                 f"file:{self.path}",
@@ -227,14 +216,9 @@ class Clip:
                 **TAGS,
             )
         except (FFmpegError, ValueError) as error:
-            if self._structure.index_missing:
-                raise InputError(
-                    f"{self.path}: its index (moov) is missing, as when a recording or a copy was broken off, and "
-                    "without it no frame can be found; copy it again, or repair it first"
-                ) from None
             reason = getattr(error, "strerror", None) or str(error)
             raise InputError(
-                f"{self.path}: not a clip in a format known here ({reason}); expected MP4, MOV, MKV, WebM or AVI"
+                f"{self.path}: cannot be opened as a clip ({reason}); expected a whole MP4, MOV, MKV, WebM or AVI"
             ) from None
 
     def _picture(self) -> Any:
@@ -299,8 +283,7 @@ class Clip:
             self._reached = max(self._reached, float(end))
 
     def _ends_early(self) -> bool:
-        # Elsewhere the duration is FFmpeg's estimate.
-        if self._length is None or not self._structure.kind:
+        if self._length is None or self._container.format.name.split(",")[0] not in _WITH_DURATIONS:
             return False
         return self._length - self._reached > max(0.25, float(2 / self.rate))
 

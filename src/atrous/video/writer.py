@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from contextlib import suppress
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -19,32 +18,9 @@ from .audio import COPIED, codec_name, open_sounds
 from .colorspace import FromRgb
 from .reader import Clip, Frame
 
-# The first that FFmpeg has. x264 is in PyAV's own wheels; a distribution's FFmpeg may be without it.
-ENCODERS = {
-    "libx264": {"preset": "veryfast", "crf": "20"},
-    "mpeg4": {"flags": "+qscale", "global_quality": str(3 * 118)},  # quantizer 3, in FFmpeg's units
-}
+ENCODER, _OPTIONS = "libx264", {"preset": "veryfast", "crf": "20"}
 # What a file says of its own format.
 _OWN_KEYS = frozenset({"major_brand", "minor_version", "compatible_brands", "encoder", "comment"})
-_FINEST_MPEG4 = 65535  # ticks a second that an MPEG-4 part 2 stream can count
-
-
-def encoder() -> str:
-    """Return the name of the video encoder in use.
-
-    Raises
-    ------
-    InputError
-        If FFmpeg was built without any.
-    """
-    for name in ENCODERS:
-        if name in av.codecs_available:
-            with suppress(Exception):
-                av.codec.Codec(name, "w")
-                return name
-    raise InputError(
-        f"PyAV's FFmpeg has no encoder of {', '.join(ENCODERS)}; install PyAV's own wheels (pip install av)"
-    )
 
 
 class ClipWriter:
@@ -105,14 +81,13 @@ class ClipWriter:
         )
 
     def _add_picture(self, first: Frame) -> Any:
-        name = encoder()
+        if ENCODER not in av.codecs_available:
+            raise InputError(f"PyAV's FFmpeg: expected the encoder {ENCODER}, found none; pip install av brings it")
         width, height = (side + side % 2 for side in self.size)
-        stream: Any = self._container.add_stream(name, rate=self._clip.rate, options=dict(ENCODERS[name]))
+        stream: Any = self._container.add_stream(ENCODER, rate=self._clip.rate, options=dict(_OPTIONS))
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
         context = stream.codec_context
         context.time_base = self._clip.time_base
-        if name == "mpeg4" and context.time_base.denominator > _FINEST_MPEG4:
-            context.time_base = Fraction(1, 60000)
         context.sample_aspect_ratio = first.aspect
         context.flags |= Flags.frame_duration
         self._from_rgb.mark(context)
