@@ -19,8 +19,8 @@ from PIL import Image
 
 import atrous
 from atrous.labelmap import overlay
-from atrous.video import Clip, Progress, segment_video
-from atrous.video.writer import ClipWriter
+from atrous.video import Progress, VideoReader, segment_video
+from atrous.video.writer import VideoWriter
 from segment import EXAMPLE, processor
 
 RATE = 25
@@ -53,7 +53,7 @@ def make_clip(path: Path, width: int, height: int, frames: int) -> None:
 def stages(segmenter: atrous.Segmenter, clip: Path, folder: Path, frames: int) -> dict[str, float]:
     """Return seconds a frame of each stage by itself, one after the other."""
     begun = time.perf_counter()
-    with Clip(clip) as source:
+    with VideoReader(clip) as source:
         read = list(source)[:frames]
         decoding = (time.perf_counter() - begun) / source.frames
     begun = time.perf_counter()
@@ -65,8 +65,8 @@ def stages(segmenter: atrous.Segmenter, clip: Path, folder: Path, frames: int) -
     ]
     drawing = (time.perf_counter() - begun) / len(read)
     begun = time.perf_counter()
-    with Clip(clip) as source:
-        writer = ClipWriter(folder / "encoded.mp4", source, read[0])
+    with VideoReader(clip) as source:
+        writer = VideoWriter(folder / "encoded.mp4", source, read[0])
         for picture, frame in zip(drawn, read, strict=True):
             writer.add(picture, frame)
         writer.finish()

@@ -207,7 +207,7 @@ def bulk() -> Write:
 
 def clip() -> Write:
     sys.path.insert(0, str(Path(__file__).parent / "video"))
-    from clip_files import write_clip
+    from video_files import write_video
 
     from atrous.segmenter import Segmenter
     from atrous.video import segment_video
@@ -217,7 +217,7 @@ def clip() -> Write:
     segmenter = Segmenter(
         write_tiny_model(place / "tiny.onnx", metadata=TINY.to_json()), crf=None, threads=1, engine="onnxruntime"
     )
-    write_clip(place / "clip.mp4", frames=4, sound="aac")
+    write_video(place / "clip.mp4", frames=4, audio="aac")
     return lambda folder: segment_video(segmenter, place / "clip.mp4", folder / "out", labels=True)
 
 

@@ -4,16 +4,16 @@ from fractions import Fraction
 import av
 import numpy as np
 import pytest
-from clip_files import boxes, picture, write_clip
+from video_files import boxes, picture, write_video
 
 from atrous.errors import InputError
-from atrous.video import Clip
+from atrous.video import VideoReader
 
 
 def read(path):
-    with Clip(path) as clip:
-        frames = list(clip)
-        return clip, frames
+    with VideoReader(path) as video:
+        frames = list(video)
+        return video, frames
 
 
 def near(image, expected, tolerance=30):
@@ -37,42 +37,42 @@ def near(image, expected, tolerance=30):
     ],
 )
 def test_formats(tmp_path, name, arguments):
-    expected = write_clip(tmp_path / name, **arguments)
-    clip, frames = read(tmp_path / name)
+    expected = write_video(tmp_path / name, **arguments)
+    video, frames = read(tmp_path / name)
     late = 1 if name == "b-frames.avi" else 0  # AVI keeps the order of decoding, which begins a frame earlier
     assert [round(10 * frame.seconds, 2) for frame in frames] == [late + step for step in range(8)]
     assert all(near(frame.image, image) for frame, image in zip(frames, expected, strict=True))
     assert all(frame.image.dtype == np.uint8 and frame.image.flags.c_contiguous for frame in frames)
-    assert clip.damage() == []
-    assert clip.seconds == pytest.approx(0.8 + late / 10)
+    assert video.damage() == []
+    assert video.seconds == pytest.approx(0.8 + late / 10)
 
 
 def test_variable_frame_rate(tmp_path):
     pts = [0, 7, 8, 30, 31, 32, 90, 200]
-    write_clip(tmp_path / "vfr.mp4", pts=pts, time_base=Fraction(1, 600))
+    write_video(tmp_path / "vfr.mp4", pts=pts, time_base=Fraction(1, 600))
     _, frames = read(tmp_path / "vfr.mp4")
     assert [round(600 * frame.seconds) for frame in frames] == pts
 
 
 def test_a_broadcast_whose_clock_starts_again_goes_on(tmp_path):
-    write_clip(tmp_path / "one.ts", form="mpegts", sound="aac")
+    write_video(tmp_path / "one.ts", form="mpegts", audio="aac")
     (tmp_path / "two.ts").write_bytes(2 * (tmp_path / "one.ts").read_bytes())
-    with Clip(tmp_path / "two.ts") as clip:
-        steps = list(clip.steps())
+    with VideoReader(tmp_path / "two.ts") as video:
+        steps = list(video.steps())
     times = [step.frame.seconds for step in steps if step.frame]
     gaps = np.diff(times)
     assert len(times) == 16
     assert np.delete(gaps, 7) == pytest.approx(0.1, abs=0.001)
     assert 0.05 < gaps[7] < 0.4
-    sound = [float(packet.dts * packet.time_base) for step in steps for packet in step.sound]
-    assert np.diff(sound).min() > 0
-    assert clip.seconds == pytest.approx(1.6, abs=0.4)
+    audio = [float(packet.dts * packet.time_base) for step in steps for packet in step.audio]
+    assert np.diff(audio).min() > 0
+    assert video.seconds == pytest.approx(1.6, abs=0.4)
 
 
 def test_a_clip_that_begins_late_begins_at_0(tmp_path):
-    write_clip(tmp_path / "late.mkv", pts=range(500, 508), time_base=Fraction(1, 10))
-    clip, frames = read(tmp_path / "late.mkv")
-    assert clip.origin == 50
+    write_video(tmp_path / "late.mkv", pts=range(500, 508), time_base=Fraction(1, 10))
+    video, frames = read(tmp_path / "late.mkv")
+    assert video.origin == 50
     assert [round(10 * frame.seconds) for frame in frames] == list(range(8))
 
 
@@ -95,7 +95,7 @@ ONE = 1 << 16
 def test_frames_are_upright(tmp_path, matrix, turned):
     a, b, c, d = matrix
     path = tmp_path / "turned.mp4"
-    write_clip(path, frames=1, matrix=(a, b, 0, c, d, 0, 0, 0, 1 << 30), aspect=Fraction(4, 3))
+    write_video(path, frames=1, matrix=(a, b, 0, c, d, 0, 0, 0, 1 << 30), aspect=Fraction(4, 3))
     (frame,) = read(path)[1]
     assert near(frame.image, turned(picture(0)))
     assert frame.aspect == (Fraction(4, 3) if a else Fraction(3, 4))
@@ -103,21 +103,21 @@ def test_frames_are_upright(tmp_path, matrix, turned):
 
 @pytest.mark.parametrize("tags", [(1, 1, 1, 1), (6, 6, 6, 1), (9, 14, 9, 1), (1, 1, 1, 2)])
 def test_colors_follow_matrix_and_range(tmp_path, tags):
-    write_clip(tmp_path / "tagged.mp4", frames=1, tags=tags)
+    write_video(tmp_path / "tagged.mp4", frames=1, tags=tags)
     (frame,) = read(tmp_path / "tagged.mp4")[1]
     assert near(frame.image, picture(0), 6)
 
 
 @pytest.mark.slow  # swscale takes 5 s to work the table of colors out
 def test_high_dynamic_range_becomes_standard(tmp_path):
-    write_clip(tmp_path / "hlg.mp4", frames=1, pix_fmt="yuv420p10le", tags=(9, 18, 9, 1))
+    write_video(tmp_path / "hlg.mp4", frames=1, pix_fmt="yuv420p10le", tags=(9, 18, 9, 1))
     (frame,) = read(tmp_path / "hlg.mp4")[1]
     assert (frame.colors.matrix, frame.colors.transfer, frame.colors.primaries) == (1, 1, 1)
     # A gray of half the HLG signal is brighter than half in BT.709.
     assert 135 < frame.image[40, 40, 0] < 190
 
 
-def write_sound(path, **arguments):
+def write_audio(path, **arguments):
     with av.open(str(path), "w", **arguments) as out:
         stream = out.add_stream("aac", rate=16000)
         silence = av.AudioFrame.from_ndarray(np.zeros((2, 4096), np.float32), format="fltp")
@@ -128,34 +128,34 @@ def write_sound(path, **arguments):
 
 def test_files_that_are_no_clips(tmp_path):
     (tmp_path / "empty.mp4").touch()
-    (tmp_path / "text.mp4").write_text("#EXTM3U\nhttp://localhost/clip.mp4\n" * 40)
-    (tmp_path / "list.mp4").write_text("ffconcat version 1.0\nfile clip.mkv\n")
+    (tmp_path / "text.mp4").write_text("#EXTM3U\nhttp://localhost/video.mp4\n" * 40)
+    (tmp_path / "list.mp4").write_text("ffconcat version 1.0\nfile video.mkv\n")
     (tmp_path / "zeros.mkv").write_bytes(bytes(5000))
-    write_clip(tmp_path / "clip.mkv")
-    write_sound(tmp_path / "sound.mp4")
+    write_video(tmp_path / "video.mkv")
+    write_audio(tmp_path / "audio.mp4")
     expected = {
         "missing.mp4": "no such file",
         "empty.mp4": "a whole MP4",
         "text.mp4": "a whole MP4",
         "list.mp4": "a whole MP4",
         "zeros.mkv": "a whole MP4",
-        "sound.mp4": "no moving picture in it, only audio",
+        "audio.mp4": "only audio",
     }
     for name, words in expected.items():
         with pytest.raises(InputError, match=words) as caught:
-            Clip(tmp_path / name)
+            VideoReader(tmp_path / name)
         assert name in str(caught.value)
         assert "\n" not in str(caught.value)
 
 
 def test_a_name_with_a_colon_is_a_file(tmp_path):
-    write_clip(tmp_path / "http:clip.mp4", frames=1)
-    assert len(read(tmp_path / "http:clip.mp4")[1]) == 1
+    write_video(tmp_path / "http:video.mp4", frames=1)
+    assert len(read(tmp_path / "http:video.mp4")[1]) == 1
 
 
 def test_cut_in_the_middle(tmp_path):
     path = tmp_path / "cut.mp4"
-    write_clip(path, frames=16, options={"g": "1"})
+    write_video(path, frames=16, options={"g": "1"})
     # The index comes first, as in a file made for the web.
     with av.open(str(path)) as whole, av.open(str(tmp_path / "web.mp4"), "w", options={"movflags": "faststart"}) as out:
         stream = out.add_stream_from_template(whole.streams.video[0])
@@ -166,46 +166,46 @@ def test_cut_in_the_middle(tmp_path):
     data = (tmp_path / "web.mp4").read_bytes()
     begin, end = boxes(data)["mdat"]
     path.write_bytes(data[: begin + (end - begin) // 2])
-    clip, frames = read(path)
+    video, frames = read(path)
     assert 2 <= len(frames) < 16
-    line = clip.damage()[0]
+    line = video.damage()[0]
     assert line.startswith("cut short")
     assert f"{len(frames)} frames, {len(frames) / 10:.2f} of 1.60 s" in line
 
 
 def test_cut_before_the_index(tmp_path):
     path = tmp_path / "cut.mp4"
-    write_clip(path)
+    write_video(path)
     data = path.read_bytes()
     path.write_bytes(data[: boxes(data)["moov"][0]])
     with pytest.raises(InputError, match="a whole MP4"):
-        Clip(path)
+        VideoReader(path)
 
 
 @pytest.mark.parametrize("name", ["cut.mkv", "cut.avi", "cut.webm"])
 def test_other_formats_cut_short(tmp_path, name):
     path = tmp_path / name
-    write_clip(path, frames=16, codec="libvpx" if name == "cut.webm" else "libx264", options={"g": "1"})
+    write_video(path, frames=16, codec="libvpx" if name == "cut.webm" else "libx264", options={"g": "1"})
     data = path.read_bytes()
     path.write_bytes(data[: len(data) * 7 // 10])
-    clip, frames = read(path)
+    video, frames = read(path)
     assert 2 <= len(frames) < 16
-    assert clip.damage()[0].startswith("cut short: ")
+    assert video.damage()[0].startswith("cut short: ")
 
 
 def test_damaged_packets_are_passed_over(tmp_path):
     path = tmp_path / "damaged.mp4"
-    write_clip(path, frames=12)
+    write_video(path, frames=12)
     data = bytearray(path.read_bytes())
     with av.open(str(path)) as whole:
         packets = [(packet.pos, packet.size) for packet in whole.demux(video=0) if packet.size]
     for place, size in packets[4:6]:
         data[place : place + size] = b"\xff" * size
     path.write_bytes(data)
-    clip, frames = read(path)
+    video, frames = read(path)
     assert 8 <= len(frames) < 12
-    assert clip.damaged_packets == 2
-    (line,) = clip.damage()
+    assert video.damaged_packets == 2
+    (line,) = video.damage()
     assert line.startswith("damaged: 2 packets could not be decoded")
     # What comes after keeps its time, and is right again from the next key frame on.
     times = [round(10 * frame.seconds) for frame in frames]
@@ -214,11 +214,11 @@ def test_damaged_packets_are_passed_over(tmp_path):
 
 
 def test_closing_early_frees_the_file(tmp_path):
-    path = tmp_path / "clip.mp4"
-    write_clip(path)
+    path = tmp_path / "video.mp4"
+    write_video(path)
     begun = time.perf_counter()
-    with Clip(path) as clip:
-        next(iter(clip))
+    with VideoReader(path) as video:
+        next(iter(video))
     path.unlink()
     assert time.perf_counter() - begun < 5
 
@@ -226,17 +226,17 @@ def test_closing_early_frees_the_file(tmp_path):
 @pytest.mark.parametrize("seed", range(12))
 def test_whatever_bytes_are_wrong_reading_ends(tmp_path, seed):
     rng = np.random.default_rng(seed)
-    path = tmp_path / ("clip.mp4", "clip.mkv", "clip.avi", "clip.ts")[seed % 4]
-    write_clip(path, sound="aac")
+    path = tmp_path / ("video.mp4", "video.mkv", "video.avi", "video.ts")[seed % 4]
+    write_video(path, audio="aac")
     data = bytearray(path.read_bytes())
     for place in rng.integers(0, len(data), 20):
         data[place] = rng.integers(256)
     path.write_bytes(data[: rng.integers(len(data) // 2, len(data))])
     try:
-        clip, frames = read(path)
+        video, frames = read(path)
     except InputError as error:
         assert str(path) in str(error)  # noqa: PT017
     else:
-        assert clip.frames == len(frames)
+        assert video.frames == len(frames)
         times = [frame.pts for frame in frames]
         assert times == sorted(set(times))

@@ -1,4 +1,4 @@
-"""Clips to overlaid clips and label frames (extra "video")."""
+"""Segmentation of videos: overlaid videos and label frames (extra "video")."""
 
 from ..errors import MissingExtra
 
@@ -7,9 +7,9 @@ try:
 except ModuleNotFoundError as error:
     if error.name != "av":
         raise
-    raise MissingExtra("av is not installed: clips need the extra, pip install 'atrous[video]'") from None
+    raise MissingExtra("av is not installed: videos need the extra, pip install 'atrous[video]'") from None
 
-from .reader import Clip, Frame
+from .reader import Frame, VideoReader
 from .segment_video import Progress, VideoReport, segment_video
 
-__all__ = ["Clip", "Frame", "Progress", "VideoReport", "segment_video"]
+__all__ = ["Frame", "Progress", "VideoReader", "VideoReport", "segment_video"]

@@ -1,4 +1,4 @@
-"""The sound of a clip on its way into the overlaid one: copied, or encoded anew."""
+"""Audio tracks of an overlaid video, copied or transcoded to AAC."""
 
 from fractions import Fraction
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 from av.codec import Codec
 from av.error import FFmpegError
 
-# Codecs that players expect in an MP4 file; the others become AAC.
+# Codecs that players expect in an MP4 file. Others are transcoded to AAC.
 COPIED = frozenset({"aac", "mp3", "ac3", "eac3", "alac", "opus", "flac"})
 ENCODER = "aac"
 _USUAL = {1: "mono", 2: "stereo", 3: "3.0", 4: "4.0", 5: "5.0", 6: "5.1", 8: "7.1"}
@@ -17,15 +17,15 @@ def codec_name(stream: Any) -> str:
     return "unknown" if stream.codec_context is None else stream.codec_context.codec.canonical_name
 
 
-class CopiedSound:
-    """Packets handed on as they are.
+class CopiedAudio:
+    """Audio track that copies packets.
 
     Parameters
     ----------
     output : OutputContainer
-    stream : the clip's AudioStream
+    stream : the video's AudioStream
     origin : Fraction
-        Seconds to take from its times.
+        Start of the video in seconds, which is subtracted from the packets' times.
     """
 
     def __init__(self, output: Any, stream: Any, origin: Fraction) -> None:
@@ -35,7 +35,7 @@ class CopiedSound:
         self._last: int | None = None
 
     def add(self, packet: Any) -> None:
-        """Write one packet; one without a time, or out of order, is left out, as no MP4 file can hold it."""
+        """Write a packet; skip it if it has no time or is out of order, because MP4 cannot store it."""
         decoding = packet.pts if packet.dts is None else packet.dts
         if decoding is None or (self._last is not None and decoding <= self._last):
             return
@@ -46,11 +46,11 @@ class CopiedSound:
         self._output.mux(packet)
 
     def finish(self) -> None:
-        """Write what is left: nothing."""
+        """Do nothing: no packet is buffered."""
 
 
-class EncodedSound:
-    """Packets decoded and encoded as AAC; arguments as of `CopiedSound`."""
+class EncodedAudio:
+    """Audio track that transcodes packets to AAC. Same arguments as `CopiedAudio`."""
 
     def __init__(self, output: Any, stream: Any, origin: Fraction) -> None:
         self._output = output
@@ -59,7 +59,7 @@ class EncodedSound:
         self._origin = round(origin / stream.time_base)
 
     def add(self, packet: Any) -> None:
-        """Encode one packet; one that cannot be decoded is silence."""
+        """Transcode a packet; one that cannot be decoded becomes silence."""
         try:
             frames = packet.decode()
         except FFmpegError:
@@ -70,29 +70,29 @@ class EncodedSound:
             self._output.mux(self.target.encode(frame))
 
     def finish(self) -> None:
-        """Write what the encoder still holds."""
+        """Flush the encoder."""
         self._output.mux(self.target.encode(None))
 
 
 def _rate(wanted: int) -> int:
-    """Return the sample rate nearest to one that the encoder may not know."""
+    """Return the sample rate of the encoder that is nearest to `wanted`."""
     known = Codec(ENCODER, "w").audio_rates or [wanted]
     return min(known, key=lambda rate: (abs(rate - wanted), -rate))
 
 
 def _layout(context: Any) -> str:
-    """Return the channels' places; a WAVE header may only count them, which the encoder does not take."""
+    """Return the channel layout. A WAVE header may give only the number of channels, which the encoder rejects."""
     named = str(context.layout.name)
     return _USUAL.get(context.layout.nb_channels, named) if "channels" in named else named
 
 
-def open_sounds(output: Any, streams: tuple[Any, ...], origin: Fraction, *, copy: bool) -> dict[int, Any]:
-    """Add a track for each audio stream that can be handled; by the streams' numbers."""
+def open_audio_tracks(output: Any, streams: tuple[Any, ...], origin: Fraction, *, copy: bool) -> dict[int, Any]:
+    """Add a track for each audio stream that can be decoded. Return the tracks by stream index."""
     tracks = {}
     for stream in streams:
         if stream.codec_context is None or not stream.codec_context.sample_rate:
             continue
-        kind = CopiedSound if copy and codec_name(stream) in COPIED else EncodedSound
+        kind = CopiedAudio if copy and codec_name(stream) in COPIED else EncodedAudio
         track = kind(output, stream, origin)
         if stream.language:
             track.target.metadata["language"] = stream.language

@@ -1,4 +1,4 @@
-"""From a decoder's frames to RGB and back, with the same colors."""
+"""Conversion of decoded frames to RGB and back without a change of color."""
 
 from dataclasses import dataclass
 
@@ -17,13 +17,13 @@ _MATRICES = {1: 1, 4: 4, 5: 5, 6: 5, 7: 7, 9: 9}
 
 @dataclass(frozen=True)
 class Colors:
-    """How an overlaid clip's colors are coded: in limited range, otherwise as the clip's own.
+    """Color tags of an overlaid video: those of the source, in limited range.
 
     Attributes
     ----------
     matrix, transfer, primaries : int
-        H.273's numbers; 2 if the clip does not say. Then RGB is converted by BT.601 both ways, so that the picture
-        stays what it was whichever matrix a player takes.
+        Code points of ITU-T H.273; 2 if the video has no tag. Then BT.601 is used in both directions, so that the
+        colors stay the same whichever matrix a player assumes.
     """
 
     matrix: int
@@ -32,22 +32,22 @@ class Colors:
 
     @classmethod
     def of(cls, frame: av.VideoFrame) -> "Colors":
-        """Return those for an overlay of a clip with this frame."""
+        """Return the tags for an overlay of a video with this frame."""
         if frame.color_trc in HDR_TRANSFERS:
-            return cls(BT709, BT709, BT709)  # what `to_rgb` converts to
+            return cls(BT709, BT709, BT709)  # what `ToRgb` converts to
         # RGB and the matrices that swscale does not know become BT.709.
         matrix = frame.colorspace if frame.colorspace in (*_MATRICES, UNSPECIFIED) else BT709
         return cls(matrix, frame.color_trc, frame.color_primaries)
 
 
 class ToRgb:
-    """Turns a clip's frames into RGB, high dynamic range into the standard one."""
+    """Conversion of a video's frames to RGB; high dynamic range becomes standard range."""
 
     def __init__(self) -> None:
         self._reformatter = VideoReformatter()
 
     def __call__(self, frame: av.VideoFrame) -> NDArray[np.uint8]:
-        """Return (H, W, 3) uint8, as stored: not yet upright."""
+        """Return a frame as (H, W, 3) uint8 in its stored orientation."""
         if frame.color_trc in HDR_TRANSFERS:
             rgb = self._reformatter.reformat(
                 frame, format="rgb24", dst_color_trc=BT709, dst_color_primaries=BT709, threads=1
@@ -58,7 +58,7 @@ class ToRgb:
 
 
 class FromRgb:
-    """Turns RGB into frames for an encoder, 8 bits, half the color resolution each way."""
+    """Conversion of RGB to 8-bit frames with 4:2:0 chroma subsampling."""
 
     def __init__(self, colors: Colors) -> None:
         self.colors = colors
@@ -77,7 +77,7 @@ class FromRgb:
         return frame
 
     def mark(self, target: object) -> None:
-        """Note the colors on a frame or an encoder."""
+        """Set the color tags of a frame or an encoder."""
         target.colorspace = self.colors.matrix  # type: ignore[attr-defined]
         target.color_trc = self.colors.transfer  # type: ignore[attr-defined]
         target.color_primaries = self.colors.primaries  # type: ignore[attr-defined]

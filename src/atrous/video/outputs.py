@@ -1,4 +1,4 @@
-"""The files made of a clip: where they are, and what they may replace."""
+"""Output files of a video, and the rules for replacing existing ones."""
 
 import os
 import re
@@ -18,30 +18,28 @@ _LABEL_FILE = re.compile(r"\d{6,}\.png")
 
 
 def output_paths(folder: Path, name: str) -> tuple[Path, Path]:
-    """Return the overlaid clip's path and the folder of its label frames."""
+    """Return the overlaid video's path and the folder of its label frames."""
     return folder / f"{name}.overlay.mp4", folder / name
 
 
-def outputs_missing(clip: Path, folder: Path, name: str, *, labels: bool, overwrite: bool) -> bool:
-    """Return whether outputs of a clip have still to be made, all of them.
-
-    They have if one is missing, as after a run that was killed, or with `overwrite`.
+def outputs_missing(video: Path, folder: Path, name: str, *, labels: bool, overwrite: bool) -> bool:
+    """Return whether to write the outputs of a video: one of them is missing, or `overwrite` is set.
 
     Raises
     ------
     InputError
-        If making them would replace the clip, a file that this package did not write, or, with `overwrite`, a folder
+        If they would replace the video itself, a file that this package did not write, or, with `overwrite`, a folder
         of other files.
     """
     overlay, frames = output_paths(folder, name)
     try:
         overlay.exists()
     except OSError as error:
-        raise InputError(f"{overlay}: cannot be written ({error.strerror or error}); rename the clip") from None
-    if overlay.exists() and clip.exists() and overlay.samefile(clip):
-        raise InputError(f"{overlay}: is the clip itself and would be replaced; choose another folder")
+        raise InputError(f"{overlay}: cannot be written ({error.strerror or error}); rename the video") from None
+    if overlay.exists() and video.exists() and overlay.samefile(video):
+        raise InputError(f"{overlay}: is the video itself and would be replaced; choose another folder")
     if overlay.is_dir():
-        raise InputError(f"{overlay}: is a folder; expected no such file, or a clip; choose another folder")
+        raise InputError(f"{overlay}: is a folder; expected no such file, or a video; choose another folder")
     if labels and os.path.lexists(frames) and not _holds_labels_only(frames):
         raise InputError(f"{frames}: holds more than label frames, so it is not replaced; choose another folder")
     if overwrite:
@@ -72,7 +70,7 @@ def _holds_labels_only(folder: Path) -> bool:
 
 
 class LabelFrames:
-    """Label maps written into a folder as `000001.png` and on, with their times in `times.csv`."""
+    """Writer of label maps: `000001.png`, `000002.png`, and so on, with their times in `times.csv`."""
 
     def __init__(self, folder: Path, palette: ArrayLike) -> None:
         self._folder = folder

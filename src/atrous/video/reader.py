@@ -1,4 +1,4 @@
-"""Reading a clip: upright RGB frames with their times, and its sound, whatever of the file can be read."""
+"""Reader of upright RGB frames, their times, and audio packets, also from damaged files."""
 
 import heapq
 import os
@@ -18,38 +18,38 @@ from ..errors import InputError
 from .colorspace import Colors, ToRgb
 from .rotation import IDENTITY, is_transposed, upright
 
-# Kinds of files that are opened. Others that FFmpeg knows are playlists, which lead to other files, or read any text.
+# Formats that are opened. FFmpeg's others include playlists, which refer to further files, and plain text.
 FORMATS = "mov,matroska,avi,mpegts,mpeg,flv,asf,ogg,mp3,wav,aac,flac"
-# Formats that keep the order of decoding but not when a frame is shown.
+# Formats that store the decoding order but no presentation times.
 _WITHOUT_TIMES = ("avi",)
-# PyAV takes tags that are not UTF-8 as they are since 19, where it no longer has the argument.
+# Since version 19, PyAV accepts tags that are not UTF-8 without this argument, which it no longer has.
 TAGS: dict[str, Any] = {"metadata_errors": "replace"} if int(av.__version__.split(".")[0]) < 19 else {}
-# Formats whose header says how long the clip is; of others FFmpeg guesses.
+# Formats with a duration in the header. FFmpeg estimates the duration of others.
 _WITH_DURATIONS = ("mov", "matroska", "avi")
-# Formats in which the clock may start again, as after a break of a broadcast.
+# Formats in which time stamps may restart, as after an interruption of a broadcast.
 _WITH_NEW_CLOCKS = ("mpegts", "mpeg")
-_STEP_BACK = 0.1  # seconds between packets of a stream in the order of decoding: only a new clock goes so far back
-_TRIES = 5  # at reading on after an error, without a packet in between
+_STEP_BACK = 0.1  # seconds; decoding times of a stream go back so far only if its time stamps restart
+_TRIES = 5  # consecutive read errors after which reading stops
 
 
 @dataclass(frozen=True)
 class Frame:
-    """One frame of a clip.
+    """One frame of a video.
 
     Attributes
     ----------
     image : (H, W, 3) uint8
-        RGB, upright.
+        RGB, in display orientation.
     pts, duration : int
-        When it is shown, from the clip's beginning, and for how long, in `Clip.time_base`.
+        Presentation time since the start of the video, and display time, in units of `VideoReader.time_base`.
     seconds : float
-        The same as `pts`.
+        `pts` in seconds.
     colors : Colors
-        How an overlay of it is coded.
+        Color tags for its overlay.
     aspect : Fraction
         A pixel's width over its height.
     damaged : bool
-        Whether the decoder had to guess parts of it.
+        Whether the decoder concealed errors in it.
     """
 
     image: NDArray[np.uint8]
@@ -63,14 +63,14 @@ class Frame:
 
 @dataclass(frozen=True)
 class Step:
-    """What comes next in the file: packets of sound, then a frame. After the last frame there may be sound alone."""
+    """Audio packets and the frame after them. The last step may have no frame."""
 
-    sound: list[Any] = field(default_factory=list)
+    audio: list[Any] = field(default_factory=list)
     frame: Frame | None = None
 
 
-class Clip:
-    """A clip opened for reading, once, from its beginning.
+class VideoReader:
+    """Video opened for a single sequential read.
 
     Parameters
     ----------
@@ -82,29 +82,28 @@ class Clip:
     time_base : Fraction
         Seconds in one unit of a frame's `pts`.
     rate : Fraction
-        Frames a second on average, as the file says; 25 if it does not.
+        Average frames per second, from the file; 25 if it has no frame rate.
     duration : float or None
-        Seconds, as the file says.
+        Seconds, from the file's header.
     declared_frames : int
-        0 if the file does not say.
-    sounds : tuple of audio streams
+        From the file's header; 0 if it has no number.
+    audio_streams : tuple of audio streams
     origin : Fraction
-        Time stamp, in seconds, of the clip's beginning.
+        Time stamp of the start of the video, in seconds.
     frames, damaged_frames, damaged_packets : int
-        What was read so far; of the frames, those that the decoder had to guess parts of; and the packets that it
-        could make nothing of.
+        Frames read so far, frames with concealed errors, and packets that could not be decoded.
     seconds : float
-        Where reading is: the end of what has been read.
+        Display end of the last frame read.
 
     Raises
     ------
     InputError
-        If the file cannot be opened, is no clip, or holds no moving picture that can be decoded.
+        If the file cannot be opened, is no video, or has no video stream that can be decoded.
 
     Examples
     --------
-    >>> with Clip("clip.mp4") as clip:  # doctest: +SKIP
-    ...     for frame in clip:
+    >>> with VideoReader("video.mp4") as video:  # doctest: +SKIP
+    ...     for frame in video:
     ...         print(frame.seconds, frame.image.shape)
     """
 
@@ -119,7 +118,7 @@ class Clip:
         stream = self._stream
         self.time_base = Fraction(stream.time_base)
         self.rate = Fraction(stream.average_rate or stream.guessed_rate or 25)
-        self.sounds = tuple(self._container.streams.audio)
+        self.audio_streams = tuple(self._container.streams.audio)
         self.metadata = dict(self._container.metadata)
         self.declared_frames = stream.frames
         length = self._container.duration
@@ -128,14 +127,14 @@ class Clip:
         self.origin = self._beginning()
         self.frames = self.damaged_frames = self.damaged_packets = 0
         self.seconds = 0.0
-        self._ends: dict[int, Fraction] = {}  # by stream, in seconds: where its last packet ends
-        self._gone_before = Fraction(0)  # seconds, by earlier clocks
+        self._ends: dict[int, Fraction] = {}  # end of the last packet in seconds, by stream index
+        self._gone_before = Fraction(0)  # seconds before the last restart of the time stamps
         self._reached = 0.0  # end of the last packet of any stream
         self._broken = ""
         self._to_rgb = ToRgb()
         self._last = -1
 
-    def __enter__(self) -> "Clip":
+    def __enter__(self) -> "VideoReader":
         return self
 
     def __exit__(
@@ -148,22 +147,22 @@ class Clip:
         self._container.close()
 
     def __iter__(self) -> Iterator[Frame]:
-        """Yield the frames alone."""
+        """Yield the frames without audio."""
         for step in self.steps():
             if step.frame is not None:
                 yield step.frame
 
     def steps(self) -> Generator[Step, None, None]:
-        """Yield frames and the packets of sound before each, in the file's order.
+        """Yield frames and the packets of audio before each, in the file's order.
 
-        Damaged packets are counted and passed over.
+        Packets that cannot be decoded are counted and skipped.
         """
-        sound: list[Any] = []
-        times: list[int] = []  # of packets whose frames are still to come, a heap
+        audio: list[Any] = []
+        times: list[int] = []  # heap of the times of packets that wait for their frames
         for packet in self._packets():
             if packet.stream is not self._stream:
                 if packet.stream.type == "audio":
-                    sound.append(packet)
+                    audio.append(packet)
                 continue
             time = packet.dts if packet.pts is None else packet.pts
             if time is not None:
@@ -177,20 +176,20 @@ class Clip:
                     heapq.heapify(times)
                 continue
             for frame in decoded:
-                yield Step(sound, self._frame(frame, times))
-                sound = []
+                yield Step(audio, self._frame(frame, times))
+                audio = []
         try:
             rest = self._stream.codec_context.decode(None)
         except FFmpegError:
             rest = []
         for frame in rest:
-            yield Step(sound, self._frame(frame, times))
-            sound = []
-        if sound:
-            yield Step(sound)
+            yield Step(audio, self._frame(frame, times))
+            audio = []
+        if audio:
+            yield Step(audio)
 
     def damage(self) -> list[str]:
-        """Say what of the file could not be read, a line each; to be asked when all steps are done."""
+        """Return one line for each kind of damage. Call it after the last step."""
         lines = []
         reached = f"{self.frames} frames, {_span(self.seconds, self.duration)}, could be read"
         if self._ends_early():
@@ -207,9 +206,9 @@ class Clip:
 
     def _open(self) -> None:
         if not self.path.is_file():
-            raise InputError(f"{self.path}: no such file; expected a clip such as an .mp4")
+            raise InputError(f"{self.path}: no such file; expected a video such as an .mp4")
         try:
-            # Named as a file, or the part before a colon would be taken for a protocol.
+            # Without `file:`, FFmpeg takes the part before a colon as a protocol.
             self._container = av.open(
                 f"file:{self.path}",
                 container_options={"format_whitelist": FORMATS, "protocol_whitelist": "file"},
@@ -218,7 +217,7 @@ class Clip:
         except (FFmpegError, ValueError) as error:
             reason = getattr(error, "strerror", None) or str(error)
             raise InputError(
-                f"{self.path}: cannot be opened as a clip ({reason}); expected a whole MP4, MOV, MKV, WebM or AVI"
+                f"{self.path}: cannot be opened as a video ({reason}); expected a whole MP4, MOV, MKV, WebM or AVI"
             ) from None
 
     def _picture(self) -> Any:
@@ -227,7 +226,7 @@ class Clip:
         moving = [s for s in self._container.streams.video if not s.disposition & still]
         if not moving:
             held = " and ".join(sorted({s.type for s in self._container.streams})) or "nothing"
-            raise InputError(f"{self.path}: no moving picture in it, only {held}; expected a clip with video")
+            raise InputError(f"{self.path}: expected a video stream, got only {held}; is this an audio file?")
         best = self._container.streams.best("video")
         stream: Any = best if any(s is best for s in moving) else moving[0]
         if stream.codec_context is None:
@@ -237,11 +236,11 @@ class Clip:
     def _beginning(self) -> Fraction:
         start = Fraction(self._container.start_time or 0, av.time_base)
         own = (self._stream.start_time or 0) * self.time_base
-        # Sound may begin before 0, where its encoder warms up; that is no reason to shift the picture.
+        # Audio may start before 0 because of encoder delay. That must not shift the video stream.
         return start if start > 0 else min(own, Fraction(0))
 
     def _packets(self) -> Iterator[Any]:
-        """Yield packets with something in them; after an error, read on from where the file can be read again."""
+        """Yield non-empty packets; after a read error, continue with the next readable packet."""
         tries = 0
         while True:
             try:
@@ -260,7 +259,7 @@ class Clip:
                     return
 
     def _by_one_clock(self, packet: Any) -> None:
-        """Let a packet's times go on where an earlier clock has ended."""
+        """Shift a packet's times so that they continue after a restart of the time stamps."""
         time = packet.pts if packet.dts is None else packet.dts
         if time is None:
             return
@@ -268,7 +267,7 @@ class Clip:
         begins = time * base + self._gone_before
         ends = self._ends.get(packet.stream.index, begins)
         if begins < ends - _STEP_BACK:
-            ends = max(self._ends.values())  # of picture and sound, so that neither falls into what came before
+            ends = max(self._ends.values())  # of all streams, so that none overlaps what came before
             self._gone_before += ends - begins
             begins = ends
         self._ends[packet.stream.index] = begins + (packet.duration or 0) * base

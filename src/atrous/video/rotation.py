@@ -1,29 +1,29 @@
-"""Frames turned as a clip's display matrix says."""
+"""Rotation and mirroring of frames by a video's display matrix."""
 
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-# A display matrix of no turn, in 16.16 fixed point; the third column is 2.30.
+# The display matrix of an upright frame, in 16.16 fixed point; the third column is 2.30.
 IDENTITY = (1 << 16, 0, 0, 0, 1 << 16, 0, 0, 0, 1 << 30)
 
 
 def is_transposed(matrix: Sequence[int]) -> bool:
-    """Whether rows become columns: a quarter turn to either side, mirrored or not."""
+    """Return whether rows become columns: a quarter turn to either side, mirrored or not."""
     a, b, _, c, d, *_ = matrix
     return abs(b) + abs(c) > abs(a) + abs(d)
 
 
 def upright(image: NDArray[np.uint8], matrix: Sequence[int]) -> NDArray[np.uint8]:
-    """Turn an (H, W, 3) image by quarter turns and mirror it as a display matrix says.
+    """Rotate an (H, W, 3) image by quarter turns and mirror it, as a display matrix defines.
 
     Parameters
     ----------
     image : (H, W, 3) uint8
     matrix : 9 ints
         a, b, u, c, d, v, x, y, w: a point (x, y) of the stored frame is shown at (a x + c y, b x + d y), y downward
-        (ISO 14496-12, section 6.2.2). Turns by other angles are rounded to quarters.
+        (ISO 14496-12, section 6.2.2). Other angles are rounded to quarter turns.
 
     Returns
     -------

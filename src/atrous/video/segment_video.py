@@ -1,4 +1,4 @@
-"""A clip from its file to the overlaid one."""
+"""Segmentation of a video, frame by frame."""
 
 import os
 import time
@@ -19,25 +19,25 @@ from ..labelmap import overlay
 from ..segmenter import Segmentation, Segmenter
 from ..segmenter.batch import segmented
 from .outputs import LabelFrames, output_paths, outputs_missing
-from .reader import Clip, Frame
-from .writer import ClipWriter
+from .reader import Frame, VideoReader
+from .writer import VideoWriter
 
-# Decoded frames that wait for the network, and drawn ones that wait for the encoder; more would only take memory.
+# Queue lengths: decoded frames before the network, drawn frames before the encoder. Longer ones only use memory.
 _DECODED, _DRAWN = 3, 2
 
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a clip is.
+    """Progress of a video.
 
     Attributes
     ----------
     frames : int
-        Written.
+        Frames written.
     seconds : float
-        Of the clip, up to the end of the last of them.
+        Position in the video: the end of the last frame written.
     duration : float or None
-        Of the whole clip, in seconds, as its file says.
+        Duration of the video in seconds, from its file.
     """
 
     frames: int
@@ -47,25 +47,25 @@ class Progress:
 
 @dataclass(frozen=True)
 class VideoReport:
-    """What was made of a clip.
+    """Results of a video.
 
     Attributes
     ----------
     source, overlay : Path
-        The clip and the overlaid one.
+        Input and output video.
     labels : Path or None
-        The folder of label frames, if they were asked for.
+        Folder of label frames, if requested.
     frames : int
     seconds : float
-        Of the clip, to the end of its last frame.
+        Duration of the frames written.
     took : float
-        Seconds that it took.
+        Processing time in seconds.
     shares : dict
         Each class that occurs with its share of all frames' pixels, largest first.
     notes : tuple of str
-        What is not as it was: sound encoded anew, frames of another size.
+        Differences from the source: transcoded audio, frames of another size.
     damage : tuple of str
-        What of the clip could not be read; empty if all could.
+        Parts of the video that could not be read; empty if none.
     """
 
     source: Path
@@ -81,7 +81,7 @@ class VideoReport:
 
 def segment_video(
     segmenter: Segmenter,
-    clip: str | os.PathLike[str],
+    video: str | os.PathLike[str],
     folder: str | os.PathLike[str] = "segmentation",
     name: str | None = None,
     *,
@@ -90,23 +90,23 @@ def segment_video(
     overwrite: bool = False,
     progress: Callable[[Progress], None] | None = None,
 ) -> VideoReport:
-    """Write `<name>.overlay.mp4` and, if asked for, the label frames `<name>/000001.png` and on.
+    """Write `<name>.overlay.mp4` and optionally label frames `<name>/000001.png`, `<name>/000002.png`, ...
 
-    Each frame is segmented by itself, upright and at its own size. Times, frame rate, colors and sound are the
-    clip's. What is damaged is left out, and told in the report. All outputs are written, or none.
+    Each frame is segmented independently, upright and at full size. Times, frame rate, colors and audio are those of
+    the source. Damaged parts are skipped and reported. Either all outputs are written or none.
 
     Parameters
     ----------
     segmenter : Segmenter
-    clip : path
+    video : path
     folder : path
-        Made if it is not there.
+        Created if it does not exist.
     name : str, optional
-        The clip's own, without suffix, if left out.
+        Name of the outputs. Default: the video's name without suffix.
     labels : bool
-        Write an index PNG of each frame's label ids, in the model's colors, and `times.csv` with their times.
+        Write an index PNG of each frame's labels, in the model's colors, and `times.csv` with the frames' times.
     names : bool
-        Write the classes' names on the regions.
+        Draw class names on the regions.
     overwrite : bool
         Replace outputs that exist.
     progress : callable, optional
@@ -119,22 +119,22 @@ def segment_video(
     Raises
     ------
     InputError
-        If the clip cannot be opened or no frame of it decoded, or an output exists.
+        If the video cannot be opened, no frame can be decoded, or an output exists.
     OSError
         If an output cannot be written.
 
     Examples
     --------
-    >>> segment_video(Segmenter(), "clip.mp4", "out").shares  # doctest: +SKIP
+    >>> segment_video(Segmenter(), "video.mp4", "out").shares  # doctest: +SKIP
     {'background': 0.71, 'cat': 0.29}
     """
     begun = time.perf_counter()
-    path, folder = Path(clip), Path(folder)
+    path, folder = Path(video), Path(folder)
     name = path.stem if name is None else name
     target, frame_folder = output_paths(folder, name)
     if not outputs_missing(path, folder, name, labels=labels, overwrite=overwrite):
         raise InputError(f"{target}: exists; pass overwrite=True to replace it, or choose another folder")
-    with Clip(path) as source, ExitStack() as stack:
+    with VideoReader(path) as source, ExitStack() as stack:
         folder.mkdir(parents=True, exist_ok=True)
         out = _Outputs(source, segmenter, names=names)
         outputs = stack.enter_context(transaction())
@@ -153,7 +153,7 @@ def segment_video(
                     progress(Progress(out.frames, out.seconds, source.duration))
             out.finish()
         except FFmpegError as error:
-            if isinstance(error, OSError):  # the disk's fault
+            if isinstance(error, OSError):  # a disk error
                 raise
             raise InputError(
                 f"{path}: cannot be segmented ({error.strerror or error}); convert it to H.264 first"
@@ -172,9 +172,9 @@ def segment_video(
     return report
 
 
-# A frame and the sound before it.
+# A frame and the audio before it.
 _Item = tuple[Frame, list[Any]]
-# A frame's labels, (H, W) uint8, and the picture of them, (H, W, 3) uint8.
+# A frame's labels, (H, W) uint8, and its overlay, (H, W, 3) uint8.
 _Made = tuple[NDArray[np.uint8], NDArray[np.uint8]]
 
 
@@ -183,60 +183,60 @@ def _image(item: _Item) -> NDArray[np.uint8]:
 
 
 class _Outputs:
-    """What is written of one clip."""
+    """Outputs of one video while they are written."""
 
-    def __init__(self, clip: Clip, segmenter: Segmenter, *, names: bool) -> None:
-        self._clip = clip
+    def __init__(self, video: VideoReader, segmenter: Segmenter, *, names: bool) -> None:
+        self._video = video
         self._classes = segmenter.classes
         self._palette = segmenter.engine.metadata.palette
         self._names = names
         self._counts = np.zeros(256, np.int64)
-        self._writer: ClipWriter | None = None
+        self._writer: VideoWriter | None = None
         self._labels: LabelFrames | None = None
-        self._sound_after: list[Any] = []
+        self._audio_after: list[Any] = []
         self.frames = 0
         self.seconds = 0.0
 
     def write_labels(self, folder: Path) -> None:
         self._labels = LabelFrames(folder, self._palette)
 
-    def frames_of(self, clip: Clip) -> Generator[_Item, None, None]:
-        """Yield the frames, and keep the sound after the last of them."""
-        for step in clip.steps():
+    def frames_of(self, video: VideoReader) -> Generator[_Item, None, None]:
+        """Yield the frames with the audio before each; store the audio after the last frame."""
+        for step in video.steps():
             if step.frame is None:
-                self._sound_after = step.sound
+                self._audio_after = step.audio
             else:
-                yield step.frame, step.sound
+                yield step.frame, step.audio
 
     def draw(self, _: _Item, result: Segmentation) -> _Made:
-        """Return a frame's labels and the picture of them; called by several threads at once."""
+        """Return a frame's labels and overlay. Several threads call this at once."""
         drawn = overlay(result.image, result.labels, self._classes, self._palette, names=self._names)
         return result.labels, np.asarray(drawn)
 
     def add(
-        self, frame: Frame, sound: list[Any], labels: NDArray[np.uint8], drawn: NDArray[np.uint8], path: Path
+        self, frame: Frame, audio: list[Any], labels: NDArray[np.uint8], drawn: NDArray[np.uint8], path: Path
     ) -> None:
         if self._writer is None:
-            self._writer = ClipWriter(path, self._clip, frame)
-        self._writer.add_sound(sound)
+            self._writer = VideoWriter(path, self._video, frame)
+        self._writer.add_audio(audio)
         self._writer.add(drawn, frame)
         if self._labels is not None:
             self._labels.add(labels, frame.seconds)
         self._counts += np.bincount(labels.ravel(), minlength=256)
         self.frames += 1
-        self.seconds = frame.seconds + float(frame.duration * self._clip.time_base)
+        self.seconds = frame.seconds + float(frame.duration * self._video.time_base)
 
     def finish(self) -> None:
         if self._writer is None:
-            damage = "; ".join(self._clip.damage())
-            raise InputError(f"{self._clip.path}: no frame of it can be decoded{damage and f' ({damage})'}")
-        self._writer.add_sound(self._sound_after)
+            damage = "; ".join(self._video.damage())
+            raise InputError(f"{self._video.path}: no frame can be decoded{damage and f' ({damage})'}")
+        self._writer.add_audio(self._audio_after)
         self._writer.finish()
         if self._labels is not None:
             self._labels.close()
 
     def close(self) -> None:
-        """Close what is still open after an error."""
+        """Close open files after an error."""
         if self._writer is not None:
             self._writer.abandon()
         if self._labels is not None:

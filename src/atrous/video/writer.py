@@ -1,4 +1,4 @@
-"""Writing an overlaid clip: H.264 in MP4, the times of the original, its sound."""
+"""Writer of overlaid videos: H.264 in MP4, with the times and audio of the source."""
 
 from collections.abc import Sequence
 from contextlib import suppress
@@ -14,52 +14,54 @@ from PIL import Image, ImageOps
 
 from ..errors import InputError
 from ..labelmap.png import SOFTWARE
-from .audio import COPIED, codec_name, open_sounds
+from .audio import COPIED, codec_name, open_audio_tracks
 from .colorspace import FromRgb
-from .reader import Clip, Frame
+from .reader import Frame, VideoReader
 
 ENCODER, _OPTIONS = "libx264", {"preset": "veryfast", "crf": "20"}
-# What a file says of its own format.
+# Metadata that describe the file's own format.
 _OWN_KEYS = frozenset({"major_brand", "minor_version", "compatible_brands", "encoder", "comment"})
 
 
-class ClipWriter:
-    """Writes one overlaid clip.
+class VideoWriter:
+    """Writer of one overlaid video.
 
     Parameters
     ----------
     path : path
-        The file, written as MP4 whatever its name.
-    clip : Clip
-        Where times and sound come from.
+        Output file, MP4 regardless of its suffix.
+    video : VideoReader
+        Source of times and audio.
     first : Frame
-        Its first frame, which sets the size: the frame's, one more where a side is odd.
+        First frame. It sets the size; odd sides grow by one pixel.
 
     Attributes
     ----------
     notes : list of str
-        What is not as it was in the clip.
+        Differences from the source.
     """
 
-    def __init__(self, path: Path, clip: Clip, first: Frame) -> None:
+    def __init__(self, path: Path, video: VideoReader, first: Frame) -> None:
         self.notes: list[str] = []
         height, width, _ = first.image.shape
         self.size = width, height
-        self._clip = clip
+        self._video = video
         self._from_rgb = FromRgb(first.colors)
         self._open(path, first)
 
     def _open(self, path: Path, first: Frame) -> None:
-        """Open the output with the sound copied, else encoded, else without: whatever an MP4 file can be made of."""
-        sounds = self._clip.sounds
-        for attempt in ("copy", "encode", "leave out") if sounds else ("leave out",):
+        """Open the output and copy the audio; if MP4 cannot store it, transcode it; if that fails, drop it."""
+        audio_streams = self._video.audio_streams
+        for attempt in ("copy", "encode", "leave out") if audio_streams else ("leave out",):
             self._container = av.open(f"file:{path}", "w", format="mp4", container_options={"movflags": "+faststart"})
             try:
-                self._stream = self._add_picture(first)
-                self._sounds = {}
+                self._stream = self._add_video_stream(first)
+                self._audio_tracks = {}
                 if attempt != "leave out":
-                    self._sounds = open_sounds(self._container, sounds, self._clip.origin, copy=attempt == "copy")
-                about = {key: text for key, text in self._clip.metadata.items() if key.lower() not in _OWN_KEYS}
+                    self._audio_tracks = open_audio_tracks(
+                        self._container, audio_streams, self._video.origin, copy=attempt == "copy"
+                    )
+                about = {key: text for key, text in self._video.metadata.items() if key.lower() not in _OWN_KEYS}
                 self._container.metadata.update(about | {"comment": SOFTWARE})
                 self._container.start_encoding()
             except (FFmpegError, ValueError) as error:
@@ -67,74 +69,74 @@ class ClipWriter:
                     raise self._cannot(error) from None
                 self._container.close()
                 continue
-            self._note_sounds(sounds, copied=attempt == "copy")
+            self._note_audio(audio_streams, copied=attempt == "copy")
             return
 
     def _cannot(self, error: Exception) -> Exception:
-        if isinstance(error, OSError):  # the disk's fault
+        if isinstance(error, OSError):  # a disk error
             return error
         width, height = self.size
         reason = getattr(error, "strerror", None) or str(error)
         return InputError(
-            f"{self._clip.path}: frames of {width}x{height} cannot be encoded ({reason}); scale the clip down, H.264"
+            f"{self._video.path}: frames of {width}x{height} cannot be encoded ({reason}); scale the video down, H.264"
             " goes to 16384 pixels a side"
         )
 
-    def _add_picture(self, first: Frame) -> Any:
+    def _add_video_stream(self, first: Frame) -> Any:
         if ENCODER not in av.codecs_available:
             raise InputError(f"PyAV's FFmpeg: expected the encoder {ENCODER}, found none; pip install av brings it")
         width, height = (side + side % 2 for side in self.size)
-        stream: Any = self._container.add_stream(ENCODER, rate=self._clip.rate, options=dict(_OPTIONS))
+        stream: Any = self._container.add_stream(ENCODER, rate=self._video.rate, options=dict(_OPTIONS))
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
         context = stream.codec_context
-        context.time_base = self._clip.time_base
+        context.time_base = self._video.time_base
         context.sample_aspect_ratio = first.aspect
         context.flags |= Flags.frame_duration
         self._from_rgb.mark(context)
         return stream
 
-    def _note_sounds(self, streams: Sequence[Any], *, copied: bool) -> None:
+    def _note_audio(self, streams: Sequence[Any], *, copied: bool) -> None:
         for number, stream in enumerate(streams, 1):
-            name = f"sound track {number} ({codec_name(stream)})"
-            if stream.index not in self._sounds:
-                self.notes.append(f"{name} is left out: it cannot be decoded, or not be stored as MP4")
+            name = f"audio track {number} ({codec_name(stream)})"
+            if stream.index not in self._audio_tracks:
+                self.notes.append(f"{name} is dropped: it cannot be decoded, or cannot be stored as MP4")
             elif not copied or codec_name(stream) not in COPIED:
-                self.notes.append(f"{name} is encoded as AAC")
+                self.notes.append(f"{name} is transcoded to AAC")
 
-    def add_sound(self, packets: Sequence[Any]) -> None:
-        """Write packets of the clip's sound."""
+    def add_audio(self, packets: Sequence[Any]) -> None:
+        """Write audio packets of the source."""
         for packet in packets:
-            if packet.stream.index in self._sounds:
-                self._sounds[packet.stream.index].add(packet)
+            if packet.stream.index in self._audio_tracks:
+                self._audio_tracks[packet.stream.index].add(packet)
 
-    def add(self, picture: NDArray[np.uint8], frame: Frame) -> None:
-        """Write an (H, W, 3) uint8 RGB picture at a frame's time.
+    def add(self, image: NDArray[np.uint8], frame: Frame) -> None:
+        """Write an (H, W, 3) uint8 RGB image at a frame's time.
 
-        One of another size than the first is scaled to fit it, with black beside.
+        An image of another size than the first frame is scaled to fit and padded with black.
         """
-        picture = self._fitted(picture, frame)
-        coded = self._from_rgb(np.pad(picture, ((0, picture.shape[0] % 2), (0, picture.shape[1] % 2), (0, 0)), "edge"))
+        image = self._fitted(image, frame)
+        coded = self._from_rgb(np.pad(image, ((0, image.shape[0] % 2), (0, image.shape[1] % 2), (0, 0)), "edge"))
         coded.pts, coded.duration = frame.pts, frame.duration
-        coded.time_base = self._clip.time_base
+        coded.time_base = self._video.time_base
         self._container.mux(self._stream.encode(coded))
 
-    def _fitted(self, picture: NDArray[np.uint8], frame: Frame) -> NDArray[np.uint8]:
-        height, width, _ = picture.shape
+    def _fitted(self, image: NDArray[np.uint8], frame: Frame) -> NDArray[np.uint8]:
+        height, width, _ = image.shape
         if (width, height) == self.size:
-            return picture
+            return image
         note = f"frames change to {width}x{height} at {frame.seconds:.2f} s; they are scaled to fit {{}}x{{}}"
         if not any(line.startswith("frames change") for line in self.notes):
             self.notes.append(note.format(*self.size))
-        return np.asarray(ImageOps.pad(Image.fromarray(picture), self.size, Image.Resampling.BILINEAR))
+        return np.asarray(ImageOps.pad(Image.fromarray(image), self.size, Image.Resampling.BILINEAR))
 
     def finish(self) -> None:
-        """Write what the encoders still hold, and the index."""
+        """Flush the encoders and write the index."""
         self._container.mux(self._stream.encode(None))
-        for sound in self._sounds.values():
-            sound.finish()
+        for audio in self._audio_tracks.values():
+            audio.finish()
         self._container.close()
 
     def abandon(self) -> None:
-        """Close the file, of no more use."""
+        """Close an incomplete file."""
         with suppress(Exception):
             self._container.close()

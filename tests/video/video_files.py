@@ -1,4 +1,4 @@
-"""Tiny clips, written here: a red square on gray that moves to the right."""
+"""Tiny videos, written here: a red square on gray that moves to the right."""
 
 from fractions import Fraction
 
@@ -17,7 +17,7 @@ def picture(step, width=64, height=48):
     return image
 
 
-def write_clip(
+def write_video(
     path,
     *,
     frames=8,
@@ -30,15 +30,15 @@ def write_clip(
     pix_fmt="yuv420p",
     form=None,
     matrix=None,
-    sound=None,
+    audio=None,
     sound_seconds=None,
     aspect=None,
     tags=None,
     options=None,
 ):
-    """Write a clip and return the pictures it shows.
+    """Write a video and return the pictures it shows.
 
-    `pts` are time stamps in `time_base`; `sound` is an audio codec; `tags` are color matrix, transfer, primaries
+    `pts` are time stamps in `time_base`; `audio` is an audio codec; `tags` are color matrix, transfer, primaries
     and range.
     """
     pictures = [picture(step, width, height) for step in range(frames)]
@@ -55,8 +55,8 @@ def write_clip(
         if tags is not None:
             context.colorspace, context.color_trc, context.color_primaries, context.color_range = tags
         track = None
-        if sound is not None:
-            track = out.add_stream(sound, rate=48000 if sound == "libopus" else 16000)
+        if audio is not None:
+            track = out.add_stream(audio, rate=48000 if audio == "libopus" else 16000)
             track.codec_context.layout = "mono"
             length = int(track.codec_context.sample_rate * (sound_seconds or frames / rate))
             tone = 8000 * np.sin(np.arange(length) * 0.2)
@@ -81,8 +81,8 @@ def write_clip(
     return pictures
 
 
-def read_clip(path):
-    """Return the frames, decoded, of a clip's first video stream, and their times in seconds."""
+def read_video(path):
+    """Return the frames, decoded, of a video's first video stream, and their times in seconds."""
     with av.open(str(path)) as container:
         frames = list(container.decode(video=0))
         return [frame.to_ndarray(format="rgb24") for frame in frames], [frame.pts * frame.time_base for frame in frames]
