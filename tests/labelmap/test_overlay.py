@@ -5,19 +5,11 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from atrous.errors import InputError
-from atrous.labelmap import overlay
-from atrous.labelmap._label_placement import box_sums, connected_regions, place_for_box
-from atrous.labelmap.overlay import _inner_border
-
-
-def test_regions_are_joined_along_sides_not_corners():
-    labels = np.array([[1, 1, 0, 1], [0, 1, 0, 1], [2, 0, 1, 1]], np.uint8)
-    assert connected_regions(labels).tolist() == [[0, 0, 2, 3], [4, 0, 2, 3], [8, 9, 3, 3]]
-
-
-def test_a_spiral_is_one_region():
-    spiral = np.array([[1, 1, 1, 1, 1], [0, 0, 0, 0, 1], [1, 1, 1, 0, 1], [1, 0, 0, 0, 1], [1, 1, 1, 1, 1]], np.uint8)
-    assert (connected_regions(spiral)[spiral == 1] == 0).all()
+from atrous.labelmap import fonts, overlay, voc_palette
+from atrous.labelmap._label_placement import box_sums, place_for_box
+from atrous.labelmap.class_names import display_name
+from atrous.labelmap.fonts import font_for
+from atrous.labelmap.overlay import overlay_palette
 
 
 def test_box_sums():
@@ -36,28 +28,83 @@ def test_a_name_lies_on_a_roomy_region_and_beside_a_small_one():
     assert not small[row : row + 4, column : column + 12].any()
 
 
+def test_a_name_lies_low_on_a_person():
+    person = np.zeros((60, 40), bool)
+    person[5:15, 16:24] = True  # the head
+    person[15:60, 10:32] = True
+    row, column = place_for_box(person, person, np.zeros_like(person), 4, 12)
+    assert row >= 35
+    assert person[row : row + 4, column : column + 12].all()
+
+
 def test_no_place_is_free():
     region = np.ones((4, 4), bool)
     assert place_for_box(region, region, region, 2, 2) is None
     assert place_for_box(region, region, ~region, 5, 2) is None
 
 
-def test_background_stays_as_it_is_and_regions_are_colored():
-    image = np.full((60, 80, 3), 100, np.uint8)
+def square(value=1):
     labels = np.zeros((60, 80), np.uint8)
-    labels[20:40, 30:60] = 1
-    drawn = np.asarray(overlay(image, labels, ("background", "thing"), names=False))
-    assert (drawn[:15] == 100).all()
-    assert drawn[30, 45, 0] > 130 > 100 > drawn[30, 45, 1]
-    assert drawn[20, 45].tolist() == [181, 0, 0]  # the outline is the region's color, lightened and opaque
-    assert drawn[19, 45].tolist() == [255, 255, 255]  # a white line around it
+    labels[20:40, 30:60] = value
+    return labels
+
+
+def test_regions_are_colored_and_the_rest_is_dimmed():
+    image = np.full((60, 80, 3), 100, np.uint8)
+    drawn = np.asarray(overlay(image, square(), ("background", "thing"), names=False, opacity=0.5))
+    assert drawn[5, 5].tolist() == [70, 70, 70]
+    assert np.abs(drawn[30, 45] - (100 + overlay_palette()[1].astype(int)) / 2).max() <= 1
+    # One white line, soft at both sides: brightest between the regions.
+    line = drawn[12:28, 45].astype(int).sum(axis=1)
+    assert set(np.argsort(line)[-2:]) == {19 - 12, 20 - 12}
+    assert line.max() > 600
+    assert (np.diff(line[:8]) >= 0).all()
+
+
+def test_an_image_of_background_alone_stays_as_it_is():
+    image = np.full((60, 80, 3), 100, np.uint8)
+    assert (np.asarray(overlay(image, square(0), ("background", "thing"))) == 100).all()
+
+
+@pytest.mark.parametrize(("name", "colored"), [("background", False), ("_background_", False), ("sky", True)])
+def test_class_0_is_colored_unless_it_is_the_background(name, colored):
+    image = np.full((60, 80, 3), 100, np.uint8)
+    drawn = np.asarray(overlay(image, square(), (name, "thing"), [(0, 200, 0), (200, 0, 0)], names=False))
+    assert (len(set(drawn[5, 5].tolist())) > 1) == colored
+    assert (drawn[5, 5, 1] > drawn[5, 5, 0]) == colored
+
+
+def test_vocs_dark_colors_are_replaced_and_others_are_not():
+    mine = [(1, 2, 3), (4, 5, 6)]
+    assert overlay_palette(mine)[:2].tolist() == [[1, 2, 3], [4, 5, 6]]
+    for palette in (None, voc_palette(21)):
+        colors = overlay_palette(palette)[1:21].astype(int)
+        assert colors.max(axis=1).min() >= 120
+        assert (np.abs(colors[:, None] - colors[None]).sum(axis=2) + 1000 * np.eye(20)).min() >= 60
+
+
+def test_outlines_scale_with_the_image():
+    widths = []
+    for factor in (1, 8):
+        labels = np.kron(square(), np.ones((factor, factor), np.uint8))
+        drawn = np.asarray(overlay(np.zeros((*labels.shape, 3), np.uint8), labels, ("background",), names=False))
+        column = drawn[: 30 * factor, 45 * factor].min(axis=1)
+        widths.append((column > 60).sum())
+    assert widths[0] >= 2
+    assert widths[1] >= widths[0]
+
+
+@pytest.mark.parametrize("opacity", [-0.1, 1.1])
+def test_opacity_is_a_share(opacity):
+    with pytest.raises(InputError, match="opacity"):
+        overlay(np.zeros((60, 80, 3), np.uint8), square(), (), opacity=opacity)
 
 
 def test_names_are_written():
     image = np.zeros((200, 300, 3), np.uint8)
     labels = np.zeros((200, 300), np.uint8)
     labels[50:150, 100:250] = 1
-    plain, named = (np.asarray(overlay(image, labels, ("b", "thing"), names=n)) for n in (False, True))
+    plain, named = (np.asarray(overlay(image, labels, ("background", "thing"), names=n)) for n in (False, True))
     rows, columns = np.nonzero((plain != named).any(axis=2))
     assert 50 <= rows.min() <= rows.max() < 150
     assert 100 <= columns.min() <= columns.max() < 250
@@ -70,19 +117,28 @@ def test_any_labels_can_be_drawn(labels):
     assert overlay(image, labels, ("background", "a long name of a class")).size == labels.shape[::-1]
 
 
-@settings(max_examples=60, deadline=None)
-@given(
-    arrays(np.uint8, st.tuples(st.integers(1, 30), st.integers(1, 30)), elements=st.integers(0, 1)), st.integers(1, 40)
-)
-def test_borders_of_any_width(labels, width):
-    """A pixel is near another label if one along its row or column is."""
-    near = np.zeros(labels.shape, bool)
-    for y, x in np.ndindex(labels.shape):
-        row, column = labels[y, max(x - width, 0) : x + width + 1], labels[max(y - width, 0) : y + width + 1, x]
-        near[y, x] = (row != labels[y, x]).any() or (column != labels[y, x]).any()
-    np.testing.assert_array_equal(_inner_border(labels, width), near)
-
-
 def test_labels_have_to_fit():
-    with pytest.raises(InputError, match="do not fit"):
+    with pytest.raises(InputError, match="labels"):
         overlay(np.zeros((4, 5, 3), np.uint8), np.zeros((5, 4), np.uint8), ("a",))
+
+
+def test_the_names_of_voc_get_their_spaces():
+    assert [display_name(name) for name in ("diningtable", "tvmonitor", "traffic_light", "cow", "_")] == [
+        *("dining table", "tv monitor", "traffic light", "cow", "_")
+    ]
+
+
+@pytest.mark.parametrize("text", ["cat", "Übermut", "кошка", "γάτα"])
+def test_fonts_have_the_characters(text):
+    shown, font = font_for(text, 20, "class 1")
+    if shown != text:
+        pytest.skip("no font with these characters on this machine")
+    assert len({bytes(font.getmask(character)) for character in text.lower()}) == len(set(text.lower()))
+
+
+def test_without_a_font_accents_are_dropped_or_the_number_is_written(monkeypatch):
+    fonts._font_with.cache_clear()
+    monkeypatch.setattr(fonts, "_system_fonts", list)
+    assert font_for("ǅ\u0338ǅ", 20, "class 3")[0] != "ǅ\u0338ǅ"
+    assert font_for("\U0001f408", 20, "class 3")[0] == "class 3"
+    fonts._font_with.cache_clear()

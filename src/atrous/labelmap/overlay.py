@@ -1,20 +1,51 @@
-"""A picture of a segmentation: the photo, its regions colored, outlined and named."""
+"""Overlay of a label map: regions colored, outlined and named on the dimmed image."""
 
 import io
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw, ImageFilter
 
 from atrous.errors import InputError
-from atrous.labelmap._label_placement import connected_regions, place_for_box
+from atrous.labelmap._label_placement import place_for_box
+from atrous.labelmap.class_names import display_name, is_background
+from atrous.labelmap.fonts import font_for
 from atrous.labelmap.png import SOFTWARE
-from atrous.labelmap.voc_colormap import VOID, full_palette
+from atrous.labelmap.regions import connected_regions
+from atrous.labelmap.voc_colormap import VOID, full_palette, voc_palette
+
+OPACITY = 0.45
+_DIMMED = 0.7  # brightness of what has no class
+_OUTLINE = 1 / 350  # width, in the image's longer side
+_THINNEST_OUTLINE = 1.5  # pixels
 
 GRID = 160  # cells along the longer side in which regions are found and names placed
-SIZEABLE = 0.004  # share of the picture from which a region gets its name
-SMALLEST_TEXT = 9  # pixels; below this a name cannot be read
+SIZEABLE = 0.01  # share of the image from which a region is named
+SMALLEST_TEXT = 9  # pixels; smaller text is illegible
+
+# Vivid colors, far apart in OKLab for normal and for red-green blind eyes (matrices of Machado et al. 2009); distances of
+# the latter count from 0.6 on. Order: VOC's classes from aeroplane on.
+_COLORS = """0087ff 87ff00 ff96c3 e10000 b4f087 b44b4b 3ce1ff ffb400 7878d2 d2960f b40069 6900ff
+2db4ff 00e187 e12d87 1e7800 e1694b 784ba5 9600d2 00b478 2dffe1 f01ed2 d278b4 ff78f0"""
+
+
+def overlay_palette(palette: ArrayLike | None = None) -> NDArray[np.uint8]:
+    """Return the colors of overlays, (256, 3) uint8, by label id.
+
+    Parameters
+    ----------
+    palette : (n, 3), optional
+        Colors of a label map. VOC's, which are dark and alike, are replaced by vivid ones; others are used as they
+        are. Default: VOC's.
+    """
+    given = full_palette(palette)
+    if palette is not None and not np.array_equal(np.asarray(palette), voc_palette(len(np.asarray(palette)))):
+        return given
+    vivid = np.array([list(bytes.fromhex(color)) for color in _COLORS.split()], np.uint8)
+    colors = vivid[(np.arange(256) - 1) % len(vivid)]
+    colors[0] = 128
+    return colors
 
 
 def overlay(
@@ -23,45 +54,52 @@ def overlay(
     classes: Sequence[str],
     palette: ArrayLike | None = None,
     *,
-    opacity: float = 0.45,
+    opacity: float = OPACITY,
     names: bool = True,
 ) -> Image.Image:
-    """Draw labels over their photo.
+    """Draw a label map over its image.
 
     Parameters
     ----------
-    image
-        (H, W, 3) uint8 RGB.
-    labels
-        (H, W) uint8 ids. 0 is background and stays uncolored, as does void (255).
-    classes
-        The name of each id.
-    palette
-        (n, 3) colors; VOC's for ids beyond it. They are drawn lighter than in the mask, so that the
-        photo shows through.
-    opacity
-        How much of a region's color covers the photo, 0 to 1.
-    names
-        Write each sizeable region's class on it, or beside it where it is small.
+    image : (H, W, 3) uint8
+        RGB.
+    labels : (H, W) uint8
+        Class ids. Void (255) stays uncolored, and so does class 0 if it is called background.
+    classes : sequence of str
+        Class names by id.
+    palette : (n, 3), optional
+        Colors by id; see `overlay_palette`.
+    opacity : float
+        Share of a region's color in its pixels, 0 to 1.
+    names : bool
+        Write the class on each region that covers at least 1 % of the image.
+
+    Raises
+    ------
+    InputError
+        If the shapes differ, or the opacity is outside 0 to 1.
     """
     if image.shape != (*labels.shape, 3):
-        raise InputError(f"labels {labels.shape} do not fit an image of shape {image.shape}")
-    colors = lightened(full_palette(palette))
-    objects = (labels != 0) & (labels != VOID)
+        raise InputError(f"labels: expected the shape {image.shape[:2]} of the image, got {labels.shape}")
+    if not 0 <= opacity <= 1:
+        raise InputError(f"opacity={opacity}: expected 0 to 1")
+    colors = overlay_palette(palette)
+    shown = np.ones(256, bool)
+    shown[VOID] = False
+    shown[0] = not (len(classes) and is_background(classes[0]))
+    present = np.flatnonzero(np.bincount(labels.ravel(), minlength=256))
 
-    share = round(opacity * 256)
-    photo = np.multiply(image, 256 - share, dtype=np.uint16)
-    blended = (photo + np.multiply(colors[labels], share, dtype=np.uint16)) >> 8
-    drawn = np.where(objects[..., None], blended, image).astype(np.uint8)
-
-    width = max(1, round(max(labels.shape) / 500))
-    border = _inner_border(labels, width) & objects
-    drawn[border] = colors[labels[border]]
-    drawn[_outer_border(labels, border, objects, width)] = 255
-
-    picture = Image.fromarray(drawn)
+    photo = Image.fromarray(image)
+    ids = Image.fromarray(labels)
+    colored = ids.copy()
+    colored.putpalette(colors.tobytes())
+    colored = Image.blend(photo, colored.convert("RGB"), opacity)
+    dimmed = photo.point([round(_DIMMED * value) for value in range(256)] * 3) if shown[present].any() else photo
+    picture = Image.composite(colored, dimmed, ids.point([255 * bool(each) for each in shown]))
+    if len(present) > 1:
+        picture.paste((255, 255, 255), mask=_outlines(labels, present))
     if names:
-        _draw_names(picture, labels, classes, colors)
+        _draw_names(picture, labels, shown, classes, colors)
     return picture
 
 
@@ -73,70 +111,62 @@ def overlay_jpeg(picture: Image.Image) -> bytes:
     return content.getvalue()
 
 
-def lightened(palette: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Return the colors, (n, 3) uint8, as an overlay draws them."""
-    # VOC's colors are mostly half as bright as can be; the square root keeps them apart and lifts them.
-    return np.rint(255 * np.sqrt(palette / 255)).astype(np.uint8)
+def _outlines(labels: NDArray[np.uint8], present: NDArray[np.intp]) -> Image.Image:
+    """Return the opacity of the lines between regions, an "L" image.
 
-
-def _inner_border(labels: NDArray[np.uint8], width: int) -> NDArray[np.bool_]:
-    """Pixels within `width` of a pixel with another label, along a row or a column."""
-    border = np.zeros(labels.shape, dtype=bool)
-    for axis in (0, 1):
-        lines, found = np.moveaxis(labels, axis, 0), np.zeros(labels.shape, dtype=bool)
-        near = np.moveaxis(found, axis, 0)
-        changes = lines[1:] != lines[:-1]
-        near[1:] |= changes
-        near[:-1] |= changes
-        # Doubled again and again: long photos have wide borders.
-        reach = 1
-        while reach < width:
-            step = min(reach, width - reach)
-            before = near.copy()
-            near[step:] |= before[:-step]
-            near[:-step] |= before[step:]
-            reach += step
-        border |= found
-    return border
-
-
-def _outer_border(
-    labels: NDArray[np.uint8], border: NDArray[np.bool_], objects: NDArray[np.bool_], width: int
-) -> NDArray[np.bool_]:
-    """Background pixels that touch a region: a thin white line makes its edge visible on any photo."""
-    return _inner_border(labels, width) & ~objects & (labels != VOID) & ~border
+    Each class' mask is blurred; a line runs where the largest of the blurred masks is small. It is smooth, because the
+    blur rounds off the steps of pixels, and is as wide as the blur.
+    """
+    width = max(_THINNEST_OUTLINE, _OUTLINE * max(labels.shape))
+    blur = ImageFilter.GaussianBlur(width)
+    rest = np.full(labels.shape, 255, np.uint8)  # of all blurred masks together, which sum to 255
+    largest = np.zeros(labels.shape, np.uint8)
+    for label in present[:-1]:
+        mask = Image.fromarray(np.where(labels == label, np.uint8(255), np.uint8(0)))
+        blurred = np.minimum(np.asarray(mask.filter(blur)), rest)
+        rest -= blurred
+        np.maximum(largest, blurred, out=largest)
+    np.maximum(largest, rest, out=largest)
+    # In the middle of a straight line between two classes the largest is 128; at its edges, some 0.6 widths away, 185.
+    ramp = np.clip((190 - np.arange(256)) / (190 - 145), 0, 1)
+    return Image.fromarray(np.rint(235 * ramp * ramp * (3 - 2 * ramp)).astype(np.uint8)[largest])
 
 
 def _draw_names(
-    picture: Image.Image, labels: NDArray[np.uint8], classes: Sequence[str], colors: NDArray[np.uint8]
+    picture: Image.Image,
+    labels: NDArray[np.uint8],
+    shown: NDArray[np.bool_],
+    classes: Sequence[str],
+    colors: NDArray[np.uint8],
 ) -> None:
     step = -(-max(labels.shape) // GRID)
     grid = labels[step // 2 :: step, step // 2 :: step]
     if grid.size == 0:
         return
     regions = connected_regions(grid)
-    objects = (grid != 0) & (grid != VOID)
+    objects = shown[grid]
     taken = np.zeros(grid.shape, dtype=bool)
     draw = ImageDraw.Draw(picture)
 
-    found, sizes = np.unique(regions[objects], return_counts=True)
-    for index in np.argsort(-sizes, kind="stable"):
-        if sizes[index] < SIZEABLE * grid.size:
+    sizes = np.bincount(regions[objects], minlength=1)
+    for region in np.argsort(-sizes, kind="stable"):
+        if sizes[region] < SIZEABLE * grid.size:
             break
-        label = int(grid.flat[found[index]])
-        name = classes[label] if label < len(classes) else f"class {label}"
+        here = regions == region
+        label = int(grid[here][0])
+        name = display_name(classes[label]) if label < len(classes) else f"class {label}"
         for size in _text_sizes(max(picture.size)):
-            font = ImageFont.load_default(size)
+            name, font = font_for(name, size, f"class {label}")
             margin = max(2, size // 4)
-            left, _, right, _ = draw.textbbox((0, 0), name, font=font)
-            ascent, descent = _metrics(font)
+            left, _, right, bottom = draw.textbbox((0, 0), name, font=font)
+            _, _, _, height = draw.textbbox((0, 0), "Ag", font=font)
             box_width = int(np.ceil(right - left)) + 2 * margin
-            box_height = ascent + descent + margin
-            # one cell more than the box needs keeps it inside the picture when a cell is cut at its end
+            box_height = int(np.ceil(max(bottom, height))) + margin
+            # One cell more than the box needs keeps it inside the image where a cell is cut at its end.
             cells = (-(-box_height // step), -(-box_width // step))
             if box_height > picture.height or box_width > picture.width:
                 continue
-            place = place_for_box(regions == found[index], objects, taken, *cells)
+            place = place_for_box(here, objects, taken, *cells)
             if place is None:
                 continue
             row, column = place
@@ -145,13 +175,8 @@ def _draw_names(
             y = min(row * step, picture.height - box_height)
             fill = tuple(int(channel) for channel in colors[label])
             dark = 0.299 * fill[0] + 0.587 * fill[1] + 0.114 * fill[2] < 140
-            draw.rounded_rectangle(
-                (x, y, x + box_width - 1, y + box_height - 1),
-                radius=margin,
-                fill=fill,
-                outline="white" if dark else "black",
-                width=max(1, size // 16),
-            )
+            box = (x, y, x + box_width - 1, y + box_height - 1)
+            draw.rounded_rectangle(box, radius=margin, fill=fill)
             draw.text((x + margin - left, y + margin / 2), name, font=font, fill="white" if dark else "black")
             break
 
@@ -159,9 +184,3 @@ def _draw_names(
 def _text_sizes(longer_side: int) -> list[int]:
     full = max(SMALLEST_TEXT, round(0.034 * longer_side))
     return sorted({full, max(SMALLEST_TEXT, round(0.7 * full)), SMALLEST_TEXT}, reverse=True)
-
-
-def _metrics(font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> tuple[int, int]:
-    if isinstance(font, ImageFont.FreeTypeFont):
-        return font.getmetrics()
-    return 11, 0  # Pillow built without FreeType has one small bitmap font

@@ -6,8 +6,7 @@ from html import escape
 import numpy as np
 from numpy.typing import NDArray
 
-from ..labelmap.overlay import lightened
-from ..labelmap.voc_colormap import full_palette
+from ..labelmap.overlay import overlay_palette
 
 
 def legend(
@@ -33,7 +32,7 @@ def legend(
     order = sorted(
         np.flatnonzero((shares[0] >= 0.001) | (shares[1] > 0)).tolist(), key=lambda c: (-shares[1][c], -shares[0][c])
     )
-    colors = lightened(full_palette(palette))
+    colors = overlay_palette(palette)
     rows = []
     for label in order:
         name = classes[label] if label < len(classes) else f"class {label}"

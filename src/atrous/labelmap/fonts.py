@@ -1,0 +1,94 @@
+"""Fonts for class names in any script."""
+
+import sys
+import unicodedata
+from functools import lru_cache
+from importlib.util import find_spec
+from pathlib import Path
+
+from PIL import ImageFont
+
+Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
+
+_MISSING = "\U0010ffff"  # a character that no font has
+_FOLDERS = {
+    "linux": ("/usr/share/fonts", "/usr/local/share/fonts", "~/.local/share/fonts", "~/.fonts"),
+    "darwin": ("/System/Library/Fonts", "/Library/Fonts", "~/Library/Fonts"),
+    "win32": ("C:/Windows/Fonts",),
+}
+# Sans-serif fonts with large character sets come first, by these parts of their file names.
+_PREFERRED = (
+    "dejavusans.",
+    "notosanscjk-regular",
+    "notosans-regular",
+    "arialuni",
+    "arial.",
+    "segoeui.",
+    "msyh",
+    "noto",
+)
+
+
+def font_for(text: str, size: int, otherwise: str) -> tuple[str, Font]:
+    """Return a text that can be written, and a font for it.
+
+    Pillow's own font has the Latin letters. For others the fonts of the system are searched. If none has all
+    characters, accents are dropped; if that does not help, `otherwise` is written.
+
+    Parameters
+    ----------
+    text : str
+    size : int
+        Pixels.
+    otherwise : str
+        ASCII text.
+    """
+    for each in (text, _without_accents(text)):
+        if each and (found := _font_with(frozenset(each), size)):
+            return each, found
+    return otherwise, _default(size)
+
+
+@lru_cache(maxsize=64)
+def _font_with(characters: frozenset[str], size: int) -> Font | None:
+    if characters <= set(map(chr, range(32, 127))) or _has(_default(size), characters):
+        return _default(size)
+    for path in _system_fonts():
+        try:
+            font = ImageFont.truetype(path, size)
+            if _has(font, characters):
+                return font
+        except OSError:
+            continue
+    return None
+
+
+@lru_cache(maxsize=16)
+def _default(size: int) -> Font:
+    return ImageFont.load_default(size)
+
+
+def _has(font: Font, characters: frozenset[str]) -> bool:
+    """Return whether a font draws each character as something else than the sign for a missing one."""
+    if not isinstance(font, ImageFont.FreeTypeFont):
+        return False
+    missing = bytes(font.getmask(_MISSING))
+    return all(each.isspace() or bytes(font.getmask(each)) != missing for each in characters)
+
+
+@lru_cache(maxsize=1)
+def _system_fonts() -> list[Path]:
+    folders = [Path(folder).expanduser() for folder in _FOLDERS.get(sys.platform, _FOLDERS["linux"])]
+    if (spec := find_spec("matplotlib")) and spec.origin:  # which brings DejaVu Sans
+        folders.append(Path(spec.origin).parent / "mpl-data/fonts/ttf")
+    found = [path for folder in folders for path in sorted(folder.rglob("*.[tToO][tT][fFcC]"))]
+
+    def rank(path: Path) -> int:
+        name = path.name.lower()
+        return next((i for i, part in enumerate(_PREFERRED) if name.startswith(part)), len(_PREFERRED))
+
+    return sorted(found, key=rank)
+
+
+def _without_accents(text: str) -> str:
+    return unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode().strip()

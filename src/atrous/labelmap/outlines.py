@@ -1,0 +1,134 @@
+"""Outlines of masks: polygons, and COCO's annotations."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from atrous.labelmap.class_names import is_background
+from atrous.labelmap.regions import connected_regions
+from atrous.labelmap.voc_colormap import VOID
+
+
+def polygons(mask: NDArray[np.bool_]) -> list[NDArray[np.int32]]:
+    """Return the outlines of a binary mask along the edges of its pixels.
+
+    Parameters
+    ----------
+    mask : (H, W) bool
+
+    Returns
+    -------
+    list of (n, 2) int32
+        Closed polygons of (x, y) corners, x from 0 to W and y from 0 to H: outer outlines clockwise as an image is
+        seen, those of holes counterclockwise. Filled by the nonzero rule, they are the mask, pixel by pixel.
+
+    Examples
+    --------
+    >>> polygons(np.array([[False, True, True], [False, True, True]]))[0].tolist()
+    [[1, 0], [3, 0], [3, 2], [1, 2]]
+    """
+    padded = np.pad(np.asarray(mask, bool), 1)
+    following: dict[tuple[int, int], list[tuple[int, int]]] = {}
+    # Edges with the mask on the right: along its upper side to the right, down, to the left, up.
+    inside, outside_above = padded[1:-1, 1:-1], ~padded[:-2, 1:-1]
+    sides = (
+        (outside_above, (0, 0), (1, 0)),
+        (~padded[1:-1, 2:], (1, 0), (1, 1)),
+        (~padded[2:, 1:-1], (1, 1), (0, 1)),
+        (~padded[1:-1, :-2], (0, 1), (0, 0)),
+    )
+    for outside, (x0, y0), (x1, y1) in sides:
+        rows, columns = np.nonzero(inside & outside)
+        starts = zip((columns + x0).tolist(), (rows + y0).tolist(), strict=True)
+        ends = zip((columns + x1).tolist(), (rows + y1).tolist(), strict=True)
+        for start, end in zip(starts, ends, strict=True):
+            following.setdefault(start, []).append(end)
+    found = []
+    # Begun in reading order, so that outer outlines come before the holes in them.
+    for start in sorted(following, key=lambda corner: corner[::-1]):
+        while following[start]:
+            found.append(_corners(_loop(following, start)))
+    return found
+
+
+def coco_annotations(labels: NDArray[np.uint8], classes: Sequence[str]) -> list[dict[str, Any]]:
+    """Return COCO's annotations of a label map, one for each connected region.
+
+    Background and void have none. A region is given by its polygon, or run-length encoded (uncompressed) if it has
+    holes, because COCO's polygons cannot have any.
+
+    Parameters
+    ----------
+    labels : (H, W) uint8
+    classes : sequence of str
+        Class names by id.
+
+    Returns
+    -------
+    list of dict
+        With `category_id` (the class id), `segmentation`, `area` in pixels, `bbox` (x, y, width, height) and
+        `iscrowd` 0; without `id` and `image_id`.
+    """
+    regions = connected_regions(labels)
+    _, first = np.unique(regions, return_index=True)
+    found = []
+    for region, label in enumerate(labels.ravel()[first].tolist()):
+        if label == VOID or (label == 0 and len(classes) and is_background(classes[0])):
+            continue
+        rows, columns = np.nonzero(regions == region) if len(first) > 1 else np.indices(labels.shape).reshape(2, -1)
+        top, left = int(rows.min()), int(columns.min())
+        height, width = int(rows.max()) + 1 - top, int(columns.max()) + 1 - left
+        mask = regions[top : top + height, left : left + width] == region
+        outlines = polygons(mask)
+        segmentation: Any
+        if len(outlines) == 1:
+            segmentation = [(outlines[0] + (left, top)).ravel().tolist()]
+        else:
+            segmentation = run_lengths(regions == region)
+        bbox = [left, top, width, height]
+        found.append(
+            {"category_id": label, "segmentation": segmentation, "area": len(rows), "bbox": bbox, "iscrowd": 0}
+        )
+    return found
+
+
+def run_lengths(mask: NDArray[np.bool_]) -> dict[str, list[int]]:
+    """Return COCO's uncompressed run lengths of a mask, column by column, that of False first.
+
+    Examples
+    --------
+    >>> run_lengths(np.array([[True, False], [True, True]]))
+    {'size': [2, 2], 'counts': [0, 2, 1, 1]}
+    """
+    flat = mask.ravel(order="F")
+    changes = np.flatnonzero(flat[1:] != flat[:-1]) + 1
+    counts = np.diff(np.concatenate([[0], changes, [flat.size]])).tolist()
+    return {"size": list(mask.shape), "counts": [0, *counts] if flat[0] else counts}
+
+
+def _loop(following: dict[tuple[int, int], list[tuple[int, int]]], start: tuple[int, int]) -> list[tuple[int, int]]:
+    """Take a closed loop of edges out of those that follow each corner."""
+    loop = [start]
+    corner = following[start].pop()
+    while corner != start:
+        before = loop[-1]
+        loop.append(corner)
+        ways = following[corner]
+        if len(ways) == 1:
+            corner = ways.pop()
+            continue
+        # Two pixels of the mask touch at this corner: turn right, which stays at the same pixel.
+        dx, dy = corner[0] - before[0], corner[1] - before[1]
+        right = corner[0] - dy, corner[1] + dx
+        ways.remove(right)
+        corner = right
+    return loop
+
+
+def _corners(loop: list[tuple[int, int]]) -> NDArray[np.int32]:
+    """Drop the points of a loop between two edges of one direction."""
+    points = np.array(loop, np.int32)
+    steps = np.diff(points, axis=0, append=points[:1])
+    return points[(steps != np.roll(steps, 1, axis=0)).any(axis=1)]
