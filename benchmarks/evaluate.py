@@ -13,7 +13,7 @@ import numpy as np
 
 import atrous
 from atrous._provenance import machine
-from atrous.crf.result import check_threads
+from atrous._resources import check_threads
 from atrous.data.dataset import open_dataset
 from atrous.evaluation.evaluator import evaluate
 from atrous.evaluation.trimap import WIDTHS

@@ -8,7 +8,7 @@ from contextlib import suppress
 from queue import Empty, Full, Queue
 from typing import TypeVar
 
-from ._cpu_count import processors
+from ._resources import check_threads
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -30,7 +30,7 @@ def map_ordered(
     threads : int, optional
         The number of processors if left out. With 1 the caller's thread computes, and nothing is prefetched.
     """
-    threads = threads or processors()
+    threads = check_threads(threads)
     if threads == 1:
         yield from map(function, items)
         return

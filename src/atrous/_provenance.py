@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from ._cpu_count import processors
+from ._resources import processors
 
 
 def own_version() -> str:

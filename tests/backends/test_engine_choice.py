@@ -6,8 +6,8 @@ from importlib.util import find_spec
 
 import pytest
 
+from atrous import backends as choice
 from atrous.backends import OnnxEngine, OpenVinoEngine, exported_engine
-from atrous.backends import _load as choice
 from atrous.errors import InputError, MissingExtra
 from atrous.segmenter import Segmenter
 

@@ -4,7 +4,7 @@ import pytest
 onnxruntime = pytest.importorskip("onnxruntime")
 
 from atrous.backends import OnnxEngine
-from atrous.backends._providers import CPU, CUDA, providers
+from atrous.backends.onnxruntime import CPU, CUDA, providers
 from atrous.errors import InputError
 from atrous.segmenter import Segmenter
 

@@ -156,7 +156,7 @@ def test_numbers_of_steps():
 
 
 def test_cores_are_shared_out(monkeypatch):
-    monkeypatch.setattr("atrous.crf.result.check_threads", lambda threads: 16)
+    monkeypatch.setattr("atrous._resources.check_threads", lambda threads: 16)
     assert _shared_out(None, None, 1) == (8, 2)
     assert _shared_out(None, None, 4) == (4, 1)
     assert _shared_out(2, None, 1) == (2, 8)

@@ -85,7 +85,7 @@ def test_class_names(refine, blurred, tmp_path):
     (tmp_path / "names.txt").write_text("sky\n")
     code, _, err = refine("p.npy", "--classes", "names.txt", "--overwrite")
     assert code == 2
-    assert "1 names, expected 3" in err
+    assert "names.txt" in err
 
 
 def bad(p):

@@ -1,7 +1,5 @@
 """What commands print, to whomever reads it or not."""
 
-import functools
-import io
 import json
 import os
 import re
@@ -178,21 +176,3 @@ def test_a_command_as_a_shell_starts_it(tmp_path, redirected, status):
     assert done.returncode == status
     assert done.stderr.count("\n") == (redirected == ">/dev/full")
     assert (done.stdout != "") == (redirected == "<&-")
-
-
-def test_a_bar_shows_an_odd_name_escaped(monkeypatch):
-    pytest.importorskip("av")
-    import rich.console
-
-    from atrous.cli import videos
-    from atrous.video import Progress
-
-    drawn = io.StringIO()
-    plain = rich.console.Console
-    monkeypatch.setattr(
-        rich.console, "Console", functools.partial(plain, file=drawn, force_terminal=True, width=200, _environ={})
-    )
-    with videos._progress(Path(f"{ODD}.mp4")) as show:
-        show(Progress(3, 0.3, 1.0))
-    assert "a\\x1b]0;t\\x07\\n\\u202e[b]{c}.mp4" in drawn.getvalue()
-    assert not {"\x07", "\u202e"} & set(drawn.getvalue())

@@ -61,7 +61,7 @@ def test_what_does_not_fit_the_memory_goes_to_the_disk(samples, tiny_model, room
 
 def test_a_containers_memory_bounds_what_is_kept_there(samples, tiny_model, tmp_path, monkeypatch):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    monkeypatch.setattr("atrous._memory.memory_limit", lambda: 4 * 3 * 40 * 50 * 2)  # a quarter: one photo's
+    monkeypatch.setattr("atrous._resources.memory_limit", lambda: 4 * 3 * 40 * 50 * 2)  # a quarter: one photo's
     kept = NetworkSamples(Segmenter(tiny_model), samples)
     assert len(list(kept)) == len(samples)
     assert len(list(tmp_path.glob("*/*.npy"))) == len(samples) - 1

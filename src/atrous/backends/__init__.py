@@ -1,9 +1,71 @@
 """Running an exported network on ONNX Runtime or OpenVINO: no PyTorch."""
 
-from ._load import ENGINES, exported_engine
+import os
+import platform
+from importlib.util import find_spec
+
+from .._quiet_imports import import_onnxruntime
+from ..errors import InputError
 from .base import Engine, ExportedEngine, bundled_model_path
-from .onnxruntime import OnnxEngine
+from .onnxruntime import CUDA, OnnxEngine
 from .openvino import OpenVinoEngine
+
+ENGINES = ("onnxruntime", "openvino")
+
+# Where OpenVINO was seen to be right and quicker. It has builds for arm64 too: they are used when asked for.
+_MEASURED = ("x86_64", "amd64")
+
+
+def exported_engine(
+    path: str | os.PathLike[str], *, threads: int | None = None, device: str | None = None, engine: str | None = None
+) -> ExportedEngine:
+    """Load an exported model.
+
+    Parameters
+    ----------
+    path : path
+        An ONNX file with atrous' metadata.
+    threads : int, optional
+        Threads of one forward pass; all cores if left out.
+    device : str, optional
+        "cpu", "cuda" or "cuda:N"; CUDA where it can be used, else the CPU, if left out.
+    engine : str, optional
+        "onnxruntime" or "openvino", which computes on the CPU. If left out: on the CPU of an x86-64 machine OpenVINO
+        where it is installed and can load the model, else ONNX Runtime.
+
+    Raises
+    ------
+    InputError
+        If there is no such engine or device, or the model cannot be loaded.
+    MissingExtra
+        If OpenVINO is asked for and not installed.
+    """
+    if engine not in (None, *ENGINES):
+        raise InputError(f"engine={engine!r}: expected 'onnxruntime' or 'openvino', or None for the best there is")
+    if engine == "openvino":
+        if device not in (None, "cpu"):
+            raise InputError(f"device={device!r}: OpenVINO computes on the CPU here; use the engine 'onnxruntime'")
+        return OpenVinoEngine(path, threads=threads)
+    if engine is None and device in (None, "cpu") and _openvino_is_best():
+        if device is None and (on_gpu := _on_gpu(path, threads)):
+            return on_gpu
+        try:
+            return OpenVinoEngine(path, threads=threads)
+        except InputError:
+            pass  # ONNX Runtime may load it, or says what is wrong with the file
+    return OnnxEngine(path, threads=threads, device=device)
+
+
+def _openvino_is_best() -> bool:
+    return platform.machine().lower() in _MEASURED and find_spec("openvino") is not None
+
+
+def _on_gpu(path: str | os.PathLike[str], threads: int | None) -> OnnxEngine | None:
+    if CUDA not in import_onnxruntime().get_available_providers():
+        return None
+    found = OnnxEngine(path, threads=threads)
+    return found if found.device != "cpu" else None
+
 
 __all__ = [
     "ENGINES",

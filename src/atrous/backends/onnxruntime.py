@@ -1,5 +1,7 @@
 """The ONNX Runtime engine."""
 
+import contextlib
+import io
 import os
 from functools import partial
 from typing import Any
@@ -7,11 +9,45 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .._cpu_count import processors
 from .._quiet_imports import import_onnxruntime
+from .._resources import cuda_index, processors
 from ..errors import InputError
-from ._providers import CPU, CUDA, providers
 from .base import ExportedEngine
+
+CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
+
+Providers = list[str | tuple[str, dict[str, Any]]]
+
+
+def providers(device: str | None) -> Providers:
+    """Return ONNX Runtime's execution providers for a device, the preferred one first.
+
+    Parameters
+    ----------
+    device : str or None
+        "cpu", "cuda" or "cuda:N"; None for CUDA where this build of ONNX Runtime has it, else the CPU.
+
+    Raises
+    ------
+    InputError
+        If the name is no device, or the build has no CUDA.
+    """
+    onnxruntime = import_onnxruntime()
+    index = cuda_index(device)
+    if index is None or (device is None and CUDA not in onnxruntime.get_available_providers()):
+        return [CPU]
+    if CUDA not in onnxruntime.get_available_providers():
+        raise InputError(
+            f"device={device!r}: the installed ONNX Runtime computes on the CPU alone;"
+            " pip install onnxruntime-gpu in place of onnxruntime, or use the device 'cpu'"
+        )
+    # Finds the CUDA libraries that pip installed; it prints what it misses, which the session then tells.
+    if preload := getattr(onnxruntime, "preload_dlls", None):
+        with contextlib.redirect_stdout(io.StringIO()):
+            preload()
+    # Photos come in many sizes: the exhaustive search, which is the default, would try all algorithms for each.
+    return [(CUDA, {"device_id": index, "cudnn_conv_algo_search": "HEURISTIC"}), CPU]
+
 
 _WARNING, _FATAL = 2, 4  # of ONNX Runtime's levels of severity, the usual one and the last
 

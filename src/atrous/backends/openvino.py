@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .._cpu_count import processors
 from .._quiet_imports import import_openvino
+from .._resources import processors
 from ..errors import InputError
 from .base import ExportedEngine
 

@@ -14,8 +14,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from .._cpu_count import processors
 from .._quiet_imports import disable_telemetry
+from .._resources import processors
 from ..errors import InputError, MissingExtra, RunError
 from ._local_ray import check_loopback, private_folder, ray_folder, this_machine_alone
 from .actor import ShardSegmenter

@@ -21,8 +21,12 @@ class _Commands(TyperGroup):
             return super().make_context(*args, **kwargs)
 
     def invoke(self, *args: Any, **kwargs: Any) -> Any:
-        with _escaped():
-            return super().invoke(*args, **kwargs)
+        try:
+            with _escaped():
+                return super().invoke(*args, **kwargs)
+        except KeyboardInterrupt:  # of a command that has no more to say of it
+            say("error: interrupted", err=True)
+            raise typer.Exit(130) from None
 
 
 @contextmanager

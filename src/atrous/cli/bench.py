@@ -14,6 +14,7 @@ import typer
 
 from .._printable import printable
 from ..errors import InputError
+from .options import Device, Engine, Model, Threads
 from .terminal import show
 
 if TYPE_CHECKING:
@@ -31,15 +32,10 @@ def bench(
         list[Path] | None,
         typer.Argument(metavar="[PATH]...", help="Photos or folders to measure with; a photo that ships if left out."),
     ] = None,
-    model: Annotated[
-        Path | None, typer.Option(help="Exported .onnx or checkpoint folder instead of the bundled model.")
-    ] = None,
-    threads: Annotated[int | None, typer.Option(min=1, help="Default: all cores.")] = None,
-    device: Annotated[str | None, typer.Option(help="Of the network: cpu, cuda or cuda:N.")] = None,
-    engine: Annotated[
-        str | None,
-        typer.Option(help="What runs an exported model: onnxruntime or openvino. Default: the quicker one there is."),
-    ] = None,
+    model: Model = None,
+    threads: Threads = None,
+    device: Device = None,
+    engine: Engine = None,
     runs: Annotated[int, typer.Option(min=1, help="Timings of each step, of which the median counts.")] = 5,
     photos: Annotated[int, typer.Option(min=1, help="How many photos the whole pipeline is timed on.")] = 12,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
@@ -65,8 +61,8 @@ def bench(
 
 def machine(segmenter: "Segmenter") -> dict[str, Any]:
     """What the figures depend on, by name."""
-    from .._cpu_count import processors
     from .._provenance import processor, versions
+    from .._resources import processors
 
     engine = getattr(segmenter.engine, "name", "unknown")
     library = {"pytorch": "torch"}.get(engine, engine)

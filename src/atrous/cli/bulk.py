@@ -1,17 +1,17 @@
 """`atrous bulk`."""
 
+import sys
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ..errors import MissingExtra
+from .options import Engine, MaxSide, Model
+from .progress import Update, progress_bar
 from .terminal import say
 
 if TYPE_CHECKING:
-    from rich.progress import Progress as Bar
-
     from ..bulk import Progress
 
 SECONDS_BETWEEN_LINES = 30  # of progress, where there is no terminal for a bar
@@ -37,15 +37,10 @@ def bulk(
     actors: Annotated[int | None, typer.Option(help="Largest number of actors. Default: as many as fit.")] = None,
     cpus: Annotated[int, typer.Option(help="CPUs, and threads, of an actor.")] = 1,
     gpus: Annotated[float, typer.Option(help="GPUs of an actor; 0.5 puts two on one.")] = 0,
-    model: Annotated[
-        Path | None, typer.Option(help="Exported .onnx or checkpoint folder instead of the bundled model.")
-    ] = None,
-    engine: Annotated[
-        str | None,
-        typer.Option(help="Runtime of an exported model: onnxruntime or openvino. Default: the faster installed one."),
-    ] = None,
+    model: Model = None,
+    engine: Engine = None,
     crf: Annotated[bool, typer.Option("--crf/--no-crf", help="Refine with the fully connected CRF.")] = True,
-    max_side: Annotated[int, typer.Option(help="Scale larger photos down to this for the network.")] = 513,
+    max_side: MaxSide = 513,
     kind: Annotated[
         str | None, typer.Option(help="Files to segment where INPUT holds several kinds: images, parquet or tars.")
     ] = None,
@@ -80,15 +75,13 @@ def bulk(
         shard_size=shard_size,
         retry_errors=retry_errors,
     )
-    with _ProgressReporter() as reporter:
-        try:
+    reporter = _Reporter()
+    try:
+        with progress_bar("segmenting") as reporter.update:
             summary = run(source, out, settings, Actors(actors, cpus, gpus), address=ray_address, progress=reporter)
-        except KeyboardInterrupt:
-            reporter.close()
-            say(
-                f"error: interrupted after {reporter.count}; what is written is whole, run again for the rest", err=True
-            )
-            raise typer.Exit(130) from None
+    except KeyboardInterrupt:
+        say(f"error: interrupted after {reporter.count}; what is written is whole, run again for the rest", err=True)
+        raise typer.Exit(130) from None
     retried = f", {summary.retried} shards retried" if summary.retried else ""
     rate = f"; {summary.rate:.2f} photos/s" if summary.done else ""
     say(f"{out}: {summary.done} done, {summary.skipped} done before, {summary.failed} failed{retried}{rate}")
@@ -97,45 +90,19 @@ def bulk(
         raise typer.Exit(2)
 
 
-class _ProgressReporter:
+class _Reporter:
     """Progress as a bar on a terminal, as a line now and then elsewhere."""
 
+    update: Update
+
     def __init__(self) -> None:
-        from rich.console import Console
-
         self.count = "0 photos"
-        self._console = Console(stderr=True)
-        self._bar: Bar | None = None
         self._last = time.monotonic()
-
-    def __enter__(self) -> "_ProgressReporter":
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.close()
 
     def __call__(self, progress: "Progress") -> None:
         self.count = f"{progress.done} of {progress.total} photos"
-        if self._console.is_terminal:
-            self._draw(progress)
-        elif time.monotonic() - self._last >= SECONDS_BETWEEN_LINES:
+        self.update(progress.done, progress.total)
+        if not sys.stderr.isatty() and time.monotonic() - self._last >= SECONDS_BETWEEN_LINES:
             self._last = time.monotonic()
             rate = progress.done / progress.seconds if progress.seconds else 0.0
             say(f"{self.count}, {progress.failed} failed, {rate:.2f} photos/s", err=True)
-
-    def close(self) -> None:
-        """Remove the bar."""
-        if self._bar is not None:
-            self._bar.stop()
-            self._bar = None
-
-    def _draw(self, progress: "Progress") -> None:
-        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-        from rich.progress import Progress as Bar
-
-        if self._bar is None:
-            columns = (TextColumn("segmenting"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-            self._bar = Bar(*columns, console=self._console, transient=True)
-            self._bar.start()
-            self._task = self._bar.add_task("segmenting", total=progress.total)
-        self._bar.update(self._task, completed=progress.done)

@@ -2,8 +2,6 @@
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,6 +9,8 @@ import typer
 
 from .._printable import printable
 from ..errors import InputError
+from .options import Threads, check_output
+from .progress import progress_bar
 from .terminal import say, show
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def check(
         Path | None, typer.Option(help="Color table of masks drawn in colors, instead of the folder's colors.txt.")
     ] = None,
     report: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write everything found here.")] = None,
-    threads: Annotated[int | None, typer.Option(min=1, help="Default: all cores.")] = None,
+    threads: Threads = None,
 ) -> None:
     """Decode every photo and mask, say what is wrong, and count what is there.
 
@@ -42,9 +42,8 @@ def check(
     """
     from ..data.validate import check as run
 
-    if report is not None and (report.is_dir() or not report.parent.is_dir()):
-        raise InputError(f"--json {report}: expected a file's name in a folder that is there")
-    with _bar("checking") as done:
+    check_output("json", report)
+    with progress_bar("checking") as done:
         found = run(folder, classes=classes, colors=colors, threads=threads, done=done)
     if report is not None:
         from .._io import write_text
@@ -65,18 +64,19 @@ def sbd(
     ],
     voc: Annotated[Path, typer.Option(help="The folder VOC2012 of PASCAL VOC 2012.")],
     out: Annotated[Path, typer.Option(help="The VOC folder to make; may be the same as --voc. What is there is kept.")],
-    threads: Annotated[int | None, typer.Option(min=1, help="Default: all cores.")] = None,
+    threads: Threads = None,
 ) -> None:
     """Make the paper's train_aug: SBD's masks as PNG files beside VOC's, and the lists.
 
     Stopped, the same command goes on.
     """
-    from ..data.sbd import OFFICIAL, merge
+    from ..data.sbd import merge
+    from ..data.voc import LIST_SIZES
 
-    with _bar("masks") as done:
+    with progress_bar("masks") as done:
         merged = merge(release, voc, out, threads=threads, done=done)
     for name, count in merged.lists.items():
-        of = "as published" if count == OFFICIAL[name] else f"of the {OFFICIAL[name]:,} published"
+        of = "as published" if count == LIST_SIZES[name] else f"of the {LIST_SIZES[name]:,} published"
         say(f"{name:<13}{count:>7,} images, {of}")
     say(f"{merged.written:,} masks written, {merged.kept:,} were there: {out}")
     if merged.left_out:
@@ -85,7 +85,7 @@ def sbd(
             " lists are without them",
             err=True,
         )
-    elif merged.lists != OFFICIAL:
+    elif any(count != LIST_SIZES[name] for name, count in merged.lists.items()):
         say("note: these are not the whole of SBD and VOC 2012; figures do not compare with published", err=True)
 
 
@@ -125,22 +125,3 @@ def _classes(found: "Findings") -> list[str]:
     for c, name in names:
         lines.append(f"{c:>3}  {name:<{width}}{100 * int(found.pixels[c]) / total:>10.2f}{int(found.images[c]):>10,}")
     return lines
-
-
-@contextmanager
-def _bar(what: str) -> Iterator[Callable[[int, int], None]]:
-    """Yield what is to be told of progress: a bar, on a terminal."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    console = Console(stderr=True)
-    progress = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
-    try:
-        # Rich before 14.3 ends a disabled bar with a blank line.
-        with nullcontext() if progress.disable else progress:
-            bar = progress.add_task(what, total=None)
-            yield lambda done, total: progress.update(bar, completed=done, total=total)
-    except KeyboardInterrupt:
-        say("error: interrupted", err=True)
-        raise typer.Exit(130) from None

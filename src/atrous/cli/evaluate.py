@@ -1,7 +1,6 @@
 """`atrous evaluate`."""
 
 import time
-from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -11,10 +10,12 @@ import typer
 
 from .._printable import printable
 from ..errors import InputError
+from .options import Classes, Colors, Device, Engine, Model, check_output
+from .progress import progress_bar
 from .terminal import say, show
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     import numpy as np
     from numpy.typing import NDArray
@@ -47,16 +48,14 @@ class _Subject:
 
 def evaluate(
     data: Annotated[Path, typer.Argument(help="A PASCAL VOC folder, or one with images/, labels/ and classes.txt.")],
-    model: Annotated[
-        Path | None, typer.Option(help="Exported .onnx or checkpoint folder instead of the bundled model.")
-    ] = None,
+    model: Model = None,
     masks: Annotated[
         list[Path] | None,
         typer.Option(help="Score the label maps NAME.png of this folder instead of a model's; may be repeated."),
     ] = None,
     eval_list: Annotated[str | None, typer.Option("--list", help="List of images to score. Default: val.")] = None,
-    classes: Annotated[Path | None, typer.Option(help="Class list instead of the folder's own.")] = None,
-    colors: Annotated[Path | None, typer.Option(help="Color table of masks that are drawn in colors.")] = None,
+    classes: Classes = None,
+    colors: Colors = None,
     crf: Annotated[bool, typer.Option("--crf/--no-crf", help="Score the CRF's result too.")] = True,
     preset: Annotated[str | None, typer.Option(help="A released model's CRF instead of the model's own.")] = None,
     trimap: Annotated[bool, typer.Option("--trimap/--no-trimap", help="Score the band along the outlines too.")] = True,
@@ -78,14 +77,8 @@ def evaluate(
     ] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="Images at once. Default: one a core, 8 at most.")] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="Of each image. Default: what is left.")] = None,
-    device: Annotated[
-        str | None,
-        typer.Option(help="Of the network: cpu, cuda or cuda:N. Default: a GPU that can be used, or the CPU."),
-    ] = None,
-    engine: Annotated[
-        str | None,
-        typer.Option(help="What runs an exported model: onnxruntime or openvino. Default: the quicker one there is."),
-    ] = None,
+    device: Device = None,
+    engine: Engine = None,
 ) -> None:
     """Score a model, or label maps, on labeled images: IoU per class without and with the CRF.
 
@@ -126,12 +119,13 @@ def evaluate(
     submission = Submission(submit, listed.name, subject.palette) if submit is not None else None
     begun, start, finished = datetime.now().astimezone(), time.perf_counter(), 0
     try:
-        with shard.group(), _progress_bar(len(shard.places(len(samples))), shown=shard.rank == 0) as tell:
+        count = len(shard.places(len(samples)))
+        with shard.group(), progress_bar("scoring", count, shown=shard.rank == 0) as show_progress:
 
             def done(n: int) -> None:
                 nonlocal finished
                 finished = n
-                tell(n)
+                show_progress(n)
 
             part = score(
                 subject.labeler,
@@ -255,8 +249,7 @@ def _torch_device(device: str | None, threads: int, shard: "Shard") -> str:
 def _check_files(files: dict[str, Path | None]) -> None:
     """Say what could not be written before the work is done."""
     for name, path in files.items():
-        if path is not None and (path.is_dir() or not path.parent.is_dir()):
-            raise InputError(f"--{name} {path}: expected a file's name in a folder that is there")
+        check_output(name, path)
     if files["report"] is not None:
         from ..evaluation.report import check_report
 
@@ -265,7 +258,7 @@ def _check_files(files: dict[str, Path | None]) -> None:
 
 def _shared_out(workers: int | None, threads: int | None, processes: int) -> tuple[int, int]:
     """Return workers, and threads of each, that fill the cores which are this process'."""
-    from ..crf.result import check_threads
+    from .._resources import check_threads
 
     cores = max(1, check_threads(None) // processes)
     if workers is None:
@@ -287,20 +280,6 @@ def _step_counts(text: str | None) -> list[int]:
     if not counts or not 0 <= min(counts) <= max(counts) <= _MOST_STEPS:
         raise InputError(f"--steps {text}: expected numbers with commas between, such as 0,1,2,5,10, or 0:20")
     return sorted(counts)
-
-
-@contextmanager
-def _progress_bar(count: int, *, shown: bool) -> "Iterator[Callable[[int], None]]":
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    console = Console(stderr=True)
-    columns = (TextColumn("scoring"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    progress = Progress(*columns, console=console, transient=True, disable=not (shown and console.is_terminal))
-    # Rich before 14.3 ends a disabled bar with a blank line.
-    with nullcontext() if progress.disable else progress:
-        task = progress.add_task("scoring", total=count)
-        yield lambda n: progress.update(task, completed=n)
 
 
 def _print(result: "Evaluation", run: "RunInfo") -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import InputError
+from .options import check_output
 from .terminal import say, show
 
 if TYPE_CHECKING:
@@ -127,8 +128,7 @@ def _check_options(
     """Say what cannot be before the work is done."""
     if out.suffix.lower() != ".onnx" or out.is_dir() or not out.parent.is_dir():
         raise InputError(f"{out}: expected the name of an .onnx file in a folder that is there")
-    if report is not None and (report.is_dir() or not report.parent.is_dir()):
-        raise InputError(f"--report {report}: expected a file's name in a folder that is there")
+    check_output("report", report)
     if kind == "int8" and calibrate is None:
         raise InputError("--precision int8: needs photos like those to come; give --calibrate PHOTOS or DATA")
     if kind != "int8" and calibrate is not None:

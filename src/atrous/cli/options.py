@@ -1,6 +1,25 @@
-"""Meaning of arguments that several commands share."""
+"""Options and arguments that several commands share."""
 
 from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..errors import InputError
+
+Model = Annotated[Path | None, typer.Option(help="Exported .onnx or checkpoint folder instead of the bundled model.")]
+MaxSide = Annotated[int, typer.Option(help="Scale larger photos down to this for the network.")]
+Threads = Annotated[int | None, typer.Option(help="Number of CPU threads. Default: all cores.")]
+Device = Annotated[
+    str | None,
+    typer.Option(help="Device of the network: cpu, cuda or cuda:N. Default: a GPU that can be used, or the CPU."),
+]
+Engine = Annotated[
+    str | None,
+    typer.Option(help="Runtime of an exported model: onnxruntime or openvino. Default: the faster installed one."),
+]
+Classes = Annotated[Path | None, typer.Option(help="Class list instead of the folder's own.")]
+Colors = Annotated[Path | None, typer.Option(help="Color table of masks that are drawn in colors.")]
 
 BUNDLED = "bundled"
 
@@ -10,3 +29,9 @@ def weights_path(given: Path) -> Path:
     from ..backends import bundled_model_path
 
     return bundled_model_path() if str(given) == BUNDLED else given
+
+
+def check_output(option: str, path: Path | None) -> None:
+    """Raise InputError if an option's file cannot be written, before any work is done for it."""
+    if path is not None and (path.is_dir() or not path.parent.is_dir()):
+        raise InputError(f"--{option} {path}: expected a file's name in a folder that is there")

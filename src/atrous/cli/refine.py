@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from ..errors import InputError
+from .options import Threads
 from .terminal import say
 
 
@@ -34,7 +35,7 @@ def refine(
     classes: Annotated[
         Path | None, typer.Option(help="Class list, a name a line; without it VOC's, if there are 21.")
     ] = None,
-    threads: Annotated[int | None, typer.Option(help="Default: all cores.")] = None,
+    threads: Threads = None,
     overlay: Annotated[bool, typer.Option("--overlay/--no-overlay", help="Write photo.overlay.jpg too.")] = True,
     probabilities: Annotated[bool, typer.Option(help="Write photo.probabilities.npy (float16) too.")] = False,
     overwrite: Annotated[bool, typer.Option(help="Replace outputs that exist.")] = False,

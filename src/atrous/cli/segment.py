@@ -2,11 +2,10 @@
 
 import errno
 import os
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -15,6 +14,8 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 import typer
 
 from ..errors import ComputeError, InputError
+from .options import Device, Engine, MaxSide, Model, Threads
+from .progress import progress_bar
 from .terminal import say
 
 if TYPE_CHECKING:
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 
 # Of a disk, or of what a user may write to it: no photo's fault, and the next one's the same.
 FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+_SHOWN_FROM = 4  # photos from which there is a progress bar
 
 
 @dataclass(frozen=True)
@@ -44,20 +48,12 @@ class Written(NamedTuple):
 def segment(
     paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Photos or clips, or folders of them.")],
     out: Annotated[Path, typer.Option(help="Folder for masks and overlays.")] = Path("segmentation"),
-    model: Annotated[
-        Path | None, typer.Option(help="Exported .onnx or checkpoint folder instead of the bundled model.")
-    ] = None,
+    model: Model = None,
     crf: Annotated[bool, typer.Option("--crf/--no-crf", help="Sharpen with the fully connected CRF.")] = True,
-    max_side: Annotated[int, typer.Option(help="Scale larger photos down to this for the network.")] = 513,
-    threads: Annotated[int | None, typer.Option(help="Default: all cores.")] = None,
-    device: Annotated[
-        str | None,
-        typer.Option(help="Of the network: cpu, cuda or cuda:N. Default: a GPU that can be used, or the CPU."),
-    ] = None,
-    engine: Annotated[
-        str | None,
-        typer.Option(help="What runs an exported model: onnxruntime or openvino. Default: the quicker one there is."),
-    ] = None,
+    max_side: MaxSide = 513,
+    threads: Threads = None,
+    device: Device = None,
+    engine: Engine = None,
     overlay: Annotated[bool, typer.Option("--overlay/--no-overlay", help="Write photo.overlay.jpg too.")] = True,
     probabilities: Annotated[bool, typer.Option(help="Write photo.probabilities.npy (float16) too.")] = False,
     labels: Annotated[bool, typer.Option("--labels/--no-labels", help="Write label frames of clips too.")] = False,
@@ -124,7 +120,10 @@ def _segment_photos(
     """Write what is made of each photo, and say a line for each; several are in work at a time."""
     done = 0
     try:
-        with closing(_each_done(jobs, segmenter, write)) as results, _progress(len(jobs)) as advance:
+        with (
+            closing(_each_done(jobs, segmenter, write)) as results,
+            progress_bar("segmenting", len(jobs), shown=len(jobs) >= _SHOWN_FROM) as show_progress,
+        ):
             for result in results:
                 photo = result.item.photo
                 try:
@@ -149,7 +148,7 @@ def _segment_photos(
                     if written.reduction > 1:
                         say(reduction_line(photo, written.reduction), err=True)
                 done += 1
-                advance()
+                show_progress(done)
     except KeyboardInterrupt:
         say(f"error: interrupted after {done} of {len(jobs)} photos; what is written is whole", err=True)
         raise typer.Exit(130) from None
@@ -338,18 +337,3 @@ def report_line(photo: Path, shares: dict[str, float], seconds: float) -> str:
 def _lower(path: Path) -> str:
     # Some file systems hold Photo.png and photo.png for the same.
     return path.as_posix().lower()
-
-
-@contextmanager
-def _progress(photos: int) -> Iterator[Callable[[], None]]:
-    """Yield a function to call after each photo; on a terminal it moves a bar, when they are many."""
-    if photos < 4 or not sys.stderr.isatty():
-        yield lambda: None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("segmenting"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("", total=photos)
-        yield lambda: bar.advance(task)

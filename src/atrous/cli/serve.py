@@ -1,31 +1,26 @@
 """`atrous serve`."""
 
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from ..errors import InputError, MissingExtra
+from .options import Engine, MaxSide, Model
 from .terminal import say
 
 
 def serve(
     host: Annotated[str, typer.Option(help="Address to listen at; 0.0.0.0 is all of this machine's.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 7860,
-    model: Annotated[
-        Path | None, typer.Option(help="Exported .onnx or checkpoint folder instead of the bundled model.")
-    ] = None,
+    model: Model = None,
     max_megapixels: Annotated[float, typer.Option(help="Of a picture; larger ones are refused.")] = 16,
     max_megabytes: Annotated[float, typer.Option(help="Of an upload; larger ones are refused.")] = 64,
     queue: Annotated[int, typer.Option(help="Requests that may wait; more are refused (429).")] = 32,
     workers: Annotated[int, typer.Option(help="Requests that are computed at a time.")] = 2,
-    max_side: Annotated[int, typer.Option(help="Scale larger photos down to this for the network.")] = 513,
+    max_side: MaxSide = 513,
     threads: Annotated[int | None, typer.Option(help="Of one request. Default: all cores.")] = None,
-    engine: Annotated[
-        str | None,
-        typer.Option(help="What runs an exported model: onnxruntime or openvino. Default: the quicker one there is."),
-    ] = None,
+    engine: Engine = None,
     root_path: Annotated[str, typer.Option(help="Path under which a proxy serves this, such as /atrous.")] = "",
     origin: Annotated[
         list[str] | None, typer.Option(help="Origin of other web pages that may post here, such as https://my.site.")

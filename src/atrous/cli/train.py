@@ -7,6 +7,7 @@ import typer
 
 from .._distributed import TorchrunProcess
 from ..errors import InputError
+from .options import Classes, Colors
 from .terminal import say
 
 if TYPE_CHECKING:
@@ -62,8 +63,8 @@ def train(
         int | None, typer.Option(min=1, help="Score only that many, evenly spaced along the list.")
     ] = None,
     allow_overlap: Annotated[bool, typer.Option(help="Train on images of the evaluation list too.")] = False,
-    classes: Annotated[Path | None, typer.Option(help="Class list instead of the folder's own.")] = None,
-    colors: Annotated[Path | None, typer.Option(help="Color table of masks that are drawn in colors.")] = None,
+    classes: Classes = None,
+    colors: Colors = None,
     device: Annotated[
         str | None, typer.Option(help="cpu or cuda. Default: GPUs if there is one for each process, or the CPU.")
     ] = None,

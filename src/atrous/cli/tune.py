@@ -4,18 +4,19 @@ import dataclasses
 import importlib.util
 import json
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ..errors import InputError
+from .options import Classes, Colors, Model, Threads
+from .progress import Update, progress_bar
 from .terminal import say
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from ..crf.tune.scorer import LabeledImage
     from ..crf.tune.search import Progress, SearchResult, Trial
@@ -36,9 +37,7 @@ def tune(
         Path,
         typer.Option(help="Best parameters, as JSON for atrous export --crf; all trials beside it: .csv, .png."),
     ] = Path("crf.json"),
-    model: Annotated[
-        Path | None, typer.Option(help="Exported .onnx or checkpoint folder instead of the bundled model.")
-    ] = None,
+    model: Model = None,
     tune_list: Annotated[
         str | None, typer.Option("--list", help="List of images; default: the data's training list.")
     ] = None,
@@ -46,14 +45,14 @@ def tune(
         int, typer.Option(min=0, help="Of the list, the images that training left out by the same option; 0 is all.")
     ] = 100,
     limit: Annotated[int | None, typer.Option(min=1, help="Only that many of the images, evenly spaced.")] = None,
-    classes: Annotated[Path | None, typer.Option(help="Class list instead of the folder's own.")] = None,
-    colors: Annotated[Path | None, typer.Option(help="Color table of masks that are drawn in colors.")] = None,
+    classes: Classes = None,
+    colors: Colors = None,
     weight: Annotated[str, typer.Option(help="Bilateral weights to begin with.")] = "5,10",
     sxy: Annotated[str, typer.Option(help="Bilateral sxy to begin with, pixels; start:step:stop.")] = "50:10:100",
     srgb: Annotated[str, typer.Option(help="Bilateral srgb to begin with, gray values.")] = "3:1:10",
     finer: Annotated[int, typer.Option(min=0, max=20, help="How often the steps are halved around the best.")] = 2,
     iterations: Annotated[int, typer.Option(min=0, help="Mean field steps.")] = 10,
-    threads: Annotated[int | None, typer.Option(help="Default: all cores.")] = None,
+    threads: Threads = None,
 ) -> None:
     """Search the CRF's parameters, coarse to fine, on images that the network was not trained on.
 
@@ -83,7 +82,7 @@ def tune(
     before = _known(table)
     say(f"{len(samples)} images of {data}" + (f", {before} trials known from {table}" if before else ""))
     try:
-        with _progress_bar() as progress:
+        with progress_bar("reading", counted=False) as update:
             result = search(
                 samples,
                 weights=weights,
@@ -94,7 +93,7 @@ def tune(
                 table=table,
                 identity=identity,
                 threads=threads,
-                progress=progress,
+                progress=partial(_show_progress, update),
             )
     except KeyboardInterrupt:
         say(f"error: interrupted; {_known(table)} trials are kept in {table}: the same command goes on", err=True)
@@ -153,34 +152,11 @@ def _samples(
     return NetworkSamples(segmenter, names.samples), identity
 
 
-@contextmanager
-def _progress_bar() -> "Iterator[Callable[[Progress], None]]":
-    """Yield what is to be told: a bar on a terminal, and a line after each stage."""
-    from rich.console import Console
-    from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
-    from rich.progress import Progress as Bars
-
-    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
-    best = TextColumn("{task.fields[best]}")
-    console = Console(stderr=True)
-    bars = Bars(*columns, best, console=console, transient=True, disable=not console.is_terminal)
-    # Rich before 14.3 ends a disabled bar with a blank line.
-    with nullcontext() if bars.disable else bars:
-        bar = bars.add_task("reading", total=None, best="")
-        stage = ""
-
-        def tell(now: "Progress") -> None:
-            nonlocal stage
-            if now.stage != stage:
-                stage = now.stage
-                bars.reset(bar, description=stage, total=now.total)
-            bars.update(bar, completed=now.done, best=f"best {_said(now.best)}" if now.best else "")
-            if now.finished and now.best:
-                line = f"{now.stage}: {now.trials} trials, best {_said(now.best)}"
-                console.print(line, highlight=False, markup=False, soft_wrap=True)
-                stage = ""
-
-        yield tell
+def _show_progress(update: Update, now: "Progress") -> None:
+    best = f"best {_said(now.best)}" if now.best else ""
+    update(now.done, now.total, label=now.stage, text=best)
+    if now.finished and best:
+        say(f"{now.stage}: {now.trials} trials, {best}", err=True)
 
 
 def _report(result: "SearchResult", files: list[Path]) -> None:

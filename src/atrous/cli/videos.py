@@ -1,21 +1,20 @@
 """Clips given to `atrous segment`."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
-from .._printable import printable
 from ..errors import ComputeError, InputError, MissingExtra
+from .progress import Update, progress_bar
 from .segment import FULL, Job, file_keys, unfinished
 from .terminal import say
 
 if TYPE_CHECKING:
     from ..segmenter import Segmenter
-    from ..video import Progress as Done
-    from ..video import VideoReport
+    from ..video import Progress, VideoReport
 
 
 def unfinished_clips(
@@ -83,7 +82,7 @@ def segment_videos(
     try:
         for job in clips:
             try:
-                with _progress(job.photo) as progress:
+                with progress_bar(job.photo.name, counted=False) as update:
                     report = segment_video(
                         segmenter,
                         job.photo,
@@ -91,7 +90,7 @@ def segment_videos(
                         job.name.name,
                         labels=labels,
                         overwrite=overwrite,
-                        progress=progress,
+                        progress=partial(_show_progress, update),
                     )
             except InputError as error:
                 fail(str(error))
@@ -123,30 +122,7 @@ def video_line(report: "VideoReport") -> str:
     return f"{report.source}: {frames}: {shares} ({report.took:.1f} s, {report.frames / report.took:.1f} frames/s)"
 
 
-@contextmanager
-def _progress(clip: Path) -> Iterator[Callable[["Done"], None] | None]:
-    """Show a bar with the time left on a terminal; elsewhere nothing but the line at the end."""
-    from rich.console import Console
-
-    console = Console(stderr=True)
-    if not console.is_terminal:
-        yield None
-        return
-    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
-
-    columns = (
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        TaskProgressColumn(),
-        TextColumn("{task.fields[frames]} frames"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task(printable(clip.name), total=None, frames=0)
-
-        def show(done: "Done") -> None:
-            # A clip may last longer than its file says.
-            total = None if done.duration is None else max(done.duration, done.seconds)
-            bar.update(task, total=total, completed=done.seconds, frames=done.frames)
-
-        yield show
+def _show_progress(update: Update, progress: "Progress") -> None:
+    # A clip may last longer than its file says.
+    total = None if progress.duration is None else max(progress.duration, progress.seconds)
+    update(progress.seconds, total, text=f"{progress.frames} frames")

@@ -11,13 +11,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from atrous import _native
+from atrous._resources import check_threads
 from atrous.crf._array_interop import Tensor, TensorLike, like
 from atrous.crf._lower import Filtering, build_model
 from atrous.crf._variables import check_variables
 from atrous.crf.kernels import Kernel, Normalization, check_compatibility, check_normalization
 from atrous.crf.presets import resolve
 from atrous.crf.reduced import Reduced, check_max_vertices
-from atrous.crf.result import Inference, check_fraction, check_iterations, check_threads, label_type
+from atrous.crf.result import Inference, check_fraction, check_iterations, label_type
 from atrous.crf.tiling import Tiling, check_out, read_tiling
 from atrous.crf.unary import Channels, Unary, read_unary
 from atrous.errors import InputError

@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from atrous import _native
+from atrous._resources import is_integer
 from atrous.crf.kernels import Bilateral, Gaussian, Kernel, Normalization
-from atrous.crf.result import Inference, is_integer, label_type
+from atrous.crf.result import Inference, label_type
 from atrous.crf.unary import Channels, Unary
 from atrous.errors import InputError
 

@@ -6,10 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from atrous._cpu_count import processors
+from atrous._resources import is_integer
 from atrous.errors import InputError
-
-_MOST_THREADS = 1024
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,11 +42,6 @@ class Inference:
     divergence: NDArray[np.float64] | None = None
 
 
-def is_integer(value: object) -> bool:
-    """Whether it is a Python or NumPy integer, and not a truth value."""
-    return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
-
-
 def check_iterations(iterations: int) -> int:
     """Return the number of steps, or raise InputError."""
     if not is_integer(iterations) or not 0 <= iterations < 2**31:
@@ -62,15 +55,6 @@ def check_fraction(name: str, value: float) -> float:
     if not number or not 0 <= value <= 1:
         raise InputError(f"{name}: expected a number from 0 to 1, got {value!r}")
     return float(value)
-
-
-def check_threads(threads: int | None) -> int:
-    """Return the number of threads, that of the processors for None, or raise InputError."""
-    if threads is None:
-        return min(processors(), _MOST_THREADS)
-    if not is_integer(threads) or not 1 <= threads <= _MOST_THREADS:
-        raise InputError(f"threads: expected an integer from 1 to {_MOST_THREADS}, or None, got {threads!r}")
-    return int(threads)
 
 
 def label_type(labels: int) -> np.dtype[Any]:

@@ -10,8 +10,8 @@ from typing import Any, Protocol, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
+from atrous._resources import is_integer
 from atrous.crf.kernels import Bilateral, Gaussian, Kernel, Spatial
-from atrous.crf.result import is_integer
 from atrous.crf.unary import Channels, Unary
 from atrous.errors import InputError
 

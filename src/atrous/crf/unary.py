@@ -14,7 +14,7 @@ from atrous.errors import InputError
 Channels = Literal["first", "last"]
 
 # Probabilities written in a lower precision may sum to a little more than 1.
-_LARGEST_PROBABILITY = 1.001
+LARGEST_PROBABILITY = 1.001
 
 # Beyond, a message would be lost in float32 and sums could overflow.
 _LARGEST_ENERGY = 1.0001e30
@@ -85,7 +85,7 @@ class Unary:
                     f"energies: expected finite values up to {_LARGEST_ENERGY:g}, got {low} to {high};"
                     " replace NaN and infinities"
                 )
-        elif not (low >= 0 and high <= _LARGEST_PROBABILITY):
+        elif not (low >= 0 and high <= LARGEST_PROBABILITY):
             raise InputError(
                 f"probabilities: expected values from 0 to 1, got {low} to {high};"
                 " apply a softmax to scores, or pass energies="

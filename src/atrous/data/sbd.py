@@ -24,8 +24,6 @@ from .folder_dataset import entries, read_names
 from .metadata import VOC_CLASSES
 from .samples import first_beyond
 
-# Lengths of the lists where the whole of both data sets is there (Chen et al. 2015, section 5).
-OFFICIAL = {"train": 1464, "val": 1449, "trainval": 2913, "train_aug": 10582, "trainval_aug": 12031}
 _LISTS = Path("ImageSets", "Segmentation")
 _MASKS = "SegmentationClassAug"
 

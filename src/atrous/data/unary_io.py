@@ -6,32 +6,26 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from .._settings_files import read_bytes
+from ..crf.unary import LARGEST_PROBABILITY
 from ..errors import InputError
 from ..labelmap import read_labels
-from ..labelmap._lines import LONGEST_NAME
+from .folder_dataset import read_classes
 from .metadata import VOC_CLASSES
 
 Planes: TypeAlias = tuple[NDArray[np.float32], NDArray[np.intp]]
 
 
 def class_names(path: Path | None, count: int, *, ids: bool) -> tuple[str, ...]:
-    """Read a class list, a name a line; without one take VOC's names where they can be meant, else numbers.
+    """Read a class list as `read_classes` does; without one take VOC's names where they can be meant, else numbers.
 
     Probabilities of 21 classes are taken for VOC's, `ids` of a label map for VOC's as long as there are no others.
     """
     if path is None:
         voc = count <= len(VOC_CLASSES) if ids else count == len(VOC_CLASSES)
         return VOC_CLASSES if voc else tuple(f"class {c}" for c in range(count))
-    try:
-        text = read_bytes(path, "a class list, a name a line").decode("utf-8")
-        names = tuple(line.strip() for line in text.splitlines() if line.strip())
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}: cannot be read as a class list, a name a line ({error})") from None
-    if not count <= len(names) <= 255:
-        raise InputError(f"{path}: {len(names)} names, expected {count} (up to 255), one for each class, in order")
-    if max(map(len, names)) > LONGEST_NAME:
-        raise InputError(f"{path}: a name of {max(map(len, names))} characters; expected up to {LONGEST_NAME}")
+    names = read_classes(path)
+    if len(names) < count:
+        raise InputError(f"{path}: {len(names)} names; expected {count}, one for each class, in order")
     return names
 
 
@@ -132,7 +126,7 @@ def _fitted(array: NDArray[np.generic], path: Path, shape: tuple[int, int]) -> N
     if np.isnan(values).any():
         place = np.argwhere(np.isnan(values))[0]
         raise InputError(f"{path}: NaN at class {place[0]}, row {place[1]}, column {place[2]}; expected 0 to 1")
-    if values.min() < 0 or values.max() > 1.001:
+    if values.min() < 0 or values.max() > LARGEST_PROBABILITY:
         raise InputError(
             f"{path}: values from {values.min():.3g} to {values.max():.3g}; expected probabilities, 0 to 1"
             " (of scores take the softmax first)"

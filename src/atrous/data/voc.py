@@ -8,6 +8,9 @@ from ..labelmap.color_table import ColorTable
 from .folder_dataset import read_names
 from .samples import ImageList, Sample, image_list
 
+# Images in PASCAL VOC 2012's lists and in those with the masks of Hariharan et al. 2011 (Chen et al. 2015, section 5).
+LIST_SIZES = {"train": 1464, "val": 1449, "trainval": 2913, "test": 1456, "train_aug": 10582, "trainval_aug": 12031}
+
 
 def label_folder(root: str | os.PathLike[str]) -> Path:
     """Return `SegmentationClassAug`, or `SegmentationClass` where that is not there; InputError without either."""

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from .._settings_files import LARGEST_SCORES, read_json
 from ..data.metadata import check_classes
 from ..errors import InputError
+from .metrics import mean_iou
 from .results import Evaluation
 
 DRAWS = 10_000
@@ -94,9 +95,7 @@ def paired_bootstrap(
 def _mean_ious(sums: NDArray[np.float64], classes: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return both mean IoUs of each draw, from (draws, 4 C) sums."""
     hits, unions = np.moveaxis(sums.reshape(len(sums), 2, 2, classes), 2, 0)
-    ious = np.divide(hits, unions, out=np.zeros_like(hits), where=unions > 0)
-    occurring = (unions > 0).sum(axis=2)
-    means = np.divide(ious.sum(axis=2), occurring, out=np.full(occurring.shape, np.nan), where=occurring > 0)
+    means = mean_iou(hits, unions)
     return means[:, 0], means[:, 1]
 
 

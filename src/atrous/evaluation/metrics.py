@@ -1,5 +1,7 @@
 """The confusion matrix that every score comes from (Everingham et al. 2010; one matrix per set of images)."""
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -50,7 +52,7 @@ class ConfusionMatrix:
 
     def mean_iou(self) -> float:
         """Mean of `iou` over the classes that occur."""
-        return _mean(self.iou())
+        return float(mean_iou(*self.overlaps()))
 
     def recall(self) -> NDArray[np.float64]:
         """Share of each class' pixels that are right, (C,) float64; NaN where a class is nowhere true."""
@@ -124,6 +126,23 @@ def count_pixels(
         cell += classes * classes * part[labeled].astype(np.int64)
     counts = np.bincount(cell, minlength=parts * classes * classes)
     return counts.astype(np.int64, copy=False).reshape(parts, classes, classes)
+
+
+def mean_iou(both: NDArray[Any], either: NDArray[Any]) -> NDArray[np.float64]:
+    """Mean intersection over union over the classes that occur; NaN where none does.
+
+    Parameters
+    ----------
+    both, either : (..., C) array
+        Pixels that truth and labels both give to each class, and that either gives to it.
+
+    Returns
+    -------
+    (...) float64
+    """
+    ious = np.divide(both, either, out=np.zeros(both.shape), where=either > 0)
+    occurring = (either > 0).sum(axis=-1)
+    return np.divide(ious.sum(axis=-1), occurring, out=np.full(occurring.shape, np.nan), where=occurring > 0)
 
 
 def _ratios(part: NDArray[np.int64], whole: NDArray[np.int64]) -> NDArray[np.float64]:

@@ -7,11 +7,9 @@ from dataclasses import dataclass, field
 
 from .._provenance import machine, versions
 from ..data.metadata import VOC_CLASSES, CrfParameters
+from ..data.voc import LIST_SIZES
 from ..segmenter import Segmenter
 from .tuning_samples import model_sha256
-
-# Images in PASCAL VOC 2012's lists and in those with the masks of Hariharan et al. 2011.
-VOC_LISTS = {"train": 1464, "val": 1449, "trainval": 2913, "test": 1456, "train_aug": 10582, "trainval_aug": 12031}
 
 
 @dataclass(frozen=True)
@@ -64,7 +62,7 @@ class RunInfo:
 
 def official_size(listed: str, classes: tuple[str, ...]) -> int | None:
     """Return how many images PASCAL VOC 2012's list of that name has, or None for other data."""
-    return VOC_LISTS.get(listed) if classes == VOC_CLASSES else None
+    return LIST_SIZES.get(listed) if classes == VOC_CLASSES else None
 
 
 def subject_of(segmenter: Segmenter, model: str | os.PathLike[str] | None) -> dict[str, str]:

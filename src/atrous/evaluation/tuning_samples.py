@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from .._memory import cache_bytes
+from .._resources import cache_bytes
 from ..backends import bundled_model_path
 from ..crf.tune.scorer import LabeledImage
 from ..data.image_io import IMAGE_SUFFIXES, read_image

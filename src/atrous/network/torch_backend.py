@@ -2,7 +2,6 @@
 
 import dataclasses
 import os
-import re
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from .._resources import cuda_index
 from .._settings_files import read_json
 from ..data.metadata import CONFIG, CrfParameters, ModelMetadata, check_classes, tuples
 from ..data.transforms import MEAN_BGR, network_input
@@ -134,10 +134,9 @@ def usable_device(device: str | None) -> str:
     """
     if device is None:
         return "cuda" if torch.cuda.is_available() else "cpu"
-    if device != "cpu" and re.fullmatch(r"cuda(:\d{1,3})?", device) is None:
-        raise InputError(f"device={device!r}: expected 'cpu', 'cuda' or 'cuda:N', or None for the best there is")
+    index = cuda_index(device)
     found = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    if device != "cpu" and int(device.partition(":")[2] or 0) >= found:
+    if index is not None and index >= found:
         built = "finds no GPU" if not found else f"finds {found}"
         built = built if torch.version.cuda else "is a build without CUDA"
         raise InputError(f"device={device!r}: the installed PyTorch {built}; use the device 'cpu'")

@@ -14,7 +14,7 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from .._cpu_count import processors
+from .._resources import check_threads
 from ..data.image_io import read_image
 from ..errors import InputError
 from .result import Segmentation
@@ -107,9 +107,7 @@ def segmented(
     >>> for done in segmented(segmenter, photos):  # doctest: +SKIP
     ...     print(done.item, done.error or done.made.shares())
     """
-    threads = threads if threads is not None else segmenter.threads or processors()
-    if threads < 1:
-        raise InputError(f"threads={threads}: expected at least 1, or None for all cores")
+    threads = check_threads(segmenter.threads if threads is None else threads)
     if ahead < 0:
         raise InputError(f"ahead={ahead}: expected at least 0 items")
     return _segmented(_Workers(segmenter, read or _itself, finish, threads), items, ahead)
@@ -117,7 +115,7 @@ def segmented(
 
 def worker_count(threads: int | None = None) -> int:
     """Return how many photos `segmented` has in work at the same time."""
-    threads = threads or processors()
+    threads = check_threads(threads)
     # One more than compute: while one waits for a disk, another goes on.
     return min(threads, MOST_WORKERS) + (threads > 1)
 

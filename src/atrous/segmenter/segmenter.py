@@ -12,21 +12,19 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from .._resources import check_threads, is_integer
 from ..backends import Engine, bundled_model_path, exported_engine
 from ..crf import Bilateral, DenseCRF, Gaussian, Spatial
+from ..crf.dense import NEGLIGIBLE
 from ..crf.kernels import Kernel
 from ..crf.presets import resolve
 from ..crf.reduced import most_vertices
-from ..crf.result import check_threads, is_integer
 from ..data.image_io import Photo, read_image
 from ..data.metadata import CrfParameters
 from ..errors import InputError
 from .config import Pretrained, folder_engine
 from .result import NetworkScores, Segmentation
 from .upsample import zoomed_probabilities
-
-# A class whose probability stays below this all over a large photo is not zoomed to its size.
-NEGLIGIBLE = 0.05
 
 
 class Segmenter(Pretrained):

@@ -11,18 +11,15 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from atrous import _native
-from atrous._memory import cache_bytes
+from atrous._resources import cache_bytes, check_threads
 from atrous.crf._lower import Term, build_term
 from atrous.crf.kernels import Bilateral, Normalization, Spatial, check_normalization
-from atrous.crf.result import check_threads
+from atrous.crf.unary import LARGEST_PROBABILITY
 from atrous.errors import InputError
 from atrous.labelmap.voc_colormap import VOID
 
 # Memory that the images in work may take together.
 _WORKING_MEMORY = 4 * 2**30
-
-# Probabilities in a lower precision may be a little off.
-_LARGEST_PROBABILITY = 1.001
 
 # Filters of the spatial kernel that are kept, one for each size of image.
 _KEPT_SIZES = 64
@@ -234,7 +231,7 @@ def check_sample(sample: LabeledImage, classes: int) -> tuple[NDArray[np.floatin
         raise InputError(f"probabilities: expected {classes} labels as in the first sample, got {len(given)}")
     planes = given.reshape(len(given), -1)
     low, high = float(planes.min()), float(planes.max())
-    if not (low >= 0 and high <= _LARGEST_PROBABILITY):
+    if not (low >= 0 and high <= LARGEST_PROBABILITY):
         raise InputError(f"probabilities: expected 0 to 1, got {low:g} to {high:g}; take the softmax of scores first")
     if mask.shape != shape or mask.dtype.kind not in "iu":
         raise InputError(f"mask: expected {shape} label ids as integers, got {mask.shape} {mask.dtype}")

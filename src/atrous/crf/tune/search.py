@@ -5,9 +5,10 @@ import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from atrous._resources import is_integer
 from atrous.crf.dense import NEGLIGIBLE
 from atrous.crf.kernels import Bilateral, Normalization, Spatial
-from atrous.crf.result import check_fraction, check_iterations, is_integer
+from atrous.crf.result import check_fraction, check_iterations
 from atrous.crf.tune.plots import draw_heat_map
 from atrous.crf.tune.scorer import LabeledImage, Samples, TrialScorer
 from atrous.crf.tune.trials import Point, Trial, TrialTable

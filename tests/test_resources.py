@@ -3,8 +3,9 @@ import os
 
 import pytest
 
-from atrous import _cpu_count as module
-from atrous._cpu_count import container_share, processors
+from atrous import _resources
+from atrous._resources import cache_bytes, check_threads, container_share, cuda_index, memory_limit, processors
+from atrous.errors import InputError
 
 
 @pytest.fixture
@@ -77,5 +78,73 @@ def test_a_container_of_version_1_that_sees_its_own_group_as_the_root(old_groups
 @pytest.mark.parametrize(("share", "expected"), [(math.inf, 4), (2.5, 3), (0.2, 1), (64, 4)])
 def test_a_part_of_a_processor_counts_as_one(monkeypatch, share, expected):
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1, 2, 5}, raising=False)
-    monkeypatch.setattr(module, "container_share", lambda: share)
+    monkeypatch.setattr(_resources, "container_share", lambda: share)
     assert processors() == expected
+
+
+@pytest.fixture
+def limit(tmp_path, monkeypatch):
+    """The limit of a machine of 8 GiB, with these control groups."""
+    monkeypatch.setattr(_resources, "_machine", lambda: 8 * 2**30)
+
+    def find(groups, own):
+        for place, text in groups.items():
+            (tmp_path / "groups" / place).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / "groups" / place).write_text(f"{text}\n")
+        (tmp_path / "own").write_text(own)
+        return memory_limit(tmp_path / "groups", tmp_path / "own")
+
+    return find
+
+
+@pytest.mark.parametrize(
+    ("groups", "own", "expected"),
+    [
+        ({"memory.max": 2**30}, "0::/", 2**30),
+        ({"memory.max": "max", "a/memory.max": 3 * 2**30, "a/b/memory.max": "max"}, "0::/a/b", 3 * 2**30),
+        ({"memory/memory.limit_in_bytes": 2**30}, "4:memory:/docker/1f\n0::/", 2**30),
+        ({"memory/a/memory.limit_in_bytes": 2**30}, "5:cpu:/\n4:memory:/a", 2**30),
+        ({"memory/memory.limit_in_bytes": 2**63 - 4096}, "4:memory:/", 8 * 2**30),
+        ({"cpu/memory.limit_in_bytes": 2**20}, "4:cpu:/", 8 * 2**30),
+        ({"memory.max": "a lot"}, "0::/", 8 * 2**30),
+        ({}, "", 8 * 2**30),
+    ],
+)
+def test_the_tightest_bound(limit, groups, own, expected):
+    assert limit(groups, own) == expected
+
+
+def test_a_system_without_control_groups(limit, tmp_path):
+    assert memory_limit(tmp_path, tmp_path / "none") == 8 * 2**30
+
+
+def test_this_machine():
+    assert memory_limit() > 2**27
+
+
+def test_a_cache_takes_a_quarter_at_most(monkeypatch):
+    for machine, expected in ((math.inf, 1000), (4000, 1000), (3000, 750)):
+        monkeypatch.setattr(_resources, "memory_limit", lambda machine=machine: machine)
+        assert cache_bytes(1000) == expected
+
+
+@pytest.mark.parametrize(("device", "index"), [(None, 0), ("cpu", None), ("cuda", 0), ("cuda:3", 3)])
+def test_devices(device, index):
+    assert cuda_index(device) == index
+
+
+@pytest.mark.parametrize("device", ["gpu", "cuda:", "cuda:-1", "cuda:1234", "CPU", 0])
+def test_no_devices(device):
+    with pytest.raises(InputError, match="device"):
+        cuda_index(device)
+
+
+@pytest.mark.parametrize("threads", [0, -1, 1025, 2.0, True, "2"])
+def test_threads_that_cannot_be(threads):
+    with pytest.raises(InputError, match="threads"):
+        check_threads(threads)
+
+
+def test_threads():
+    assert check_threads(3) == 3
+    assert check_threads(None) >= 1
