@@ -1,7 +1,19 @@
-"""Label colors, label files and pictures of a segmentation."""
+"""Label maps: colors, files, overlays, regions and outlines."""
 
-from atrous.labelmap.overlay import overlay
+from atrous.labelmap.outlines import coco_annotations, polygons
+from atrous.labelmap.overlay import overlay, overlay_palette
 from atrous.labelmap.png import read_labels, write_labels
+from atrous.labelmap.regions import connected_regions, remove_small_regions
 from atrous.labelmap.voc_colormap import voc_palette
 
-__all__ = ["overlay", "read_labels", "voc_palette", "write_labels"]
+__all__ = [
+    "coco_annotations",
+    "connected_regions",
+    "overlay",
+    "overlay_palette",
+    "polygons",
+    "read_labels",
+    "remove_small_regions",
+    "voc_palette",
+    "write_labels",
+]

@@ -24,8 +24,8 @@ GRID = 160  # cells along the longer side in which regions are found and names p
 SIZEABLE = 0.01  # share of the image from which a region is named
 SMALLEST_TEXT = 9  # pixels; smaller text is illegible
 
-# Vivid colors, far apart in OKLab for normal and for red-green blind eyes (matrices of Machado et al. 2009); distances of
-# the latter count from 0.6 on. Order: VOC's classes from aeroplane on.
+# Vivid colors, far apart in OKLab for normal and, to 0.6 of that, for red-green blind eyes (matrices of Machado et al.
+# 2009). Order: VOC's classes from aeroplane on.
 _COLORS = """0087ff 87ff00 ff96c3 e10000 b4f087 b44b4b 3ce1ff ffb400 7878d2 d2960f b40069 6900ff
 2db4ff 00e187 e12d87 1e7800 e1694b 784ba5 9600d2 00b478 2dffe1 f01ed2 d278b4 ff78f0"""
 

@@ -1,34 +1,38 @@
-"""What a segmenter returns."""
+"""Result of a segmentation: labels, probabilities, overlays, cut-outs and files."""
 
 import io
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
-from PIL import Image
+from numpy.typing import ArrayLike, NDArray
+from PIL import Image, ImageFilter
 
 from .._io import transaction
 from ..errors import InputError
 from ..labelmap import overlay
-from ..labelmap.overlay import overlay_jpeg
+from ..labelmap.class_names import display_name, is_background
+from ..labelmap.outlines import polygons
+from ..labelmap.overlay import OPACITY, overlay_jpeg
 from ..labelmap.png import is_label_map, label_png, made_here
+from ..labelmap.regions import remove_small_regions
 
 
 @dataclass(frozen=True)
 class NetworkScores:
-    """What the network alone said of a photo.
+    """Scores of the network, before the CRF.
 
     Attributes
     ----------
     scores : (C, h, w) float32
-        On the stride-8 grid of the network's image.
+        On the grid of `stride`.
     inner : (height, width)
-        Of that image, without its padding.
+        Size of the network's input image, without padding.
     stride : int
+        Pixels of the input image per cell of the grid.
     """
 
     scores: NDArray[np.float32]
@@ -38,25 +42,30 @@ class NetworkScores:
 
 @dataclass(frozen=True, eq=False)
 class Segmentation:
-    """A photo's labels and what they were taken from.
+    """Segmentation of one image.
 
     Attributes
     ----------
     image : (H, W, 3) uint8
-        The photo, RGB, upright.
+        RGB, upright.
     planes : (K, H, W) float32
         Probabilities of the classes in `kept`.
     classes : tuple of str
-        Names by id, background first.
+        Class names by id.
     palette : tuple of (red, green, blue)
+        Colors of the label map by class id.
     source : Path or None
-        The photo's file, if it came from one.
+        The image's file, if it was read from one.
     kept : (K,) int or None
-        Ids of `planes`; the other classes have probability 0. None: all classes, in order.
+        Class ids of `planes`; the other classes have probability 0. None: all classes, in order.
     network : NetworkScores or None
-        Before the CRF.
+        Scores before the CRF.
     reduction : int
-        The CRF saw the photo reduced by this: 1, its own size, unless noise would have filled the memory.
+        Factor by which the image was reduced for the CRF: 1 unless its noise would have filled the memory.
+    min_region : int or None
+        Smallest region of `labels` in pixels; see `atrous.labelmap.remove_small_regions`. 0: no limit.
+    only : tuple of str or None
+        Classes of `labels`; pixels of others get label 0. None: all classes.
     """
 
     image: NDArray[np.uint8]
@@ -67,20 +76,92 @@ class Segmentation:
     kept: NDArray[np.intp] | None = None
     network: NetworkScores | None = None
     reduction: int = 1
+    min_region: int | None = None
+    only: tuple[str, ...] | None = None
+
+    def __repr__(self) -> str:
+        height, width, _ = self.image.shape
+        shares = ", ".join(f"{name} {100 * share:.1f} %" for name, share in self.shares().items())
+        return f"<Segmentation {width}x{height}{f' of {self.source}' if self.source else ''}: {shares}>"
+
+    def _repr_png_(self) -> bytes:
+        content = io.BytesIO()
+        self.overlay().save(content, format="PNG")
+        return content.getvalue()
 
     @cached_property
     def labels(self) -> NDArray[np.uint8]:
-        """The most probable class of each pixel, (H, W) uint8."""
-        return most_probable(self.planes, self.kept)
+        """Most probable class of each pixel without small regions, (H, W) uint8."""
+        labels = remove_small_regions(most_probable(self.planes, self.kept), self.min_region)
+        if self.only is not None:
+            labels[~np.isin(labels, [self._id(name) for name in self.only])] = 0
+        return labels
+
+    def select(self, *names: str) -> "Segmentation":
+        """Return the same segmentation with these classes alone; pixels of others get label 0.
+
+        Raises
+        ------
+        InputError
+            If a name is not among the classes.
+        """
+        for name in names:
+            self._id(name)
+        return replace(self, only=names)
+
+    def mask(self, name: str) -> NDArray[np.bool_]:
+        """Return the pixels of a class, (H, W) bool.
+
+        Raises
+        ------
+        InputError
+            If the name is not among the classes.
+        """
+        return self.labels == self._id(name)
+
+    def cutout(self, *names: str) -> Image.Image:
+        """Cut classes out of the image.
+
+        Parameters
+        ----------
+        *names : str
+            Default: all classes but the background.
+
+        Returns
+        -------
+        RGBA image
+            Transparent elsewhere; edges are softened by about a pixel.
+
+        Raises
+        ------
+        InputError
+            If a name is not among the classes.
+        """
+        ids = [self._id(name) for name in names] or [
+            i for i, name in enumerate(self.classes) if not is_background(name)
+        ]
+        alpha = Image.fromarray(np.where(np.isin(self.labels, ids), np.uint8(255), np.uint8(0)))
+        cut = Image.fromarray(self.image)
+        cut.putalpha(alpha.filter(ImageFilter.GaussianBlur(max(0.6, max(self.labels.shape) / 1500))))
+        return cut
+
+    def polygons(self) -> dict[str, list[NDArray[np.int32]]]:
+        """Return the outlines of each class that occurs, without the background; see `atrous.labelmap.polygons`."""
+        found = np.unique(self.labels).tolist()
+        return {
+            self.classes[label]: polygons(self.labels == label)
+            for label in found
+            if not is_background(self.classes[label])
+        }
 
     @cached_property
     def probabilities(self) -> NDArray[np.float32]:
-        """Of each class at each pixel, (C, H, W) float32. On large photos this takes much memory: see `planes`."""
+        """Probabilities of all classes, (C, H, W) float32. Large images need much memory for it; see `planes`."""
         return self._full(np.float32)
 
     @cached_property
     def dcnn_labels(self) -> NDArray[np.uint8] | None:
-        """Labels of the network alone, (H, W) uint8: what the CRF started from. None if no network ran."""
+        """Most probable class of each pixel before the CRF, (H, W) uint8. None if no network ran."""
         if self.network is None:
             return None
         from .upsample import zoomed_probabilities
@@ -94,14 +175,25 @@ class Segmentation:
         return most_probable(planes, present)
 
     def shares(self) -> dict[str, float]:
-        """Return each class that occurs with its share of the pixels, largest first."""
+        """Return the share of the pixels of each class that occurs, largest first."""
         counts = np.bincount(self.labels.ravel(), minlength=len(self.classes))
         order = sorted(np.flatnonzero(counts), key=lambda c: -counts[c])
         return {self.classes[c]: float(counts[c] / self.labels.size) for c in order}
 
-    def overlay(self) -> Image.Image:
-        """Draw the regions over the photo, outlined and named."""
-        return overlay(self.image, self.labels, self.classes, self.palette)
+    def overlay(self, *, opacity: float = OPACITY, palette: ArrayLike | None = None, names: bool = True) -> Image.Image:
+        """Draw the regions over the image, outlined and named.
+
+        Parameters
+        ----------
+        opacity : float
+            Share of a region's color in its pixels, 0 to 1.
+        palette : (n, 3), optional
+            Colors by class id. Default: the label map's; VOC's are replaced by vivid ones.
+        names : bool
+            Write class names on the regions.
+        """
+        palette = self.palette if palette is None else palette
+        return overlay(self.image, self.labels, self.classes, palette, opacity=opacity, names=names)
 
     def save(
         self,
@@ -154,6 +246,14 @@ class Segmentation:
                 else:
                     path.write_bytes(label_png(self.labels, self.palette))
         return targets[0]
+
+    def _id(self, name: str) -> int:
+        names = {each: i for i, each in reversed([*enumerate(self.classes)])}
+        names = {display_name(each): i for each, i in names.items()} | names
+        if name not in names:
+            known = ", ".join(self.classes)
+            raise InputError(f"class {name!r}: expected one of the model's classes, {known}")
+        return names[name]
 
     def _full(self, dtype: type[np.floating]) -> NDArray:  # type: ignore[type-arg]
         if self.kept is None:

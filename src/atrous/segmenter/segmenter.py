@@ -48,6 +48,9 @@ class Segmenter(Pretrained):
     engine : str, optional
         What runs an exported model: "onnxruntime", or "openvino" (extra "openvino"; on the CPU). If left out, on the
         CPU of an x86-64 machine OpenVINO where it is installed, else ONNX Runtime.
+    min_region : int, optional
+        Smallest region of the labels in pixels: smaller ones get the label of their largest neighbor. 0: no limit.
+        Default: 30 for an image of 513 x 513 pixels, in proportion to the area for other sizes.
 
     Raises
     ------
@@ -71,7 +74,10 @@ class Segmenter(Pretrained):
         threads: int | None = None,
         device: str | None = None,
         engine: str | None = None,
+        min_region: int | None = None,
     ) -> None:
+        if min_region is not None and (not is_integer(min_region) or min_region < 0):
+            raise InputError(f"min_region={min_region!r}: expected a whole number of pixels, 0 for no limit")
         if not is_integer(max_side) or max_side < 1:
             raise InputError(f"max_side={max_side!r}: expected a whole number of pixels, 1 or more")
         if threads is not None:
@@ -79,6 +85,7 @@ class Segmenter(Pretrained):
         self.engine = _engine(model, threads, device, engine)
         self._turn = _turn(self.engine)
         self.max_side = max_side
+        self.min_region = min_region
         self.threads = threads
         metadata = self.engine.metadata
         self.classes = metadata.classes
@@ -160,7 +167,17 @@ class Segmenter(Pretrained):
             planes, kept = self._sharpened(crf, network, planes, kept)
         elif planes is None:
             planes = self._zoomed(network, size, kept)
-        return Segmentation(image, planes, self.classes, self.engine.metadata.palette, source, kept, network, reduction)
+        return Segmentation(
+            image,
+            planes,
+            self.classes,
+            self.engine.metadata.palette,
+            source,
+            kept,
+            network,
+            reduction,
+            self.min_region,
+        )
 
     def _sharpened(
         self, crf: DenseCRF, network: NetworkScores, planes: NDArray[np.float32] | None, kept: NDArray[np.intp] | None
