@@ -6,8 +6,7 @@ from hypothesis.extra.numpy import arrays
 
 from atrous.errors import InputError
 from atrous.labelmap import overlay
-from atrous.labelmap._label_placement import box_sums, connected_regions, place_for_box
-from atrous.labelmap.overlay import _inner_border
+from atrous.labelmap.overlay import _inner_border, box_sums, connected_regions, place_for_box
 
 
 def test_regions_are_joined_along_sides_not_corners():

@@ -58,7 +58,7 @@ def photos_below(folder: Path, out: Path, fail: Callable[[str], None]) -> list[P
 
     Folders that cannot be listed are reported by `fail`.
     """
-    from ..data.choice import files_below
+    from ..data.dataset import files_below
     from ..data.image_io import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 
     # An output folder inside is left out as a whole; results beside the photos are told by their headers.
