@@ -17,7 +17,7 @@ import numpy as np
 
 from atrous._provenance import machine
 from atrous.backends import OnnxEngine
-from atrous.data.choice import choose_photos
+from atrous.data.dataset import choose_photos
 from atrous.evaluation.export_check import compare_several
 from atrous.evaluation.run_info import scoring_versions as versions
 from atrous.segmenter import Segmenter

@@ -85,7 +85,7 @@ def search() -> Write:
 
 
 def curves() -> Write:
-    from atrous.training.curves import LOG, draw_curves
+    from atrous.training.logger import LOG, draw_curves
 
     run = Path(tempfile.mkdtemp())
     (run / LOG).write_text("step,loss,rate\n" + "".join(f"{i},{1 / i},0.1\n" for i in range(1, 50)))

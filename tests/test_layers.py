@@ -4,6 +4,8 @@ import ast
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -37,24 +39,39 @@ LAYERS = [
 LEVEL = {part: level for level, parts in enumerate(LAYERS) for part in parts}
 
 
-def imported_parts(path: Path) -> set[str]:
-    """Top-level parts of atrous that a module imports, at its head or inside functions."""
-    package = ["atrous", *path.relative_to(PACKAGE).parent.parts]
-    found = set()
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.ImportFrom):
+def imports(path: Path, *, types: bool = True) -> Iterator[tuple[str, str]]:
+    """Yield each import of atrous in a file, at its head or inside functions, as (module, name)."""
+    package = ["atrous", *path.relative_to(PACKAGE).parent.parts] if path.is_relative_to(PACKAGE) else []
+    tree = ast.parse(path.read_text())
+    blocks = [node for node in ast.walk(tree) if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test)]
+    for_types = {inner for block in blocks for node in block.body for inner in ast.walk(node)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and (types or node not in for_types):
             base = package[: len(package) - node.level + 1] if node.level else []
-            module = base + (node.module.split(".") if node.module else [])
-            names = [module] if len(module) > 1 else [[*module, alias.name] for alias in node.names]
-            found |= {name[1] for name in names if name[0] == "atrous" and len(name) > 1}
-    return found
+            module = ".".join(base + ([node.module] if node.module else []))
+            if module.split(".")[0] == "atrous":
+                yield from ((module, alias.name) for alias in node.names)
+        elif isinstance(node, ast.Import):
+            yield from ((alias.name, "") for alias in node.names if alias.name.split(".")[0] == "atrous")
+
+
+def imported_parts(path: Path) -> set[str]:
+    """Top-level parts of atrous that a module imports."""
+    names = [f"{module}.{name}".split(".") for module, name in imports(path)]
+    return {name[1] for name in names if len(name) > 1 and name[1] in LEVEL}
+
+
+def module_name(path: Path) -> str:
+    parts = ("atrous", *path.relative_to(PACKAGE).with_suffix("").parts)
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
 MODULES = sorted(p for p in PACKAGE.rglob("*.py") if p.parent != PACKAGE)
 
 
 def test_every_part_has_a_level():
-    assert {p.relative_to(PACKAGE).parts[0] for p in MODULES} <= set(LEVEL)
+    parts = {p.relative_to(PACKAGE).parts[0].removesuffix(".py") for p in PACKAGE.rglob("*.py")}
+    assert parts - {"__init__", "__main__"} <= set(LEVEL)
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda p: p.relative_to(PACKAGE).as_posix())
@@ -62,6 +79,17 @@ def test_imports_run_downward(path):
     own = path.relative_to(PACKAGE).parts[0]
     for part in imported_parts(path) - {own}:
         assert LEVEL[part] < LEVEL[own], f"{own} imports {part}"
+
+
+def test_no_modules_import_each_other_in_a_circle():
+    paths = {module_name(path): path for path in PACKAGE.rglob("*.py")}
+    graph: dict[str, set[str]] = {own: set() for own in paths}
+    for own, path in paths.items():
+        for module, name in imports(path, types=False):
+            found = f"{module}.{name}" if f"{module}.{name}" in paths else module
+            if found != own:
+                graph[own].add(found)
+    TopologicalSorter(graph).prepare()  # CycleError names the circle
 
 
 def test_segmenting_does_not_import_pytorch_or_the_exporter():

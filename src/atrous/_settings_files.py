@@ -1,4 +1,4 @@
-"""Bounded readers of JSON and TOML: small files of settings, from whoever sent them."""
+"""Bounded readers of small text files, from whoever sent them: JSON, TOML, and lists with a name a line."""
 
 import json
 import os
@@ -11,6 +11,9 @@ from .errors import InputError
 LARGEST = 1 << 22
 LARGEST_SCORES = 1 << 30
 _LARGEST_RECIPE = 1 << 16
+_LARGEST_LIST = 1 << 28  # some millions of names
+
+LONGEST_NAME = 200  # characters of a class' name
 _MOST_DOTS = 100  # in a line: `a.b.c = 1` takes time and memory that grow with the square of its parts
 
 
@@ -82,3 +85,37 @@ def parse_toml(text: str) -> dict[str, Any]:
         return tomllib.loads(text)
     except RecursionError:
         raise ValueError("it is nested too deep") from None
+
+
+def read_lines(path: str | os.PathLike[str], expected: str) -> list[str]:
+    """Read a UTF-8 text file's lines, without the white space around them and without empty ones at the end.
+
+    A byte order mark and the line ends of any system are understood.
+
+    Parameters
+    ----------
+    path
+        The file.
+    expected : str
+        What it should hold, for errors.
+
+    Raises
+    ------
+    InputError
+        The file cannot be read, is not UTF-8, or has nothing in it.
+    """
+    data = read_bytes(path, expected, _LARGEST_LIST)
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        place = data.count(b"\n", 0, error.start) + 1
+        raise InputError(f"{path}: line {place} is not UTF-8 text; expected {expected}; save it as UTF-8") from None
+    if "\0" in text:
+        raise InputError(f"{path}: holds NUL bytes; expected {expected}; save it as UTF-8 text")
+    # str.splitlines would also split at characters that a name may hold, such as U+2028.
+    lines = [line.strip() for line in text.replace("\r\n", "\n").replace("\r", "\n").split("\n")]
+    while lines and not lines[-1]:
+        lines.pop()
+    if not lines:
+        raise InputError(f"{path}: expected {expected}, got an empty file")
+    return lines

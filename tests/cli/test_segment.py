@@ -297,7 +297,7 @@ def test_clips_go_to_the_other_module_with_the_same_segmenter(segment, photo, tm
         seen.append(([job.name.name for job in jobs], type(segmenter), out.name, overwrite, labels))
         fail("damaged")
 
-    monkeypatch.setattr("atrous.cli.videos.segment_videos", clips)
+    monkeypatch.setattr("atrous.cli.segment.segment_videos", clips)
     code, out, err = segment("in", "--labels")
     assert seen == [(["clip"], Segmenter, "segmentation", False, True)]
     assert (code, out.count("\n"), err) == (2, 1, "error: damaged\n")

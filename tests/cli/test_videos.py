@@ -14,8 +14,8 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "video"))
 from video_files import write_video
 
 import atrous
-from atrous.cli.segment import Job, file_keys
-from atrous.cli.videos import segment_videos, unfinished_clips
+from atrous.cli.jobs import Job, file_keys
+from atrous.cli.segment import segment_videos, unfinished_clips
 from atrous.segmenter import Segmenter
 from atrous.video.writer import VideoWriter
 
@@ -123,8 +123,8 @@ def test_ctrl_c_in_a_process_leaves_nothing(tiny_model, tmp_path):
     write_video(tmp_path / "long.mp4", frames=500, width=320, height=240)
     code = (
         "import signal; signal.signal(signal.SIGINT, signal.default_int_handler);"  # a shell's & turns it off
-        "import sys; from pathlib import Path; from atrous.cli.segment import Job;"
-        "from atrous.cli.videos import segment_videos; from atrous.segmenter import Segmenter; import typer\n"
+        "import sys; from pathlib import Path; from atrous.cli.jobs import Job;"
+        "from atrous.cli.segment import segment_videos; from atrous.segmenter import Segmenter; import typer\n"
         f"try: segment_videos([Job(Path('long.mp4'), Path('long'))], Segmenter({str(tiny_model)!r}), Path('out'),"
         " overwrite=False, labels=True, fail=print)\n"
         "except typer.Exit as end: sys.exit(end.exit_code)"

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from atrous.data.choice import choose_photos, files_below, read_at_most
+from atrous.data.dataset import choose_photos, files_below, read_at_most
 from atrous.errors import InputError
 from atrous.labelmap import write_labels
 

@@ -3,7 +3,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from atrous.data.samples import Sample, image_list
-from atrous.evaluation.leakage import overlap_warning
+from atrous.evaluation.run_info import overlap_warning
 
 
 def listed(name, *names):

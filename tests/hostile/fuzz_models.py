@@ -154,7 +154,7 @@ def journal(rng: random.Random, folder: Path) -> None:
     from rich.console import Console
 
     from atrous.training import logger
-    from atrous.training.curves import EVALUATIONS, LOG, draw_curves
+    from atrous.training.logger import EVALUATIONS, LOG, draw_curves
 
     lines = ["step,loss,lr,crops_per_second,memory_mib,waiting", *(f"{n},1.5,1e-3,10,,0" for n in range(1, 9))]
     (folder / LOG).write_bytes(spoiled_text(rng, "\n".join(lines) + "\n"))

@@ -2,8 +2,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from atrous._settings_files import read_lines
 from atrous.errors import InputError
-from atrous.labelmap._lines import read_lines
 
 # Names as they may come: any characters but control characters, line ends and half characters; no space at the ends.
 NAMES = st.text(st.characters(blacklist_categories=("Cc", "Cs")), min_size=1, max_size=8).map(str.strip).filter(bool)

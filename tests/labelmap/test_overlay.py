@@ -6,10 +6,9 @@ from hypothesis.extra.numpy import arrays
 
 from atrous.errors import InputError
 from atrous.labelmap import fonts, overlay, voc_palette
-from atrous.labelmap._label_placement import box_sums, place_for_box
 from atrous.labelmap.class_names import display_name
 from atrous.labelmap.fonts import font_for
-from atrous.labelmap.overlay import overlay_palette
+from atrous.labelmap.overlay import box_sums, overlay_palette, place_for_box
 
 
 def test_box_sums():

@@ -3,8 +3,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="needs the extra 'train'")
 
-from atrous.network.caffe_branches import branch_names
-from atrous.network.caffemodel import CaffeLayer
+from atrous.network.caffemodel import CaffeLayer, branch_names
 
 CHANNELS = {"image": 3, "pool1": 64, "pool2": 128, "pool3": 256, "pool4": 512}
 KNOWN = {"conv1_1", "conv1_2", "conv2_1", "conv2_2", "fc6", "fc7", "fc8_voc12"}

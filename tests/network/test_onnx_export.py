@@ -93,7 +93,7 @@ def test_int8_needs_photos(narrow, tiny_metadata, tmp_path):
 
 
 def test_the_largest_activation(narrow, write_checkpoint, photo):
-    from atrous.network.ranges import largest_activation
+    from atrous.network.onnx_export import largest_activation
 
     engine = TorchEngine.read(write_checkpoint())
     one = largest_activation(engine, [photo])

@@ -6,7 +6,7 @@ torch = pytest.importorskip("torch", reason="needs the extra 'train'")
 from torch.nn import functional as F
 
 from atrous.data.transforms import MEAN_BGR
-from atrous.network.torchvision_vgg import MEAN_RGB, STD_RGB, from_torchvision, released_colors
+from atrous.network.checkpoints import MEAN_RGB, STD_RGB, from_torchvision, released_colors
 
 GENERATOR = torch.Generator().manual_seed(0)
 # As large as torchvision's: conv1_1 has a deviation of about 0.2.

@@ -7,7 +7,7 @@ pytest.importorskip("matplotlib")
 from PIL import Image
 
 from atrous.errors import InputError
-from atrous.training.curves import draw_curves
+from atrous.training.logger import draw_curves
 
 
 def write_tables(folder, losses, scores=()):

@@ -4,13 +4,13 @@ import sys
 import pytest
 
 from atrous.errors import InputError
-from atrous.training.run_lock import LOCK, run_lock
+from atrous.training.checkpoint import LOCK, run_lock
 
 pytest.importorskip("fcntl", reason="needs file locks of POSIX")
 
 HOLD = """
 import sys, pathlib
-from atrous.training.run_lock import run_lock
+from atrous.training.checkpoint import run_lock
 with run_lock(pathlib.Path(sys.argv[1])):
     print("held", flush=True)
     sys.stdin.readline()

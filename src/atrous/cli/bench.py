@@ -203,7 +203,7 @@ def _median(step: Callable[[], object], runs: int) -> float:
 
 def _photos(paths: list[Path]) -> list[Path]:
     from ..data.image_io import VIDEO_SUFFIXES
-    from .segment import photos_below
+    from .jobs import photos_below
 
     files: list[Path] = []
     for path in paths:

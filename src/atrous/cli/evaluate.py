@@ -194,9 +194,8 @@ def _of_model(
 ) -> _Subject:
     import numpy as np
 
-    from ..evaluation.leakage import overlap_warning
     from ..evaluation.predictors import SegmenterLabeler
-    from ..evaluation.run_info import subject_of
+    from ..evaluation.run_info import overlap_warning, subject_of
 
     metadata = segmenter.engine.metadata
     if len(metadata.classes) != len(dataset.classes):

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from ..data.choice import Choice
+    from ..data.dataset import Choice
     from ..data.metadata import ModelMetadata
     from ..data.samples import ImageList
     from ..network.torch_backend import TorchEngine
@@ -72,10 +72,10 @@ def export(
 
     from .._io import replacing
     from ..backends import OnnxEngine
-    from ..data.choice import choose_photos
+    from ..data.dataset import choose_photos
     from ..evaluation.export_check import TOLERANCES, Tolerance, compare
     from ..evaluation.text_report import parity_json, parity_table, write_text
-    from ..network.ranges import largest_activation
+    from ..network.onnx_export import largest_activation
     from ..network.torch_backend import TorchEngine
     from ..segmenter import Segmenter
 
@@ -167,7 +167,7 @@ def _what_to_check_on(
     checks: "Choice | None", calibration: "Choice | None", images: int, check_images: int
 ) -> tuple["ImageList | None", str]:
     """Return the photos to compare on, and which they are, in words."""
-    from ..data.choice import Choice
+    from ..data.dataset import Choice
 
     if checks is not None:
         chosen, _ = checks.some(check_images)
@@ -190,7 +190,7 @@ def _write_model(
     images: int,
     max_side: int,
 ) -> None:
-    from ..data.choice import read_at_most
+    from ..data.dataset import read_at_most
     from ..network.onnx_export import export_float, export_float16, export_int8
 
     if calibration is None:
@@ -203,7 +203,7 @@ def _write_model(
 
 
 def _pictures(on: "ImageList | None", max_side: int) -> "Iterable[NDArray[np.uint8]]":
-    from ..data.choice import read_at_most
+    from ..data.dataset import read_at_most
     from ..evaluation.export_check import generated_picture
 
     if on is None:

@@ -49,7 +49,7 @@ def refine(
     from ..data.unary_io import class_names, read_probabilities
     from ..labelmap import voc_palette
     from ..segmenter import Segmentation
-    from .segment import Job, file_keys, photo_unfinished, reduction_line, report_line
+    from .jobs import Job, file_keys, photo_unfinished, reduction_line, report_line
 
     begun = time.perf_counter()
     job = Job(image, Path(image.stem))

@@ -1,26 +1,25 @@
 """`atrous segment`."""
 
 import errno
-import os
 import time
-from collections import Counter
-from collections.abc import Callable, Generator, Iterable, Iterator
-from contextlib import closing, suppress
-from dataclasses import dataclass
+from collections.abc import Callable, Generator
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
-from ..errors import ComputeError, InputError
+from ..errors import ComputeError, InputError, MissingExtra
+from .jobs import Job, check_out, file_keys, find_jobs, photo_unfinished, reduction_line, report_line, unfinished
 from .options import Device, Engine, MaxSide, Model, Threads
-from .progress import progress_bar
+from .progress import Update, progress_bar
 from .terminal import say
 
 if TYPE_CHECKING:
     from ..segmenter import Segmentation, Segmenter
     from ..segmenter.batch import Done
+    from ..video import Progress, VideoReport
 
 
 # Of a disk, or of what a user may write to it: no photo's fault, and the next one's the same.
@@ -28,14 +27,6 @@ FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 _SHOWN_FROM = 4  # photos from which there is a progress bar
-
-
-@dataclass(frozen=True)
-class Job:
-    """A photo and the name, relative to the output folder and without suffix, of what is made of it."""
-
-    photo: Path
-    name: Path
 
 
 class Written(NamedTuple):
@@ -86,8 +77,6 @@ def segment(
     )
     clips = [job for job in jobs if job.photo.suffix.lower() in VIDEO_SUFFIXES]
     if clips:
-        from .videos import unfinished_clips
-
         clips, clips_before = unfinished_clips(clips, out, inputs, labels=labels, overwrite=overwrite, fail=fail)
         done_before += clips_before
     if done_before:
@@ -95,7 +84,7 @@ def segment(
     if photos or clips:
         from ..segmenter import Segmenter
 
-        _check_out(out)
+        check_out(out)
         segmenter = Segmenter(
             model, crf="model" if crf else None, max_side=max_side, threads=threads, device=device, engine=engine
         )
@@ -103,8 +92,6 @@ def segment(
             write = partial(_write, out=out, overlay=overlay, probabilities=probabilities)
             _segment_photos(photos, segmenter, write, out, fail)
         if clips:
-            from .videos import segment_videos
-
             segment_videos(clips, segmenter, out, overwrite=overwrite, labels=labels, fail=fail)
     if failures:
         raise typer.Exit(2)
@@ -177,163 +164,112 @@ def _write(job: Job, result: "Segmentation", *, out: Path, overlay: bool, probab
     return Written(result.shares(), result.reduction)
 
 
-def reduction_line(photo: Path, reduction: int) -> str:
-    """One line for a photo whose CRF did not see it at its own size."""
-    return (
-        f"note: {photo}: too much noise for a CRF of each pixel in bounded memory; computed on means of"
-        f" {reduction} x {reduction} pixels"
-    )
-
-
-def unfinished(
-    jobs: list[Job], is_unfinished: Callable[[Job], bool], fail: Callable[[str], None]
+def unfinished_clips(
+    clips: list[Job],
+    out: Path,
+    inputs: set[tuple[int, int]],
+    *,
+    labels: bool,
+    overwrite: bool,
+    fail: Callable[[str], None],
 ) -> tuple[list[Job], int]:
-    """Return the jobs that are not done yet, and how many are; report by `fail` what cannot be done."""
-    todo, done = [], 0
-    for job in jobs:
-        try:
-            if is_unfinished(job):
-                todo.append(job)
-            else:
-                done += 1
-        except InputError as error:
-            fail(str(error))
-    return todo, done
-
-
-def photo_unfinished(
-    job: Job, out: Path, inputs: set[tuple[int, int]], *, overlay: bool, probabilities: bool, overwrite: bool
-) -> bool:
-    """Return whether a photo's outputs have still to be made; InputError if that would replace what it should not."""
-    from ..segmenter.result import output_files, outputs_missing
-
-    targets = output_files((out / job.name).parent, job.name.name, overlay=overlay, probabilities=probabilities)
-    for target in targets:
-        try:
-            if file_keys([target]) & inputs:
-                raise InputError(f"{target}: is an input and would be replaced; choose another --out")
-            if target.is_dir():
-                raise InputError(f"{target}: is a folder; expected no such file; move it away or choose another --out")
-        except OSError as error:
-            raise InputError(f"{target}: cannot be written ({error.strerror or error}); rename the photo") from None
-    return overwrite or outputs_missing(targets)
-
-
-def file_keys(paths: Iterable[Path]) -> set[tuple[int, int]]:
-    """Return what tells files apart whatever they are called, of those of `paths` that exist."""
-    keys = set()
-    for path in paths:
-        with suppress(FileNotFoundError, NotADirectoryError):
-            status = path.stat()
-            keys.add((status.st_dev, status.st_ino))
-    return keys
-
-
-def find_jobs(paths: list[Path], out: Path, fail: Callable[[str], None]) -> Iterator[Job]:
-    """Yield a job for each photo; say by `fail` what is no photo or no folder with one."""
-    from ..data.image_io import IMAGE_SUFFIXES, VIDEO_SUFFIXES
-
-    found: dict[Path, Path] = {}  # photo -> its place below the output folder, with suffix
-    seen: set[Path] = set()
-
-    def add(photo: Path, place: Path) -> None:
-        if (real := _real(photo)) not in seen:
-            seen.add(real)
-            found[photo] = place
-
-    for path in paths:
-        if (trouble := _trouble(path)) is not None:
-            fail(f"{path}: {trouble}")
-        elif path.is_dir():
-            photos = photos_below(path, out, fail)
-            if not photos:
-                looked_for = ", ".join(sorted(IMAGE_SUFFIXES) + sorted(VIDEO_SUFFIXES))
-                fail(f"{path}: no photos and no clips in this folder; looked for {looked_for}")
-            for photo in photos:
-                add(photo, photo.relative_to(path))
-        else:
-            add(path, Path(path.name))
-    stems = Counter(_lower(place.with_suffix("")) for place in found.values())
-    taken: set[str] = set()
-    for photo, place in found.items():
-        name = place.with_suffix("") if stems[_lower(place.with_suffix(""))] == 1 else place
-        if _lower(name) in taken:
-            fail(f"{photo}: another photo is called {place} too; segment them into different folders (--out)")
-            continue
-        taken.add(_lower(name))
-        yield Job(photo, name)
-
-
-def _trouble(path: Path) -> str | None:
-    """Say what is wrong with a path that was given."""
+    """Return the clips that are not done yet, and how many are; report by `fail` what cannot be done."""
     try:
-        path.stat()
-    except FileNotFoundError:
-        is_address = path.parts and path.parts[0].lower() in ("http:", "https:")
-        return "addresses are not fetched; download the photo first" if is_address else "no such file or folder"
-    except OSError as error:
-        return error.strerror or str(error)
-    return None
+        from ..video.outputs import output_paths, outputs_missing
+    except MissingExtra as error:
+        fail(str(error))
+        return [], 0
+
+    def is_unfinished(job: Job) -> bool:
+        folder, name = (out / job.name).parent, job.name.name
+        missing = outputs_missing(job.photo, folder, name, labels=labels, overwrite=overwrite)
+        if file_keys(output_paths(folder, name)[:1]) & inputs:
+            raise InputError(
+                f"{output_paths(folder, name)[0]}: is an input and would be replaced; choose another --out"
+            )
+        return missing
+
+    return unfinished(clips, is_unfinished, fail)
 
 
-def photos_below(folder: Path, out: Path, fail: Callable[[str], None]) -> list[Path]:
-    """Return photos and clips in a folder and its subfolders, without what this command wrote and hidden files.
+def segment_videos(
+    clips: list[Job],
+    segmenter: "Segmenter",
+    out: Path,
+    *,
+    overwrite: bool,
+    labels: bool,
+    fail: Callable[[str], None],
+) -> None:
+    """Segment clips one after the other: for clip.mp4 write clip.overlay.mp4 and, with `labels`, clip/000001.png...
 
-    Folders that cannot be listed are reported by `fail`.
+    Prints a line for each clip; what goes wrong with one is said by `fail`, and the next follows. So is what of a
+    clip could not be read, though the rest is written.
+
+    Parameters
+    ----------
+    clips : list of Job
+        Those that `unfinished_clips` returns.
+    segmenter : Segmenter
+    out : Path
+        Folder for what is written.
+    overwrite, labels : bool
+        As the command's options.
+    fail : callable
+        Says an error and counts it.
+
+    Raises
+    ------
+    typer.Exit
+        With status 130, at Ctrl-C. Clips that are done stay; of the one in work nothing is left.
     """
-    from ..data.choice import files_below
-    from ..data.image_io import IMAGE_SUFFIXES, VIDEO_SUFFIXES
+    from ..video import segment_video
 
-    # An output folder inside is left out as a whole; results beside the photos are told by their headers.
-    top, results = _real(folder), _real(out)
-    inside = results != top and results.is_relative_to(top)
-    return sorted(
-        path
-        for path in files_below(folder, lambda error: fail(f"{error.filename}: cannot be read ({error.strerror})"))
-        if path.suffix.lower() in IMAGE_SUFFIXES | VIDEO_SUFFIXES
-        and path.is_file()
-        and not (inside and _real(path).is_relative_to(results))
-        and not _made_here(path)
-    )
-
-
-def _check_out(out: Path) -> None:
-    """Raise InputError if a folder cannot be written, before any work is done for it."""
-    from .._io import written
-
+    done = 0
     try:
-        if out.exists() or out.is_symlink():
-            with written(b"", out):
-                pass
-    except OSError as error:
-        raise InputError(f"--out {out}: cannot be written ({error.strerror or error}); expected a folder") from None
+        for job in clips:
+            try:
+                with progress_bar(job.photo.name, counted=False) as update:
+                    report = segment_video(
+                        segmenter,
+                        job.photo,
+                        (out / job.name).parent,
+                        job.name.name,
+                        labels=labels,
+                        overwrite=overwrite,
+                        progress=partial(_show_progress, update),
+                    )
+            except InputError as error:
+                fail(str(error))
+            except ComputeError as error:
+                fail(f"{job.photo}: {error}")
+            except OSError as error:
+                fail(f"{error.filename or out / job.name}: cannot be written ({error.strerror or error})")
+                if error.errno in FULL and (left := len(clips) - done - 1):
+                    fail(f"{left} clips are left; make room and run the command again")
+                    break
+            except MemoryError:
+                fail(f"{job.photo}: not enough memory for a clip of this size; scale it down first")
+            else:
+                say(video_line(report))
+                for note in report.notes:
+                    say(f"{job.photo}: {note}", err=True)
+                for damage in report.damage:
+                    fail(f"{job.photo}: {damage}")
+            done += 1
+    except KeyboardInterrupt:
+        say(f"error: interrupted after {done} of {len(clips)} clips; nothing is left of an unfinished one", err=True)
+        raise typer.Exit(130) from None
 
 
-def _real(path: Path) -> Path:
-    """Return where a path leads; a link in a circle leads to itself."""
-    try:
-        return Path(os.path.realpath(path))
-    except OSError as error:  # the working folder is gone
-        raise InputError(f"{path}: cannot be found from the working folder ({error.strerror or error})") from None
+def video_line(report: "VideoReport") -> str:
+    """One line: the clip, its length, its classes with their share of the pixels, the time it took."""
+    shares = ", ".join(f"{name} {100 * share:.1f}%" for name, share in report.shares.items())
+    frames = f"{report.frames} {'frame' if report.frames == 1 else 'frames'}, {report.seconds:.2f} s"
+    return f"{report.source}: {frames}: {shares} ({report.took:.1f} s, {report.frames / report.took:.1f} frames/s)"
 
 
-def _made_here(path: Path) -> bool:
-    from ..data.image_io import VIDEO_SUFFIXES
-    from ..labelmap.png import made_here
-
-    if path.suffix.lower() in VIDEO_SUFFIXES:
-        return path.stem.lower().endswith(".overlay")
-    return made_here(path)
-
-
-def report_line(photo: Path, shares: dict[str, float], seconds: float) -> str:
-    """One line: the photo, its classes with their share of the pixels, the time it took."""
-    listed = ", ".join(
-        f"{name} {100 * share:.1f}%" if share >= 0.0005 else f"{name} <0.1%" for name, share in shares.items()
-    )
-    return f"{photo}: {listed} ({seconds:.2f} s)"
-
-
-def _lower(path: Path) -> str:
-    # Some file systems hold Photo.png and photo.png for the same.
-    return path.as_posix().lower()
+def _show_progress(update: Update, progress: "Progress") -> None:
+    # A clip may last longer than its file says.
+    total = None if progress.duration is None else max(progress.duration, progress.seconds)
+    update(progress.seconds, total, text=f"{progress.frames} frames")

@@ -122,7 +122,7 @@ def _samples(
 ) -> "tuple[Sequence[LabeledImage], dict[str, str] | None]":
     """Return the labeled images of any kind of folder, and what they are if that is not told by their contents."""
     from ..data.dataset import open_dataset
-    from ..evaluation.leakage import overlap_warning
+    from ..evaluation.run_info import overlap_warning
     from ..evaluation.tuning_samples import FolderSamples, NetworkSamples, model_sha256
     from ..segmenter import Segmenter
 

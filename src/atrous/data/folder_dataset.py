@@ -12,8 +12,8 @@ from collections.abc import Callable, Collection, Iterable
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 
+from .._settings_files import LONGEST_NAME, read_lines
 from ..errors import InputError
-from ..labelmap._lines import LONGEST_NAME, read_lines
 from ..labelmap.color_table import ColorTable
 from .image_io import IMAGE_SUFFIXES
 from .samples import ImageList, Sample, image_list

@@ -10,9 +10,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from .._settings_files import parse_json, read_json
+from .._settings_files import LONGEST_NAME, parse_json, read_json
 from ..errors import InputError
-from ..labelmap._lines import LONGEST_NAME
 from ..labelmap.voc_colormap import VOID
 
 # The ONNX file's metadata entry that holds the JSON.

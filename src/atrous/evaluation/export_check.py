@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ..data.choice import read_at_most
+from ..data.dataset import read_at_most
 from ..data.samples import Sample, read_pair
 from ..errors import InputError
 from ..segmenter import Segmentation, Segmenter

@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from atrous._settings_files import LONGEST_NAME, read_lines
 from atrous.errors import InputError
 from atrous.image_io.decode import decode
-from atrous.labelmap._lines import LONGEST_NAME, read_lines
 from atrous.labelmap.voc_colormap import VOID
 
 VOID_NAME = "void"

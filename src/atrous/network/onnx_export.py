@@ -21,6 +21,7 @@ from ..data.metadata import METADATA_KEY, ModelMetadata
 from ..data.transforms import network_input
 from ..errors import InputError, MissingExtra
 from .deeplab import DeepLab
+from .torch_backend import TorchEngine
 
 try:
     import_onnxruntime()  # before onnxscript, which imports it too
@@ -197,3 +198,30 @@ class _Quiet:
         self.warnings.__exit__(None, None, None)
         for logger, level in self.levels.items():
             logger.setLevel(level)
+
+
+def largest_activation(engine: TorchEngine, images: Iterable[NDArray[np.uint8]]) -> float:
+    """Return the largest absolute value that enters or leaves a layer of a network: half precision ends at 65,504.
+
+    ONNX Runtime widens half precision on the CPU, so that an overflow would first be seen on a GPU.
+
+    Parameters
+    ----------
+    engine : TorchEngine
+    images : iterable of (H, W, 3) uint8
+        RGB.
+    """
+    largest = 0.0
+
+    def watch(_: nn.Module, given: tuple[Tensor, ...], result: Tensor) -> None:
+        nonlocal largest
+        largest = max(largest, *(float(tensor.abs().max()) for tensor in (*given, result)))
+
+    hooks = [layer.register_forward_hook(watch) for layer in engine.net.modules() if isinstance(layer, nn.Conv2d)]
+    try:
+        for image in images:
+            engine.scores(image)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return largest

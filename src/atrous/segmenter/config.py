@@ -1,21 +1,18 @@
-"""A segmenter as a folder, here or on the Hugging Face hub."""
+"""A segmenter's model and settings in a folder."""
 
 import dataclasses
 import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self, cast
+from typing import Literal
 
 from .._settings_files import read_json
-from ..backends import ENGINES, Engine, ExportedEngine, exported_engine
+from ..backends import ENGINES, Engine, ExportedEngine, bundled_model_path, exported_engine
 from ..crf.kernels import Kernel
 from ..crf.presets import PRESETS
 from ..data.metadata import CONFIG, CrfParameters, ModelMetadata
 from ..errors import InputError
-
-if TYPE_CHECKING:
-    from .segmenter import Segmenter
 
 ONNX: Literal["model.onnx"] = "model.onnx"
 WEIGHTS: Literal["model.safetensors"] = "model.safetensors"
@@ -24,145 +21,9 @@ WEIGHTS: Literal["model.safetensors"] = "model.safetensors"
 _LARGEST_SIDE = 65_535
 
 
-class Pretrained:
-    """What a segmenter has of the hub; huggingface_hub (extra "hub") is imported when it is needed."""
-
-    @classmethod
-    def from_pretrained(
-        cls,
-        model: str | os.PathLike[str],
-        *,
-        revision: str | None = None,
-        token: str | bool | None = None,
-        cache_dir: str | os.PathLike[str] | None = None,
-        force_download: bool = False,
-        local_files_only: bool = False,
-        **options: Any,
-    ) -> Self:
-        """Load a segmenter from a folder or from the Hugging Face hub.
-
-        Parameters
-        ----------
-        model : path or "organization/name"
-            A folder that is here is read without a look at the network.
-        revision : str, optional
-            Branch, tag or commit on the hub.
-        token, cache_dir, force_download, local_files_only
-            As in huggingface_hub.
-        **options
-            Those of `Segmenter`; crf and max_side are the saved ones if left out.
-
-        Raises
-        ------
-        InputError
-            If there is no such model, or what is there is none.
-        MissingExtra
-            If the model is not here and huggingface_hub is not installed.
-
-        Examples
-        --------
-        >>> segmenter = Segmenter.from_pretrained("organization/name", device="cuda")  # doctest: +SKIP
-        """
-        folder = Path(model)
-        if not folder.is_dir():
-            if folder.is_file():
-                raise InputError(f"{folder}: is a file; Segmenter({os.fspath(model)!r}) reads it")
-            if _is_path(os.fspath(model)):
-                raise InputError(f"{folder}: no such folder; expected one by save_pretrained, or organization/name")
-            from .hub import download
-
-            folder = download(
-                os.fspath(model),
-                revision=revision,
-                token=token,
-                cache_dir=cache_dir,
-                force_download=force_download,
-                local_files_only=local_files_only,
-            )
-        if (saved := SavedSettings.read(folder)) is not None:
-            options = {"crf": saved.crf, "max_side": saved.max_side, **options}
-        return cast(Any, cls)(folder, **options)
-
-    def save_pretrained(
-        self,
-        folder: str | os.PathLike[str],
-        *,
-        license: str | None = None,
-        scores: str | os.PathLike[str] | None = None,
-    ) -> None:
-        """Write the model, its settings and a model card.
-
-        `model.onnx`, or the weights `model.safetensors` of a network in PyTorch; `config.json`; and, unless there is
-        one already, `README.md`.
-
-        Parameters
-        ----------
-        folder : path
-            Made if it is not there.
-        license : str, optional
-            For the card: an identifier of the hub's, such as "mit" or "cc-by-4.0".
-        scores : path, optional
-            For the card: the file by `atrous evaluate --json`.
-
-        Raises
-        ------
-        InputError
-            If the engine is of another kind, the CRF has kernels that are nobody's preset, or `scores` is no such file.
-        MissingExtra
-            If huggingface_hub is not installed.
-        """
-        from .hub import HubModel, in_one_line
-
-        with in_one_line(os.fspath(folder)):
-            HubModel(cast("Segmenter", self), license, scores).save_pretrained(Path(folder))
-
-    def push_to_hub(
-        self,
-        repo_id: str,
-        *,
-        license: str | None = None,
-        scores: str | os.PathLike[str] | None = None,
-        private: bool | None = None,
-        token: str | None = None,
-        commit_message: str = "Upload a segmenter of atrous",
-        branch: str | None = None,
-        create_pr: bool | None = None,
-    ) -> str:
-        """Upload what `save_pretrained` writes to the Hugging Face hub; the repository is made if it is not there.
-
-        Parameters
-        ----------
-        repo_id : str
-            "organization/name".
-        license, scores
-            As in `save_pretrained`.
-        private, token, commit_message, branch, create_pr
-            As in huggingface_hub.
-
-        Returns
-        -------
-        str
-            The commit's address.
-
-        Raises
-        ------
-        InputError
-            As in `save_pretrained`, and if the hub cannot be reached or refuses.
-        MissingExtra
-            If huggingface_hub is not installed.
-        """
-        from .hub import HubModel, in_one_line
-
-        with in_one_line(repo_id):
-            url = HubModel(cast("Segmenter", self), license, scores).push_to_hub(
-                repo_id, private=private, token=token, commit_message=commit_message, branch=branch, create_pr=create_pr
-            )
-        return str(url)
-
-
 @dataclass(frozen=True)
 class SavedSettings:
-    """What `config.json` says.
+    """The contents of `config.json`.
 
     Attributes
     ----------
@@ -179,17 +40,16 @@ class SavedSettings:
     max_side: int
 
     @classmethod
-    def of(cls, segmenter: "Segmenter") -> "SavedSettings":
-        """Gather a segmenter's; InputError if it cannot be saved."""
-        engine: Any = segmenter.engine
-        metadata, crf = segmenter.engine.metadata, _saved_crf(segmenter.crf)
-        if isinstance(crf, CrfParameters):
-            metadata = dataclasses.replace(metadata, crf=crf)
+    def of(cls, engine: Engine, crf: CrfParameters | tuple[Kernel, ...] | None, max_side: int) -> "SavedSettings":
+        """Gather the settings of a segmenter; InputError if it cannot be saved."""
+        saved_crf = _saved_crf(crf)
+        metadata = engine.metadata
+        if isinstance(saved_crf, CrfParameters):
+            metadata = dataclasses.replace(metadata, crf=saved_crf)
         if isinstance(engine, ExportedEngine):
-            return cls(ONNX, metadata, crf, segmenter.max_side)
-        if hasattr(engine, "net"):
-            metadata = dataclasses.replace(metadata, variant=engine.net.name)
-            return cls(WEIGHTS, metadata, crf, segmenter.max_side)
+            return cls(ONNX, metadata, saved_crf, max_side)
+        if (net := getattr(engine, "net", None)) is not None:
+            return cls(WEIGHTS, dataclasses.replace(metadata, variant=net.name), saved_crf, max_side)
         raise InputError(f"engine {type(engine).__name__}: expected one of ONNX Runtime, OpenVINO or PyTorch to save")
 
     def to_json(self) -> str:
@@ -232,18 +92,37 @@ class SavedSettings:
         return cls(file, metadata, crf, max_side)
 
 
-def folder_engine(
-    folder: Path, *, threads: int | None = None, device: str | None = None, engine: str | None = None
+def load_engine(
+    model: str | os.PathLike[str] | Engine | None,
+    *,
+    threads: int | None = None,
+    device: str | None = None,
+    engine: str | None = None,
 ) -> Engine:
-    """Read the model in a folder: a training checkpoint, or what `save_pretrained` wrote.
+    """Return the engine of a model: an .onnx file, a folder, the bundled model for None, or an engine itself.
 
     Raises
     ------
     InputError
-        If there is none, or an engine for exported models is asked for and it is none.
+        If the model cannot be loaded, or the device or the engine cannot be used.
     MissingExtra
-        If it needs PyTorch or OpenVINO, which is not installed.
+        If it needs a package that is not installed.
     """
+    if model is None:
+        return exported_engine(bundled_model_path(), threads=threads, device=device, engine=engine)
+    if not isinstance(model, (str, os.PathLike)):
+        if device is not None:
+            raise InputError(f"device={device!r}: the engine that was given has its own; leave it out")
+        if engine is not None:
+            raise InputError(f"engine={engine!r}: the model that was given is an engine; leave it out")
+        return model
+    if Path(model).is_dir():
+        return _folder_engine(Path(model), threads=threads, device=device, engine=engine)
+    return exported_engine(model, threads=threads, device=device, engine=engine)
+
+
+def _folder_engine(folder: Path, *, threads: int | None, device: str | None, engine: str | None) -> Engine:
+    """Read the model in a folder: a training checkpoint, or what `save_pretrained` wrote."""
     saved = SavedSettings.read(folder)
     if saved.file == ONNX if saved is not None else (folder / ONNX).is_file():
         exported = exported_engine(folder / ONNX, threads=threads, device=device, engine=engine)
@@ -275,8 +154,3 @@ def _saved_crf(crf: CrfParameters | tuple[Kernel, ...] | None) -> CrfParameters 
         "crf: kernels of your own cannot be saved; make the segmenter with crf='model' and give them to"
         " from_pretrained(..., crf=[...]) again"
     )
-
-
-def _is_path(name: str) -> bool:
-    """Tell what cannot be a name on the hub."""
-    return name.startswith((".", "/", "~")) or "\\" in name or name.count("/") > 1 or name.endswith(("/", ".onnx"))

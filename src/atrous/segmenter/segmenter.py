@@ -6,14 +6,14 @@ import threading
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from .._resources import check_threads, is_integer
-from ..backends import Engine, bundled_model_path, exported_engine
+from ..backends import Engine
 from ..crf import Bilateral, DenseCRF, Gaussian, Spatial
 from ..crf.dense import NEGLIGIBLE
 from ..crf.kernels import Kernel
@@ -22,12 +22,12 @@ from ..crf.reduced import most_vertices
 from ..data.image_io import Photo, read_image
 from ..data.metadata import CrfParameters
 from ..errors import InputError
-from .config import Pretrained, folder_engine
+from .config import SavedSettings, load_engine
 from .result import NetworkScores, Segmentation
 from .upsample import zoomed_probabilities
 
 
-class Segmenter(Pretrained):
+class Segmenter:
     """Segments photos with a network and sharpens the result with a fully connected CRF.
 
     Parameters
@@ -82,7 +82,7 @@ class Segmenter(Pretrained):
             raise InputError(f"max_side={max_side!r}: expected a whole number of pixels, 1 or more")
         if threads is not None:
             check_threads(threads)
-        self.engine = _engine(model, threads, device, engine)
+        self.engine = load_engine(model, threads=threads, device=device, engine=engine)
         self._turn = _turn(self.engine)
         self.max_side = max_side
         self.min_region = min_region
@@ -222,6 +222,170 @@ class Segmenter(Pretrained):
         """
         return probabilities if self.crf is None else self.dense_crf(image)(probabilities)
 
+    def dense_crf(self, image: NDArray[np.uint8], *, threads: int | None = None) -> DenseCRF:
+        """Return the CRF of an (H, W, 3) uint8 RGB image, its lattice built, for as many unaries as wanted.
+
+        Of a noisy image, whose lattice would be too large, it is reduced: see `DenseCRF.reduced`.
+
+        Parameters
+        ----------
+        image : (H, W, 3) uint8
+            RGB.
+        threads : int, optional
+            The segmenter's own if left out.
+
+        Raises
+        ------
+        InputError
+            If the segmenter has none (`crf=None`), or the image has another shape or type.
+        """
+        if self.crf is None:
+            raise InputError("crf=None: this segmenter has no CRF; give it one when it is made")
+        height, width, _ = _checked(image).shape
+        zoom = max(height, width) / max(self._inner_size(height, width))
+        return _build_crf(image, self.crf, zoom, self.threads if threads is None else threads)
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        model: str | os.PathLike[str],
+        *,
+        revision: str | None = None,
+        token: str | bool | None = None,
+        cache_dir: str | os.PathLike[str] | None = None,
+        force_download: bool = False,
+        local_files_only: bool = False,
+        **options: Any,
+    ) -> Self:
+        """Load a segmenter from a folder or from the Hugging Face hub.
+
+        Parameters
+        ----------
+        model : path or "organization/name"
+            A folder that is here is read without a look at the network.
+        revision : str, optional
+            Branch, tag or commit on the hub.
+        token, cache_dir, force_download, local_files_only
+            As in huggingface_hub.
+        **options
+            Those of `Segmenter`; crf and max_side are the saved ones if left out.
+
+        Raises
+        ------
+        InputError
+            If there is no such model, or what is there is none.
+        MissingExtra
+            If the model is not here and huggingface_hub is not installed.
+
+        Examples
+        --------
+        >>> segmenter = Segmenter.from_pretrained("organization/name", device="cuda")  # doctest: +SKIP
+        """
+        folder = Path(model)
+        if folder.is_file():
+            raise InputError(f"{folder}: is a file; Segmenter({os.fspath(model)!r}) reads it")
+        if not folder.is_dir():
+            if _is_path(os.fspath(model)):
+                raise InputError(f"{folder}: no such folder; expected one by save_pretrained, or organization/name")
+            from .hub import download
+
+            folder = download(
+                os.fspath(model),
+                revision=revision,
+                token=token,
+                cache_dir=cache_dir,
+                force_download=force_download,
+                local_files_only=local_files_only,
+            )
+        if (saved := SavedSettings.read(folder)) is not None:
+            options = {"crf": saved.crf, "max_side": saved.max_side, **options}
+        return cls(folder, **options)
+
+    def save_pretrained(
+        self,
+        folder: str | os.PathLike[str],
+        *,
+        license: str | None = None,
+        scores: str | os.PathLike[str] | None = None,
+    ) -> None:
+        """Write the model, its settings and a model card.
+
+        `model.onnx`, or the weights `model.safetensors` of a network in PyTorch; `config.json`; and, unless there is
+        one already, `README.md`.
+
+        Parameters
+        ----------
+        folder : path
+            Made if it is not there.
+        license : str, optional
+            For the card: an identifier of the hub's, such as "mit" or "cc-by-4.0".
+        scores : path, optional
+            For the card: the file by `atrous evaluate --json`.
+
+        Raises
+        ------
+        InputError
+            If the engine is of another kind, the CRF has kernels that are nobody's preset, or `scores` is no such file.
+        MissingExtra
+            If huggingface_hub is not installed.
+        """
+        from .hub import save
+
+        save(Path(folder), self.engine, self._settings(), license=license, scores=scores)
+
+    def push_to_hub(
+        self,
+        repo_id: str,
+        *,
+        license: str | None = None,
+        scores: str | os.PathLike[str] | None = None,
+        private: bool | None = None,
+        token: str | None = None,
+        commit_message: str = "Upload a segmenter of atrous",
+        branch: str | None = None,
+        create_pr: bool | None = None,
+    ) -> str:
+        """Upload what `save_pretrained` writes to the Hugging Face hub; the repository is made if it is not there.
+
+        Parameters
+        ----------
+        repo_id : str
+            "organization/name".
+        license, scores
+            As in `save_pretrained`.
+        private, token, commit_message, branch, create_pr
+            As in huggingface_hub.
+
+        Returns
+        -------
+        str
+            The commit's address.
+
+        Raises
+        ------
+        InputError
+            As in `save_pretrained`, and if the hub cannot be reached or refuses.
+        MissingExtra
+            If huggingface_hub is not installed.
+        """
+        from .hub import push
+
+        return push(
+            repo_id,
+            self.engine,
+            self._settings(),
+            license=license,
+            scores=scores,
+            private=private,
+            token=token,
+            commit_message=commit_message,
+            branch=branch,
+            create_pr=create_pr,
+        )
+
+    def _settings(self) -> SavedSettings:
+        return SavedSettings.of(self.engine, self.crf, self.max_side)
+
     def _network(self, image: NDArray[np.uint8]) -> NetworkScores:
         height, width, _ = image.shape
         inner = self._inner_size(height, width)
@@ -246,29 +410,6 @@ class Segmenter(Pretrained):
         # With very many classes none may reach the limit anywhere.
         return np.flatnonzero(largest >= min(NEGLIGIBLE, largest.max()))
 
-    def dense_crf(self, image: NDArray[np.uint8], *, threads: int | None = None) -> DenseCRF:
-        """Return the CRF of an (H, W, 3) uint8 RGB image, its lattice built, for as many unaries as wanted.
-
-        Of a noisy image, whose lattice would be too large, it is reduced: see `DenseCRF.reduced`.
-
-        Parameters
-        ----------
-        image : (H, W, 3) uint8
-            RGB.
-        threads : int, optional
-            The segmenter's own if left out.
-
-        Raises
-        ------
-        InputError
-            If the segmenter has none (`crf=None`), or the image has another shape or type.
-        """
-        if self.crf is None:
-            raise InputError("crf=None: this segmenter has no CRF; give it one when it is made")
-        height, width, _ = _checked(image).shape
-        zoom = max(height, width) / max(self._inner_size(height, width))
-        return _build_crf(image, self.crf, zoom, self.threads if threads is None else threads)
-
     def _inner_size(self, height: int, width: int) -> tuple[int, int]:
         scale = min(1.0, self.max_side / max(height, width))
         return max(1, round(height * scale)), max(1, round(width * scale))
@@ -287,22 +428,6 @@ def _checked(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
             " other photos"
         )
     return read_image(image)
-
-
-def _engine(
-    model: str | os.PathLike[str] | Engine | None, threads: int | None, device: str | None, engine: str | None
-) -> Engine:
-    if model is None:
-        return exported_engine(bundled_model_path(), threads=threads, device=device, engine=engine)
-    if not isinstance(model, (str, os.PathLike)):
-        if device is not None:
-            raise InputError(f"device={device!r}: the engine that was given has its own; leave it out")
-        if engine is not None:
-            raise InputError(f"engine={engine!r}: the model that was given is an engine; leave it out")
-        return model
-    if Path(model).is_dir():
-        return folder_engine(Path(model), threads=threads, device=device, engine=engine)
-    return exported_engine(model, threads=threads, device=device, engine=engine)
 
 
 def _build_crf(
@@ -332,3 +457,8 @@ def _zoomed(kernel: Kernel, zoom: float) -> Kernel:
         return kernel
     sxy = tuple(sigma * zoom for sigma in np.atleast_1d(kernel.sxy).tolist())
     return dataclasses.replace(kernel, sxy=sxy if len(set(sxy)) > 1 else sxy[0])
+
+
+def _is_path(name: str) -> bool:
+    """Tell what cannot be a name on the hub."""
+    return name.startswith((".", "/", "~")) or "\\" in name or name.count("/") > 1 or name.endswith(("/", ".onnx"))

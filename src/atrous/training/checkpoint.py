@@ -2,8 +2,11 @@
 
 import hashlib
 import json
+import os
+import platform
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -20,7 +23,7 @@ from ..data.dataset import Dataset
 from ..data.metadata import check_palette, tuples
 from ..data.samples import ImageList
 from ..errors import InputError
-from ..evaluation.leakage import TRAINING_LIST
+from ..evaluation.run_info import TRAINING_LIST
 from ..network.deeplab import DeepLab
 from ..network.pretrained_init import start as init_from
 from ..network.torch_backend import MODEL, STATE, read_state
@@ -31,6 +34,9 @@ from .distributed import Processes
 OPTIMIZER = "optimizer.safetensors"
 
 _NAME = re.compile(r"checkpoint-[0-9]{6,}")
+
+
+LOCK = ".lock"
 
 
 @dataclass(frozen=True)
@@ -280,3 +286,52 @@ def _check_same_run(folder: Path, before: TrainingState, now: TrainingState) -> 
     if before.classes != now.classes:
         names = ", ".join(before.classes[:4])
         raise InputError(f"{folder}: its run has other classes ({names}, ...); start in another folder")
+
+
+@contextmanager
+def run_lock(folder: Path) -> Iterator[None]:
+    """Hold the lock of a folder, which is made if it does not exist, while the block runs.
+
+    The system releases the lock of a process that dies. Where there are no file locks (Windows, some network disks)
+    other runs are not kept out.
+
+    Raises
+    ------
+    InputError
+        If another run holds the lock, or the folder cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        # Opened to append: who cannot have the lock must not wipe out the name of who has it.
+        file = (folder / LOCK).open("a+", encoding="utf-8")
+    except OSError as error:
+        raise InputError(
+            f"{folder}: cannot be made ({error.strerror or error}); choose a folder that can be written"
+        ) from None
+    with file:
+        if not _locked(file.fileno()):
+            file.seek(0)
+            owner = file.read().strip() or "a process"
+            raise InputError(
+                f"{folder}: another run writes into it ({owner}); wait until it ends, or choose another folder"
+            )
+        file.truncate(0)
+        file.write(f"process {os.getpid()} on {platform.node()}\n")
+        file.flush()
+        yield
+
+
+def _locked(descriptor: int) -> bool:
+    """Take the lock, or return False if another process has it."""
+    try:
+        import fcntl
+    except ImportError:
+        return True
+    try:
+        # Not flock: its locks live on in the processes that cut crops when the one that trains is killed.
+        fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (BlockingIOError, PermissionError):
+        return False
+    except OSError:  # no locks on this disk
+        return True
+    return True

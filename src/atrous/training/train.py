@@ -16,14 +16,13 @@ from ..data.soft_targets import SoftTargets
 from ..errors import InputError, RunError
 from ..network.deeplab import DeepLab
 from . import checkpoint
+from .checkpoint import run_lock
 from .config import DEFAULT_OPTIONS, Recipe, RunOptions
 from .dataloader import CropsByPosition, batches, class_weights, pixel_counts, worker_failures
 from .distributed import processes
 from .logger import Logger
 from .losses import Criterion
-from .optim import backward, learning_rate, make_optimizer, memory_format, set_lr
-from .precision import computes_in_bf16
-from .run_lock import run_lock
+from .optim import backward, computes_in_bf16, learning_rate, make_optimizer, memory_format, set_lr
 from .validation import validate
 
 

@@ -1,0 +1,180 @@
+"""Photos and videos to segment: where they lie, where their outputs go and which of these are complete."""
+
+import os
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..errors import InputError
+
+
+@dataclass(frozen=True)
+class Job:
+    """A photo and the name, relative to the output folder and without suffix, of what is made of it."""
+
+    photo: Path
+    name: Path
+
+
+def find_jobs(paths: list[Path], out: Path, fail: Callable[[str], None]) -> Iterator[Job]:
+    """Yield a job for each photo; say by `fail` what is no photo or no folder with one."""
+    from ..data.image_io import IMAGE_SUFFIXES, VIDEO_SUFFIXES
+
+    found: dict[Path, Path] = {}  # photo -> its place below the output folder, with suffix
+    seen: set[Path] = set()
+
+    def add(photo: Path, place: Path) -> None:
+        if (real := _real(photo)) not in seen:
+            seen.add(real)
+            found[photo] = place
+
+    for path in paths:
+        if (trouble := _trouble(path)) is not None:
+            fail(f"{path}: {trouble}")
+        elif path.is_dir():
+            photos = photos_below(path, out, fail)
+            if not photos:
+                looked_for = ", ".join(sorted(IMAGE_SUFFIXES) + sorted(VIDEO_SUFFIXES))
+                fail(f"{path}: no photos and no clips in this folder; looked for {looked_for}")
+            for photo in photos:
+                add(photo, photo.relative_to(path))
+        else:
+            add(path, Path(path.name))
+    stems = Counter(_lower(place.with_suffix("")) for place in found.values())
+    taken: set[str] = set()
+    for photo, place in found.items():
+        name = place.with_suffix("") if stems[_lower(place.with_suffix(""))] == 1 else place
+        if _lower(name) in taken:
+            fail(f"{photo}: another photo is called {place} too; segment them into different folders (--out)")
+            continue
+        taken.add(_lower(name))
+        yield Job(photo, name)
+
+
+def photos_below(folder: Path, out: Path, fail: Callable[[str], None]) -> list[Path]:
+    """Return photos and clips in a folder and its subfolders, without what this command wrote and hidden files.
+
+    Folders that cannot be listed are reported by `fail`.
+    """
+    from ..data.dataset import files_below
+    from ..data.image_io import IMAGE_SUFFIXES, VIDEO_SUFFIXES
+
+    # An output folder inside is left out as a whole; results beside the photos are told by their headers.
+    top, results = _real(folder), _real(out)
+    inside = results != top and results.is_relative_to(top)
+    return sorted(
+        path
+        for path in files_below(folder, lambda error: fail(f"{error.filename}: cannot be read ({error.strerror})"))
+        if path.suffix.lower() in IMAGE_SUFFIXES | VIDEO_SUFFIXES
+        and path.is_file()
+        and not (inside and _real(path).is_relative_to(results))
+        and not _made_here(path)
+    )
+
+
+def unfinished(
+    jobs: list[Job], is_unfinished: Callable[[Job], bool], fail: Callable[[str], None]
+) -> tuple[list[Job], int]:
+    """Return the jobs that are not done yet, and how many are; report by `fail` what cannot be done."""
+    todo, done = [], 0
+    for job in jobs:
+        try:
+            if is_unfinished(job):
+                todo.append(job)
+            else:
+                done += 1
+        except InputError as error:
+            fail(str(error))
+    return todo, done
+
+
+def photo_unfinished(
+    job: Job, out: Path, inputs: set[tuple[int, int]], *, overlay: bool, probabilities: bool, overwrite: bool
+) -> bool:
+    """Return whether a photo's outputs have still to be made; InputError if that would replace what it should not."""
+    from ..segmenter.result import output_files, outputs_missing
+
+    targets = output_files((out / job.name).parent, job.name.name, overlay=overlay, probabilities=probabilities)
+    for target in targets:
+        try:
+            if file_keys([target]) & inputs:
+                raise InputError(f"{target}: is an input and would be replaced; choose another --out")
+            if target.is_dir():
+                raise InputError(f"{target}: is a folder; expected no such file; move it away or choose another --out")
+        except OSError as error:
+            raise InputError(f"{target}: cannot be written ({error.strerror or error}); rename the photo") from None
+    return overwrite or outputs_missing(targets)
+
+
+def file_keys(paths: Iterable[Path]) -> set[tuple[int, int]]:
+    """Return what tells files apart whatever they are called, of those of `paths` that exist."""
+    keys = set()
+    for path in paths:
+        with suppress(FileNotFoundError, NotADirectoryError):
+            status = path.stat()
+            keys.add((status.st_dev, status.st_ino))
+    return keys
+
+
+def check_out(out: Path) -> None:
+    """Raise InputError if a folder cannot be written, before any work is done for it."""
+    from .._io import written
+
+    try:
+        if out.exists() or out.is_symlink():
+            with written(b"", out):
+                pass
+    except OSError as error:
+        raise InputError(f"--out {out}: cannot be written ({error.strerror or error}); expected a folder") from None
+
+
+def _trouble(path: Path) -> str | None:
+    """Say what is wrong with a path that was given."""
+    try:
+        path.stat()
+    except FileNotFoundError:
+        is_address = path.parts and path.parts[0].lower() in ("http:", "https:")
+        return "addresses are not fetched; download the photo first" if is_address else "no such file or folder"
+    except OSError as error:
+        return error.strerror or str(error)
+    return None
+
+
+def _real(path: Path) -> Path:
+    """Return where a path leads; a link in a circle leads to itself."""
+    try:
+        return Path(os.path.realpath(path))
+    except OSError as error:  # the working folder is gone
+        raise InputError(f"{path}: cannot be found from the working folder ({error.strerror or error})") from None
+
+
+def _made_here(path: Path) -> bool:
+    from ..data.image_io import VIDEO_SUFFIXES
+    from ..labelmap.png import made_here
+
+    if path.suffix.lower() in VIDEO_SUFFIXES:
+        return path.stem.lower().endswith(".overlay")
+    return made_here(path)
+
+
+def _lower(path: Path) -> str:
+    # Some file systems hold Photo.png and photo.png for the same.
+    return path.as_posix().lower()
+
+
+def report_line(photo: Path, shares: dict[str, float], seconds: float) -> str:
+    """One line: the photo, its classes with their share of the pixels, the time it took."""
+    listed = ", ".join(
+        f"{name} {100 * share:.1f}%" if share >= 0.0005 else f"{name} <0.1%" for name, share in shares.items()
+    )
+    return f"{photo}: {listed} ({seconds:.2f} s)"
+
+
+def reduction_line(photo: Path, reduction: int) -> str:
+    """One line for a photo whose CRF did not see it at its own size."""
+    return (
+        f"note: {photo}: too much noise for a CRF of each pixel in bounded memory; computed on means of"
+        f" {reduction} x {reduction} pixels"
+    )
