@@ -43,7 +43,7 @@ def test_probabilities_follow_the_photo(refine, blurred, axes, dtype):
     np.save("p.npy", blurred.transpose(axes).astype(dtype))
     code, out, err = refine("p.npy", "--sxy", 60)
     assert (code, err) == (0, "")
-    assert out.startswith("photo.png: class 0 75.0%, class 2 25.0% (")
+    assert out.startswith("photo.png: class 0 75.0 %, class 2 25.0 % (")
     assert np.array_equal(read_labels("segmentation/photo.png"), TRUTH)
 
 
@@ -81,7 +81,7 @@ def test_every_parameter(refine, blurred):
 def test_class_names(refine, blurred, tmp_path):
     np.save("p.npy", blurred)
     (tmp_path / "names.txt").write_text("sky\ngrass\nwater\n")
-    assert "sky 75.0%, water 25.0%" in refine("p.npy", "--sxy", 60, "--classes", "names.txt")[1]
+    assert "sky 75.0 %, water 25.0 %" in refine("p.npy", "--sxy", 60, "--classes", "names.txt")[1]
     (tmp_path / "names.txt").write_text("sky\n")
     code, _, err = refine("p.npy", "--classes", "names.txt", "--overwrite")
     assert code == 2

@@ -1,4 +1,6 @@
 import errno
+import json
+import re
 
 import numpy as np
 import pytest
@@ -20,7 +22,8 @@ def segment(tiny_model, tmp_path, monkeypatch):
         if isinstance(result.exception, InputError):  # what `main` prints
             return 2, result.stdout, f"error: {result.exception}\n"
         assert result.exception is None or isinstance(result.exception, SystemExit)
-        return result.exit_code, result.stdout, result.stderr
+        # "[3/10] " is how far the run is.
+        return result.exit_code, re.sub(r"(?m)^\[\d+/\d+\] ", "", result.stdout), result.stderr
 
     return run
 
@@ -44,7 +47,7 @@ def test_one_photo(segment, photo, tmp_path):
     photo("photo.png")
     code, out, err = segment("photo.png")
     assert (code, err) == (0, "")
-    assert out.startswith("photo.png: background 75.0%, red 25.0% (")
+    assert out.startswith("photo.png: red 25.0 % (")
     assert out.count("\n") == 1
     assert below(tmp_path / "segmentation") == ["photo.overlay.jpg", "photo.png"]
 
@@ -367,3 +370,63 @@ def test_a_full_disk_is_said_once_and_ends_the_run(segment, photo, monkeypatch):
         "error: segmentation/1.png: cannot be written (No space left on device)",
         "error: 7 photos are left; make room and run the command again",
     ]
+
+
+def test_a_cutout_of_some_classes(segment, photo, tmp_path):
+    photo("photo.png")
+    assert segment("photo.png", "--cutout", "red", "--no-overlay")[0] == 0
+    assert below(tmp_path / "segmentation") == ["photo.cutout.png", "photo.png"]
+    with Image.open(tmp_path / "segmentation/photo.cutout.png") as cut:
+        assert cut.mode == "RGBA"
+        alpha = np.asarray(cut.getchannel("A"))
+    with Image.open(tmp_path / "segmentation/photo.png") as mask:
+        inside = np.asarray(mask) == 1
+    assert ((alpha > 127) == inside).mean() > 0.99
+    # An output that is missing is made though the others are there.
+    code, out, _ = segment("photo.png")
+    assert (code, out.count("red")) == (0, 1)
+
+
+def test_only_some_classes(segment, photo, tmp_path):
+    photo("photo.png")
+    code, out, _ = segment("photo.png", "--classes", "background")
+    assert (code, "nothing" in out) == (0, True)
+    with Image.open(tmp_path / "segmentation/photo.png") as mask:
+        assert not np.asarray(mask).any()
+    for option in ("--classes", "--cutout"):
+        code, _, err = segment("photo.png", option, "pink")
+        assert (code, err.count("\n")) == (2, 1)
+        assert "'pink'" in err
+
+
+def test_coco_holds_the_photos_of_all_runs(segment, photo, tmp_path):
+    photo("photos/a.png")
+    segment("photos")
+    photo("photos/sub/b.png")
+    code, _, err = segment("photos", "--format", "coco")
+    assert (code, err) == (0, "")
+    made = json.loads((tmp_path / "segmentation/coco.json").read_text())
+    assert [image["file_name"] for image in made["images"]] == ["a.png", "sub/b.png"]
+    assert [one["image_id"] for one in made["annotations"]] == [1, 2]
+    width, height = made["annotations"][0]["bbox"][2:]
+    assert made["annotations"][0]["area"] == width * height
+    assert made["categories"][0]["name"] == "red"
+    assert segment("photos", "--format", "yolo")[0] == 2
+
+
+def test_json_lines_and_quiet(segment, photo):
+    photo("photo.png")
+    code, out, _ = segment("photo.png", "--json")
+    told = json.loads(out)
+    assert (code, told["photo"], told["shares"]["red"]) == (0, "photo.png", 0.25)
+    assert segment("photo.png", "--quiet", "--overwrite")[:2] == (0, "")
+
+
+def test_overlay_colors_and_opacity(segment, photo, tmp_path):
+    photo("photo.png")
+    (tmp_path / "colors.txt").write_text("background 0 0 0\nred 0 255 0\nblue 0 0 255\n")
+    assert segment("photo.png", "--opacity", "1", "--colors", "colors.txt")[0] == 0
+    with Image.open(tmp_path / "segmentation/photo.overlay.jpg") as drawn, Image.open("segmentation/photo.png") as mask:
+        inside = np.asarray(drawn)[np.asarray(mask) == 1]
+    assert np.median(inside, axis=0).tolist() == pytest.approx([0, 255, 0], abs=12)
+    assert segment("photo.png", "--opacity", "2", "--overwrite")[0] == 2

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from atrous.labelmap.outlines import coco_annotations, polygons, run_lengths
+from atrous.labelmap.outlines import coco, coco_annotations, polygons, run_lengths
 from atrous.labelmap.regions import connected_regions
 
 MASKS = arrays(bool, st.tuples(st.integers(1, 12), st.integers(1, 12)))
@@ -87,3 +87,13 @@ def test_class_0_is_annotated_unless_it_is_the_background():
 def test_run_lengths_begin_with_false(first):
     mask = np.array([[first, True, True], [False, False, True]])
     assert run_lengths(mask)["counts"] == ([0, 1, 1, 1, 1, 2] if first else [2, 1, 1, 2])
+
+
+def test_coco_numbers_images_and_regions():
+    first = np.array([[1, 1, 0, 2]], np.uint8)
+    made = coco([("a.jpg", first), ("b/c.jpg", np.zeros((3, 2), np.uint8)), ("d.jpg", first)], ("background", "x", "y"))
+    assert made["images"][1] == {"id": 2, "file_name": "b/c.jpg", "width": 2, "height": 3}
+    assert [(one["id"], one["image_id"], one["category_id"]) for one in made["annotations"]] == [
+        *((1, 1, 1), (2, 1, 2), (3, 3, 1), (4, 3, 2))
+    ]
+    assert made["categories"] == [{"id": 1, "name": "x"}, {"id": 2, "name": "y"}]

@@ -62,7 +62,7 @@ def _say_version(wanted: bool) -> None:
 @app.callback()
 def _atrous(
     version: Annotated[
-        bool, typer.Option("--version", callback=_say_version, is_eager=True, help="Say the version, and end.")
+        bool, typer.Option("--version", "-V", callback=_say_version, is_eager=True, help="Say the version, and end.")
     ] = False,
 ) -> None:
     pass

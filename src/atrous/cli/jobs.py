@@ -91,12 +91,21 @@ def unfinished(
 
 
 def photo_unfinished(
-    job: Job, out: Path, inputs: set[tuple[int, int]], *, overlay: bool, probabilities: bool, overwrite: bool
+    job: Job,
+    out: Path,
+    inputs: set[tuple[int, int]],
+    *,
+    overlay: bool,
+    probabilities: bool,
+    overwrite: bool,
+    cutout: bool = False,
 ) -> bool:
     """Return whether a photo's outputs have still to be made; InputError if that would replace what it should not."""
     from ..segmenter.result import output_files, outputs_missing
 
-    targets = output_files((out / job.name).parent, job.name.name, overlay=overlay, probabilities=probabilities)
+    targets = output_files(
+        (out / job.name).parent, job.name.name, overlay=overlay, probabilities=probabilities, cutout=cutout
+    )
     for target in targets:
         try:
             if file_keys([target]) & inputs:
@@ -165,11 +174,20 @@ def _lower(path: Path) -> str:
 
 
 def report_line(photo: Path, shares: dict[str, float], seconds: float) -> str:
-    """One line: the photo, its classes with their share of the pixels, the time it took."""
+    """Return one line: the photo, the things in it with their shares of the pixels, the time it took."""
+    return f"{photo}: {things(shares)} ({seconds:.2f} s)"
+
+
+def things(shares: dict[str, float]) -> str:
+    """Return the classes with their shares, without the background."""
+    from ..labelmap.class_names import display_name, is_background
+
     listed = ", ".join(
-        f"{name} {100 * share:.1f}%" if share >= 0.0005 else f"{name} <0.1%" for name, share in shares.items()
+        f"{display_name(name)} {f'{100 * share:.1f}' if share >= 0.0005 else '<0.1'} %"
+        for name, share in shares.items()
+        if not is_background(name)
     )
-    return f"{photo}: {listed} ({seconds:.2f} s)"
+    return listed or "nothing it knows"
 
 
 def reduction_line(photo: Path, reduction: int) -> str:

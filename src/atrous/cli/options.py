@@ -18,6 +18,18 @@ Engine = Annotated[
     str | None,
     typer.Option(help="Runtime of an exported model: onnxruntime or openvino. Default: the faster installed one."),
 ]
+MinRegion = Annotated[
+    int | None,
+    typer.Option(
+        metavar="PIXELS",
+        help="Merge regions of fewer pixels into their largest neighbor; 0: none. Default: 30 for 513 x 513 pixels,"
+        " more for larger photos.",
+    ),
+]
+Opacity = Annotated[float, typer.Option(metavar="SHARE", help="Opacity of the colors in overlays, 0 to 1.")]
+OverlayColors = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="Color table of overlays, lines such as 'cat 255 180 0'.")
+]
 Classes = Annotated[Path | None, typer.Option(help="Class list instead of the folder's own.")]
 Colors = Annotated[Path | None, typer.Option(help="Color table of masks that are drawn in colors.")]
 

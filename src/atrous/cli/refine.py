@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from ..errors import InputError
-from .options import Threads
+from .options import MinRegion, Opacity, OverlayColors, Threads
 from .terminal import say
 
 
@@ -20,7 +20,9 @@ def refine(
             help="Any network's output: probabilities (C, H, W) or (H, W, C), .npy or .npz; or an index PNG of labels.",
         ),
     ],
-    out: Annotated[Path, typer.Option(help="Folder for the mask and its overlay.")] = Path("segmentation"),
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the mask and its overlay.")] = Path(
+        "segmentation"
+    ),
     preset: Annotated[str | None, typer.Option(help="A released model's parameters, such as deeplab-largefov.")] = None,
     weight: Annotated[float | None, typer.Option(help="Of the bilateral kernel [4].")] = None,
     sxy: Annotated[float | None, typer.Option(help="Its standard deviation in pixels [121].")] = None,
@@ -38,6 +40,9 @@ def refine(
     threads: Threads = None,
     overlay: Annotated[bool, typer.Option("--overlay/--no-overlay", help="Write photo.overlay.jpg too.")] = True,
     probabilities: Annotated[bool, typer.Option(help="Write photo.probabilities.npy (float16) too.")] = False,
+    min_region: MinRegion = None,
+    opacity: Opacity = 0.45,
+    colors: OverlayColors = None,
     overwrite: Annotated[bool, typer.Option(help="Replace outputs that exist.")] = False,
 ) -> None:
     """Sharpen any network's output with the fully connected CRF alone."""
@@ -48,6 +53,7 @@ def refine(
     from ..data.image_io import read_image
     from ..data.unary_io import class_names, read_probabilities
     from ..labelmap import voc_palette
+    from ..labelmap.color_table import read_color_table
     from ..segmenter import Segmentation
     from .jobs import Job, file_keys, photo_unfinished, reduction_line, report_line
 
@@ -83,10 +89,13 @@ def refine(
     )
     count = int(kept.max()) + 1
     names = class_names(classes, count, ids=labels.suffix.lower() not in (".npy", ".npz"))
-    colors = tuple((int(r), int(g), int(b)) for r, g, b in voc_palette(len(names)))
-    result = Segmentation(photo, crf(given), names, colors, image, kept, reduction=crf.reduction)
+    palette = tuple((int(r), int(g), int(b)) for r, g, b in voc_palette(len(names)))
+    drawn = None if colors is None else read_color_table(colors, names)[0].palette(len(names))
+    result = Segmentation(
+        photo, crf(given), names, palette, image, kept, reduction=crf.reduction, min_region=min_region
+    )
     try:
-        result.save(out, overlay=overlay, probabilities=probabilities)
+        result.save(out, overlay=overlay, probabilities=probabilities, opacity=opacity, palette=drawn)
     except OSError as error:
         raise InputError(f"{error.filename or out}: cannot be written ({error.strerror or error})") from None
     say(report_line(image, result.shares(), time.perf_counter() - begun))

@@ -2,17 +2,28 @@
 
 import errno
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from functools import partial
+from json import dumps
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
 from ..errors import ComputeError, InputError, MissingExtra
-from .jobs import Job, check_out, file_keys, find_jobs, photo_unfinished, reduction_line, report_line, unfinished
-from .options import Device, Engine, MaxSide, Model, Threads
+from .jobs import (
+    Job,
+    check_out,
+    file_keys,
+    find_jobs,
+    photo_unfinished,
+    reduction_line,
+    report_line,
+    things,
+    unfinished,
+)
+from .options import Device, Engine, MaxSide, MinRegion, Model, Opacity, OverlayColors, Threads
 from .progress import Update, progress_bar
 from .terminal import say
 
@@ -38,7 +49,7 @@ class Written(NamedTuple):
 
 def segment(
     paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Photos or clips, or folders of them.")],
-    out: Annotated[Path, typer.Option(help="Folder for masks and overlays.")] = Path("segmentation"),
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for masks and overlays.")] = Path("segmentation"),
     model: Model = None,
     crf: Annotated[bool, typer.Option("--crf/--no-crf", help="Sharpen with the fully connected CRF.")] = True,
     max_side: MaxSide = 513,
@@ -47,15 +58,38 @@ def segment(
     engine: Engine = None,
     overlay: Annotated[bool, typer.Option("--overlay/--no-overlay", help="Write photo.overlay.jpg too.")] = True,
     probabilities: Annotated[bool, typer.Option(help="Write photo.probabilities.npy (float16) too.")] = False,
-    labels: Annotated[bool, typer.Option("--labels/--no-labels", help="Write label frames of clips too.")] = False,
-    overwrite: Annotated[bool, typer.Option(help="Make outputs that exist anew.")] = False,
+    cutout: Annotated[
+        str | None,
+        typer.Option(
+            metavar="CLASSES",
+            help="Write photo.cutout.png too, transparent around these classes: 'person,dog', or 'all'.",
+        ),
+    ] = None,
+    classes: Annotated[
+        str | None, typer.Option(metavar="CLASSES", help="Segment only these classes, such as 'person,dog'.")
+    ] = None,
+    min_region: MinRegion = None,
+    opacity: Opacity = 0.45,
+    colors: OverlayColors = None,
+    format: Annotated[
+        str | None, typer.Option(metavar="coco", help="Write coco.json too, with the regions of all photos.")
+    ] = None,
+    labels: Annotated[bool, typer.Option("--labels/--no-labels", help="Write label frames of videos too.")] = False,
+    overwrite: Annotated[bool, typer.Option(help="Replace outputs that exist.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print a line of JSON for each photo.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")] = False,
 ) -> None:
-    """Segment photos: for photo.jpg write photo.png (label ids) and photo.overlay.jpg; of clips, clip.overlay.mp4.
+    """Segment photos and videos.
 
-    Run again, it makes what is missing and skips what is done.
+    For photo.jpg, write the mask photo.png (label ids) and photo.overlay.jpg; for video.mp4, video.overlay.mp4. Run
+    again, the command writes what is missing and skips what is done.
     """
+    if format not in (None, "coco"):
+        raise InputError(f"--format {format}: expected coco")
+    cut, only = _names(cutout), _names(classes)
     from .._io import remove_stale
     from ..data.image_io import VIDEO_SUFFIXES
+    from ..labelmap.color_table import read_color_table
 
     failures = 0
 
@@ -71,7 +105,13 @@ def segment(
     photos, done_before = unfinished(
         [job for job in jobs if job.photo.suffix.lower() not in VIDEO_SUFFIXES],
         lambda job: photo_unfinished(
-            job, out, inputs, overlay=overlay, probabilities=probabilities, overwrite=overwrite
+            job,
+            out,
+            inputs,
+            overlay=overlay,
+            probabilities=probabilities,
+            overwrite=overwrite,
+            cutout=cut is not None,
         ),
         fail,
     )
@@ -79,20 +119,39 @@ def segment(
     if clips:
         clips, clips_before = unfinished_clips(clips, out, inputs, labels=labels, overwrite=overwrite, fail=fail)
         done_before += clips_before
-    if done_before:
+    if done_before and not (quiet or json):
         say(f"{done_before:,} done before, skipped")
-    if photos or clips:
+    if photos or clips or (jobs and (format or cut or only)):
         from ..segmenter import Segmenter
 
         check_out(out)
         segmenter = Segmenter(
-            model, crf="model" if crf else None, max_side=max_side, threads=threads, device=device, engine=engine
+            model,
+            crf="model" if crf else None,
+            max_side=max_side,
+            threads=threads,
+            device=device,
+            engine=engine,
+            min_region=min_region,
+        )
+        check_classes([*(cut or ()), *(only or ())], segmenter.classes)
+        palette = (
+            None if colors is None else read_color_table(colors, segmenter.classes)[0].palette(len(segmenter.classes))
         )
         if photos:
-            write = partial(_write, out=out, overlay=overlay, probabilities=probabilities)
-            _segment_photos(photos, segmenter, write, out, fail)
+            kinds: dict[str, Any] = {
+                "overlay": overlay,
+                "probabilities": probabilities,
+                "opacity": opacity,
+                "palette": palette,
+            }
+            kinds["cutout"] = False if cut is None else cut or True
+            write = partial(_write, out=out, only=only, kinds=kinds)
+            _segment_photos(photos, segmenter, write, out, fail, _Printer(len(photos), json=json, quiet=quiet))
         if clips:
             segment_videos(clips, segmenter, out, overwrite=overwrite, labels=labels, fail=fail)
+        if format:
+            _write_coco(out, [job for job in jobs if job.photo.suffix.lower() not in VIDEO_SUFFIXES], segmenter.classes)
     if failures:
         raise typer.Exit(2)
 
@@ -103,8 +162,9 @@ def _segment_photos(
     write: "Callable[[Job, Segmentation], Written]",
     out: Path,
     fail: Callable[[str], None],
+    report: "_Printer",
 ) -> None:
-    """Write what is made of each photo, and say a line for each; several are in work at a time."""
+    """Write the outputs of each photo and report it; several photos are in work at a time."""
     done = 0
     try:
         with (
@@ -131,7 +191,7 @@ def _segment_photos(
                     fail(f"{photo}: not enough memory for a photo of this size; scale it down first")
                 else:
                     # Not above: a reader of the lines who has gone is no error of the photo's.
-                    say(report_line(photo, written.shares, result.seconds))
+                    report(result.item, out, written.shares, result.seconds)
                     if written.reduction > 1:
                         say(reduction_line(photo, written.reduction), err=True)
                 done += 1
@@ -159,9 +219,72 @@ def _each_done(
     yield Done(job, made, error, time.perf_counter() - begun)
 
 
-def _write(job: Job, result: "Segmentation", *, out: Path, overlay: bool, probabilities: bool) -> Written:
-    result.save((out / job.name).parent, job.name.name, overlay=overlay, probabilities=probabilities)
+def _write(job: Job, result: "Segmentation", *, out: Path, only: list[str] | None, kinds: dict[str, Any]) -> Written:
+    if only is not None:
+        result = result.select(*only)
+    result.save((out / job.name).parent, job.name.name, **kinds)
     return Written(result.shares(), result.reduction)
+
+
+class _Printer:
+    """Prints a line for each photo.
+
+    Parameters
+    ----------
+    total : int
+        Photos of the run.
+    json, quiet : bool
+        As the command's options.
+    """
+
+    def __init__(self, total: int, *, json: bool, quiet: bool) -> None:
+        self._total, self._json, self._quiet = total, json, quiet
+        self._done = 0
+
+    def __call__(self, job: Job, out: Path, shares: dict[str, float], seconds: float) -> None:
+        self._done += 1
+        if self._json:
+            rounded = {name: round(share, 6) for name, share in shares.items()}
+            found = {"photo": str(job.photo), "mask": f"{out / job.name}.png", "shares": rounded}
+            say(dumps(found | {"seconds": round(seconds, 3)}, ensure_ascii=True))
+        elif not self._quiet:
+            count = f"[{self._done:,}/{self._total:,}] " if self._total > 1 else ""
+            say(count + report_line(job.photo, shares, seconds))
+
+
+def _names(given: str | None) -> list[str] | None:
+    """Return the classes of an option; [] for "all", None without the option."""
+    if given is None:
+        return None
+    names = [name.strip() for name in given.split(",") if name.strip()]
+    return [] if names == ["all"] else names
+
+
+def check_classes(names: Sequence[str], classes: Sequence[str]) -> None:
+    """Raise InputError if a name is none of the classes."""
+    from ..labelmap.class_names import display_name
+
+    known = {*classes, *map(display_name, classes)}
+    for name in names:
+        if name not in known:
+            raise InputError(f"class {name!r}: expected one of the model's classes, {', '.join(classes)}")
+
+
+def _write_coco(out: Path, jobs: list[Job], classes: Sequence[str]) -> None:
+    """Write coco.json with the regions of all masks, those of earlier runs included."""
+    from .._io import write_bytes
+    from ..labelmap import coco, read_labels
+
+    # A photo without a mask was reported as an error.
+    masks = ((job, out / f"{job.name}.png") for job in jobs)
+    content = coco(
+        (((job.name.parent / job.photo.name).as_posix(), read_labels(mask)) for job, mask in masks if mask.is_file()),
+        classes,
+    )
+    try:
+        write_bytes(out / "coco.json", dumps(content).encode())
+    except OSError as error:
+        raise InputError(f"{out / 'coco.json'}: cannot be written ({error.strerror or error})") from None
 
 
 def unfinished_clips(
@@ -264,9 +387,9 @@ def segment_videos(
 
 def video_line(report: "VideoReport") -> str:
     """One line: the clip, its length, its classes with their share of the pixels, the time it took."""
-    shares = ", ".join(f"{name} {100 * share:.1f}%" for name, share in report.shares.items())
     frames = f"{report.frames} {'frame' if report.frames == 1 else 'frames'}, {report.seconds:.2f} s"
-    return f"{report.source}: {frames}: {shares} ({report.took:.1f} s, {report.frames / report.took:.1f} frames/s)"
+    speed = f"{report.took:.1f} s, {report.frames / report.took:.1f} frames/s"
+    return f"{report.source}: {frames}: {things(report.shares)} ({speed})"
 
 
 def _show_progress(update: Update, progress: "Progress") -> None:

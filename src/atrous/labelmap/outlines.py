@@ -1,6 +1,6 @@
 """Outlines of masks: polygons, and COCO's annotations."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -51,6 +51,32 @@ def polygons(mask: NDArray[np.bool_]) -> list[NDArray[np.int32]]:
         while following[start]:
             found.append(_corners(_loop(following, start)))
     return found
+
+
+def coco(label_maps: Iterable[tuple[str, NDArray[np.uint8]]], classes: Sequence[str]) -> dict[str, Any]:
+    """Return label maps as COCO's detection format, which the module `json` can write.
+
+    Parameters
+    ----------
+    label_maps : iterable of (str, (H, W) uint8)
+        The file name of each image, and its class ids.
+    classes : sequence of str
+        Class names by id.
+
+    Returns
+    -------
+    dict
+        `images`, `annotations` (see `coco_annotations`) and `categories`, whose ids are the class ids.
+    """
+    images: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
+    for name, labels in label_maps:
+        height, width = labels.shape
+        images.append({"id": len(images) + 1, "file_name": name, "width": width, "height": height})
+        for found in coco_annotations(labels, classes):
+            annotations.append({"id": len(annotations) + 1, "image_id": len(images), **found})
+    categories = [{"id": i, "name": name} for i, name in enumerate(classes) if i or not is_background(name)]
+    return {"images": images, "annotations": annotations, "categories": categories}
 
 
 def coco_annotations(labels: NDArray[np.uint8], classes: Sequence[str]) -> list[dict[str, Any]]:

@@ -50,15 +50,20 @@ def write_labels(path: str | os.PathLike[str], labels: NDArray[np.uint8], palett
 
 def label_png(labels: NDArray[np.uint8], palette: ArrayLike | None = None) -> bytes:
     """Return the index PNG that `write_labels` writes, marked as made by this package."""
+    return png_bytes(label_image(labels, palette))
+
+
+def png_bytes(image: Image.Image) -> bytes:
+    """Return an image as a PNG, marked as made by this package."""
     made_by = PngInfo()
     made_by.add_text("Software", SOFTWARE)
     content = io.BytesIO()
-    label_image(labels, palette).save(content, format="PNG", pnginfo=made_by)
+    image.save(content, format="PNG", pnginfo=made_by)
     return content.getvalue()
 
 
 def made_here(path: str | os.PathLike[str]) -> bool:
-    """Return whether a file is a mask or an overlay that this package wrote, told by its first bytes."""
+    """Return whether a file is a mask, an overlay or a cut-out that this package wrote, told by its first bytes."""
     try:
         with Path(path).open("rb") as file:
             head = file.read(_HEAD)

@@ -17,7 +17,7 @@ from ..labelmap import overlay
 from ..labelmap.class_names import display_name, is_background
 from ..labelmap.outlines import polygons
 from ..labelmap.overlay import OPACITY, overlay_jpeg
-from ..labelmap.png import is_label_map, label_png, made_here
+from ..labelmap.png import is_label_map, label_png, made_here, png_bytes
 from ..labelmap.regions import remove_small_regions
 
 
@@ -202,20 +202,29 @@ class Segmentation:
         *,
         overlay: bool = True,
         probabilities: bool = False,
+        cutout: bool | Sequence[str] = False,
+        opacity: float = OPACITY,
+        palette: ArrayLike | None = None,
     ) -> Path:
-        """Write `<name>.png` (label ids, VOC's palette), `<name>.overlay.jpg`, `<name>.probabilities.npy`.
+        """Write the mask `<name>.png` and optionally `.overlay.jpg`, `.cutout.png` and `.probabilities.npy`.
 
-        All of them are written, or none; files of these names are replaced. The mask is put in place last: where it
-        is, the others are.
+        Either all files are written or none; existing files of these names are replaced. The mask is renamed last, so
+        that it exists only if the others do.
 
         Parameters
         ----------
         folder : path
-            Made if it is not there.
+            Created if it does not exist.
         name : str, optional
-            Without suffix; the photo's own if left out ("segmentation" if it has none).
+            Name of the files without suffix. Default: the image's, or "segmentation" if it was not read from a file.
         overlay, probabilities : bool
-            Whether to write these too; probabilities are (C, H, W) float16.
+            Whether to write these. Probabilities are (C, H, W) float16.
+        cutout : bool or sequence of str
+            Whether to write a cut-out, of these classes. True: of all but the background.
+        opacity : float
+            Of the overlay; see `overlay`.
+        palette : (n, 3), optional
+            Of the overlay; see `overlay`.
 
         Returns
         -------
@@ -232,7 +241,7 @@ class Segmentation:
         folder = Path(folder)
         if name is None:
             name = self.source.stem if self.source else "segmentation"
-        targets = output_files(folder, name, overlay=overlay, probabilities=probabilities)
+        targets = output_files(folder, name, overlay=overlay, probabilities=probabilities, cutout=cutout is not False)
         for target in targets:
             refuse_source(target, self.source)
         folder.mkdir(parents=True, exist_ok=True)
@@ -242,7 +251,10 @@ class Segmentation:
                 if target.suffix == ".npy":
                     _write_array(path, self._full(np.float16))
                 elif target.suffix == ".jpg":
-                    path.write_bytes(overlay_jpeg(self.overlay()))
+                    path.write_bytes(overlay_jpeg(self.overlay(opacity=opacity, palette=palette)))
+                elif target != targets[0]:
+                    names = () if isinstance(cutout, bool) else cutout
+                    path.write_bytes(png_bytes(self.cutout(*names)))
                 else:
                     path.write_bytes(label_png(self.labels, self.palette))
         return targets[0]
@@ -277,10 +289,10 @@ def most_probable(planes: NDArray[np.float32], ids: NDArray[np.intp] | None = No
     return labels
 
 
-def output_files(folder: Path, name: str, *, overlay: bool, probabilities: bool) -> list[Path]:
+def output_files(folder: Path, name: str, *, overlay: bool, probabilities: bool, cutout: bool = False) -> list[Path]:
     """Return the files that `Segmentation.save` writes, the mask first."""
-    suffixes = [".png", *([".overlay.jpg"] if overlay else []), *([".probabilities.npy"] if probabilities else [])]
-    return [folder / (name + suffix) for suffix in suffixes]
+    wanted = {".overlay.jpg": overlay, ".cutout.png": cutout, ".probabilities.npy": probabilities}
+    return [folder / (name + suffix) for suffix in (".png", *(suffix for suffix, given in wanted.items() if given))]
 
 
 def refuse_source(target: Path, source: Path | None) -> None:
