@@ -46,7 +46,7 @@ def test_a_line_for_each_clip(run, tmp_path):
     assert errors == []
     assert printed.err == ""
     one, two = printed.out.splitlines()
-    assert one.startswith("a.mp4: 4 frames, 0.40 s: background ")
+    assert one.startswith("a.mp4: 4 frames, 0.40 s: red ")
     assert one.endswith(" frames/s)")
     assert two.startswith("deep/b.mkv: 1 frame, 0.10 s: background ")
     assert (tmp_path / "out/deep/b.overlay.mp4").is_file()
