@@ -18,7 +18,7 @@ import numpy as np
 from PIL import Image
 
 from atrous.crf import DenseCRF, exact
-from atrous.data.image_io import read_image
+from atrous.image_io.decode import read_image
 from crf import processor
 from crf_inputs import HEIGHT, KERNELS, WIDTH
 

@@ -21,7 +21,7 @@ from atrous import _native
 from atrous._io import replacing
 from atrous.backends import bundled_model_path
 from atrous.crf import Bilateral, Spatial
-from atrous.data.image_io import read_image
+from atrous.image_io.decode import read_image
 
 ROOT = Path(__file__).parents[1]
 CACHE = ROOT / "build" / "crf-inputs"

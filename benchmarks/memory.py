@@ -22,7 +22,7 @@ from PIL import Image
 
 import atrous.segmenter.segmenter as segmenter_module
 from atrous import Segmenter
-from atrous.data.image_io import read_image
+from atrous.image_io.decode import read_image
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "benchmarks.md"

@@ -12,7 +12,7 @@ import numpy as np
 
 from atrous import Segmenter
 from atrous.crf import Bilateral, DenseCRF, Spatial
-from atrous.data.image_io import read_image
+from atrous.image_io.decode import read_image
 
 KERNELS = (Spatial(weight=3, sxy=3), Bilateral(weight=4, sxy=49, srgb=5))
 BOUNDS = (0.02, 0.05, 0.1, 0.2)

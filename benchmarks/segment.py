@@ -22,7 +22,7 @@ from PIL import Image
 import atrous
 from atrous.backends import ENGINES
 from atrous.cli.bench import PAPER
-from atrous.data.image_io import read_image
+from atrous.image_io.decode import read_image
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "cat.jpg"
 

@@ -22,7 +22,7 @@ from PIL import Image
 
 import atrous
 from atrous.crf import Bilateral, DenseCRF, Spatial
-from atrous.data.image_io import read_image
+from atrous.image_io.decode import read_image
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 SIDE = 2000

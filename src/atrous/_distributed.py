@@ -1,10 +1,18 @@
 """Processes that torchrun starts."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Self
+from datetime import timedelta
+from typing import Self, TypeVar
 
-from .errors import InputError
+from .errors import InputError, MissingExtra
+
+Part = TypeVar("Part")
+
+# A process may wait for a slower one; one that died is noticed at once.
+_PATIENCE = timedelta(days=1)
 
 _VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
 
@@ -48,3 +56,59 @@ class TorchrunProcess:
             found = {name: os.environ.get(name) for name in _VARIABLES}
             raise InputError(f"the environment: expected numbers as torchrun sets them, got {found}") from None
         return cls(rank, world, local_rank, local)
+
+    def places(self, count: int) -> range:
+        """Return the places of this process's share among `count` items: every `world`-th one from `rank` on."""
+        return range(self.rank, count, self.world)
+
+    @contextmanager
+    def group(self) -> Iterator[None]:
+        """Connect the processes while the block runs; nothing to do for one alone.
+
+        Raises
+        ------
+        MissingExtra
+            If there are several processes and no PyTorch.
+        InputError
+            If they cannot find each other.
+        """
+        if self.world == 1:
+            yield
+            return
+        try:
+            import torch.distributed as dist
+        except ImportError:
+            raise MissingExtra("several processes need torch; pip install 'atrous[train]'") from None
+        try:
+            dist.init_process_group("gloo", rank=self.rank, world_size=self.world, timeout=_PATIENCE)
+        except (RuntimeError, ValueError) as error:
+            raise InputError(
+                f"process {self.rank} of {self.world} cannot reach the others ({str(error).splitlines()[0]});"
+                " start them with torchrun"
+            ) from None
+        try:
+            yield
+        finally:
+            dist.destroy_process_group()
+
+    def gather(self, part: Part) -> list[Part] | None:
+        """Return all processes' parts on rank 0, within `group`, and None elsewhere.
+
+        Raises
+        ------
+        InputError
+            If another process has failed.
+        """
+        if self.world == 1:
+            return [part]
+        import torch.distributed as dist
+
+        parts: list[Part] | None = [part] * self.world if self.rank == 0 else None
+        try:
+            dist.gather_object(part, parts)
+        except RuntimeError:
+            raise InputError(f"process {self.rank} lost another one, whose message says why") from None
+        return parts
+
+
+SINGLE = TorchrunProcess()

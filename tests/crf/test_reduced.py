@@ -8,8 +8,8 @@ from scenes import random_probabilities
 
 from atrous.crf import Bilateral, DenseCRF, Gaussian, Spatial
 from atrous.crf.reduced import halved, most_vertices
-from atrous.data.image_io import read_image
 from atrous.errors import InputError
+from atrous.image_io.decode import read_image
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from atrous.data.image_io import read_image
 from atrous.errors import InputError
+from atrous.image_io.decode import read_image
 
 RAMP = np.arange(12, dtype=np.uint8).reshape(3, 4) * 20
 

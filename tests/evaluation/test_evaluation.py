@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from atrous.data.image_io import read_image
 from atrous.data.samples import Sample, read_pair
 from atrous.errors import InputError
 from atrous.evaluation.evaluator import evaluate
 from atrous.evaluation.metrics import ConfusionMatrix
 from atrous.evaluation.trimap import band
+from atrous.image_io.decode import read_image
 from atrous.segmenter import Segmenter
 
 

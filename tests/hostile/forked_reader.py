@@ -5,7 +5,7 @@ import os
 import resource
 import sys
 
-from atrous.data.image_io import read_image
+from atrous.image_io.decode import read_image
 
 HANG = 120  # seconds of processor time, after which the system ends a fork
 

@@ -14,7 +14,7 @@ import numpy as np
 from mutations import EDGES, spoiled_bytes
 from PIL import Image, features
 
-from atrous.data.image_io import IMAGE_SUFFIXES, read_image
+from atrous.image_io.decode import IMAGE_SUFFIXES, read_image
 from atrous.labelmap import read_labels
 from atrous.labelmap.color_table import ColorTable
 

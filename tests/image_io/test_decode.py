@@ -11,9 +11,8 @@ from PIL import Image
 
 import atrous
 from atrous.errors import InputError
+from atrous.image_io.base import ImageError, ImageTooLargeError, Limits, UnknownFormatError
 from atrous.image_io.decode import decode, read_rgb, stored_size
-from atrous.image_io.errors import ImageError, ImageTooLargeError, UnknownFormatError
-from atrous.image_io.limits import Limits
 from atrous.labelmap.color_table import ColorTable
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (5, 7, 3), dtype=np.uint8)

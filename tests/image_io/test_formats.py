@@ -3,8 +3,8 @@ import io
 import pytest
 from PIL import Image, features
 
-from atrous.data.image_io import IMAGE_SUFFIXES
-from atrous.image_io.errors import UnknownFormatError
+from atrous.image_io.base import UnknownFormatError
+from atrous.image_io.decode import IMAGE_SUFFIXES
 from atrous.image_io.formats import HEAD, format_of
 
 

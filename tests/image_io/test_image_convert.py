@@ -3,8 +3,8 @@ import pytest
 from PIL import Image
 
 from atrous.image_io import convert
+from atrous.image_io.base import Unsupported
 from atrous.image_io.convert import to_rgb
-from atrous.image_io.errors import Unsupported
 
 NOISE = np.random.default_rng(0).integers(0, 256, (40, 60, 4), dtype=np.uint8)
 

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from atrous.image_io.base import ImageError, ImageTooLargeError
 from atrous.image_io.decode import decode, read_rgb, stored_size
-from atrous.image_io.errors import ImageError, ImageTooLargeError
 
 SMOOTH = np.asarray(Image.linear_gradient("L").resize((64, 48)).rotate(10))
 COLORS = np.dstack([SMOOTH, SMOOTH[::-1], SMOOTH[:, ::-1]])

@@ -2,7 +2,7 @@ import struct
 
 import pytest
 
-from atrous.image_io.orientation import orientation_of
+from atrous.image_io.base import orientation_of
 
 
 def exif(*entries, order="<"):

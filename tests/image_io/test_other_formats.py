@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image, features
 
+from atrous.image_io.base import ImageError, ImageTooLargeError
 from atrous.image_io.decode import decode, read_rgb, stored_size
-from atrous.image_io.errors import ImageError, ImageTooLargeError
 
 RNG = np.random.default_rng(0)
 SMOOTH = np.asarray(Image.linear_gradient("L").resize((64, 48)).rotate(10))

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from atrous.image_io.base import ImageError
 from atrous.image_io.decode import decode, read_rgb, stored_size
-from atrous.image_io.errors import ImageError
 
 GRAY, COLOR, PALETTE, GRAY_ALPHA, COLOR_ALPHA = 0, 2, 3, 4, 6
 WHITE = [255, 255, 255]

@@ -10,9 +10,8 @@ from PIL import Image
 
 from atrous.errors import InputError
 from atrous.image_io import process
+from atrous.image_io.base import ImageError, ImageTooLargeError, Limits
 from atrous.image_io.decode import read_rgb
-from atrous.image_io.errors import ImageError, ImageTooLargeError
-from atrous.image_io.limits import Limits
 
 NOISE = np.random.default_rng(0).integers(0, 256, (40, 60, 3), dtype=np.uint8)
 

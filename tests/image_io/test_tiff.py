@@ -5,8 +5,8 @@ import pytest
 from PIL import Image
 from tiffs import tiff
 
+from atrous.image_io.base import ImageError, ImageTooLargeError
 from atrous.image_io.decode import decode, read_rgb
-from atrous.image_io.errors import ImageError, ImageTooLargeError
 
 RNG = np.random.default_rng(0)
 RGB = RNG.integers(0, 256, (37, 53, 3), dtype=np.uint8)

@@ -5,8 +5,8 @@ from contextlib import closing
 import numpy as np
 import pytest
 
-from atrous.data.image_io import read_image
 from atrous.errors import InputError
+from atrous.image_io.decode import read_image
 from atrous.segmenter import Segmenter
 from atrous.segmenter import batch as pipeline
 from atrous.segmenter.batch import segmented

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import PurePosixPath
 from urllib.parse import quote
 
-from ..data.image_io import IMAGE_SUFFIXES
+from ..image_io.decode import IMAGE_SUFFIXES
 
 # Folder of the run's own records in the output; no key begins with it.
 RECORDS = "_bulk"

@@ -12,8 +12,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from .._parallel import map_ordered
-from ..data.image_io import IMAGE_SUFFIXES
 from ..errors import InputError
+from ..image_io.decode import IMAGE_SUFFIXES
 from .config import Kind, Settings
 from .naming import without_query
 from .storage import Storage, local_stamp, located, one_line, stamp_of

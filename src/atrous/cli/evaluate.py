@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from .._distributed import TorchrunProcess
 from .._printable import printable
 from ..errors import InputError
 from .options import Classes, Colors, Device, Engine, Model, check_output
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from ..evaluation.predictors import Labeler
     from ..evaluation.results import Evaluation
     from ..evaluation.run_info import RunInfo
-    from ..evaluation.shards import Shard
     from ..segmenter import Segmenter
 
 # Beyond, images in work would take much memory; each gets more threads instead.
@@ -87,8 +87,8 @@ def evaluate(
     from ..data.dataset import open_dataset
     from ..evaluation.bootstrap import Scored
     from ..evaluation.evaluator import score
+    from ..evaluation.results import merged
     from ..evaluation.run_info import RunInfo, official_size
-    from ..evaluation.shards import Shard
     from ..evaluation.trimap import WIDTHS
     from ..evaluation.voc_submission import Submission
 
@@ -98,19 +98,19 @@ def evaluate(
     _check_files(files)
     theirs = Scored.read(against) if against is not None else None
     counts = _step_counts(steps)
-    shard = Shard.from_environment()
+    process = TorchrunProcess.from_environment()
     dataset = open_dataset(data, classes=classes, colors=colors)
     # VOC's test images have no label maps.
     unlabeled = submit is not None and dataset.layout == "voc"
     listed = dataset.read(eval_list or dataset.default_evaluation_list, unlabeled=unlabeled)
     samples = listed if limit is None or limit >= len(listed) else listed.hold_out(limit)[1]
-    workers, threads = _shared_out(workers, threads, shard.local)
+    workers, threads = _shared_out(workers, threads, process.local)
     if masks:
         subject = _of_masks(masks, dataset, samples)
     else:
-        segmenter = _segmenter(model, (preset or "model") if crf else None, threads, device, engine, shard)
+        segmenter = _segmenter(model, (preset or "model") if crf else None, threads, device, engine, process)
         subject = _of_model(segmenter, model, dataset, listed, samples, counts)
-    if shard.rank == 0:
+    if process.rank == 0:
         for warning in subject.warnings:
             say(f"warning: {warning}", err=True)
     samples = subject.samples
@@ -119,8 +119,8 @@ def evaluate(
     submission = Submission(submit, listed.name, subject.palette) if submit is not None else None
     begun, start, finished = datetime.now().astimezone(), time.perf_counter(), 0
     try:
-        count = len(shard.places(len(samples)))
-        with shard.group(), progress_bar("scoring", count, shown=shard.rank == 0) as show_progress:
+        count = len(process.places(len(samples)))
+        with process.group(), progress_bar("scoring", count, shown=process.rank == 0) as show_progress:
 
             def done(n: int) -> None:
                 nonlocal finished
@@ -132,17 +132,18 @@ def evaluate(
                 samples.samples,
                 workers=workers,
                 trimap=WIDTHS if trimap else (),
-                shard=shard,
+                process=process,
                 save=submission.saver(subject.labeler.labelings[-1]) if submission else None,
                 done=done,
             )
-            result = shard.gather(part)
+            parts = process.gather(part)
     except KeyboardInterrupt:
-        if shard.rank == 0:
+        if process.rank == 0:
             say(f"error: interrupted after {finished} of {len(samples)} images; no scores are written", err=True)
         raise typer.Exit(130) from None
-    if result is None:
+    if parts is None:
         return
+    result = merged(parts)
     run = RunInfo(
         data=str(data),
         listed=listed.name,
@@ -155,7 +156,7 @@ def evaluate(
         seconds=time.perf_counter() - start,
         workers=workers,
         threads=threads,
-        processes=shard.world,
+        processes=process.world,
     )
     written: list[Path] = []
     if result.images:
@@ -220,7 +221,7 @@ def _some(names: tuple[str, ...]) -> str:
 
 
 def _segmenter(
-    model: Path | None, crf: str | None, threads: int, device: str | None, engine: str | None, shard: "Shard"
+    model: Path | None, crf: str | None, threads: int, device: str | None, engine: str | None, process: TorchrunProcess
 ) -> "Segmenter":
     from ..segmenter import Segmenter
 
@@ -230,11 +231,11 @@ def _segmenter(
         raise InputError(f"--engine {engine}: leave it out, PyTorch runs a checkpoint; an .onnx file is run by others")
     from ..network.torch_backend import TorchEngine  # without PyTorch: MissingExtra
 
-    checkpoint = TorchEngine.read(model, device=_torch_device(device, threads, shard))
+    checkpoint = TorchEngine.read(model, device=_torch_device(device, threads, process))
     return Segmenter(checkpoint, crf=crf, threads=threads)
 
 
-def _torch_device(device: str | None, threads: int, shard: "Shard") -> str:
+def _torch_device(device: str | None, threads: int, process: TorchrunProcess) -> str:
     import torch
 
     from ..network.torch_backend import usable_device
@@ -242,7 +243,7 @@ def _torch_device(device: str | None, threads: int, shard: "Shard") -> str:
     torch.set_num_threads(threads)
     device = usable_device(device)
     # Each process of a machine takes the next GPU.
-    return f"cuda:{shard.local_rank % torch.cuda.device_count()}" if device == "cuda" else device
+    return f"cuda:{process.local_rank % torch.cuda.device_count()}" if device == "cuda" else device
 
 
 def _check_files(files: dict[str, Path | None]) -> None:

@@ -20,7 +20,7 @@ class Job:
 
 def find_jobs(paths: list[Path], out: Path, fail: Callable[[str], None]) -> Iterator[Job]:
     """Yield a job for each photo; say by `fail` what is no photo or no folder with one."""
-    from ..data.image_io import IMAGE_SUFFIXES, VIDEO_SUFFIXES
+    from ..image_io.decode import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 
     found: dict[Path, Path] = {}  # photo -> its place below the output folder, with suffix
     seen: set[Path] = set()
@@ -59,7 +59,7 @@ def photos_below(folder: Path, out: Path, fail: Callable[[str], None]) -> list[P
     Folders that cannot be listed are reported by `fail`.
     """
     from ..data.dataset import files_below
-    from ..data.image_io import IMAGE_SUFFIXES, VIDEO_SUFFIXES
+    from ..image_io.decode import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 
     # An output folder inside is left out as a whole; results beside the photos are told by their headers.
     top, results = _real(folder), _real(out)
@@ -160,7 +160,7 @@ def _real(path: Path) -> Path:
 
 
 def _made_here(path: Path) -> bool:
-    from ..data.image_io import VIDEO_SUFFIXES
+    from ..image_io.decode import VIDEO_SUFFIXES
     from ..labelmap.png import made_here
 
     if path.suffix.lower() in VIDEO_SUFFIXES:

@@ -50,8 +50,8 @@ def refine(
     from ..crf.kernels import Kernel
     from ..crf.presets import resolve
     from ..crf.reduced import most_vertices
-    from ..data.image_io import read_image
     from ..data.unary_io import class_names, read_probabilities
+    from ..image_io.decode import read_image
     from ..labelmap import voc_palette
     from ..labelmap.color_table import read_color_table
     from ..segmenter import Segmentation

@@ -88,7 +88,7 @@ def segment(
         raise InputError(f"--format {format}: expected coco")
     cut, only = _names(cutout), _names(classes)
     from .._io import remove_stale
-    from ..data.image_io import VIDEO_SUFFIXES
+    from ..image_io.decode import VIDEO_SUFFIXES
     from ..labelmap.color_table import read_color_table
 
     failures = 0

@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ..errors import InputError
+from ..image_io.decode import IMAGE_SUFFIXES, read_image
 from ..labelmap import voc_palette
 from ..labelmap.color_table import ColorTable, read_color_table
 from ..labelmap.png import made_here
 from . import folder_dataset as folders
 from . import voc
 from .folder_dataset import entries, read_classes
-from .image_io import IMAGE_SUFFIXES, read_image
 from .metadata import VOC_CLASSES
 from .samples import ImageList, Sample, image_list
 

@@ -14,8 +14,8 @@ from pathlib import Path
 
 from .._settings_files import LONGEST_NAME, read_lines
 from ..errors import InputError
+from ..image_io.decode import IMAGE_SUFFIXES
 from ..labelmap.color_table import ColorTable
-from .image_io import IMAGE_SUFFIXES
 from .samples import ImageList, Sample, image_list
 
 # The part of the photos that "train" and "val" hold where no file says otherwise.

@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import InputError
+from ..image_io.decode import read_image
 from ..labelmap import read_labels
 from ..labelmap.color_table import ColorTable
 from ..labelmap.voc_colormap import VOID
-from .image_io import read_image
 
 
 @dataclass(frozen=True)

@@ -14,13 +14,12 @@ from numpy.typing import NDArray
 
 from .._parallel import map_ordered
 from ..errors import InputError
-from ..image_io.decode import decode, stored_size
+from ..image_io.decode import IMAGE_SUFFIXES, decode, read_image, stored_size
 from ..labelmap.png import label_ids
 from ..labelmap.voc_colormap import VOID
 from . import folder_dataset as folders
 from . import voc
 from .dataset import Dataset, open_dataset
-from .image_io import IMAGE_SUFFIXES, read_image
 from .samples import Sample, first_beyond, read_label_map
 
 

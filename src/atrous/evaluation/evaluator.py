@@ -5,15 +5,15 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from .._distributed import SINGLE, TorchrunProcess
 from .._parallel import map_ordered
-from ..data.image_io import read_image
 from ..data.samples import Sample, read_pair
 from ..errors import InputError
+from ..image_io.decode import read_image
 from ..segmenter import Segmenter
 from .metrics import ConfusionMatrix, count_pixels
 from .predictors import Labeler, LabelMaps, SegmenterLabeler
 from .results import Evaluation, ImageScores, empty, total
-from .shards import WHOLE, Shard
 from .trimap import rings
 
 
@@ -58,7 +58,7 @@ def score(
     *,
     workers: int = 1,
     trimap: Sequence[int] = (),
-    shard: Shard = WHOLE,
+    process: TorchrunProcess = SINGLE,
     save: Callable[[Sample, LabelMaps], None] | None = None,
     done: Callable[[int], None] = lambda n: None,
 ) -> Evaluation:
@@ -70,8 +70,8 @@ def score(
     samples : sequence of Sample
     workers, trimap, done
         As for `evaluate`.
-    shard : Shard
-        Only this process' share of the samples.
+    process : TorchrunProcess
+        Score its share of the samples alone.
     save : callable, optional
         Is given each sample's maps, from several threads. With it, samples without labels are not scored; else they
         are an error.
@@ -98,7 +98,7 @@ def score(
             raise InputError(f"{sample.label}: {error}") from None
 
     def each() -> Iterator[Evaluation]:
-        for n, part in enumerate(map_ordered(one, shard.places(len(samples)), workers), start=1):
+        for n, part in enumerate(map_ordered(one, process.places(len(samples)), workers), start=1):
             if part is not None:
                 yield part
             done(n)

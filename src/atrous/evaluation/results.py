@@ -1,7 +1,7 @@
 """What an evaluation found."""
 
 import itertools
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -135,3 +135,9 @@ def total(parts: Iterable[Evaluation], begin: Evaluation) -> Evaluation:
         if before.place == row.place:
             raise InputError(f"{row.name}: expected to be scored once, got two scores of image {row.place}")
     return Evaluation(begin.classes, begin.counts, begin.widths, begin.steps, tuple(rows))
+
+
+def merged(parts: Sequence[Evaluation]) -> Evaluation:
+    """Sum evaluations of different images of one list, one at least; see `total`."""
+    first = parts[0]
+    return total(parts, empty(first.classes, first.labelings, first.widths, first.steps))

@@ -16,10 +16,10 @@ from PIL import Image
 from .._resources import cache_bytes
 from ..backends import bundled_model_path
 from ..crf.tune.scorer import LabeledImage
-from ..data.image_io import IMAGE_SUFFIXES, read_image
 from ..data.samples import Sample, read_pair
 from ..data.unary_io import read_array
 from ..errors import InputError
+from ..image_io.decode import IMAGE_SUFFIXES, read_image
 from ..labelmap import read_labels
 from ..segmenter import Segmenter
 

@@ -13,10 +13,8 @@ from typing import IO, Any, BinaryIO
 
 from PIL import AvifImagePlugin, Image
 
-from atrous.image_io.errors import Damaged, TooLarge, Unsupported
-from atrous.image_io.limits import Limits
+from atrous.image_io.base import Damaged, Limits, Prepared, TooLarge, Unsupported
 from atrous.image_io.pillow import decode_prepared
-from atrous.image_io.prepared import Prepared
 
 # The modes that are sent as they are, and their bytes a pixel.
 _MODES = {"L": 1, "LA": 2, "RGB": 3, "RGBA": 4, "CMYK": 4, "I;16": 2, "I;16B": 2, "I": 4, "F": 4}

@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from .errors import Unsupported
+from .base import Unsupported
 
 _BAND = 4_000_000  # pixels converted at a time: large images never stand in memory in a third form
 

@@ -4,24 +4,24 @@ import io
 import os
 import stat
 import struct
+import warnings
 from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, TypeAlias
+from typing import Any, BinaryIO, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import ExifTags, Image
 
 from ..errors import InputError
-from . import bmp, gif, jpeg, png, ppm, tiff, webp
+from . import jpeg, png, tiff
+from .base import Damaged, ImageError, ImageTooLargeError, Limits, Prepared, TooLarge, Unsupported
 from .convert import to_rgb
-from .errors import Damaged, ImageError, ImageTooLargeError, TooLarge, Unsupported
 from .formats import HEAD, format_of
-from .limits import Limits
+from .other_formats import prepare_bmp, prepare_gif, prepare_ppm, prepare_webp
 from .pillow import decode_prepared
-from .prepared import Prepared
 from .process import can_isolate, decode_isolated
 
 Source: TypeAlias = str | os.PathLike[str] | bytes | BinaryIO
@@ -31,15 +31,22 @@ DEFAULT_LIMITS = Limits()
 _PREPARE: dict[str, Callable[[bytes, Limits], Prepared]] = {
     "JPEG": lambda data, _: jpeg.prepare(data),
     "PNG": lambda data, _: png.prepare(data),
-    "GIF": lambda data, _: gif.prepare(data),
-    "WEBP": lambda data, _: webp.prepare(data),
-    "BMP": lambda data, _: bmp.prepare(data),
-    "PPM": ppm.prepare,
+    "GIF": lambda data, _: prepare_gif(data),
+    "WEBP": lambda data, _: prepare_webp(data),
+    "BMP": lambda data, _: prepare_bmp(data),
+    "PPM": prepare_ppm,
     "TIFF": tiff.prepare,
     # Their headers bound neither memory nor time: hidden frames, precincts, layers. The bytes a pixel are measured.
     "AVIF": lambda data, _: Prepared("AVIF", data, pixel_bytes=14, isolated=True),
     "JPEG2000": lambda data, _: Prepared("JPEG2000", data, pixel_bytes=24, isolated=True),
 }
+
+
+IMAGE_SUFFIXES = frozenset(
+    {".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".avif", ".jp2", ".ppm", ".pgm"}
+)
+VIDEO_SUFFIXES = frozenset({".mp4", ".mov", ".mkv", ".avi", ".webm", ".m4v"})
+Photo: TypeAlias = str | os.PathLike[str] | Image.Image | NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
@@ -194,3 +201,67 @@ def _named(source: Source, name: str | None) -> Iterator[str]:
     except (OSError, ValueError) as error:  # ValueError: a path that no file system takes
         reason = getattr(error, "strerror", None) or str(error)
         raise InputError(f"{name}: {reason}" if name else reason) from None
+
+
+def read_image(photo: Photo) -> NDArray[np.uint8]:
+    """Decode a photo.
+
+    Parameters
+    ----------
+    photo : path, PIL image or (H, W, 3) uint8 array
+        The orientation that a camera noted (EXIF) is applied. Gray pictures get three equal channels, 16-bit
+        ones are scaled to 8 bits, CMYK is converted, transparent pixels are laid on white. Of animations the
+        first frame is taken. An array is taken as RGB and returned as it is.
+
+    Returns
+    -------
+    (H, W, 3) uint8
+        Red, green, blue.
+
+    Raises
+    ------
+    InputError
+        If the file is missing, no picture or damaged, or an array has another shape or type.
+    """
+    if isinstance(photo, np.ndarray):
+        if photo.ndim != 3 or photo.shape[2] != 3 or photo.dtype != np.uint8 or photo.size == 0:
+            raise InputError(
+                f"image: expected (H, W, 3) uint8 RGB, got shape {photo.shape} {photo.dtype}; {_remedy(photo)}"
+            )
+        return photo
+    if isinstance(photo, Image.Image):
+        try:
+            photo.load()
+        except Exception as error:
+            raise InputError(f"image: cannot be decoded ({' '.join(str(error).split())})") from None
+        try:
+            return to_rgb(photo, orientation=_orientation(photo))
+        except Unsupported as error:
+            raise InputError(f"image: {error}") from None
+    if not isinstance(photo, (str, os.PathLike)):
+        got = " ".join(repr(photo).split())
+        raise InputError(f"image: expected a path, a PIL image or an (H, W, 3) uint8 array, got {got:.80}")
+    return read_rgb(photo)
+
+
+def _remedy(photo: NDArray[Any]) -> str:
+    """Say what makes of an array one that is taken."""
+    if photo.size == 0:
+        return "it is empty"
+    if photo.ndim == 3 and photo.shape[0] == 3 and photo.shape[2] != 3:
+        return "image.transpose(1, 2, 0) puts the channels last"
+    if photo.dtype == np.uint8 and (photo.ndim == 2 or photo.shape[2:] == (4,)):
+        return "PIL.Image.fromarray(image) is taken"
+    if photo.ndim != 3 or photo.shape[2] != 3:
+        return "give it three channels, the last axis"
+    if np.issubdtype(photo.dtype, np.floating):
+        return "(image * 255).round().astype(np.uint8) if it goes from 0 to 1"
+    return "image.astype(np.uint8) if it goes from 0 to 255"
+
+
+def _orientation(image: Image.Image) -> int:
+    # A damaged note of the orientation does not spoil the image.
+    with suppress(Exception), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return int(image.getexif().get(ExifTags.Base.Orientation, 1))
+    return 1

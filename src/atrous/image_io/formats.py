@@ -3,7 +3,7 @@
 import re
 from collections.abc import Collection
 
-from .errors import UnknownFormatError
+from .base import UnknownFormatError
 
 HEAD = 64  # bytes that tell a format
 EXPECTED = "a JPEG, PNG, TIFF, WebP, AVIF, GIF, BMP, JPEG 2000 or PPM image"

@@ -3,9 +3,7 @@
 import re
 import struct
 
-from .errors import Damaged, TooLarge, Unsupported
-from .orientation import orientation_of
-from .prepared import Prepared
+from .base import Damaged, Prepared, TooLarge, Unsupported, orientation_of
 
 # Encoders write about 10 scans, at most 20. Each costs a pass over all blocks, however few bytes it holds: 5e9 pixels
 # in all passes take some seconds.

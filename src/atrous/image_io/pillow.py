@@ -6,10 +6,7 @@ from contextlib import AbstractContextManager, nullcontext
 
 from PIL import Image, ImageFile, UnidentifiedImageError
 
-from .errors import Damaged, TooLarge, Unsupported
-from .limits import Limits
-from .orientation import orientation_of
-from .prepared import Prepared
+from .base import Damaged, Limits, Prepared, TooLarge, Unsupported, orientation_of
 
 _ARRAY_BYTES = 7  # for each pixel: Pillow's image and the array made of it
 

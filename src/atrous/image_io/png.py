@@ -3,9 +3,7 @@
 import struct
 import zlib
 
-from .errors import Damaged, Unsupported
-from .orientation import orientation_of
-from .prepared import Prepared
+from .base import Damaged, Prepared, Unsupported, orientation_of
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 # Encoders write chunks of 8 kB or more: so many hold more than a file may.

@@ -15,9 +15,7 @@ from typing import Any
 
 from PIL import Image
 
-from .errors import Damaged, TooLarge, Unsupported
-from .limits import Limits
-from .prepared import Prepared
+from .base import Damaged, Limits, Prepared, TooLarge, Unsupported
 
 _WORKER = Path(__file__).with_name("_worker.py")
 _PATIENCE = 6  # seconds on the clock for each of processor time, where other programs want the processor too

@@ -4,9 +4,7 @@ import struct
 from dataclasses import dataclass
 from math import ceil
 
-from .errors import Damaged, TooLarge, Unsupported
-from .limits import Limits
-from .prepared import Prepared
+from .base import Damaged, Limits, Prepared, TooLarge, Unsupported
 
 _MOST_ENTRIES = 4096
 _MOST_SAMPLES = 6  # that Pillow knows

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._resources import check_threads
-from ..data.image_io import read_image
 from ..errors import InputError
+from ..image_io.decode import read_image
 from .result import Segmentation
 from .segmenter import Segmenter
 

@@ -19,9 +19,9 @@ from ..crf.dense import NEGLIGIBLE
 from ..crf.kernels import Kernel
 from ..crf.presets import resolve
 from ..crf.reduced import most_vertices
-from ..data.image_io import Photo, read_image
 from ..data.metadata import CrfParameters
 from ..errors import InputError
+from ..image_io.decode import Photo, read_image
 from .config import SavedSettings, load_engine
 from .result import NetworkScores, Segmentation
 from .upsample import zoomed_probabilities

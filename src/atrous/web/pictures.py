@@ -9,9 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import InputError
+from ..image_io.base import ImageTooLargeError, Limits, UnknownFormatError
 from ..image_io.decode import read_rgb, stored_size
-from ..image_io.errors import ImageTooLargeError, UnknownFormatError
-from ..image_io.limits import Limits
 from .refused import Refused
 
 

@@ -9,31 +9,8 @@ from pathlib import Path
 import pytest
 
 import atrous
-from atrous.errors import InputError
-from atrous.evaluation.shards import WHOLE, Shard
 
 SOURCE = str(Path(atrous.__file__).parents[1])
-
-
-def test_shares_are_each_sample_once():
-    for world in (1, 2, 3, 7):
-        places = [place for rank in range(world) for place in Shard(rank, world, rank, world).places(5)]
-        assert sorted(places) == [0, 1, 2, 3, 4]
-
-
-def test_the_environment_is_torchruns(monkeypatch):
-    for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE"):
-        monkeypatch.delenv(name, raising=False)
-    assert Shard.from_environment() == WHOLE
-    for name, value in (("RANK", "5"), ("WORLD_SIZE", "8"), ("LOCAL_RANK", "1"), ("LOCAL_WORLD_SIZE", "4")):
-        monkeypatch.setenv(name, value)
-    assert Shard.from_environment() == Shard(5, 8, 1, 4)
-    monkeypatch.setenv("RANK", "8")
-    with pytest.raises(InputError, match="expected numbers as torchrun sets them, got .*'RANK': '8'"):
-        Shard.from_environment()
-    monkeypatch.delenv("RANK")
-    with pytest.raises(InputError, match="'RANK': None"):
-        Shard.from_environment()
 
 
 def environment():
