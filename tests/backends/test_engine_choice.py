@@ -61,7 +61,7 @@ def test_onnx_runtime_where_openvino_is_broken(tiny_model, machine, monkeypatch)
 
 def test_onnx_runtime_for_what_openvino_cannot_load(tiny_model, machine, monkeypatch):
     def refuse(path, **_):
-        raise InputError(f"{path}: not a model that OpenVINO can load")
+        raise InputError(f"{path}: not one that OpenVINO can load")
 
     monkeypatch.setattr(choice, "find_spec", lambda name: object())
     monkeypatch.setattr(choice, "OpenVinoEngine", refuse)
