@@ -264,9 +264,9 @@ FACES = {
     "fixed scores": ("'scores': expected shape", resized("scores", "n", 3, 41, 41)),
     "half scores unsaid": ("of type|ONNX Runtime|OpenVINO|expected scores", then(node("Cast", "raw", to=10))),
     "whole scores unsaid": ("of type|ONNX Runtime|OpenVINO|expected scores", then(node("Cast", "raw", to=7))),
-    "old operators": ("version 7", lambda model: setattr(model.opset_import[0], "version", 7)),
-    "operators of tomorrow": ("version 999", lambda model: setattr(model.opset_import[0], "version", 999)),
-    "no operators": ("version 0", lambda model: model.ClearField("opset_import")),
+    "old operators": ("got 7", lambda model: setattr(model.opset_import[0], "version", 7)),
+    "operators of tomorrow": ("got 999", lambda model: setattr(model.opset_import[0], "version", 999)),
+    "no operators": ("got 0", lambda model: model.ClearField("opset_import")),
     "format of tomorrow": (EITHER, lambda model: setattr(model, "ir_version", 999)),
 }
 

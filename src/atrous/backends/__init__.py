@@ -41,7 +41,7 @@ def exported_engine(
         If `engine` is "openvino" and OpenVINO is not installed.
     """
     if engine not in (None, *ENGINES):
-        raise InputError(f"engine={engine!r}: expected 'onnxruntime' or 'openvino', or None for the fastest one available")
+        raise InputError(f"engine={engine!r}: expected 'onnxruntime' or 'openvino', or None for the fastest")
     if engine == "openvino":
         if device not in (None, "cpu"):
             raise InputError(f"device={device!r}: expected 'cpu' for OpenVINO; 'onnxruntime' is the engine for a GPU")

@@ -1,15 +1,15 @@
-"""Errors of image files."""
+"""Errors about image files."""
 
 from ..errors import InputError
 
 
 class ImageError(InputError):
-    """An image file cannot be read: it is damaged, or of a kind that is not supported.
+    """An image file cannot be read because it is damaged or its kind is not supported.
 
     Attributes
     ----------
     name : str
-        The file, as the caller calls it.
+        The file's name in messages.
     reason : str
         The message without the name.
     """
@@ -23,20 +23,20 @@ class ImageError(InputError):
 
 
 class UnknownFormatError(ImageError):
-    """A file is in no format that is read here."""
+    """A file is not in a supported format."""
 
 
 class ImageTooLargeError(ImageError):
-    """An image has more pixels than allowed, or would take more memory or time to decode."""
+    """An image has more pixels than allowed, or takes too much memory or time to decode."""
 
 
 class Damaged(Exception):
-    """A decoder's complaint; `read` turns it into an ImageError with the file's name."""
+    """A decoding error; becomes an ImageError with the file's name."""
 
 
 class Unsupported(Exception):
-    """An undamaged file that is not decoded, and what to do about it; becomes an ImageError."""
+    """An undamaged file of an unsupported kind, with a remedy; becomes an ImageError."""
 
 
 class TooLarge(Exception):
-    """A file that would take too much memory or time; becomes an ImageTooLargeError."""
+    """A file that takes too much memory or time; becomes an ImageTooLargeError."""

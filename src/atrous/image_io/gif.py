@@ -1,4 +1,4 @@
-"""GIF files before decoding."""
+"""Reduction of GIF files to their first frame before decoding."""
 
 from .errors import Damaged
 from .prepared import Prepared
@@ -9,12 +9,12 @@ _GRAPHIC_CONTROL = 0xF9
 
 
 def prepare(data: bytes) -> Prepared:
-    """Keep the first frame; comments and other extensions before it are left out."""
+    """Return the first frame without the comments and other extensions before it."""
     if len(data) < 13:
         raise Damaged("ends within its header")
     width, height = int.from_bytes(data[6:8], "little"), int.from_bytes(data[8:10], "little")
     position = 13 + (3 << (data[10] & 7) + 1 if data[10] & 0x80 else 0)
-    kept = [data[:position]]
+    parts = [data[:position]]
     control = b""
     for _ in range(_MOST_BLOCKS):
         block = data[position : position + 10]
@@ -22,9 +22,9 @@ def prepare(data: bytes) -> Prepared:
             break
         if block[0] == _FRAME and len(block) == 10:
             left, top, frame_width, frame_height = (int.from_bytes(block[i : i + 2], "little") for i in (1, 3, 5, 7))
-            # A frame may reach beyond the screen, which then grows.
+            # A frame larger than the logical screen enlarges it.
             size = max(width, left + frame_width), max(height, top + frame_height)
-            return Prepared("GIF", b"".join([*kept, control, memoryview(data)[position:]]), size, pixel_bytes=2.0)
+            return Prepared("GIF", b"".join([*parts, control, memoryview(data)[position:]]), size, pixel_bytes=2.0)
         if block[0] == _EXTENSION:
             start, position = position, position + 2
             while position < len(data) and data[position]:
@@ -34,4 +34,4 @@ def prepare(data: bytes) -> Prepared:
                 control = data[start:position]
         else:
             position += 1  # padding
-    raise Damaged("no frame in it")
+    raise Damaged("no frame")

@@ -1,4 +1,4 @@
-"""How large an image may be, and how much memory and time decoding may take."""
+"""Limits on the size of an image and on the memory and time of decoding."""
 
 from dataclasses import dataclass
 
@@ -7,18 +7,18 @@ from .errors import TooLarge
 
 @dataclass(frozen=True)
 class Limits:
-    """Limits on an image.
+    """Limits on one image.
 
     Attributes
     ----------
     pixels : int
-        Default: twice Pillow's own `MAX_IMAGE_PIXELS`, where Pillow refuses too.
+        Number of pixels. Default: twice Pillow's `MAX_IMAGE_PIXELS`, which is also Pillow's limit.
     side : int
-        Width and height. Default: what JPEG, the format of overlays, can hold.
+        Width and height. Default: the limit of JPEG, the format of overlays.
     memory : int
-        Bytes that decoding takes, the file included.
+        Bytes for decoding, including the file.
     seconds : float
-        Processor time of a decoder process. One more is allowed for each megabyte of the file.
+        Processor time of a decoder process, plus one second per megabyte of the file.
     """
 
     pixels: int = 178_956_970
@@ -30,7 +30,7 @@ class Limits:
         """Raise TooLarge if an image has too many pixels or too long a side."""
         if max(width, height) > self.side:
             raise TooLarge(
-                f"expected sides of at most {self.side} pixels, got {width}x{height}; cut the image up first"
+                f"expected sides of at most {self.side} pixels, got {width}x{height}; crop or tile the image first"
             )
         if width * height > self.pixels:
             raise TooLarge(
@@ -39,9 +39,9 @@ class Limits:
             )
 
     def check_memory(self, needed: int) -> None:
-        """Raise TooLarge if decoding would take too many bytes."""
+        """Raise TooLarge if decoding takes too many bytes."""
         if needed > self.memory:
             raise TooLarge(
-                f"expected to decode it in {self.memory / 2**30:.3g} GiB of memory, but it takes about"
+                f"expected an image that decodes in {self.memory / 2**30:.3g} GiB of memory, got one of about"
                 f" {needed / 2**30:.3g} GiB; scale the image down first"
             )

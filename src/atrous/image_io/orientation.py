@@ -1,20 +1,20 @@
-"""The orientation that a camera notes in an image's metadata."""
+"""Orientation tags in EXIF and XMP metadata."""
 
 import re
 import struct
 
 _ORIENTATION = 0x0112
-_FORMATS = {1: "B", 3: "H", 4: "I"}  # of a tag's type: BYTE, SHORT, LONG
+_FORMATS = {1: "B", 3: "H", 4: "I"}  # of tag types: BYTE, SHORT, LONG
 _XMP = re.compile(rb'tiff:Orientation(?:="|>)([1-8])')
 
 
 def orientation_of(exif: bytes | None, xmp: bytes | None = None) -> int:
-    """Return the orientation, 1 to 8, from EXIF or, if that has none, from XMP; 1 if neither has a valid one.
+    """Return the orientation, 1 to 8, from EXIF or else from XMP; 1 if neither has a valid one.
 
     Parameters
     ----------
     exif : bytes
-        A TIFF header and its directories, with or without `Exif` and two zeros before it.
+        TIFF header and directories, with or without the prefix `Exif` and two zero bytes.
     xmp : bytes
     """
     noted = _from_exif(exif.removeprefix(b"Exif\0\0")) if exif else None

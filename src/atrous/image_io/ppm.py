@@ -1,4 +1,4 @@
-"""PPM, PGM and PBM files before decoding."""
+"""Conversion of PPM, PGM and PBM files to binary 8-bit ones before decoding."""
 
 import re
 
@@ -17,7 +17,7 @@ _COMMENT = re.compile(rb"#[^\r\n]*")
 
 
 def prepare(data: bytes, limits: Limits) -> Prepared:
-    """Write the image anew with 8 bits a channel: Pillow reads text and other depths value by value, in Python."""
+    """Rewrite the image with 8 bits per channel. Pillow reads text and other depths value by value, in Python."""
     kind = data[1:2]
     if kind in b"fF":
         raise Unsupported("a floating-point image; save it with 8 or 16 bits a channel")
@@ -31,10 +31,10 @@ def prepare(data: bytes, limits: Limits) -> Prepared:
         position = match.end()
     width, height, largest = (*numbers, 1)[:3]
     if not 0 < largest < 65536 or not width or not height:
-        raise Damaged(f"a size of {width}x{height} and values up to {largest}")
+        raise Damaged(f"size {width}x{height} with values up to {largest}")
     count = width * height * channels
     limits.check_size(width, height)
-    # Of text the number and its text, of others the pixel, twice.
+    # Of text files the numbers and their text; of binary ones the pixels, twice.
     limits.check_memory(len(data) + count * (24 if plain else 2))
     if plain:
         values = _from_text(data[position:], count, largest, bitmap=bitmap)
@@ -54,13 +54,13 @@ def _from_text(text: bytes, count: int, largest: int, *, bitmap: bool) -> NDArra
     if text.count(b"#") > _MOST_COMMENTS:
         raise Damaged(f"more than {_MOST_COMMENTS} comments among its pixels")
     text = _COMMENT.sub(b"", text)
-    if bitmap:  # digits that need no space between them, 1 for black
+    if bitmap:  # digits without spaces between them, 1 for black
         digits = text.translate(None, b" \t\n\r\v\f")[:count]
         if len(digits) < count or digits.strip(b"01"):
             raise Damaged("ends within its pixels, or has other values than 0 and 1")
         return 49 - np.frombuffer(digits, np.uint8)
     if text.translate(None, b"0123456789 \t\n\r\v\f"):
-        raise Damaged("something else than numbers among its pixels")
+        raise Damaged("text other than numbers in its pixels")
     values = np.fromstring(text.decode("ascii"), np.int64, sep=" ")[:count]
     if len(values) < count or values.max() > largest:
         raise Damaged(f"ends within its pixels, or has values above {largest}")
@@ -68,7 +68,7 @@ def _from_text(text: bytes, count: int, largest: int, *, bitmap: bool) -> NDArra
 
 
 def _scaled(values: NDArray[np.integer], largest: int) -> NDArray[np.uint8]:
-    """Return the values in 8 bits; of full 16-bit ones the upper half, as of other formats."""
+    """Return the values in 8 bits. 16-bit values keep their upper byte, as in other formats."""
     steps = np.arange(largest + 1)
     table = (steps >> 8 if largest == 65535 else (steps * 255 + largest // 2) // largest).astype(np.uint8)
     scaled = np.empty(len(values), np.uint8)

@@ -1,42 +1,42 @@
-"""An encoded image, checked and stripped of what its pixels do not need."""
+"""Encoded images, checked and reduced to the data needed for their pixels."""
 
 from dataclasses import dataclass
 
 
 @dataclass(slots=True)
 class Prepared:
-    """What a decoder is given.
+    """Input of a decoder.
 
     Attributes
     ----------
     format : str
-        By Pillow's name.
+        Pillow's name.
     data : bytes
-        A file of that format with the same pixels, without metadata, further frames and trailing data. Emptied when it
-        is decoded.
+        A file of that format with the same pixels, without metadata, further frames and trailing data. Cleared after
+        decoding.
     size : (width, height)
-        As stored, before the orientation is applied. (0, 0) if the decoder has to find out.
+        Stored size, before the orientation is applied. (0, 0) if only the decoder can read it.
     pixel_bytes : float
-        Memory that decoding takes for each pixel.
+        Memory for decoding, in bytes per pixel.
     extra_bytes : int
-        Memory beside that and beside the file.
+        Further memory for decoding, in bytes, without the file.
     orientation : int
-        EXIF's, 1 to 8; 1 if the decoder applies it.
+        EXIF orientation, 1 to 8; 1 if the decoder applies it.
     bits : int
-        Of a PNG's channel, as stored.
+        Stored bits per channel of a PNG.
     shift : int
-        Bits that the decoder's 16-bit gray values have more than 8.
+        Number of bits of the 16-bit gray values, minus 8.
     inverted : bool
-        Whether the lowest of them is white.
+        Whether the lowest gray value is white.
     transparent : int or None
-        The one of them that is transparent.
+        The transparent gray value.
     kind : str
-        Of a TIFF: what is said where Pillow does not know its kind of pixels.
+        Description of a TIFF's pixels for the message if Pillow does not support them.
     through_libtiff : bool
-        Whether Pillow has to leave an uncompressed TIFF to libtiff.
+        Whether Pillow must use libtiff for an uncompressed TIFF.
     isolated : bool
-        Whether decoding is left to a process with limits: because nothing in the header bounds what it takes, or
-        because its library prints what is wrong.
+        Whether a process with limits decodes the image, because the header does not limit memory and time, or because
+        the library only prints errors.
     """
 
     format: str

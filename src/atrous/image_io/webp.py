@@ -1,17 +1,17 @@
-"""WebP files before decoding."""
+"""Checks of WebP files before decoding."""
 
 import struct
 
 from .errors import Damaged
 from .prepared import Prepared
 
-# The canvas twice, for animations, and once as bytes; Pillow's image; the lossless decoder's own.
+# Two canvases for animations and one copy as bytes, Pillow's image, and the lossless decoder's buffers.
 _PIXEL_BYTES = 18.0
-_HUFFMAN_BYTES = 400_000_000  # of 65,536 groups of codes, which a lossless image may have
+_HUFFMAN_BYTES = 400_000_000  # for 65,536 groups of Huffman codes, the limit of a lossless image
 
 
 def prepare(data: bytes) -> Prepared:
-    """Read the size of the canvas, which the decoder makes before anybody can ask for it."""
+    """Read the size of the canvas, which the decoder allocates before Pillow can check it."""
     kind, head = data[12:16], data[20:30]
     if len(head) < 10:
         raise Damaged("ends within its header")
@@ -23,5 +23,5 @@ def prepare(data: bytes) -> Prepared:
     elif kind == b"VP8 ":
         width, height = (side & 0x3FFF for side in struct.unpack_from("<HH", head, 6))
     else:
-        raise Damaged("no image in it")
+        raise Damaged("no image")
     return Prepared("WEBP", data, (width, height), _PIXEL_BYTES, extra_bytes=0 if kind == b"VP8 " else _HUFFMAN_BYTES)
