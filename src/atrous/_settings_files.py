@@ -88,31 +88,33 @@ def parse_toml(text: str) -> dict[str, Any]:
 
 
 def read_lines(path: str | os.PathLike[str], expected: str) -> list[str]:
-    """Read a UTF-8 text file's lines, without the white space around them and without empty ones at the end.
+    """Return the lines of a UTF-8 text file, without surrounding whitespace and without empty lines at the end.
 
-    A byte order mark and the line ends of any system are understood.
+    A byte order mark and the line endings of all systems are accepted.
 
     Parameters
     ----------
     path
         The file.
     expected : str
-        What it should hold, for errors.
+        Description of the contents for the message.
 
     Raises
     ------
     InputError
-        The file cannot be read, is not UTF-8, or has nothing in it.
+        If the file cannot be read, is not UTF-8 text, or is empty.
     """
     data = read_bytes(path, expected, _LARGEST_LIST)
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         place = data.count(b"\n", 0, error.start) + 1
-        raise InputError(f"{path}: line {place} is not UTF-8 text; expected {expected}; save it as UTF-8") from None
+        raise InputError(
+            f"{path}: expected {expected}, got bytes that are not UTF-8 in line {place}; save it as UTF-8"
+        ) from None
     if "\0" in text:
-        raise InputError(f"{path}: holds NUL bytes; expected {expected}; save it as UTF-8 text")
-    # str.splitlines would also split at characters that a name may hold, such as U+2028.
+        raise InputError(f"{path}: expected {expected}, got NUL bytes; save it as UTF-8 text")
+    # str.splitlines would also split at characters that are valid in names, such as U+2028.
     lines = [line.strip() for line in text.replace("\r\n", "\n").replace("\r", "\n").split("\n")]
     while lines and not lines[-1]:
         lines.pop()
