@@ -34,7 +34,7 @@ def draw_scene(rng: np.random.Generator) -> tuple[NDArray[np.float32], NDArray[n
 
 
 def coarse_scores(labels: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.float32]:
-    """Return probabilities like those of a network with stride 8, (C, H, W): the labels with noise and blurred edges."""
+    """Return probabilities like a network's with stride 8, (C, H, W): the labels with noise and blurred edges."""
     planes = []
     for label in range(3):
         share = Image.fromarray((labels == label).astype(np.float32)).resize((WIDTH // 8, HEIGHT // 8))

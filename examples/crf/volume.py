@@ -2,8 +2,8 @@
 
 python examples/crf/volume.py [--out slices.png]
 
-The scan is synthetic: an organ with a thin vessel beside it, on voxels of 1 x 1 x 3 mm. The classifier uses the intensity
-of each voxel alone, so its labels are noisy. The script prints the share of correct voxels per label.
+The scan is synthetic: an organ with a thin vessel beside it, on voxels of 1 x 1 x 3 mm. The classifier uses the
+intensity of each voxel alone, so its labels are noisy. The script prints the share of correct voxels per label.
 """
 
 import argparse

@@ -1,9 +1,9 @@
 """Scores of a DeepLab v3 (MobileNetV2) teacher in TensorFlow Lite, as soft targets for `atrous train`.
 
-The network is `deeplabv3_mnv2_pascal_quant.tflite` of Google Coral's test data (Apache 2.0). It takes 513 x 513 pixels and
-scores VOC's 21 classes on a grid of 33 x 33 cells, with cell k at pixel 16 k. For each image the script writes
-`OUT/NAME.npy`: float16 logits (21, h, w) whose corner cells lie on the image's corner pixels, the format of
-`atrous train DATA --soft-targets OUT`.
+The network is `deeplabv3_mnv2_pascal_quant.tflite` of Google Coral's test data (Apache 2.0). It takes 513 x 513 pixels
+and scores VOC's 21 classes on a grid of 33 x 33 cells, with cell k at pixel 16 k. For each image the script writes
+`OUT/NAME.npy`: float16 logits (21, h, w) whose corner cells lie on the image's corner pixels, the format of `atrous
+train DATA --soft-targets OUT`.
 
     pip install ai-edge-litert pillow
     python teacher_scores.py deeplabv3_mnv2_pascal_quant.tflite VOC2012/JPEGImages scores
