@@ -1,9 +1,9 @@
-# make demo   environment, install, masks of the example photos
-# make test   environment, install, the tests (the slow ones: make test-all)
-# make hostile   the tests under kills, full disks and spoiled files, the long form
-# make docs   the documentation site, in site/
-# make lock   constraints-ci.txt anew, after a change of constraints-dev.txt or pyproject.toml
-# make sanitize   the C++ tests under the address, undefined-behavior and thread sanitizers
+# make demo   create .venv, install the package, segment the example images
+# make test   create .venv, install the package, run the tests (make test-all includes the slow ones)
+# make hostile   run all fault tests and fuzzers: kills, full disks, damaged files
+# make docs   build the documentation site in site/
+# make lock   update constraints-ci.txt after a change of constraints-dev.txt or pyproject.toml
+# make sanitize   run the C++ tests under the address, undefined-behavior and thread sanitizers
 
 PYTHON ?= python3
 VENV := .venv
@@ -11,7 +11,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
 EXTRAS := train,openvino,hub,video,web,bulk,docs,dev
-# Complete, for Linux and Python 3.11; where it does not fit: make LOCK=
+# All packages, for Linux and Python 3.11. Elsewhere: make LOCK=
 LOCK := -c constraints-ci.txt
 
 NATIVE := CMakeLists.txt pyproject.toml $(wildcard src/native/*)
@@ -26,7 +26,7 @@ help:
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
-# The package as users install it, without PyTorch.
+# The package with its core dependencies, without PyTorch.
 $(VENV)/.installed: $(BIN)/python $(NATIVE)
 	$(PIP) install -q -e . -c constraints-dev.txt $(LOCK)
 	@touch $@
@@ -45,7 +45,7 @@ test: $(VENV)/.developer
 test-all: $(VENV)/.developer
 	$(BIN)/python -m pytest
 
-# TIMES as many random cases as in `make test`; another SEED gives others.
+# Runs TIMES as many random cases as `make test`. SEED selects them.
 TIMES := 20
 SEED := 0
 hostile: $(VENV)/.developer
@@ -56,7 +56,7 @@ docs: $(VENV)/.developer
 	$(BIN)/python docs/write_commands.py
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build
 
-# Installs nothing. Leaves out what a new environment brings (setuptools) and local versions such as torch's +cpu.
+# Installs nothing. Omits setuptools, which every new environment has, and local version suffixes such as torch's +cpu.
 lock: $(BIN)/python
 	$(PIP) install -q --dry-run --ignore-installed --report $(VENV)/report.json '.[$(EXTRAS)]' -c constraints-dev.txt
 	$(BIN)/python -c "import json, pathlib, re; \

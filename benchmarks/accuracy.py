@@ -1,10 +1,10 @@
-"""How far the CRF on a lattice is from the exact mean field, and what being nearer costs.
+"""Error of the CRF on a lattice against the exact mean field, with time and memory for each level of accuracy.
 
     python benchmarks/accuracy.py [--seeds 4] [--rounds 5]
 
-Accuracy: 64 x 64 pixels of each example photograph, 5 labels, kernels w1=4 sxy=49 srgb=5 and w2=3 sxy=3, ten steps;
-each figure is the mean over the seeds of what a network could have said. Time and memory: the same kernels on the
-whole photographs at 375 x 500 with 21 labels, none pruned. pydensecrf is in the tables where it is installed.
+Accuracy: 64 x 64 pixels of each example image, 5 labels, kernels w1=4 sxy=49 srgb=5 and w2=3 sxy=3, ten steps; each
+figure is the mean over random probabilities from several seeds. Time and memory: the same kernels on the whole images
+at 375 x 500 with 21 labels and no pruning. The tables include pydensecrf if it is installed.
 """
 
 import argparse
@@ -37,7 +37,7 @@ EXAMPLES = Path(__file__).parents[1] / "examples"
 
 
 def crop(name):
-    """Return 64 x 64 pixels of an example photograph."""
+    """Return 64 x 64 pixels of an example image."""
     top, left = CROPS[name]
     return np.ascontiguousarray(read_image(EXAMPLES / f"{name}.jpg")[top : top + 64, left : left + 64])
 
@@ -59,7 +59,7 @@ def infer_pydensecrf(image, kernels, probabilities, normalization):
 
 
 def rows():
-    """Return what is compared: name and function (image, kernels, probabilities, normalization) -> Q."""
+    """Return the methods to compare: name and function (image, kernels, probabilities, normalization) -> Q."""
     found = {"pydensecrf": infer_pydensecrf} if pydensecrf is not None else {}
     for filtering in FILTERINGS:
         found[f'filtering="{filtering}"'] = lambda image, kernels, p, normalization, filtering=filtering: DenseCRF(
@@ -69,7 +69,7 @@ def rows():
 
 
 def print_accuracy(title, kernels, normalization, seeds):
-    """Print mean |dQ| and the share of labels that differ for each crop."""
+    """Print mean |dQ| and the share of changed labels for each crop."""
     print(f"\n{title:32s}" + "".join(f"{name:>22s}" for name in CROPS))
     cases = {}
     for name in CROPS:
@@ -86,23 +86,23 @@ def print_accuracy(title, kernels, normalization, seeds):
         print(f"{row:32s}" + "".join(f"{cell:>22s}" for cell in cells))
 
 
-def photo(name):
-    """Return an example photograph at the size that is timed."""
+def example(name):
+    """Return an example image at the size of the timings."""
     return np.array(Image.fromarray(read_image(EXAMPLES / f"{name}.jpg")).resize((WIDTH, HEIGHT)))
 
 
 def scores(labels):
-    """Return any probabilities: nothing is pruned, so the time does not depend on them."""
+    """Return random probabilities. Nothing is pruned, so the time does not depend on them."""
     p = np.random.default_rng(0).random((labels, HEIGHT, WIDTH), np.float32)
     return p / p.sum(axis=0)
 
 
 def print_times(rounds):
-    """Print the fastest set-up and step of a few, and the memory at the highest."""
+    """Print the fastest set-up and step of several rounds, and the peak memory."""
     print(f"\n{HEIGHT} x {WIDTH}, 21 labels, ms        set-up   a step   ten steps   memory, MiB")
     p = scores(21)
     for name in CROPS:
-        image = photo(name)
+        image = example(name)
         for filtering in FILTERINGS:
             times = []
             for _ in range(rounds):
@@ -119,15 +119,15 @@ def print_times(rounds):
 
 
 def print_memory(name, filtering):
-    """Print by how much the CRF raises this process's peak, in MiB."""
-    image, p = photo(name), scores(21)
+    """Print the increase of this process' peak memory during the CRF, in MiB."""
+    image, p = example(name), scores(21)
     before = peak()
     DenseCRF(image, KERNELS, filtering=filtering, prune=0, iterations=1)(p)
     print(f"{(peak() - before) / 1024:.0f}")
 
 
 def peak():
-    """Return this process's peak resident memory in KiB; getrusage's would begin with that of its parent."""
+    """Return this process' peak resident memory in KiB. The value of getrusage includes the parent's peak."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
 
@@ -137,13 +137,13 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, default=4)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--memory", nargs=2, metavar=("PHOTO", "FILTERING"), help=argparse.SUPPRESS)
+    parser.add_argument("--memory", nargs=2, metavar=("IMAGE", "FILTERING"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.memory:
         print_memory(*options.memory)
         return
     print(f"{processor()}, {os.cpu_count()} processors")
-    print("Against the exact mean field: mean |dQ|, labels that differ")
+    print("Against the exact mean field: mean |dQ|, changed labels")
     for normalization in NORMALIZATIONS:
         print_accuracy(f"normalization={normalization!r}", KERNELS, normalization, options.seeds)
     print_accuracy("bilateral alone, 'after'", KERNELS[1:], "after", options.seeds)

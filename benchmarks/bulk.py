@@ -1,13 +1,12 @@
-"""Photos a second of `atrous bulk` beside `atrous segment`, and what a million photos take.
+"""Throughput of `atrous bulk` compared with `atrous segment`, and the cost of a million images.
 
     python benchmarks/bulk.py [--photos N] [--rounds N]
     python benchmarks/bulk.py --plan N
 
-The photos are those in examples/, mirrored and cropped to 500 x 375, so that all differ. Each command runs from its
-start to its end in a process of its own; the rounds take turns. The rate that a million photos have is the one that
-`atrous bulk` prints: from the start of the first shard to the end of the last one, actors' start included. With
---plan: the seconds and the memory that a run of N photos takes before its first shard is handed out; the photos are
-URLs that nobody fetches.
+The images are those in examples/, mirrored and cropped to 500 x 375, so that all differ. Each command runs in its own
+process; the rounds alternate between the commands. The rate for a million images is the one that `atrous bulk` prints:
+from the start of the first shard to the end of the last one, including the start of the actors. --plan measures the
+time and memory before the first shard of a run of N images starts; the images are URLs that are never fetched.
 """
 
 import argparse
@@ -32,57 +31,57 @@ EXAMPLES = Path(__file__).parents[1] / "examples"
 MILLION = 1_000_000
 
 COMMANDS = {
-    "atrous segment, 2 threads": ["segment", "{photos}", "--out", "{out}", "--no-overlay", "--threads", "2"],
-    "atrous bulk, 1 actor of 2 CPUs": ["bulk", "{photos}", "{out}", "--actors", "1", "--cpus", "2"],
-    "atrous bulk, 2 actors of 1 CPU": ["bulk", "{photos}", "{out}", "--actors", "2", "--cpus", "1"],
+    "atrous segment, 2 threads": ["segment", "{images}", "--out", "{out}", "--no-overlay", "--threads", "2"],
+    "atrous bulk, 1 actor of 2 CPUs": ["bulk", "{images}", "{out}", "--actors", "1", "--cpus", "2"],
+    "atrous bulk, 2 actors of 1 CPU": ["bulk", "{images}", "{out}", "--actors", "2", "--cpus", "1"],
 }
 
 
-def write_photos(folder: Path, count: int) -> None:
-    """Write different photos of 500 x 375."""
+def write_images(folder: Path, count: int) -> None:
+    """Write distinct images of 500 x 375."""
     folder.mkdir(parents=True)
     originals = [Image.open(path).convert("RGB") for path in sorted(EXAMPLES.glob("*.jpg"))]
     rng = np.random.default_rng(0)
     for i in range(count):
-        photo = originals[i % len(originals)]
-        side = rng.uniform(0.7, 1) * min(photo.width / 4, photo.height / 3)
+        original = originals[i % len(originals)]
+        side = rng.uniform(0.7, 1) * min(original.width / 4, original.height / 3)
         width, height = int(4 * side), int(3 * side)
-        left, top = rng.integers(0, photo.width - width + 1), rng.integers(0, photo.height - height + 1)
-        cut = photo.resize((500, 375), Image.Resampling.LANCZOS, (left, top, left + width, top + height))
+        left, top = rng.integers(0, original.width - width + 1), rng.integers(0, original.height - height + 1)
+        cut = original.resize((500, 375), Image.Resampling.LANCZOS, (left, top, left + width, top + height))
         if i % 2:
             cut = cut.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
         cut.save(folder / f"{i:05}.jpg", quality=92)
 
 
 def timed(command: list[str]) -> tuple[float, float | None]:
-    """Return the seconds that a command takes, and the photos/s that it prints if it does."""
-    begun = time.perf_counter()
+    """Return the duration of a command in seconds, and the images per second that it prints, or None."""
+    started = time.perf_counter()
     done = subprocess.run([sys.executable, "-m", "atrous", *command], check=True, capture_output=True, text=True)
-    seconds = time.perf_counter() - begun
+    seconds = time.perf_counter() - started
     rate = re.search(r"([\d.]+) photos/s", done.stdout)
     return seconds, float(rate[1]) if rate else None
 
 
 class _Planned(Exception):
-    """The first shard was handed out."""
+    """The first shard was assigned."""
 
 
 def plan(count: int) -> None:
-    """Print what it takes to list `count` photos and to assign them."""
+    """Print the time and memory for listing `count` images and assigning them to shards."""
 
-    def hand_out(job, model, shards, *_):
+    def assign(job, model, shards, *_):
         next(iter(shards))
         raise _Planned
 
     with tempfile.TemporaryDirectory() as folder:
-        names = Path(folder) / "photos.txt"
+        names = Path(folder) / "images.txt"
         names.write_text("".join(f"http://127.0.0.1:9/{i // 1000:04}/{i:07}.jpg\n" for i in range(count)))
-        before, begun = psutil.Process().memory_info().rss, time.perf_counter()
+        before, started = psutil.Process().memory_info().rss, time.perf_counter()
         try:
-            run(str(names), f"{folder}/out", Settings(), connect=lambda *_: nullcontext(1000), execute=hand_out)
+            run(str(names), f"{folder}/out", Settings(), connect=lambda *_: nullcontext(1000), execute=assign)
         except _Planned:
-            seconds, held = time.perf_counter() - begun, psutil.Process().memory_info().rss - before
-    print(f"{processor()}; {count} photos: {seconds:.0f} s before the first shard, {held / 1e9:.2f} GB held")
+            seconds, held = time.perf_counter() - started, psutil.Process().memory_info().rss - before
+    print(f"{processor()}; {count} images: {seconds:.0f} s and {held / 1e9:.2f} GB before the first shard")
 
 
 def main() -> None:
@@ -97,16 +96,16 @@ def main() -> None:
         return
     found: dict[str, list[tuple[float, float]]] = {name: [] for name in COMMANDS}
     with tempfile.TemporaryDirectory() as folder:
-        photos = Path(folder) / "photos"
-        write_photos(photos, arguments.photos)
+        images = Path(folder) / "images"
+        write_images(images, arguments.photos)
         for _ in range(arguments.rounds):
             for name, command in COMMANDS.items():
                 out = Path(folder) / "out"
-                seconds, rate = timed([word.format(photos=photos, out=out) for word in command])
+                seconds, rate = timed([word.format(images=images, out=out) for word in command])
                 found[name].append((seconds, rate or arguments.photos / seconds))
                 shutil.rmtree(out)
-    print(f"{processor()}; {arguments.photos} photos of 500x375, {arguments.rounds} rounds, medians\n")
-    print("| | seconds, start to end | photos/s | core-hours of a million photos |")
+    print(f"{processor()}; {arguments.photos} images of 500x375, {arguments.rounds} rounds, medians\n")
+    print("| | seconds, start to end | images/s | core-hours per million images |")
     print("|---|---|---|---|")
     for name, rows in found.items():
         seconds, rate = (statistics.median(column) for column in zip(*rows, strict=True))

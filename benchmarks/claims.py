@@ -1,4 +1,4 @@
-r"""The paper's claims beside our measurements: one table, from existing files of scores.
+r"""Table of the paper's claims and our measurements, from existing score files.
 
     atrous evaluate VOC_FOLDER --steps 0,1,2,3,5,10,15,20 --json scores.json
     atrous evaluate VOC_FOLDER --model MULTISCALE --json multiscale.json
@@ -7,10 +7,10 @@ r"""The paper's claims beside our measurements: one table, from existing files o
     python benchmarks/claims.py --scores scores.json --multiscale multiscale.json --searched searched.json \
         --costs costs.json --write
 
-If multi-scale prediction was trained on another network than that of --scores, pass that network's scores to --trunk.
+Pass the scores of another network to --trunk if multi-scale prediction was trained on it instead of that of --scores.
 
-If the file of --costs does not exist, the networks are timed and the file is written. Prints the table; --write puts it
-into docs/paper-claims.md between the markers. Rows whose file is missing read "not measured".
+If the file of --costs does not exist, the networks are timed and the file is written. Prints the table; --write inserts
+it into docs/paper-claims.md between the markers. Rows without a file contain "not measured".
 """
 
 import argparse
@@ -31,11 +31,11 @@ BEGIN, END = "<!-- written by benchmarks/claims.py -->", "<!-- end -->"
 # Chen et al. 2015, mean IoU on VOC 2012 val, per cent: DCNN alone, with CRF.
 LARGE_FOV = (62.25, 67.64)
 MSC_LARGE_FOV = (64.21, 68.70)
-# Table 3 there: images a second in training.
+# Table 3 there: images per second in training.
 SPEEDS = {"deeplab-7x7": 1.44, "deeplab-4x4": 2.90, "deeplab-largefov": 4.84}
 STEPS = (0, 1, 2, 3, 5, 10, 15, 20)
 TEN = 10
-LETTERS = "ABCDEFGHI"  # of files of scores in the order of the sources; costs have the next one
+LETTERS = "ABCDEFGHI"  # of score files in the order of the sources; the costs have the next letter
 
 NOT_MEASURED = "not measured"
 
@@ -51,7 +51,7 @@ card](model-card.md)), so compare the gains, not the levels.
 
 
 class Row(NamedTuple):
-    """A line of the table; `source` is the letter of a command."""
+    """Row of the table; `source` is the letter of a command."""
 
     claim: str
     paper: str
@@ -60,20 +60,20 @@ class Row(NamedTuple):
 
 
 def read_scores(path: Path) -> dict:
-    """Read what `atrous evaluate --json` wrote."""
+    """Read a file of `atrous evaluate --json`."""
     try:
         scores = json.loads(path.read_text(encoding="utf-8"))
         if scores["format"] != 1 or CRF not in scores["labelings"]:
             raise KeyError(CRF)
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{path}: expected scores as `atrous evaluate --json` writes them ({error!r})") from None
+        raise InputError(f"{path}: expected scores of `atrous evaluate --json` ({error!r})") from None
     counted = any("overlaps" in row for row in scores.get("per_image", ()))
     scores["scored"] = Scored.read(path) if counted else None
     return scores
 
 
 def mean_iou(scores: dict, labeling: str) -> float:
-    """Return a labeling's mean IoU in per cent."""
+    """Return the mean IoU of a label map's kind, in per cent."""
     return 100 * scores["labelings"][labeling]["mean IoU"]
 
 
@@ -83,13 +83,13 @@ def gain(before: float, after: float) -> str:
 
 
 def sure_gain(before: tuple[dict, str], after: tuple[dict, str]) -> str:
-    """Return two mean IoUs, their difference and, if the counts of each image are known, its 95 % interval."""
+    """Return two mean IoUs, their difference and its 95 % interval, if counts per image are available."""
     if not (before[0]["scored"] and after[0]["scored"]):
         return gain(mean_iou(*before), mean_iou(*after))
     ours, theirs = (scores["scored"].overlaps[labeling] for scores, labeling in (after, before))
     found = paired_bootstrap(ours, theirs)
-    said = gain(mean_iou(*before), mean_iou(*after)).removesuffix(")")
-    return f"{said}; {100 * found.low:+.2f} to {100 * found.high:+.2f})"
+    text = gain(mean_iou(*before), mean_iou(*after)).removesuffix(")")
+    return f"{text}; {100 * found.low:+.2f} to {100 * found.high:+.2f})"
 
 
 def crf_rows(scores: dict | None) -> list[Row]:
@@ -101,7 +101,7 @@ def crf_rows(scores: dict | None) -> list[Row]:
 def multiscale_rows(trunk: dict | None, multiscales: list[dict], searched: list[dict], letters: str) -> list[Row]:
     """Return the gain of multi-scale prediction for each training: without CRF, with CRF, with its own CRF.
 
-    `letters` are the trunk's, then the others'.
+    `letters` contains the trunk's letter, then the others'.
     """
     rows = []
     given = [*zip(letters[1:], multiscales + searched, strict=False)]
@@ -121,7 +121,7 @@ def multiscale_rows(trunk: dict | None, multiscales: list[dict], searched: list[
 
 
 def trimap_rows(scores: dict | None) -> list[Row]:
-    """Return the gain of the CRF near the outlines, where the paper finds the largest."""
+    """Return the gain of the CRF near object boundaries, where the paper reports the largest."""
     rows = []
     before, after = DEEPLAB_TRIMAP["DeepLab"][0], DEEPLAB_TRIMAP["DeepLab-CRF"][0]
     for i, width in enumerate(WIDTHS):
@@ -151,7 +151,7 @@ def step_rows(scores: dict | None) -> list[Row]:
 
 
 def measured_costs(runs: int, threads: int) -> dict:
-    """Count and time the networks as benchmarks/variants.py does."""
+    """Count the parameters and time the networks as benchmarks/variants.py does."""
     import torch
 
     from atrous.network import DeepLab
@@ -201,7 +201,7 @@ def cost_rows(costs: dict | None, letter: str) -> list[Row]:
 
 
 def command(scores: dict, *, name: str) -> str:
-    """Return the command that wrote scores, with names in place of paths."""
+    """Return the command that wrote the scores, with names in place of paths."""
     run = scores["run"]
     words = ["atrous evaluate VOC_FOLDER"]
     model = run["subject"].get("model", "").split(" (sha256")[0]
@@ -217,7 +217,7 @@ def command(scores: dict, *, name: str) -> str:
 
 
 def scope(scores: dict) -> str:
-    """Return what was scored, as text."""
+    """Return a description of the scored images, network and CRF."""
     run, subject = scores["run"], scores["run"]["subject"]
     part = f" of VOC's {run['official']:,}" if run["official"] and run["official"] != scores["images"] else ""
     facts = [f"{scores['images']:,} images{part}, list {run['listed']}", subject.get("network", "")]
@@ -231,18 +231,20 @@ def scope(scores: dict) -> str:
 def text(
     plain: dict | None, multiscales: list[dict], searched: list[dict], costs: dict | None, trunk: dict | None = None
 ) -> str:
-    """Return the section: commands, the table, its notes."""
+    """Return the section: table, commands and notes."""
     others = [(each, "multiscale") for each in multiscales] + [(each, "searched") for each in searched]
-    first = 1 if trunk is None else 2  # letter of the multi-scale files
+    first = 1 if trunk is None else 2  # index of the first multi-scale file's letter
     if len(others) >= len(LETTERS) - first:
-        raise InputError(f"--multiscale, --searched: {len(others)} files; expected at most {len(LETTERS) - first - 1}")
+        raise InputError(
+            f"--multiscale, --searched: expected at most {len(LETTERS) - first - 1} files, got {len(others)}"
+        )
     if trunk is not None:
         others.insert(0, (trunk, "trunk"))
     for each, option in others if plain else []:
         if plain["run"]["sha256"] != each["run"]["sha256"]:
-            raise InputError(f"--{option}: was scored on other images than --scores; score both on the same list")
+            raise InputError(f"--{option}: expected the same images as --scores; score both on the same list")
         if plain["run"]["subject"] == each["run"]["subject"]:
-            raise InputError(f"--{option}: is of the same model as --scores; score another one")
+            raise InputError(f"--{option}: expected another model than --scores; score another one")
     sources = {"A": (command(plain, name="scores.json"), scope(plain)) if plain else None}
     for letter, (each, option) in zip(LETTERS[1:], others, strict=False):
         sources[letter] = (command(each, name=f"{option}.json"), scope(each))
@@ -270,12 +272,12 @@ def _costs_scope(costs: dict) -> str:
 
 
 def write_page(section: str, path: Path = PAGE) -> None:
-    """Put a section between the page's markers, and leave the rest as it is."""
+    """Replace the section between the page's markers."""
     page = path.read_text(encoding="utf-8") if path.exists() else TEMPLATE
     head, begin, rest = page.partition(BEGIN)
     _, end, tail = rest.partition(END)
     if not (begin and end):
-        raise InputError(f"{path}: expected the markers {BEGIN} and {END}; put them where the table is to be")
+        raise InputError(f"{path}: expected the markers {BEGIN} and {END}; insert them at the table's position")
     with replacing(path) as temporary:
         temporary.write_text(f"{head}{BEGIN}\n\n{section}\n{END}{tail}", encoding="utf-8")
 
@@ -289,10 +291,10 @@ def main() -> None:
         "--multiscale", type=Path, nargs="+", default=[], help="JSON of that network with it, one per training"
     )
     parser.add_argument("--searched", type=Path, nargs="+", default=[], help="the same networks, each with its own CRF")
-    parser.add_argument("--costs", type=Path, help="JSON of the networks' times; measured if it is not there")
-    parser.add_argument("--runs", type=int, default=3, help="of each network, when measured")
-    parser.add_argument("--threads", type=int, default=2, help="when measured")
-    parser.add_argument("--write", action="store_true", help=f"into {PAGE.parent.name}/{PAGE.name}")
+    parser.add_argument("--costs", type=Path, help="JSON of the networks' times; measured if it does not exist")
+    parser.add_argument("--runs", type=int, default=3, help="runs per network, if measured")
+    parser.add_argument("--threads", type=int, default=2, help="threads, if measured")
+    parser.add_argument("--write", action="store_true", help=f"write the table into {PAGE.parent.name}/{PAGE.name}")
     arguments = parser.parse_args()
 
     plain = read_scores(arguments.scores) if arguments.scores else None

@@ -1,14 +1,14 @@
-"""Time the fully connected CRF, and its memory, beside pydensecrf2 where that is installed.
+"""Time and memory of the fully connected CRF, compared with pydensecrf2 if it is installed.
 
-    python benchmarks/crf.py                        everything, a quarter of an hour
+    python benchmarks/crf.py                        all parts, a quarter of an hour
     python benchmarks/crf.py --only table           or memory, or scaling
     python benchmarks/crf.py --case plain-21        one case; --list names them
     python benchmarks/crf.py --report docs/benchmarks.md
 
-A call is set-up and ten steps on probabilities, kernels w1=4 sxy=49 srgb=5 and w2=3 sxy=3. The libraries take
-turns, round after round in one process, so that a change in the machine's load meets both; the table shows medians
-of the times and of the rounds' ratios. Results are kept in a JSON file, case by case, so they can be taken in
-pieces; the report with its plots is written from that file alone. What is measured on: see crf_inputs.py.
+A call is set-up and ten steps on probabilities, with kernels w1=4 sxy=49 srgb=5 and w2=3 sxy=3. The libraries alternate
+in one process, round by round, so that a change in the machine's load affects both. The table shows medians of the
+times and of the rounds' ratios. Each case's results are saved in a JSON file, so a run can be split into several; the
+report and its plots are generated from that file alone. crf_inputs.py describes the test images.
 """
 
 import argparse
@@ -42,7 +42,7 @@ def processor():
 
 
 def machine():
-    """Return what the figures depend on, besides the code."""
+    """Return the properties of the machine that affect the figures."""
     names = ("atrous", PEER, "numpy")
     versions = {name: _version(name) for name in names}
     return {
@@ -63,56 +63,62 @@ def _version(name):
 
 
 def build():
-    """Return a mark of the compiled code, to tell figures of different builds apart."""
+    """Return a hash of the compiled code, to distinguish figures of different builds."""
     return hashlib.sha256(Path(_native.__file__).read_bytes()).hexdigest()[:12]
 
 
 def read_results(path):
-    """Return the results so far, or none."""
+    """Return saved results, or an empty record."""
     here = {"machine": machine(), "cases": {}, "memory": {}}
     if not path.exists():
         return here
     results = json.loads(path.read_text())
     differing = [name for name, value in here["machine"].items() if results["machine"].get(name, value) != value]
     if differing:
-        raise SystemExit(f"error: {path}: taken with another {', '.join(differing)}; name a new file with --json")
+        raise SystemExit(f"error: {path}: measured with another {', '.join(differing)}; pass a new file to --json")
     results["machine"] |= here["machine"]
     return results
 
 
 def write_results(path, results):
-    """Write the results, all or nothing."""
+    """Write the results atomically."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as temporary:
         temporary.write_text(json.dumps(results, indent=1) + "\n")
 
 
 def run_case(results, case, options):
-    """Measure a case and put it among the results."""
+    """Measure a case and add it to the results."""
     stamp = {"date": datetime.date.today().isoformat(), "build": build()}
     earlier = results["cases"].get(case.name) if options.append else None
     if earlier and earlier["build"] != stamp["build"]:
-        raise SystemExit(f"error: {case.name}: its earlier rounds are of another build; measure without --append")
+        raise SystemExit(f"error: {case.name}: its earlier rounds are from another build; measure without --append")
     result = measure(case, rounds=options.rounds, seconds=options.seconds, prune=options.prune, earlier=earlier)
     results["cases"][case.name] = stamp | result
     rounds, others = len(next(iter(result["times"].values()))), result["used by others"][-1]
-    print(f"{case.name}: {rounds} rounds; others kept {others:.2f} processors busy meanwhile", file=sys.stderr)
+    print(f"{case.name}: {rounds} rounds; other processes used {others:.2f} processors meanwhile", file=sys.stderr)
 
 
 def parse_arguments():
     """Return the options."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--only", choices=PARTS, help="this part")
-    parser.add_argument("--case", nargs="+", choices=CASES, metavar="NAME", help="these cases of the parts")
-    parser.add_argument("--rounds", type=int, default=9, help="of each case, at most")
-    parser.add_argument("--seconds", type=float, default=50, help="for the rounds of each case; one is always taken")
+    parser.add_argument("--only", choices=PARTS, help="measure only this part")
+    parser.add_argument(
+        "--case", nargs="+", choices=CASES, metavar="NAME", help="measure only these cases of the parts"
+    )
+    parser.add_argument("--rounds", type=int, default=9, help="maximum number of rounds per case")
+    parser.add_argument(
+        "--seconds", type=float, default=50, help="time for the rounds of each case; at least one is measured"
+    )
     parser.add_argument("--append", action="store_true", help="add rounds to a case's earlier ones")
-    parser.add_argument("--prune", type=float, help="for the runs that prune, instead of DenseCRF's own")
-    parser.add_argument("--json", type=Path, default=ROOT / "build" / "crf.json", help="results, read and written")
-    parser.add_argument("--report", type=Path, help="write this Markdown file from the results; measure nothing")
+    parser.add_argument("--prune", type=float, help="pruning threshold instead of DenseCRF's default")
+    parser.add_argument(
+        "--json", type=Path, default=ROOT / "build" / "crf.json", help="file of results, read and updated"
+    )
+    parser.add_argument("--report", type=Path, help="write this Markdown file from the results without measuring")
     parser.add_argument("--images", type=Path, default=ROOT / "docs" / "images", help="folder of the report's plots")
     parser.add_argument("--prepare", action="store_true", help="only run the network on the scenes")
-    parser.add_argument("--list", action="store_true", help="name the cases")
+    parser.add_argument("--list", action="store_true", help="list the cases")
     options = parser.parse_args()
     if options.rounds < 1:
         parser.error(f"argument --rounds: expected 1 or more, got {options.rounds}")
@@ -120,7 +126,7 @@ def parse_arguments():
 
 
 def main():
-    """Measure what is asked for and print it."""
+    """Measure the selected cases and print them."""
     options = parse_arguments()
     if options.list:
         for case in CASES.values():
@@ -161,7 +167,7 @@ def main():
 
 
 def print_lines(rows):
-    """Print a table whose first row is its head, columns aligned."""
+    """Print a table with aligned columns; the first row is its head."""
     if len(rows) < 2:
         return
     widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]

@@ -1,4 +1,4 @@
-"""The cases that the benchmark of the CRF measures, by name."""
+"""Cases of the CRF benchmark, by name."""
 
 import os
 from dataclasses import dataclass
@@ -9,13 +9,13 @@ PEER = "pydensecrf2"
 MEGAPIXELS = (0.1, 0.3, 1, 2, 4, 8, 16)
 LABELS = (2, 4, 8, 21, 50, 150)
 
-# Beyond, a call of the peer takes minutes and many gigabytes.
+# For larger images, a call of the peer takes minutes and many gigabytes.
 _LARGEST_FOR_PEER = 2.2e6
 
 
 @dataclass(frozen=True)
 class Run:
-    """One way to do the work of a case."""
+    """Library and settings of a measured run."""
 
     library: str = "atrous"
     threads: int = 1
@@ -23,7 +23,7 @@ class Run:
 
     @property
     def key(self):
-        """The run's name in the results."""
+        """Name of the run in the results."""
         if self.library == PEER:
             return PEER
         return f"atrous, {self.threads} thread{'s' * (self.threads > 1)}{'' if self.prune else ', no pruning'}"
@@ -36,12 +36,12 @@ def processors():
 
 
 ALL = processors()
-PRUNED, KEPT, PEER_RUN = Run(threads=ALL), Run(threads=ALL, prune=False), Run(PEER)
+PRUNED, UNPRUNED, PEER_RUN = Run(threads=ALL), Run(threads=ALL, prune=False), Run(PEER)
 
 
 @dataclass(frozen=True)
 class Case:
-    """An image, probabilities, and the runs that refine them."""
+    """Image, probabilities, and the runs that refine them."""
 
     name: str
     part: str  # of the benchmark: "table" or "scaling"
@@ -54,7 +54,7 @@ class Case:
 
     @property
     def pixels(self):
-        """The number of pixels."""
+        """Number of pixels."""
         return self.height * self.width
 
 
@@ -63,12 +63,12 @@ def _unique(*runs):
 
 
 def _small(name, scene, labels, *, memory=False):
-    runs = _unique(PEER_RUN, PRUNED, KEPT, Run(threads=1), Run(threads=1, prune=False))
+    runs = _unique(PEER_RUN, PRUNED, UNPRUNED, Run(threads=1), Run(threads=1, prune=False))
     return Case(name, "table", scene, HEIGHT, WIDTH, labels, runs, memory)
 
 
 def _large(name, scene, height, width, labels):
-    return Case(name, "table", scene, height, width, labels, (PEER_RUN, PRUNED, KEPT), scene == "mosaic")
+    return Case(name, "table", scene, height, width, labels, (PEER_RUN, PRUNED, UNPRUNED), scene == "mosaic")
 
 
 def _by_pixels(megapixels):
@@ -76,11 +76,11 @@ def _by_pixels(megapixels):
     peer = (PEER_RUN,) if 2 * height**2 <= _LARGEST_FOR_PEER else ()
     name = f"pixels-{megapixels:g}"
     memory = megapixels == MEGAPIXELS[-1]
-    return Case(name, "scaling", "mosaic", height, 2 * height, 21, (*peer, PRUNED, KEPT), memory)
+    return Case(name, "scaling", "mosaic", height, 2 * height, 21, (*peer, PRUNED, UNPRUNED), memory)
 
 
 def _by_labels(labels):
-    return Case(f"labels-{labels}", "scaling", "textured", HEIGHT, WIDTH, labels, (PEER_RUN, PRUNED, KEPT))
+    return Case(f"labels-{labels}", "scaling", "textured", HEIGHT, WIDTH, labels, (PEER_RUN, PRUNED, UNPRUNED))
 
 
 def _by_threads():
@@ -110,7 +110,7 @@ CASES = {
 
 @dataclass(frozen=True)
 class Row:
-    """A row of the table: a case's run beside the peer's, and the speedup that it should reach."""
+    """Row of the table: a case's run compared with the peer's, and the target speedup."""
 
     title: str
     case: str
@@ -122,17 +122,17 @@ ROWS = (
     Row("375x500, 21 labels, plain", "plain-21", PRUNED, 15),
     Row("375x500, 21 labels, textured", "textured-21", PRUNED, 12),
     Row("375x500, 21 labels, busy", "busy-21", PRUNED),
-    Row("no pruning, plain", "plain-21", KEPT, 6),
-    Row("no pruning, textured", "textured-21", KEPT, 6),
-    Row("no pruning, busy", "busy-21", KEPT),
+    Row("no pruning, plain", "plain-21", UNPRUNED, 6),
+    Row("no pruning, textured", "textured-21", UNPRUNED, 6),
+    Row("no pruning, busy", "busy-21", UNPRUNED),
     Row("375x500, 2 labels, plain", "plain-2", PRUNED, 6),
     Row("375x500, 2 labels, textured", "textured-2", PRUNED, 6),
     Row("1000x1000, 21 labels, mosaic", "mosaic-1000", PRUNED, 15),
     Row("1000x1000, 21 labels, one image mirrored", "mirrored-1000", PRUNED, 15),
     Row("1024x2048, 19 labels, mosaic", "mosaic-2048", PRUNED, 15),
     Row("1024x2048, 19 labels, one image mirrored", "mirrored-2048", PRUNED, 15),
-    Row("no pruning, 1000x1000, mosaic", "mosaic-1000", KEPT),
-    Row("no pruning, 1024x2048, mosaic", "mosaic-2048", KEPT),
+    Row("no pruning, 1000x1000, mosaic", "mosaic-1000", UNPRUNED),
+    Row("no pruning, 1024x2048, mosaic", "mosaic-2048", UNPRUNED),
     Row("one thread, 375x500, 21 labels, plain", "plain-21", Run(threads=1), 8),
     Row("one thread, 375x500, 21 labels, textured", "textured-21", Run(threads=1), 8),
     Row("one thread, no pruning, plain", "plain-21", Run(threads=1, prune=False)),

@@ -1,11 +1,11 @@
-"""What the benchmark of the CRF works on: natural photos, and what the bundled network says of them.
+"""Inputs of the CRF benchmark: natural images, and the bundled network's probabilities for them.
 
-Scenes of 375 x 500 pixels: `plain` and `textured` are photos scaled to cover that size and cropped in the middle;
-`busy` shows the three example photos, one of them twice, at half that size. The scene `mosaic`, 1024 x 2048, lays
-the photos side by side at their own scale, so its texture is that of photos and not of an enlargement: each is
-mirrored at its borders to 512 x 512, every second one turned left to right. It holds more classes than a photo does:
-`mirrored`, of the same size, is the one photo of `plain` at its own scale, mirrored again and again. Larger ones of
-both are mirrored further, smaller ones are cut from the middle.
+Scenes of 375 x 500 pixels: `plain` and `textured` are images resized to cover that size and cropped in the middle;
+`busy` shows the three example images, one of them twice, at half that size. The scene `mosaic`, 1024 x 2048, tiles the
+images at their own scale, so its texture is that of real images and not of an enlargement: each is mirrored at its
+borders to 512 x 512, and every second one is flipped. It contains more classes than a typical image. `mirrored`, of the
+same size, is the image of `plain` at its own scale, mirrored repeatedly. Larger sizes of both are mirrored further;
+smaller ones are cut from the middle.
 """
 
 import hashlib
@@ -29,20 +29,20 @@ HEIGHT, WIDTH = 375, 500
 KERNELS = (Spatial(weight=3, sxy=3), Bilateral(weight=4, sxy=49, srgb=5))
 ITERATIONS = 10
 
-_PHOTOS = {name: ROOT / "examples" / f"{name}.jpg" for name in ("cat", "astronaut", "photographer")}
+_IMAGES = {name: ROOT / "examples" / f"{name}.jpg" for name in ("cat", "astronaut", "photographer")}
 _TILES = (("astronaut", "cat", "photographer", "astronaut"), ("cat", "photographer", "astronaut", "cat"))
 _TILE = 512
 
 
 def covering(name, height, width):
-    """Return an example photo scaled to cover height x width, cropped in the middle."""
-    photo = Image.fromarray(read_image(_PHOTOS[name]))
-    return np.asarray(ImageOps.fit(photo, (width, height), Image.Resampling.LANCZOS))
+    """Return an example image resized to cover height x width and cropped in the middle."""
+    image = Image.fromarray(read_image(_IMAGES[name]))
+    return np.asarray(ImageOps.fit(image, (width, height), Image.Resampling.LANCZOS))
 
 
 def _busy():
     half = (HEIGHT + 1) // 2, WIDTH // 2
-    cat, astronaut, photographer = (covering(name, *half) for name in _PHOTOS)
+    cat, astronaut, photographer = (covering(name, *half) for name in _IMAGES)
     rows = [cat, astronaut], [astronaut[:, ::-1], photographer]
     return np.concatenate([np.concatenate(row, axis=1) for row in rows])[:HEIGHT]
 
@@ -50,7 +50,7 @@ def _busy():
 def _mosaic():
     rows = []
     for names in _TILES:
-        tiles = [mirrored(read_image(_PHOTOS[name]), _TILE, _TILE) for name in names]
+        tiles = [mirrored(read_image(_IMAGES[name]), _TILE, _TILE) for name in names]
         rows.append(np.concatenate([tile[:, :: (-1) ** column] for column, tile in enumerate(tiles)], axis=1))
     return np.concatenate(rows)
 
@@ -60,7 +60,7 @@ _SCENES = {
     "textured": lambda: covering("astronaut", HEIGHT, WIDTH),
     "busy": _busy,
     "mosaic": _mosaic,
-    "mirrored": lambda: mirrored(read_image(_PHOTOS["cat"]), 2 * _TILE, 4 * _TILE),
+    "mirrored": lambda: mirrored(read_image(_IMAGES["cat"]), 2 * _TILE, 4 * _TILE),
 }
 SCENES = tuple(_SCENES)
 
@@ -73,16 +73,16 @@ def mirrored(image, height, width):
 
 
 def _sized(array, height, width):
-    """Cut height x width from the middle of an (H, W, ...) array, or mirror it to that size."""
+    """Crop height x width from the middle of an (H, W, ...) array, or mirror it to that size."""
     top, left = (max(0, (have - want) // 2) for have, want in zip(array.shape, (height, width), strict=False))
     return np.ascontiguousarray(mirrored(array[top : top + height, left : left + width], height, width))
 
 
 @cache
 def scene(name):
-    """Return a scene's photo (H, W, 3) uint8 and the network's probabilities (21, H, W) float32.
+    """Return a scene's image (H, W, 3) uint8 and the network's probabilities (21, H, W) float32.
 
-    The network sees the scene at its own scale. What it says is kept in a file, as measuring should not wait for it.
+    The network runs on the scene at its own scale. Its output is cached in a file.
     """
     image = np.ascontiguousarray(_SCENES[name]())
     key = hashlib.sha256(image.tobytes() + bundled_model_path().read_bytes()).hexdigest()[:16]
@@ -98,7 +98,7 @@ def scene(name):
 
 
 def load(name, height, width, labels):
-    """Return a scene at a size, (H, W, 3) uint8, and probabilities of so many labels, (labels, H, W) float32."""
+    """Return a scene at a size, (H, W, 3) uint8, and probabilities of `labels` labels, (labels, H, W) float32."""
     image, probabilities = scene(name)
     chosen = with_labels(probabilities, labels)
     planes = np.empty((labels, height, width), np.float32)
@@ -108,10 +108,10 @@ def load(name, height, width, labels):
 
 
 def with_labels(probabilities, labels):
-    """Make (labels, H, W) of (21, H, W) probabilities.
+    """Reduce or extend (21, H, W) probabilities to (labels, H, W).
 
-    Two labels: the class of most pixels against all others. 3 to 18: the classes of the largest mass, and the rest
-    as one. 19, 20: without the classes of the smallest mass, normalized again. More than 21: see `_split`.
+    Two labels: the most frequent class against all others. 3 to 18: the classes of the largest mass, and the rest as
+    one. 19, 20: without the classes of the smallest mass, normalized again. More than 21: see `_split`.
     """
     classes = len(probabilities)
     if labels == classes:
@@ -123,16 +123,17 @@ def with_labels(probabilities, labels):
     else:
         order = np.argsort(-probabilities.sum(axis=(1, 2)), kind="stable")
     if labels >= 19:
-        kept = probabilities[np.sort(order[:labels])]
-        return kept / kept.sum(axis=0)
+        largest = probabilities[np.sort(order[:labels])]
+        return largest / largest.sum(axis=0)
     chosen = probabilities[order[: labels - 1]]
     return np.concatenate([chosen, np.maximum(0, 1 - chosen.sum(axis=0, keepdims=True))])
 
 
 def _split(probabilities, labels):
-    """Divide classes into parts, four fifths of the new labels among those that are the likeliest somewhere.
+    """Divide classes into parts, four fifths of them from classes that are the most probable ones at some pixel.
 
-    The shares of a class's parts are a softmax of smooth random fields, so each part rules some region of its class.
+    The shares of a class's parts are a softmax of smooth random fields, so each part dominates some region of its
+    class.
     """
     random = np.random.default_rng(0)
     present = np.isin(np.arange(len(probabilities)), probabilities.argmax(axis=0))
@@ -157,6 +158,6 @@ def _smooth_field(random, height, width, cell=60, contrast=4):
 
 
 def lattice_share(image):
-    """Return the vertices of the bilateral kernel's lattice for each pixel: high for textured photos."""
+    """Return the number of lattice vertices of the bilateral kernel per pixel, which is high for textured images."""
     features = KERNELS[1].features(image, image.shape[:2], np.float32)
     return _native.lattice(features, 1).vertices / features.shape[1]

@@ -1,6 +1,6 @@
-"""Run the CRFs on a case: times of paired runs, agreement of the results, peak memory in a process of its own.
+"""Measurement of a case: times of paired runs, agreement of the results, and peak memory in a new process.
 
-As a script, what the benchmark starts to see one run's memory:
+The benchmark starts this script to measure the memory of one run:
 
     python benchmarks/crf_measure.py FOLDER LIBRARY THREADS PRUNE|default
 """
@@ -31,66 +31,66 @@ SPATIAL, BILATERAL = KERNELS
 
 _PROCESSOR_TIMES = Path("/proc/stat")
 
-# Writing 5 to it makes the process's peak begin anew (Linux).
+# Writing 5 to this file resets the peak memory of the process (Linux).
 _PEAK_RESET = Path("/proc/self/clear_refs")
 
 
 def refine(image, probabilities, run, prune=None):
-    """Set up, take the steps, return Q and the seconds: {"whole", "unary"}, the latter a part of the former.
+    """Refine probabilities; return Q and the seconds {"whole", "unary"}, the latter a part of the former.
 
-    `unary` is what the peer's users spend on turning probabilities into its unary term; atrous takes probabilities.
+    `unary` is the time that the peer's users spend on converting probabilities to its unary term.
     """
     if run.library == PEER:
         return _refine_with_peer(image, probabilities)
-    begun = time.perf_counter()
+    started = time.perf_counter()
     crf = DenseCRF(image, KERNELS, iterations=ITERATIONS, threads=run.threads, prune=prune if run.prune else 0)
     q = crf(probabilities)
-    return q, {"whole": time.perf_counter() - begun, "unary": 0.0}
+    return q, {"whole": time.perf_counter() - started, "unary": 0.0}
 
 
 def _refine_with_peer(image, probabilities):
-    # Normalized after filtering, as in atrous: one multiplication less in each step than with the peer's default.
+    # Normalized after filtering, as in atrous, which saves a multiplication per step compared with the peer's default.
     after = peer.NORMALIZE_AFTER
-    begun = time.perf_counter()
+    started = time.perf_counter()
     labels, height, width = probabilities.shape
     unary = unary_from_softmax(probabilities)
     ready = time.perf_counter()
     crf = peer.DenseCRF2D(width, height, labels)
     crf.setUnaryEnergy(unary)
-    del unary  # copied by the peer: it need not count in its memory
+    del unary  # copied by the peer, so it must not count in the peer's memory
     crf.addPairwiseGaussian(sxy=SPATIAL.sxy, compat=SPATIAL.weight, normalization=after)
     crf.addPairwiseBilateral(
         sxy=BILATERAL.sxy, srgb=BILATERAL.srgb, rgbim=image, compat=BILATERAL.weight, normalization=after
     )
     q = np.asarray(crf.inference(ITERATIONS)).reshape(labels, height, width)
-    return q, {"whole": time.perf_counter() - begun, "unary": ready - begun}
+    return q, {"whole": time.perf_counter() - started, "unary": ready - started}
 
 
 def available(case):
-    """Return the runs of a case that can be measured here."""
+    """Return the runs of a case that can be measured on this machine."""
     return [run for run in case.runs if run.library != PEER or peer is not None]
 
 
 def measure(case, *, rounds, seconds, prune=None, earlier=None):
-    """Time the runs of a case in turn, round after round.
+    """Time the runs of a case alternately, round by round.
 
     Parameters
     ----------
     case : Case
     rounds : int
-        At most so many.
+        Maximum number of rounds.
     seconds : float
-        No round is begun that would probably end later than this; one is always measured.
+        Time limit; a round that would probably exceed it is not started. At least one round is measured.
     prune : float, optional
-        Instead of DenseCRF's own.
+        Pruning threshold. Default: that of DenseCRF.
     earlier : dict, optional
-        A result to which rounds are added.
+        Result to extend by the rounds.
 
     Returns
     -------
     dict
-        Ready for JSON. `times`: for each run a list with an entry for each round. `used by others`: the processors
-        that were busy with something else meanwhile, on average; 0 is a quiet machine.
+        JSON record. `times`: for each run a list with one entry per round. `used by others`: average number of
+        processors that other processes used meanwhile; 0 on an idle machine.
     """
     image, probabilities = load(case.scene, case.height, case.width, case.labels)
     runs = available(case)
@@ -111,12 +111,12 @@ def measure(case, *, rounds, seconds, prune=None, earlier=None):
         "used by others": [],
     }
     results, done, ours, everybodys = {}, 0, time.process_time(), _processor_seconds()
-    begun = time.perf_counter()
+    started = time.perf_counter()
     while done < rounds:
-        elapsed = time.perf_counter() - begun
+        elapsed = time.perf_counter() - started
         if done and elapsed * (done + 1) / done > seconds:
             break
-        # Another run goes first in each round, so that nobody always meets the caches that the same one left.
+        # The order rotates, so that no run always follows the same one and its caches.
         first = len(result["times"][runs[0].key]) % len(runs)
         for run in runs[first:] + runs[:first]:
             results.pop(run.key, None)
@@ -127,7 +127,7 @@ def measure(case, *, rounds, seconds, prune=None, earlier=None):
                 result["unary"].append(times["unary"])
         done += 1
     result["used by others"].append(
-        (_processor_seconds() - everybodys - (time.process_time() - ours)) / (time.perf_counter() - begun)
+        (_processor_seconds() - everybodys - (time.process_time() - ours)) / (time.perf_counter() - started)
     )
     result["active"] = {key: int(sum(plane.any() for plane in q)) for key, q in results.items()}
     if PEER in results:
@@ -137,7 +137,7 @@ def measure(case, *, rounds, seconds, prune=None, earlier=None):
 
 
 def _processor_seconds():
-    """Return what all processors together have worked so far, other guests of the same host included (Linux)."""
+    """Return the processor time of the whole machine, including other guests of its host (Linux)."""
     if not _PROCESSOR_TIMES.exists():
         return math.nan
     user, nice, system, _, _, *interrupts_and_stolen = _PROCESSOR_TIMES.read_text().split("\n", 1)[0].split()[1:9]
@@ -145,9 +145,9 @@ def _processor_seconds():
 
 
 def measure_memory(case, prune=None):
-    """Return the memory of each run of a case, MiB: {run: {"before", "peak"}}, from a fresh process each.
+    """Return the memory of each run of a case in MiB, {run: {"before", "peak"}}, each from a new process.
 
-    `before` is what the process holds with the libraries and the inputs loaded, `peak` the most it held in the call.
+    `before` is the memory with libraries and inputs loaded, `peak` the highest value during the call.
     """
     if not _PEAK_RESET.exists():
         raise SystemExit(f"error: {_PEAK_RESET}: not found; peak memory is measured on Linux only")
@@ -166,12 +166,12 @@ def measure_memory(case, prune=None):
 
 
 def _status(field):
-    """Return a field of /proc/self/status in MiB. VmHWM, unlike getrusage, forgets the process that started this."""
+    """Return a field of /proc/self/status in MiB. Unlike getrusage, VmHWM excludes the parent process."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) / 1024 for line in lines if line.startswith(f"{field}:"))
 
 
-def _watched(folder, library, threads, setting):
+def _measured(folder, library, threads, setting):
     image, probabilities = (np.load(Path(folder) / f"{name}.npy") for name in ("image", "probabilities"))
     _PEAK_RESET.write_text("5")
     before = _status("VmRSS")
@@ -182,4 +182,4 @@ def _watched(folder, library, threads, setting):
 
 
 if __name__ == "__main__":
-    print(json.dumps(_watched(*sys.argv[1:])))
+    print(json.dumps(_measured(*sys.argv[1:])))

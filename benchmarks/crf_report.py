@@ -1,11 +1,11 @@
-"""Tables, plots and the report of the CRF's benchmark, from its results."""
+"""Tables, plots and report of the CRF benchmark, from its results."""
 
 import os
 import statistics
 from textwrap import fill
 
 from atrous._io import replacing
-from crf_cases import ALL, CASES, KEPT, LABELS, MEGAPIXELS, PEER, PRUNED, ROWS
+from crf_cases import ALL, CASES, LABELS, MEGAPIXELS, PEER, PRUNED, ROWS, UNPRUNED
 from crf_text import END, SETTINGS, TEMPLATE, WRITTEN
 
 NONE = "-"
@@ -16,7 +16,7 @@ def _milliseconds(seconds):
 
 
 def ratios(result, key):
-    """Return how many times as long the peer took: as its users call it, and without preparing its unary term.
+    """Return the peer's time relative to ours: in full, and without its conversion to a unary term.
 
     Medians over the rounds of each round's ratio.
     """
@@ -26,7 +26,7 @@ def ratios(result, key):
 
 
 def table(results, rows=ROWS, *, targets=False):
-    """Return the table of the paired runs, head first."""
+    """Return the table of the paired runs, head row first."""
     head = ["case", "vertices / pixel", "labels: all, most probable, active", "rounds"]
     head += ["atrous, ms", f"{PEER}, ms", "its unary, ms", "speedup", "without unary"]
     head += ["target"] * targets + ["same labels"]
@@ -57,7 +57,7 @@ def _verdict(target, reached):
 
 
 def memory_table(results, names=CASES):
-    """Return peak memory of a call beyond its inputs, head first."""
+    """Return the peak memory of calls beyond their inputs, head row first."""
     lines = [["case", "run", "before the call, MiB", "peak, MiB", "peak - before, MiB", f"ratio to {PEER}"]]
     for name, case in CASES.items():
         if name not in names or name not in results["memory"]:
@@ -72,7 +72,7 @@ def memory_table(results, names=CASES):
 
 
 def scaling_table(results, names=CASES):
-    """Return the times of the scaling part, head first."""
+    """Return the times of the scaling part, head row first."""
     lines = [["case", "pixels", "labels", "vertices / pixel", "run", "rounds", "ms", "ns / pixel / label"]]
     for name, case in CASES.items():
         if case.part != "scaling" or name not in names or name not in results["cases"]:
@@ -95,10 +95,10 @@ def _series(results, prefix, values, key):
     return tuple(zip(*points, strict=True)) or ((), ())
 
 
-# Colors that people with any color vision can tell apart (Okabe and Ito).
+# Colors for all kinds of color vision (Okabe and Ito).
 _STYLES = {
     PEER: {"color": "#555555", "marker": "s", "label": PEER},
-    KEPT.key: {"color": "#0072b2", "marker": "o", "label": "atrous, no pruning"},
+    UNPRUNED.key: {"color": "#0072b2", "marker": "o", "label": "atrous, no pruning"},
     PRUNED.key: {"color": "#d55e00", "marker": "o", "label": "atrous"},
 }
 
@@ -139,7 +139,7 @@ def _threads_plot(pyplot, results):
     times = {key: statistics.median(values) for key, values in results["cases"]["threads"]["times"].items()}
     own = [run for run in CASES["threads"].runs if run.key in times and run.library != PEER]
     counts = sorted({run.threads for run in own})
-    for example in (KEPT, PRUNED):
+    for example in (UNPRUNED, PRUNED):
         points = [(run.threads, times[run.key]) for run in own if run.prune == example.prune]
         axes.plot(*zip(*points, strict=True), **_STYLES[example.key])
         axes.plot(counts, [points[0][1] / n for n in counts], color="#aaaaaa", linestyle=":", zorder=0)
@@ -171,11 +171,11 @@ def _memory_plot(pyplot, results):
 
 
 def write_plots(results, folder):
-    """Write the plots, return their captions by file name."""
+    """Write the plots and return their captions by file name."""
     try:
         import matplotlib
     except ImportError:
-        raise SystemExit("error: matplotlib is not installed, which draws the plots; pip install matplotlib") from None
+        raise SystemExit("error: the plots need matplotlib; pip install matplotlib") from None
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
@@ -207,21 +207,21 @@ def _markdown(rows):
 
 
 def check_complete(results):
-    """Raise SystemExit if a case is missing, or if the figures are of different builds."""
-    wanted = {("cases", name) for name in CASES} | {("memory", name) for name, case in CASES.items() if case.memory}
-    missing = sorted(f"{name} ({part})" for part, name in wanted if name not in results[part])
+    """Raise SystemExit if a case is missing, or if the figures are from different builds."""
+    required = {("cases", name) for name in CASES} | {("memory", name) for name, case in CASES.items() if case.memory}
+    missing = sorted(f"{name} ({part})" for part, name in required if name not in results[part])
     if missing:
         raise SystemExit(f"error: not measured yet: {', '.join(missing)}")
-    stamps = {(part, name): results[part][name] for part, name in wanted}
+    stamps = {(part, name): results[part][name] for part, name in required}
     builds = [stamp["build"] for stamp in stamps.values()]
     usual = max(set(builds), key=builds.count)
     others = sorted(f"{name} ({part})" for (part, name), stamp in stamps.items() if stamp["build"] != usual)
     if others:
-        raise SystemExit(f"error: of another build than the rest, measure again: {', '.join(others)}")
+        raise SystemExit(f"error: from another build than the rest, measure again: {', '.join(others)}")
 
 
 def write_report(results, path, images):
-    """Write the report in Markdown and its plots; keep the text below the report in an existing page."""
+    """Write the report in Markdown and its plots; preserve the text below the report in an existing page."""
     check_complete(results)
     captions = write_plots(results, images)
     folder = os.path.relpath(images, path.parent).replace(os.sep, "/")

@@ -1,8 +1,8 @@
-"""Images a second of an evaluation, by the number of images in work at once; the scores have to be the same.
+"""Throughput of an evaluation by the number of parallel images. The scores must be equal.
 
     python benchmarks/evaluate.py VOC_FOLDER [--limit 24] [--workers 1 2] [--rounds 2]
 
-Each worker gets its share of the cores. The rounds go through the numbers of workers in turn; the best one counts.
+Each worker has its share of the cores. The rounds alternate between the numbers of workers; the fastest one counts.
 """
 
 import argparse
@@ -22,7 +22,7 @@ from atrous.evaluation.trimap import WIDTHS
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("data", type=Path, help="a data set that the bundled model can be scored on")
+    parser.add_argument("data", type=Path, help="a data set with the bundled model's classes")
     parser.add_argument("--limit", type=int, default=24, help="images, evenly spaced along val")
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--rounds", type=int, default=2)
@@ -37,16 +37,16 @@ def main() -> None:
     counts = []
     for _ in range(arguments.rounds):
         for workers, segmenter in segmenters.items():
-            begun = time.perf_counter()
+            started = time.perf_counter()
             result = evaluate(segmenter, samples.samples, workers=workers, trimap=WIDTHS)
-            rate = len(samples) / (time.perf_counter() - begun)
+            rate = len(samples) / (time.perf_counter() - started)
             best[workers] = max(rate, best.get(workers, 0))
             counts.append(np.stack([result.dcnn.counts, result.crf.counts]))
     print(f"{len(samples)} images of {arguments.data.name}, network int8, CRF and trimap; {machine()}")
     for workers, rate in best.items():
-        print(f"{workers} workers of {threads[workers]} threads: {rate:.2f} images a second")
+        print(f"{workers} workers of {threads[workers]} threads: {rate:.2f} images per second")
     same = all((other == counts[0]).all() for other in counts)
-    print("the same pixel counts in all runs" if same else "PIXEL COUNTS DIFFER between runs")
+    print("equal pixel counts in all runs" if same else "PIXEL COUNTS DIFFER between runs")
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@
     python benchmarks/export.py compare CHECKPOINT DATA MODEL.onnx... --photos 60 --name "VOC 2012" --out voc.json
     python benchmarks/export.py write docs/benchmarks.md times.json voc.json...
 
-`write` puts the tables between the page's markers. Measure the times on an idle machine.
+`write` inserts the tables between the page's markers. Measure the times on an idle machine.
 """
 
 import argparse
@@ -24,7 +24,7 @@ from atrous.segmenter import Segmenter
 
 SIZE = (385, 513)
 DRAWS = 10_000
-AT_ONCE = 16  # images that atrous export compares by default
+AT_ONCE = 16  # number of images that atrous export compares by default
 LABELINGS = ("DCNN", "with CRF")
 BEGIN, END = "<!-- written by benchmarks/export.py: {} -->", "<!-- end of {} -->"
 
@@ -45,7 +45,7 @@ def main():
     command.add_argument("data", type=Path)
     command.add_argument("models", type=Path, nargs="+")
     command.add_argument("--photos", type=int, default=60, help="evenly spaced along the list for evaluation")
-    command.add_argument("--name", required=True, help="of the data, in the tables")
+    command.add_argument("--name", required=True, help="name of the data in the tables")
     command.add_argument("--out", type=Path, required=True)
     command = commands.add_parser("write")
     command.set_defaults(run=write)
@@ -57,7 +57,7 @@ def main():
 
 
 def times(arguments):
-    """Time forward passes of each network, one network after the other: their threads wait for work for a while."""
+    """Time forward passes of the networks, one network after the other, as idle threads spin for a while."""
     from atrous.network.torch_backend import TorchEngine
 
     weights = arguments.checkpoint / "model.safetensors"
@@ -65,12 +65,12 @@ def times(arguments):
     for path in arguments.models:
         engine = OnnxEngine(path, device="cpu")
         networks.append((engine.metadata.precision, path.stat().st_size, engine))
-    picture = np.random.default_rng(0).integers(0, 256, (*SIZE, 3), dtype=np.uint8)
+    image = np.random.default_rng(0).integers(0, 256, (*SIZE, 3), dtype=np.uint8)
     taken = {}
     for name, _, engine in networks:
         time.sleep(1)
-        engine.scores(picture)
-        taken[name] = [seconds(engine, picture) for _ in range(arguments.repeat)]
+        engine.scores(image)
+        taken[name] = [seconds(engine, image) for _ in range(arguments.repeat)]
     rows = [
         {"name": name, "bytes": size, "seconds": statistics.median(taken[name]), "all": taken[name]}
         for name, size, _ in networks
@@ -81,15 +81,15 @@ def times(arguments):
         print(f"{row['name']:<12}{row['bytes'] / 1e6:8.1f} MB{row['seconds']:8.3f} s")
 
 
-def seconds(engine, picture):
-    """Return how long one forward pass takes."""
+def seconds(engine, image):
+    """Return the duration of one forward pass."""
     start = time.perf_counter()
-    engine.scores(picture)
+    engine.scores(image)
     return time.perf_counter() - start
 
 
 def compare(arguments):
-    """Compare each file with the checkpoint, photo by photo."""
+    """Compare each file with the checkpoint, image by image."""
     from atrous.network.torch_backend import TorchEngine
 
     engine = TorchEngine.read(arguments.checkpoint)
@@ -101,7 +101,7 @@ def compare(arguments):
     for number, sample in enumerate(chosen.samples, start=1):
         parities = compare_several(ours, theirs, [sample], sizes=())
         for found, parity in zip(rows.values(), parities, strict=True):
-            found.append(_photo(parity))
+            found.append(_image_row(parity))
         print(f"{number} of {len(chosen)}: {sample.name}", flush=True)
     found = {"name": arguments.name, "list": chosen.name, "photos": len(chosen), "versions": versions(), "rows": rows}
     _save(arguments.out, found)
@@ -109,7 +109,7 @@ def compare(arguments):
     print(spread([found]))
 
 
-def _photo(parity):
+def _image_row(parity):
     (row,) = parity.photos
     overlaps = {
         name: [[counts.tolist() for counts in matrix.overlaps()] for matrix in parity.confusion[name]]
@@ -126,7 +126,7 @@ def _photo(parity):
 
 
 def write(arguments):
-    """Put the tables into the page."""
+    """Insert the tables into the page."""
     measured = json.loads(arguments.times.read_text())
     compared = [json.loads(path.read_text()) for path in arguments.compared]
     page = arguments.page.read_text()
@@ -144,7 +144,7 @@ def write(arguments):
 
 
 def sizes_and_times(measured):
-    """Return the table of sizes and times, with what they were measured on."""
+    """Return the table of sizes and times, with machine and versions."""
     rows = [(r["name"], f"{r['bytes'] / 1e6:.1f}", f"{r['seconds']:.2f}") for r in measured["rows"]]
     height, width = measured["size"]
     library = ", ".join(f"{name} {measured['versions'][name]}" for name in ("torch", "onnxruntime"))
@@ -156,30 +156,30 @@ def sizes_and_times(measured):
 
 
 def distances(compared):
-    """Return the table of the files' differences from the checkpoint over all images."""
+    """Return the table of differences from the checkpoint over all images."""
     rows = []
     for data in compared:
-        for precision, photos in data["rows"].items():
-            everything = np.arange(len(photos))[None]
-            cells = (f"{100 * share:.2g}" for share in _off(photos, everything)[:, 0])
-            ious = (f"{100 * before:.2f} → {100 * after:.2f}" for before, after in _mean_ious(photos, everything)[0])
+        for precision, images in data["rows"].items():
+            everything = np.arange(len(images))[None]
+            cells = (f"{100 * share:.2g}" for share in _off(images, everything)[:, 0])
+            ious = (f"{100 * before:.2f} → {100 * after:.2f}" for before, after in _mean_ious(images, everything)[0])
             rows.append((precision, f"{data['name']}, {data['photos']}", *cells, *ious))
     heads = ("", "images", "score difference", "labels changed", "with CRF", "mean IoU", "with CRF")
     return _table(heads, rows)
 
 
 def spread(compared):
-    """Return the table of the differences per image and per draw of a few images."""
+    """Return the table of differences per image and per random sample of images."""
     heads = ("", "images", "in %", "1 image: median", "95 %", "worst", f"{AT_ONCE} images: median", "95 %", "worst")
     rows = []
     for data in compared:
-        for precision, photos in data["rows"].items():
-            if precision == "float32":  # rounding alone
+        for precision, images in data["rows"].items():
+            if precision == "float32":  # differs by rounding only
                 continue
-            single = _off(photos, np.arange(len(photos))[:, None])
-            draws = np.argsort(np.random.default_rng(0).random((DRAWS, len(photos))), axis=1)[:, :AT_ONCE]
-            several = _off(photos, draws)
-            before, after = np.moveaxis(_mean_ious(photos, draws), -1, 0)
+            single = _off(images, np.arange(len(images))[:, None])
+            draws = np.argsort(np.random.default_rng(0).random((DRAWS, len(images))), axis=1)[:, :AT_ONCE]
+            several = _off(images, draws)
+            before, after = np.moveaxis(_mean_ious(images, draws), -1, 0)
             for i, what in enumerate(("score difference", "labels changed", "labels changed with CRF")):
                 rows.append((precision, data["name"], what, *_percentiles(single[i]), *_percentiles(several[i])))
             for i, what in enumerate(("mean IoU lost", "mean IoU lost with CRF")):
@@ -187,18 +187,18 @@ def spread(compared):
     return _table(heads, rows)
 
 
-def _off(photos, draws):
-    """Return (3, draws): score difference as a share of the largest, share of other labels, the same with the CRF."""
+def _off(images, draws):
+    """Return (3, draws): relative score difference, share of changed labels, and the same with the CRF."""
     difference, largest, pixels, others = (
-        np.array([photo[key] for photo in photos])[draws] for key in ("difference", "largest", "pixels", "others")
+        np.array([image[key] for image in images])[draws] for key in ("difference", "largest", "pixels", "others")
     )
     shares = others.sum(axis=1) / pixels.sum(axis=1)[:, None]
     return np.stack([difference.max(axis=1) / largest.max(axis=1), *shares.T])
 
 
-def _mean_ious(photos, draws):
-    """Return (draws, labelings, 2): mean IoU before and after."""
-    counts = np.array([[photo["overlaps"][name] for name in LABELINGS] for photo in photos])
+def _mean_ious(images, draws):
+    """Return (draws, label maps, 2): mean IoU before and after."""
+    counts = np.array([[image["overlaps"][name] for name in LABELINGS] for image in images])
     pooled = np.stack([counts[draw].sum(axis=0) for draw in draws])  # (draws, labelings, 2, hits and union, classes)
     hits, unions = pooled[..., 0, :], pooled[..., 1, :]
     return np.nanmean(np.where(unions > 0, hits / np.maximum(unions, 1), np.nan), axis=-1)

@@ -1,12 +1,12 @@
-"""A folder of photos through the pipeline: photos a second, each stage's own total, and memory over many photos.
+"""Throughput of the pipeline for a folder of images, the total time of each stage, and memory over many images.
 
     python benchmarks/folder.py speed [FOLDER] [--photos N] [--model MODEL.onnx] [--engine ENGINE]
     python benchmarks/folder.py memory [--photos N] [--side PIXELS] [--engine ENGINE]
     python benchmarks/folder.py start
 
-`speed` compares one photo after the other with the pipeline, in turns, as the machine may be shared. `memory` segments
-photos of many sizes and prints the memory in use (resident set) along the way. `start` times cold commands. Without
---engine, `speed` and `start` take each engine that is installed, in turns too.
+`speed` compares processing one image at a time with the pipeline, in alternating rounds, as the machine may be shared.
+`memory` segments images of many sizes and prints the resident memory at regular intervals. `start` times cold commands.
+Without --engine, `speed` and `start` measure each installed engine, also alternating.
 """
 
 import argparse
@@ -30,7 +30,7 @@ from segment import processor
 
 
 def speed(arguments) -> None:
-    """Photos a second, one after the other and overlapping, three rounds in turns."""
+    """Print images per second, one at a time and overlapping, in three alternating rounds."""
     segmenters = {name: atrous.Segmenter(arguments.model, engine=name) for name in engines(arguments)}
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
@@ -40,10 +40,10 @@ def speed(arguments) -> None:
         rounds = {name: [] for name in segmenters}
         for _ in range(arguments.rounds):
             for name, segmenter in segmenters.items():
-                begun = time.perf_counter()
+                started = time.perf_counter()
                 for file in files:
                     segmenter(file).save(folder / "plain", file.stem)
-                one_by_one = len(files) / (time.perf_counter() - begun)
+                one_by_one = len(files) / (time.perf_counter() - started)
                 rounds[name].append({"one_by_one": one_by_one, **folder_times(segmenter, files, folder)})
         for name, figures in rounds.items():
             show(name, figures)
@@ -59,11 +59,11 @@ def show(name: str, rounds: list[dict]) -> None:
         return max(figures[key] for figures in rounds)
 
     print(name)
-    print(f"  one after the other: {middle('one_by_one'):.2f} photos/s (best {best('one_by_one'):.2f})")
-    print(f"  overlapping: {middle('photos_per_second'):.2f} photos/s (best {best('photos_per_second'):.2f})")
-    print(f"  whole by the slowest stage alone: {middle('whole_by_slowest_stage'):.2f}")
+    print(f"  one at a time: {middle('one_by_one'):.2f} images/s (best {best('one_by_one'):.2f})")
+    print(f"  overlapping: {middle('photos_per_second'):.2f} images/s (best {best('photos_per_second'):.2f})")
+    print(f"  whole relative to the slowest stage alone: {middle('whole_by_slowest_stage'):.2f}")
     inside = statistics.median(figures["network_seconds"] / figures["seconds"] for figures in rounds)
-    print(f"  a network at work: {100 * middle('network_busy'):.0f} % of the time, {inside:.2f} at a time on average")
+    print(f"  network busy: {100 * middle('network_busy'):.0f} % of the time, {inside:.2f} calls at a time on average")
     print("  stages alone, s:", {name: round(s, 2) for name, s in rounds[-1]["stages_alone"].items()})
 
 
@@ -75,21 +75,21 @@ def engines(arguments) -> list[str]:
 
 
 def resident() -> float:
-    """Return this process's resident memory in MiB."""
+    """Return this process' resident memory in MiB."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS")) / 1024
 
 
 def memory(arguments) -> None:
-    """Resident memory every tenth of the way."""
+    """Print the resident memory after each tenth of the images."""
     rng = np.random.default_rng(0)
     with Image.open(Path(__file__).parents[1] / "examples" / "cat.jpg") as opened:
-        photo = opened.convert("RGB")
+        image = opened.convert("RGB")
     segmenter = atrous.Segmenter(arguments.model, engine=arguments.engine)
 
     def read(_: int) -> Image.Image:
         size = sizes[_]
-        return photo.resize((int(size[0]), int(size[1])))
+        return image.resize((int(size[0]), int(size[1])))
 
     sizes = rng.integers(arguments.side // 2, arguments.side + 1, (arguments.photos, 2))
     with tempfile.TemporaryDirectory() as folder:
@@ -102,25 +102,25 @@ def memory(arguments) -> None:
                 if result.error is not None:
                     raise result.error
             done += len(batch)
-            print(f"{done:>6} photos {resident():>8.0f} MiB", flush=True)
+            print(f"{done:>6} images {resident():>8.0f} MiB", flush=True)
 
 
 def start(arguments) -> None:
-    """Cold commands, median of `rounds`."""
-    photo = Path(__file__).parents[1] / "examples" / "cat.jpg"
+    """Print the median time of cold commands."""
+    image = Path(__file__).parents[1] / "examples" / "cat.jpg"
     with tempfile.TemporaryDirectory() as folder:
-        segment = ["segment", str(photo), "--out", folder, "--overwrite", "--engine"]
+        segment = ["segment", str(image), "--out", folder, "--overwrite", "--engine"]
         for command in (["--help"], *([*segment, name] for name in engines(arguments))):
             seconds = []
             for _ in range(arguments.rounds + 1):
-                begun = time.perf_counter()
+                started = time.perf_counter()
                 subprocess.run([sys.executable, "-m", "atrous", *command], check=True, capture_output=True)
-                seconds.append(time.perf_counter() - begun)
+                seconds.append(time.perf_counter() - started)
             print(f"atrous {' '.join([command[0], *command[5:]])}: {statistics.median(seconds[1:]):.2f} s")
 
 
 def main() -> None:
-    """Run one of the three."""
+    """Run one of the three measurements."""
     parser = argparse.ArgumentParser()
     parser.add_argument("what", choices=["speed", "memory", "start"])
     parser.add_argument("folder", nargs="?", type=Path)

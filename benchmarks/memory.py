@@ -1,14 +1,14 @@
-"""Peak memory of a photo from file to files, for smooth, ordinary and noisy photos, and what its bound changes.
+"""Peak memory of segmenting one image file, for smooth, ordinary and noisy images, and the effect of its limit.
 
     python benchmarks/memory.py                    # memory and labels; half an hour on two cores
     python benchmarks/memory.py --only memory      # or labels
-    python benchmarks/memory.py --unbounded        # with a column without the bound: needs 10 GB
-    python benchmarks/memory.py --write            # into docs/benchmarks.md, between the markers
+    python benchmarks/memory.py --unbounded        # with a column without the limit: needs 10 GB
+    python benchmarks/memory.py --write            # insert into docs/benchmarks.md, between the markers
 
-Photos of 3000 x 4000 pixels: an example photo enlarged (smooth), the same with the grain of a camera (independent
-Gaussian noise on each channel, its standard deviation in gray levels), an example photo mirrored at its own scale, that
-has more detail than a photo of that size, and uniform noise of 4000 x 4000. Each is segmented by a process of its own.
-Labels: the CRF on means of 2 x 2 pixels against that of each pixel, on photos of 1500 x 2000.
+Images of 3000 x 4000 pixels: an enlarged example image (smooth), the same with camera noise (independent Gaussian noise
+per channel; its standard deviation is in gray levels), an example image mirrored at its own scale, which has more
+detail than a photo of that size, and uniform noise of 4000 x 4000. A new process segments each image. Labels: the CRF
+on means of 2 x 2 pixels compared with that on each pixel, for images of 1500 x 2000.
 """
 
 import argparse
@@ -32,7 +32,7 @@ LARGE, SMALL = (3000, 4000), (1500, 2000)
 SIGMAS = (5, 10, 20, 30)
 NAMES = ("cat", "astronaut", "photographer")
 
-# Run in a process of its own, which prints the reduction, the classes and its peak memory in KiB.
+# Code for a new process, which prints the reduction, the number of classes and its peak memory in KiB.
 CODE = """
 import sys
 from pathlib import Path
@@ -47,57 +47,57 @@ print(result.reduction, len(result.shares()), status["VmHWM"].split()[0])
 
 
 def enlarged(name, size):
-    """Return an example photo that covers a size (H, W), (H, W, 3) uint8."""
-    photo = Image.fromarray(read_image(ROOT / "examples" / f"{name}.jpg"))
-    scale = max(size[1] / photo.width, size[0] / photo.height)
-    larger = photo.resize((round(photo.width * scale), round(photo.height * scale)), Image.Resampling.BICUBIC)
+    """Return an example image that covers a size (H, W), (H, W, 3) uint8."""
+    image = Image.fromarray(read_image(ROOT / "examples" / f"{name}.jpg"))
+    scale = max(size[1] / image.width, size[0] / image.height)
+    larger = image.resize((round(image.width * scale), round(image.height * scale)), Image.Resampling.BICUBIC)
     return np.asarray(larger)[: size[0], : size[1]]
 
 
 def with_grain(image, sigma):
-    """Return an image with noise."""
+    """Return an image with Gaussian noise."""
     noise = np.random.default_rng(0).normal(0, sigma, image.shape).astype(np.float32)
     return np.clip(image + noise, 0, 255).round().astype(np.uint8)
 
 
 def mirrored(name, size):
-    """Return an example photo at its own scale, mirrored again and again."""
-    photo = read_image(ROOT / "examples" / f"{name}.jpg")
-    height, width, _ = photo.shape
-    return np.pad(photo, ((0, size[0] - height), (0, size[1] - width), (0, 0)), mode="symmetric")
+    """Return an example image at its own scale, mirrored repeatedly."""
+    image = read_image(ROOT / "examples" / f"{name}.jpg")
+    height, width, _ = image.shape
+    return np.pad(image, ((0, size[0] - height), (0, size[1] - width), (0, 0)), mode="symmetric")
 
 
-def photos():
+def images():
     """Yield a title and an image (H, W, 3) uint8 for each row of the table."""
     for name in ("cat", "astronaut"):
-        photo = enlarged(name, LARGE)
-        yield f"smooth: {name}", photo
+        image = enlarged(name, LARGE)
+        yield f"smooth: {name}", image
         for sigma in (2, 3, *SIGMAS):
-            yield f"{'ordinary' if sigma < 5 else 'noisy'}: {name}, noise of {sigma}", with_grain(photo, sigma)
+            yield f"{'ordinary' if sigma < 5 else 'noisy'}: {name}, noise of {sigma}", with_grain(image, sigma)
         yield f"textured: {name}, mirrored", mirrored(name, LARGE)
     yield "noise, uniform", np.random.default_rng(0).integers(0, 256, (4000, 4000, 3), dtype=np.uint8)
 
 
 def peak(path, folder, bound):
-    """Return the reduction, the number of classes and the peak memory in bytes of segmenting a photo."""
+    """Return the reduction, the number of classes and the peak memory in bytes of segmenting an image."""
     command = [sys.executable, "-c", CODE, str(path), str(folder), bound]
     printed = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.split()
     return int(printed[0]), int(printed[1]), 1024 * int(printed[2])
 
 
 def memory(unbounded):
-    """Measure all photos; yield the rows of the table, head first."""
-    head = ["photo", "megapixels", "classes", "CRF on", "peak, MB", "bytes a pixel"]
+    """Measure all images; yield the rows of the table, head row first."""
+    head = ["image", "megapixels", "classes", "CRF on", "peak, MB", "bytes a pixel"]
     yield head + ["without bound, MB"] * unbounded
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "photo.png"
+        path = Path(folder) / "image.png"
 
         def save(image):
             Image.fromarray(image).save(path, compress_level=1)
 
         save(enlarged("cat", (16, 16)))
         _, _, at_rest = peak(path, path.parent / "out", "bounded")
-        for title, image in photos():
+        for title, image in images():
             save(image)
             pixels = image.shape[0] * image.shape[1]
             reduction, classes, most = peak(path, path.parent / "out", "bounded")
@@ -112,16 +112,16 @@ def memory(unbounded):
 
 
 def labels():
-    """Yield the rows of the table of labels, head first."""
-    yield ["photo", "noise", "bounded against unbounded", "unbounded against clean", "bounded against clean"]
+    """Yield the rows of the table of labels, head row first."""
+    yield ["image", "noise", "bounded against unbounded", "unbounded against clean", "bounded against clean"]
     segmenter = Segmenter()
     unbounded, bounded = (lambda *_: None), (lambda image, _: image.size // 3)
     for name in NAMES:
-        photo = enlarged(name, SMALL)
+        image = enlarged(name, SMALL)
         segmenter_module.most_vertices = unbounded
-        clean = segmenter(photo).labels
+        clean = segmenter(image).labels
         for sigma in SIGMAS:
-            noisy = with_grain(photo, sigma)
+            noisy = with_grain(image, sigma)
             found = []
             for bound in (unbounded, bounded):
                 segmenter_module.most_vertices = bound
@@ -133,7 +133,7 @@ def labels():
 
 
 def printed(rows):
-    """Print rows as they come; return them as a Markdown table."""
+    """Print rows as they arrive; return them as a Markdown table."""
     lines = []
     for row in rows:
         lines.append(f"| {' | '.join(row)} |")
@@ -145,10 +145,10 @@ def printed(rows):
 
 
 def main():
-    """Measure, print, and write if asked to."""
+    """Measure, print, and with --write update the page."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", choices=("memory", "labels"))
-    parser.add_argument("--unbounded", action="store_true", help="measure without the bound too")
+    parser.add_argument("--unbounded", action="store_true", help="also measure without the limit")
     parser.add_argument("--write", action="store_true", help=f"write the tables into {PAGE.relative_to(ROOT)}")
     options = parser.parse_args()
     for name, measure in (("peaks", lambda: memory(options.unbounded)), ("labels", labels)):

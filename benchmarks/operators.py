@@ -1,4 +1,4 @@
-"""Where an exported network's time goes: ONNX Runtime's own profile, operator by operator.
+"""Time of an exported network by operator, from ONNX Runtime's profiler.
 
 python benchmarks/operators.py [MODEL.onnx] [--size HEIGHT WIDTH] [--threads N] [--runs N]
 """
@@ -18,7 +18,7 @@ from atrous.data.transforms import aligned_size
 
 
 def main() -> None:
-    """Print each operator's median time and the sum by kind."""
+    """Print each operator's median time and the sums by operator type."""
     parser = argparse.ArgumentParser()
     parser.add_argument("model", nargs="?", type=Path)
     parser.add_argument("--size", nargs=2, type=int, default=(375, 500))

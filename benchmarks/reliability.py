@@ -1,9 +1,9 @@
-"""The tables of docs/reliability.md: faults and what holds in spite of them, and the fuzzers.
+"""Tables of docs/reliability.md: injected faults with the guarantees that hold, and the fuzzers.
 
     python benchmarks/reliability.py [--write] [--cases N] [-- PYTEST ARGUMENTS]
 
-Runs all tests that carry the mark `fault`, the slow ones too, which takes an hour on two cores, and each fuzzer for
-N cases; prints the tables, or with --write puts them into the page. `-- -m "fault and not slow"` is quick.
+Runs all tests with the mark `fault`, including the slow ones, which takes an hour on two cores, and N cases of each
+fuzzer. Prints the tables; --write inserts them into the page. `-- -m "fault and not slow"` is fast.
 """
 
 import argparse
@@ -22,12 +22,12 @@ from segment import processor
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs/reliability.md"
-# Where the marked tests are: to collect all takes longer than some of them.
+# Folders of the marked tests. Collecting all tests takes longer than running some of them.
 PLACES = [
     *("tests/hostile", "tests/test_whole_files.py", "tests/bulk/test_ray_cluster.py", "tests/network/test_weights.py"),
     *("tests/training/test_processes.py", "tests/training/test_checkpoint.py"),
 ]
-# The table's parts, by the file that a test is in.
+# Sections of the table, by the file of a test.
 KINDS = {
     "Kills and signals": ("test_kills", "test_processes", "test_ray_cluster"),
     "Disks and folders": ("test_disks", "test_whole_files", "test_checkpoint"),
@@ -48,7 +48,7 @@ FUZZERS = {
 
 @dataclass
 class Fault:
-    """A row of the table."""
+    """Row of the table."""
 
     kind: str
     promise: str
@@ -56,21 +56,21 @@ class Fault:
     outcomes: Counter[str] = field(default_factory=Counter)
 
     def tests(self) -> str:
-        """Say how many of its tests passed."""
+        """Return the number of tests that passed."""
         ran = self.outcomes["passed"] + self.outcomes["failed"]
         passed = str(ran) if not self.outcomes["failed"] else f"{self.outcomes['passed']} of {ran}"
         return passed if ran else "skipped here"
 
 
 class Faults:
-    """A plugin of pytest that gathers the marks and outcomes of tests."""
+    """Plugin of pytest that collects the marks and outcomes of tests."""
 
     def __init__(self) -> None:
         self.found: dict[str, Fault] = {}
         self._of_test: dict[str, str] = {}
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
-        """Gather the faults that tests are marked with."""
+        """Collect the faults with which tests are marked."""
         for item in session.items:
             for mark in item.iter_markers("fault"):
                 name, promise = mark.args
@@ -89,7 +89,7 @@ class Faults:
 
 
 def fault_table(found: dict[str, Fault]) -> str:
-    """Return the faults as a Markdown table for each kind."""
+    """Return the faults as one Markdown table per kind."""
     parts = []
     for kind in KINDS:
         rows = [
@@ -102,7 +102,7 @@ def fault_table(found: dict[str, Fault]) -> str:
 
 
 def fuzzer_table(cases: int, seed: int) -> str:
-    """Run the fuzzers and return what came of it as a Markdown table."""
+    """Run the fuzzers and return the results as a Markdown table."""
     sys.path.insert(0, str(ROOT / "tests"))
     from fuzzing import fuzz
 
@@ -131,17 +131,17 @@ def fuzzer_table(cases: int, seed: int) -> str:
 
 
 def put(page: str, name: str, table: str) -> str:
-    """Return the page with a table between its marks."""
+    """Return the page with a table between its markers."""
     found = re.search(rf"(<!-- {name} -->\n).*?(<!-- end -->)", page, re.DOTALL)
     assert found is not None, f"the page has no place for the {name}"
     return page[: found.start()] + found[1] + "\n" + table + "\n" + found[2] + page[found.end() :]
 
 
 def main() -> int:
-    """Run and print, or write."""
+    """Run and print, or write the page."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--write", action="store_true", help="put the tables into docs/reliability.md")
-    parser.add_argument("--cases", type=int, default=20_000, help="of each fuzzer")
+    parser.add_argument("--write", action="store_true", help="insert the tables into docs/reliability.md")
+    parser.add_argument("--cases", type=int, default=20_000, help="cases per fuzzer")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("pytest", nargs="*", help="arguments of pytest, after --")
     arguments = parser.parse_args()

@@ -1,9 +1,9 @@
-"""Photo to mask: the whole pipeline warm in Python, by stage, and as a cold command.
+"""Image to mask: the whole pipeline in a warm Python process, its stages, and a cold command.
 
     python benchmarks/segment.py [PHOTO] [--runs N] [--engine ENGINE]
 
-The photo is scaled to 500 x 375 (or 375 x 500), the size of most photos in PASCAL VOC, and to the paper's 306 x 306.
-Without --engine each engine that is installed has its turn at every run, as the machine may be shared.
+The image is resized to 500 x 375 (or 375 x 500), the size of most images in PASCAL VOC, and to the paper's 306 x 306.
+Without --engine, the installed engines alternate in each run, as the machine may be shared.
 """
 
 import argparse
@@ -39,20 +39,20 @@ def _cpuinfo() -> list[str]:
 
 
 def median_seconds(function, runs: int) -> float:
-    """Return the median time of `runs` calls, after one that is not counted."""
+    """Return the median time of `runs` calls, after a warm-up call."""
     return in_turns([function], runs)[0]
 
 
 def in_turns(functions: list, runs: int) -> list[float]:
-    """Return each function's median time of `runs` calls in turns, after one that is not counted."""
+    """Return each function's median time of `runs` alternating calls, after a warm-up call."""
     times = [[] for _ in functions]
     for function in functions:
         function()
     for _ in range(runs):
         for function, taken in zip(functions, times, strict=True):
-            begun = time.perf_counter()
+            started = time.perf_counter()
             function()
-            taken.append(time.perf_counter() - begun)
+            taken.append(time.perf_counter() - started)
     return [statistics.median(taken) for taken in times]
 
 
@@ -75,24 +75,24 @@ def main() -> None:
     rows = {
         f"network (int8), {PAPER[0]}x{PAPER[1]}": lambda segmenter: segmenter.engine.scores(frame),
         "network (int8)": lambda segmenter: segmenter.engine.scores(image),
-        "network, zoom, softmax": lambda segmenter: segmenter.probabilities(image),
+        "network, upsampling, softmax": lambda segmenter: segmenter.probabilities(image),
         "CRF": lambda segmenter: segmenter.refine(image, probabilities),
-        "photo to labels, warm": lambda segmenter: segmenter(image).labels,
+        "image to labels, warm": lambda segmenter: segmenter(image).labels,
     }
     print(f"{arguments.photo.name} at {size[0]}x{size[1]}; {processor()}; s, median of {arguments.runs} runs")
     print(f"{'':<36}" + "".join(f"{name:>14}" for name in engines))
     for name, function in rows.items():
         show(name, in_turns([partial(function, segmenter) for segmenter in segmenters], arguments.runs))
     with tempfile.TemporaryDirectory() as folder:
-        photo = Path(folder) / "photo.jpg"
-        Image.fromarray(image).save(photo, quality=95)
-        command = [sys.executable, "-m", "atrous", "segment", str(photo), "--out", folder, "--overwrite", "--engine"]
+        path = Path(folder) / "image.jpg"
+        Image.fromarray(image).save(path, quality=95)
+        command = [sys.executable, "-m", "atrous", "segment", str(path), "--out", folder, "--overwrite", "--engine"]
         cold = [partial(subprocess.run, [*command, name], check=True, capture_output=True) for name in engines]
-        show("atrous segment photo.jpg, cold", in_turns(cold, arguments.runs))
+        show("atrous segment image.jpg, cold", in_turns(cold, arguments.runs))
 
 
 def show(name: str, seconds: list[float]) -> None:
-    """Print a line of the table."""
+    """Print a row of the table."""
     print(f"{name:<36}" + "".join(f"{taken:>14.3f}" for taken in seconds), flush=True)
 
 

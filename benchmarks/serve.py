@@ -1,7 +1,7 @@
-"""`atrous serve` on this machine's loopback: 1,000 photos from 16 clients at a time, or one large photo alone.
+"""Load test of `atrous serve` on the loopback address: 1,000 images from 16 parallel clients, or single large images.
 
-Prints what docs/page.md tells: answers, requests per second, latencies, and the server's memory before and after;
-with --large, the most memory that one request took, and its time.
+Prints the figures of docs/page.md: responses, requests per second, latencies, and the server's memory before and after;
+with --large, the peak memory and the time of one request.
     python benchmarks/serve.py [--requests 1000] [--clients 16]
     python benchmarks/serve.py --large 1 4 16
 """
@@ -24,18 +24,22 @@ import psutil
 from PIL import Image
 
 EXAMPLES = sorted((Path(__file__).parent.parent / "examples").glob("*.jpg"))
-WARM = 32  # requests before memory is looked at: buffers of the runtime grow with the first ones
+WARM = 32  # requests before memory is measured, as the runtime's buffers grow with the first ones
 
 
-async def ask(client: httpx.AsyncClient, url: str, photo: Path) -> tuple[int, float, str]:
-    """Return an answer's status, its latency in seconds and its hash."""
-    begun = time.perf_counter()
-    answer = await client.post(f"{url}/api/segment", files={"image": (photo.name, photo.read_bytes())})
-    return answer.status_code, time.perf_counter() - begun, f"{photo.name} {hashlib.sha256(answer.content).hexdigest()}"
+async def ask(client: httpx.AsyncClient, url: str, image: Path) -> tuple[int, float, str]:
+    """Return a response's status, its latency in seconds and its hash."""
+    started = time.perf_counter()
+    answer = await client.post(f"{url}/api/segment", files={"image": (image.name, image.read_bytes())})
+    return (
+        answer.status_code,
+        time.perf_counter() - started,
+        f"{image.name} {hashlib.sha256(answer.content).hexdigest()}",
+    )
 
 
 async def load(url: str, requests: int, clients: int) -> tuple[list[tuple[int, float, str]], list[str]]:
-    """Send all requests, each client its next one as soon as it is answered; return answers and failures."""
+    """Send all requests. Each client sends its next one after a response. Return responses and failures."""
     left = iter(range(requests))
     answers: list[tuple[int, float, str]] = []
     lost: list[str] = []
@@ -52,8 +56,8 @@ async def load(url: str, requests: int, clients: int) -> tuple[list[tuple[int, f
     return answers, lost
 
 
-def large_photo(megapixels: float, motif: str) -> bytes:
-    """Return a JPEG of 3 to 2: the example photos side by side, mirrored, at their own scale, or one drawn large."""
+def large_image(megapixels: float, motif: str) -> bytes:
+    """Return a JPEG with aspect ratio 3:2: the example images tiled at their own scale, or one enlarged."""
     height = round((megapixels * 1e6 / 1.5) ** 0.5)
     width = int(megapixels * 1e6 / height)
     if motif == "mosaic":
@@ -70,46 +74,46 @@ def large_photo(megapixels: float, motif: str) -> bytes:
 
 
 def peak(process: psutil.Process) -> int:
-    """Return the most memory that a process has held since `forget_peak`, in bytes (Linux)."""
+    """Return the peak memory of a process since `reset_peak`, in bytes (Linux)."""
     status = Path(f"/proc/{process.pid}/status").read_text()
     return int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) * 1024  # type: ignore[index]
 
 
-def forget_peak(process: psutil.Process) -> None:
-    """Let the peak begin anew."""
+def reset_peak(process: psutil.Process) -> None:
+    """Reset the peak memory."""
     Path(f"/proc/{process.pid}/clear_refs").write_text("5")
 
 
 def large(url: str, process: psutil.Process, sizes: list[float]) -> None:
-    """Send photos of growing size one by one, and print a row of a table for each."""
+    """Send images of growing size one by one, and print a table row for each."""
     with httpx.Client(timeout=600) as client:
 
         def post(data: bytes, form: str = "png") -> tuple[float, dict[str, Any]]:
-            begun = time.perf_counter()
+            started = time.perf_counter()
             answer = client.post(f"{url}/api/segment", files={"image": data}, data={"format": form})
             assert answer.status_code == 200, answer.text
-            return time.perf_counter() - begun, answer.json() if form == "json" else {}
+            return time.perf_counter() - started, answer.json() if form == "json" else {}
 
         post(EXAMPLES[0].read_bytes())  # warm
         print(
-            "| megapixels | photo | classes | s | at rest, MiB | peak, MiB | bytes a pixel |"
+            "| megapixels | image | classes | s | idle, MiB | peak, MiB | bytes per pixel |"
             "\n|---|---|---|---|---|---|---|"
         )
         for megapixels in sizes:
             for motif in ("cat", "photographer", "mosaic"):
-                data = large_photo(megapixels, motif)
+                data = large_image(megapixels, motif)
                 before = process.memory_info().rss
-                forget_peak(process)
+                reset_peak(process)
                 seconds, _ = post(data)
                 most = peak(process)
-                _, said = post(data, "json")
-                cells = (f"{megapixels:g}", motif, str(len(said["classes"])), f"{seconds:.1f}")
+                _, report = post(data, "json")
+                cells = (f"{megapixels:g}", motif, str(len(report["classes"])), f"{seconds:.1f}")
                 memory = (f"{before / 2**20:.0f}", f"{most / 2**20:.0f}", f"{(most - before) / megapixels / 1e6:.0f}")
                 print("| " + " | ".join(cells + memory) + " |", flush=True)
 
 
 def main() -> None:
-    """Start a server, load it, print figures."""
+    """Start a server, send the requests, and print the figures."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--requests", type=int, default=1000)
     parser.add_argument("--clients", type=int, default=16)
@@ -132,17 +136,17 @@ def main() -> None:
             print(f"memory: {start / 2**20:.0f} MiB at the start, ", end="")
             print(f"{process.memory_info().rss / 2**20:.0f} MiB after {WARM} requests, ", end="")
             halves = []
-            answers, lost, begun = [], [], time.perf_counter()
+            answers, lost, started = [], [], time.perf_counter()
             for _ in range(2):
                 more, gone = asyncio.run(load(url, options.requests // 2, options.clients))
                 answers, lost = answers + more, lost + gone
                 halves.append(f"{process.memory_info().rss / 2**20:.0f}")
-            seconds = time.perf_counter() - begun
+            seconds = time.perf_counter() - started
             print(f"{halves[0]} MiB after half of the load, {halves[1]} MiB after all")
             latencies = np.array([latency for _, latency, _ in answers])
-            print(f"answers: {dict(Counter(status for status, _, _ in answers))}, lost: {len(lost)} {lost[:3]}")
-            print(f"different answers to the {len(EXAMPLES)} photos: {len({said for _, _, said in answers})}")
-            print(f"{len(answers) / seconds:.2f} requests a second, {seconds:.0f} s")
+            print(f"responses: {dict(Counter(status for status, _, _ in answers))}, lost: {len(lost)} {lost[:3]}")
+            print(f"distinct responses to the {len(EXAMPLES)} images: {len({content for _, _, content in answers})}")
+            print(f"{len(answers) / seconds:.2f} requests per second, {seconds:.0f} s")
             for share in (50, 95, 99, 100):
                 print(f"latency, {share} %: {np.percentile(latencies, share):.2f} s")
             files = [path for path in process.open_files() if "atrous-" in path.path]

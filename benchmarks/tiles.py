@@ -1,12 +1,12 @@
-"""What an image cut into tiles loses against the whole, and the memory that it takes.
+"""Effect of tiling on labels and probabilities compared with the whole image, and the memory that it takes.
 
     python benchmarks/tiles.py                       # 4 megapixels, tiles against the whole
     python benchmarks/tiles.py --megapixels 16       # from files into a file: time and peak memory
     python benchmarks/tiles.py --megapixels 100 --labels-only
 
-An example photograph enlarged, with some grain, and the bundled network's probabilities of its 21 labels; the
-kernels of DeepLab-LargeFOV (sxy=121) or, with --sxy, others of that width. The larger images repeat the 4 megapixels;
-their probabilities are a file of float16, and the process that infers is one of its own.
+The image is an enlarged example image with noise, with the bundled network's probabilities of its 21 labels. The
+kernels are those of DeepLab-LargeFOV (sxy=121), with another width if --sxy is given. Larger images repeat the 4
+megapixels. Their probabilities are a float16 file, and a separate process runs the inference.
 """
 
 import argparse
@@ -27,24 +27,24 @@ from atrous.image_io.decode import read_image
 EXAMPLES = Path(__file__).parents[1] / "examples"
 SIDE = 2000
 LABELS = 21
-NEAR = 8  # pixels from a cut
+NEAR = 8  # pixels from a tile border
 
 
 def kernels(sxy):
-    """Return DeepLab-LargeFOV's kernels, but for the bilateral one's width."""
+    """Return DeepLab-LargeFOV's kernels with another width of the bilateral one."""
     return (Spatial(weight=3, sxy=3), Bilateral(weight=4, sxy=sxy, srgb=5))
 
 
 def scene(name):
-    """Return an enlarged photograph with grain and the network's probabilities at each pixel."""
+    """Return an enlarged image with noise and the network's probabilities at each pixel."""
     small = read_image(EXAMPLES / f"{name}.jpg")
     rng = np.random.default_rng(0)
     image = np.asarray(Image.fromarray(small).resize((SIDE, SIDE), Image.Resampling.BICUBIC)) + rng.normal(
         size=(SIDE, SIDE, 3)
     ) * (3, 3, 3)
     planes = atrous.Segmenter(crf=None)(small).probabilities
-    zoomed = [np.asarray(Image.fromarray(plane).resize((SIDE, SIDE), Image.Resampling.BILINEAR)) for plane in planes]
-    probabilities = np.stack(zoomed)
+    upsampled = [np.asarray(Image.fromarray(plane).resize((SIDE, SIDE), Image.Resampling.BILINEAR)) for plane in planes]
+    probabilities = np.stack(upsampled)
     return np.clip(image, 0, 255).astype(np.uint8), probabilities / probabilities.sum(axis=0)
 
 
@@ -58,10 +58,10 @@ def near_cuts(tile):
 
 
 def print_seams(names, sxy, tiles, sigmas):
-    """Print how far tiles are from the whole."""
+    """Print the difference between tiles and the whole image."""
     print(f"{SIDE} x {SIDE}, {LABELS} labels, sxy={sxy:g}")
     print(
-        f"{'photo':14s}{'tile':>6s}{'overlap':>9s}{'labels':>9s}{'near cuts':>11s}{'mean |dQ|':>11s}{'max':>7s}"
+        f"{'image':14s}{'tile':>6s}{'overlap':>9s}{'labels':>9s}{'near cuts':>11s}{'mean |dQ|':>11s}{'max':>7s}"
         f"{'s':>7s}"
     )
     for name in names:
@@ -86,7 +86,7 @@ def print_seams(names, sxy, tiles, sigmas):
 
 
 def print_memory(megapixels, sxy, tile, labels_only):
-    """Write a large image and its probabilities to files, and print what a process of its own needs."""
+    """Write a large image and its probabilities to files, and print time and memory of a separate process."""
     side = round((megapixels * 1e6) ** 0.5)
     image, p = scene("astronaut")
     with tempfile.TemporaryDirectory() as folder:
@@ -109,14 +109,14 @@ def print_memory(megapixels, sxy, tile, labels_only):
     )
 
 
-def infer(folder, side, sxy, tile, wanted):
-    """Infer from files into a file and print time and peak memory."""
+def infer(folder, side, sxy, tile, output):
+    """Infer from files into a file; print time and peak memory."""
     side, sxy, tile = int(side), float(sxy), int(tile)
     image = np.memmap(f"{folder}/image", np.uint8, "r", shape=(side, side, 3))
     unary = np.memmap(f"{folder}/unary", np.float16, "r", shape=(LABELS, side, side))
     start = time.perf_counter()
     crf = DenseCRF(image, kernels(sxy), tile=tile)
-    if wanted == "labels":
+    if output == "labels":
         crf.labels(unary, out=np.memmap(f"{folder}/labels", np.uint8, "w+", shape=(side, side)))
     else:
         crf(unary, out=np.memmap(f"{folder}/q", np.float16, "w+", shape=unary.shape))
@@ -125,7 +125,7 @@ def infer(folder, side, sxy, tile, wanted):
 
 
 def high_water():
-    """Return this process's peak resident memory in GiB; getrusage's may begin with that of its parent."""
+    """Return this process' peak resident memory in GiB. The value of getrusage may include the parent's peak."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 2**20
 

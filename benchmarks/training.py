@@ -1,10 +1,10 @@
-"""Training: seconds a step of ours and of a plain PyTorch loop, and whether the loader keeps up.
+"""Training: seconds per step compared with a plain PyTorch loop, and the throughput of the data loader.
 
     python benchmarks/training.py VOC_FOLDER [--crop 193] [--batch 6] [--steps 8] [--rounds 2] [--workers 1 2]
 
-The plain loop is what one writes by hand: `torch.utils.data.DataLoader` over a data set that reads with Pillow, crops
-and mirrors, then forward, loss, backward, clipping, AdamW. Network, first weights, frozen layers, memory layout, crops'
-size, threads and workers are those of the recipe in both; the two take turns. The recipe is "cpu". The loaders are also
+The plain loop is a typical hand-written one: `torch.utils.data.DataLoader` over a data set that reads with Pillow,
+crops and mirrors, then forward, loss, backward, clipping and AdamW. Network, initial weights, frozen layers, memory
+layout, crop size, threads and workers are those of the recipe "cpu" in both; the two alternate. The loaders are also
 timed alone, in steady state.
 """
 
@@ -36,11 +36,11 @@ from atrous.training.dataloader import CropsByPosition, batches
 from atrous.training.logger import Journal
 from segment import processor
 
-WARM = 5  # steps at the beginning of each run that are not timed
+WARM = 5  # warm-up steps of each run, which are not timed
 
 
 class PlainCrops(Dataset):
-    """What one writes by hand: read, crop, mirror, subtract the mean."""
+    """Typical hand-written data set: read, crop, mirror, subtract the mean."""
 
     def __init__(self, samples: ImageList, crop: int):
         self.samples, self.crop = samples.samples, crop
@@ -65,24 +65,24 @@ class PlainCrops(Dataset):
 
 
 def plain_loader(samples: ImageList, recipe: Recipe, workers: int) -> DataLoader:
-    """Return batches in random order, as PyTorch's tutorials do."""
+    """Return batches in random order, as in PyTorch's tutorials."""
     crops = PlainCrops(samples, recipe.crop)
     return DataLoader(crops, recipe.batch, shuffle=True, drop_last=True, num_workers=workers)
 
 
 def endless(loader: DataLoader) -> Iterator:
-    """Go through the images again and again."""
+    """Iterate over the images without end."""
     while True:
         yield from loader
 
 
 def steady(ends: list[float]) -> list[float]:
-    """Return the seconds of each step but the first few, in which memory and optimizer are set up."""
+    """Return the seconds of each step without the warm-up steps."""
     return [b - a for a, b in itertools.pairwise(ends[WARM - 1 :])]
 
 
 def plain_seconds(samples: ImageList, recipe: Recipe, weights: dict, workers: int, device: str) -> list[float]:
-    """Train by hand; return the seconds of each steady step."""
+    """Train with the plain loop; return the seconds of each steady step."""
     net = DeepLab(recipe.variant, dropout=recipe.dropout)
     net.load_state_dict(weights)
     net.freeze_through(recipe.frozen)
@@ -106,9 +106,9 @@ def plain_seconds(samples: ImageList, recipe: Recipe, weights: dict, workers: in
 def our_seconds(
     samples: ImageList, recipe: Recipe, dataset, start: Path, workers: int, device: str
 ) -> tuple[list[float], float]:
-    """Train with `train`; return the seconds of each steady step, and the share that the loader was waited for.
+    """Train with `train`; return the seconds of each steady step, and the share of time spent waiting for the loader.
 
-    The journal is written as in every run.
+    The log is written as in every run.
     """
     ends: list[float] = []
     reports: list[Progress] = []
@@ -129,20 +129,20 @@ def our_seconds(
     return steady(ends), reports[-1].waiting
 
 
-def crops_per_second(source: Iterable, recipe: Recipe, ahead: int, seconds: float) -> float:
-    """Return what a loader delivers in steady state: batches that were made ahead at the start are not counted."""
+def crops_per_second(source: Iterable, recipe: Recipe, prefetched: int, seconds: float) -> float:
+    """Return a loader's crops per second in steady state, without the batches prefetched at the start."""
     iterator = iter(source)
-    for _ in range(ahead + 2):
+    for _ in range(prefetched + 2):
         next(iterator)
-    begun, done = time.perf_counter(), 0
-    while time.perf_counter() - begun < seconds:
+    started, done = time.perf_counter(), 0
+    while time.perf_counter() - started < seconds:
         next(iterator)
         done += recipe.batch
-    return done / (time.perf_counter() - begun)
+    return done / (time.perf_counter() - started)
 
 
 def first_weights(recipe: Recipe) -> DeepLab:
-    """Return a network drawn so that its activations neither fade nor grow, as slow or fast as a trained one."""
+    """Return a network with random weights whose activations keep their scale, as fast as a trained one."""
     torch.manual_seed(0)
     net = DeepLab(recipe.variant, dropout=recipe.dropout)
     for parameter in net.parameters():
@@ -160,7 +160,7 @@ def main() -> None:
     parser.add_argument("data", type=Path, help="a PASCAL VOC folder")
     parser.add_argument("--crop", type=int, default=193)
     parser.add_argument("--batch", type=int, default=6)
-    parser.add_argument("--steps", type=int, default=8, help="of a round, that are timed")
+    parser.add_argument("--steps", type=int, default=8, help="timed steps per round")
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--images", type=int, default=200, help="evenly spaced along the training list")
@@ -177,14 +177,14 @@ def main() -> None:
     )
     print(
         f"{recipe.variant}, recipe cpu, {recipe.batch} crops of {recipe.crop} x {recipe.crop} a step, {len(samples)}"
-        f" photos; {processor()}, {arguments.threads} threads, {arguments.device}, PyTorch {torch.__version__}"
+        f" images; {processor()}, {arguments.threads} threads, {arguments.device}, PyTorch {torch.__version__}"
     )
 
     net = first_weights(recipe)
     weights = {name: value.clone() for name, value in net.state_dict().items()}
     rates: dict[int, float] = {}
-    print(f"\nseconds a step, median (shortest to longest) of {arguments.rounds} x {arguments.steps}")
-    print("| workers | ours | plain PyTorch loop | ours / plain | of ours waiting for crops |")
+    print(f"\nseconds per step, median (shortest to longest) of {arguments.rounds} x {arguments.steps}")
+    print("| workers | ours | plain PyTorch loop | ours / plain | our wait for crops |")
     print("| ---: | ---: | ---: | ---: | ---: |")
     with tempfile.TemporaryDirectory() as folder:
         start = Path(folder) / "first.safetensors"
@@ -201,8 +201,8 @@ def main() -> None:
             share = f"{100 * statistics.mean(waiting):.1f} %"
             print(f"| {workers} | {_spread(ours)} | {_spread(plain)} | {ratio:.2f} | {share} |", flush=True)
 
-    print(f"\ncrops a second of the loader alone, over {arguments.loader_seconds:g} s in steady state")
-    print("| workers | ours | plain DataLoader | ours / plain | a step takes | ours / a step's |")
+    print(f"\ncrops per second of the loader alone, over {arguments.loader_seconds:g} s in steady state")
+    print("| workers | ours | plain DataLoader | ours / plain | a step needs | ours / needed |")
     print("| ---: | ---: | ---: | ---: | ---: | ---: |")
     endless_recipe = dataclasses.replace(recipe, iterations=10**5)
     crops = CropsByPosition(samples, endless_recipe)

@@ -1,9 +1,9 @@
-"""What a search of the CRF's parameters saves by sharing lattices between trials.
+"""Time saved in a search of the CRF's parameters by sharing lattices between trials.
 
     python benchmarks/tune.py VOC_FOLDER [--images N]
 
-Three bilateral weights at one (sxy, srgb), scored on held-out photos: all three at once, a weight at a time, and with a
-`DenseCRF` built for each trial. All three give the same mean IoU, which is checked.
+Three bilateral weights at one (sxy, srgb), scored on held-out images: all three at once, one weight at a time, and with
+a new `DenseCRF` for each trial. The benchmark checks that all three give the same mean IoU.
 """
 
 import argparse
@@ -22,8 +22,8 @@ WEIGHTS = (3, 4, 5)
 SXY, SRGB = 80, 5
 
 
-def built_anew(samples: NetworkSamples, weight: float, classes: int) -> float:
-    """Return a trial's mean IoU by way of DenseCRF."""
+def with_new_crf(samples: NetworkSamples, weight: float, classes: int) -> float:
+    """Return a trial's mean IoU with a new DenseCRF."""
     counts = np.zeros((2, classes), np.int64)
     for image, probabilities, mask, _ in samples:
         crf = DenseCRF(image, [Spatial(weight=3, sxy=3), Bilateral(weight=weight, sxy=SXY, srgb=SRGB)])
@@ -33,7 +33,7 @@ def built_anew(samples: NetworkSamples, weight: float, classes: int) -> float:
 
 
 def main() -> None:
-    """Print seconds for each trial and photo."""
+    """Print the seconds per trial and image."""
     parser = argparse.ArgumentParser()
     parser.add_argument("data", help="a PASCAL VOC folder")
     parser.add_argument("--images", type=int, default=16)
@@ -53,14 +53,14 @@ def main() -> None:
     ways = {
         "three weights at once": lambda: scorer.mean_ious(SXY, SRGB, WEIGHTS),
         "a weight at a time": lambda: [scorer.mean_ious(SXY, SRGB, [weight])[0] for weight in WEIGHTS],
-        "DenseCRF for each trial": lambda: [built_anew(samples, weight, scorer.classes) for weight in WEIGHTS],
+        "DenseCRF for each trial": lambda: [with_new_crf(samples, weight, scorer.classes) for weight in WEIGHTS],
     }
-    print(f"{len(samples)} photos; {processor()}; seconds for each trial and photo")
+    print(f"{len(samples)} images; {processor()}; seconds per trial and image")
     scores = []
     for name, way in ways.items():
-        begun = time.perf_counter()
+        started = time.perf_counter()
         scores.append(way())
-        print(f"{name:<26}{(time.perf_counter() - begun) / len(WEIGHTS) / len(samples):>8.3f}")
+        print(f"{name:<26}{(time.perf_counter() - started) / len(WEIGHTS) / len(samples):>8.3f}")
     assert scores[0] == scores[1] == scores[2], scores
 
 

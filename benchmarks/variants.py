@@ -2,10 +2,10 @@
 
     python benchmarks/variants.py [NAME ...] [--runs N] [--threads N]
 
-NAME is that of a network, "deeplab-msc-7x7" for instance; all eight if left out. Times are medians at one 321 x 321
-crop: a forward pass at test, and forward and backward pass of training without the update of the weights, which comes
-once a batch. As in the paper, multi-scale prediction trains its branches alone. Beside them are the images a second
-that the paper gives for training on a GPU of 2014.
+NAME is a network such as "deeplab-msc-7x7". Default: all eight. Times are medians for one 321 x 321 crop: a forward
+pass at test, and forward and backward pass of training without the update of the weights, which happens once per batch.
+As in the paper, multi-scale prediction trains only its branches. The table also lists the images per second that the
+paper gives for training on a GPU of 2014.
 """
 
 import argparse
@@ -28,7 +28,7 @@ NETWORKS = {
 
 
 def multiply_adds(net: DeepLab, side: int) -> int:
-    """Count those of all convolutions at test, for a square image; `net` is on the device "meta"."""
+    """Count the multiply-adds of all convolutions at test, for a square image; `net` is on the device "meta"."""
     with FlopCounterMode(display=False) as counter:
         net.eval()(torch.empty(1, 3, side, side, device="meta"))
     return counter.get_total_flops() // 2
@@ -40,7 +40,7 @@ def times(name: str, runs: int) -> tuple[float, float]:
     torch.manual_seed(0)
     net = DeepLab(row.name, multiscale=multiscale)
     for parameter in net.parameters():
-        if parameter.ndim > 1:  # PyTorch's own draws would let the activations fade away
+        if parameter.ndim > 1:  # with PyTorch's initialization the activations would vanish
             torch.nn.init.kaiming_normal_(parameter)
     net.freeze_through("fc8" if multiscale else None)
     net.to(memory_format=torch.channels_last)
@@ -59,7 +59,7 @@ def times(name: str, runs: int) -> tuple[float, float]:
 
 
 def main() -> None:
-    """Print the table, a row a network."""
+    """Print the table with one row per network."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", metavar="NAME", choices=[[], *NETWORKS])
     parser.add_argument("--runs", type=int, default=3)

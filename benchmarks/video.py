@@ -1,8 +1,8 @@
-"""Clips: frames a second, where the time goes, and whether the memory stays steady over a long clip.
+"""Videos: frames per second, time per stage, and memory over a long video.
 
     python benchmarks/video.py [--size 640x360] [--frames 60] [--long 1500] [--long-size 176x144]
 
-The clips pan over a photo of examples/, with a tone; the model is the bundled one with its CRF.
+The videos pan over an example image, with a tone. The model is the bundled one with its CRF.
 """
 
 import argparse
@@ -26,61 +26,61 @@ from segment import EXAMPLE, processor
 RATE = 25
 
 
-def make_clip(path: Path, width: int, height: int, frames: int) -> None:
-    """Write a clip that pans over the cat and back, every 8 seconds, with a tone."""
-    photo = Image.open(EXAMPLE).convert("RGB")
-    window = min(photo.width, round(photo.height * width / height)) * 3 // 4
+def make_video(path: Path, width: int, height: int, frames: int) -> None:
+    """Write a video that pans over the cat and back, every 8 seconds, with a tone."""
+    image = Image.open(EXAMPLE).convert("RGB")
+    window = min(image.width, round(image.height * width / height)) * 3 // 4
     box = window, round(window * height / width)
     with av.open(str(path), "w") as out:
-        picture = out.add_stream("libx264", rate=RATE, options={"crf": "18"})
-        picture.width, picture.height = width, height
+        stream = out.add_stream("libx264", rate=RATE, options={"crf": "18"})
+        stream.width, stream.height = width, height
         sound = out.add_stream("aac", rate=44100)
         sound.codec_context.layout = "mono"
         for number in range(frames):
             share = 0.5 - 0.5 * np.cos(2 * np.pi * number / (8 * RATE))
-            left, top = (round(share * (side - cut)) for side, cut in zip(photo.size, box, strict=True))
-            view = photo.resize((width, height), box=(left, top, left + box[0], top + box[1]))
-            out.mux(picture.encode(av.VideoFrame.from_image(view)))
+            left, top = (round(share * (side - cut)) for side, cut in zip(image.size, box, strict=True))
+            view = image.resize((width, height), box=(left, top, left + box[0], top + box[1]))
+            out.mux(stream.encode(av.VideoFrame.from_image(view)))
             first = round(number * 44100 / RATE)
             tone = 3000 * np.sin(np.arange(first, first + 44100 // RATE) * 0.06)
             audio = av.AudioFrame.from_ndarray(tone[None].astype(np.int16), format="s16", layout="mono")
             audio.sample_rate, audio.pts, audio.time_base = 44100, first, Fraction(1, 44100)
             out.mux(sound.encode(audio))
-        out.mux(picture.encode(None))
+        out.mux(stream.encode(None))
         out.mux(sound.encode(None))
 
 
-def stages(segmenter: atrous.Segmenter, clip: Path, folder: Path, frames: int) -> dict[str, float]:
-    """Return seconds a frame of each stage by itself, one after the other."""
-    begun = time.perf_counter()
-    with VideoReader(clip) as source:
+def stages(segmenter: atrous.Segmenter, video: Path, folder: Path, frames: int) -> dict[str, float]:
+    """Return the seconds per frame of each stage, run one after the other."""
+    started = time.perf_counter()
+    with VideoReader(video) as source:
         read = list(source)[:frames]
-        decoding = (time.perf_counter() - begun) / source.frames
-    begun = time.perf_counter()
+        decoding = (time.perf_counter() - started) / source.frames
+    started = time.perf_counter()
     labels = [segmenter(frame.image).labels for frame in read]
-    segmenting = (time.perf_counter() - begun) / len(read)
-    begun = time.perf_counter()
+    segmenting = (time.perf_counter() - started) / len(read)
+    started = time.perf_counter()
     drawn = [
         np.asarray(overlay(frame.image, found, segmenter.classes)) for frame, found in zip(read, labels, strict=True)
     ]
-    drawing = (time.perf_counter() - begun) / len(read)
-    begun = time.perf_counter()
-    with VideoReader(clip) as source:
+    drawing = (time.perf_counter() - started) / len(read)
+    started = time.perf_counter()
+    with VideoReader(video) as source:
         writer = VideoWriter(folder / "encoded.mp4", source, read[0])
-        for picture, frame in zip(drawn, read, strict=True):
-            writer.add(picture, frame)
+        for image, frame in zip(drawn, read, strict=True):
+            writer.add(image, frame)
         writer.finish()
-    encoding = (time.perf_counter() - begun) / len(read)
+    encoding = (time.perf_counter() - started) / len(read)
     return {
         "decoding, to RGB": decoding,
-        "network, zoom, CRF": segmenting,
+        "network, upsampling, CRF": segmenting,
         "drawing": drawing,
         "encoding": encoding,
     }
 
 
 class Memory:
-    """The memory of this process, sampled while a clip runs: its mean over tenths of the clip, and its peak."""
+    """Memory of this process, sampled while a video runs: its mean over tenths of the video, and its peak."""
 
     def __init__(self, frames: int) -> None:
         self._process = psutil.Process()
@@ -112,7 +112,7 @@ class Memory:
 
 
 def size(text: str) -> tuple[int, int]:
-    """Return the width and height of WIDTHxHEIGHT."""
+    """Parse WIDTHxHEIGHT."""
     width, height = map(int, text.split("x"))
     return width, height
 
@@ -129,25 +129,25 @@ def main() -> None:
     print(processor())
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        clip = folder / "clip.mp4"
+        video = folder / "video.mp4"
         if arguments.frames:
-            make_clip(clip, *arguments.size, arguments.frames)
-            segmenter(np.zeros((*arguments.size[::-1], 3), np.uint8))  # the first one loads
-            parts = stages(segmenter, clip, folder, min(20, arguments.frames))
-            report = segment_video(segmenter, clip, folder, labels=True)
+            make_video(video, *arguments.size, arguments.frames)
+            segmenter(np.zeros((*arguments.size[::-1], 3), np.uint8))  # warm-up
+            parts = stages(segmenter, video, folder, min(20, arguments.frames))
+            report = segment_video(segmenter, video, folder, labels=True)
             each = report.took / report.frames
-            print(f"\n{arguments.frames} frames of {'x'.join(map(str, arguments.size))}, milliseconds a frame")
+            print(f"\n{arguments.frames} frames of {'x'.join(map(str, arguments.size))}, milliseconds per frame")
             for part, seconds in parts.items():
                 print(f"  {part:<28}{1000 * seconds:>8.1f}")
             print(f"  {'one after the other':<28}{1000 * sum(parts.values()):>8.1f}")
             print(f"  {'segment_video, with labels':<28}{1000 * each:>8.1f}, {1 / each:.2f} frames/s")
         if arguments.long:
-            make_clip(clip, *arguments.long_size, arguments.long)
+            make_video(video, *arguments.long_size, arguments.long)
             with Memory(arguments.long) as memory:
-                report = segment_video(segmenter, clip, folder, labels=True, overwrite=True, progress=memory.note)
+                report = segment_video(segmenter, video, folder, labels=True, overwrite=True, progress=memory.note)
             print(
                 f"\n{report.frames} frames of {'x'.join(map(str, arguments.long_size))}, "
-                f"{report.frames / report.took:.1f} frames/s; memory in MB, mean of each tenth of the clip, and peak"
+                f"{report.frames / report.took:.1f} frames/s; memory in MB, mean of each tenth of the video, and peak"
             )
             print("  " + " ".join(f"{value:.0f}" for value in memory.megabytes()) + f"; {memory.peak / 1e6:.0f}")
 

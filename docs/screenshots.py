@@ -1,4 +1,4 @@
-"""Take the screenshots in docs/images: of the web page, or of a report by `atrous evaluate --report`.
+"""Screenshots in docs/images: the web page, or a report of `atrous evaluate --report`.
 
 python docs/screenshots.py [report.html]
 

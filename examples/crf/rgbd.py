@@ -1,9 +1,9 @@
-"""Color and depth together: the CRF tells apart what color alone does not.
+"""CRF on color and depth: depth separates an object that has the same color as its background.
 
 python examples/crf/rgbd.py [--out labels.png]
 
-The scene is drawn here: a beige box stands before a wall of the same beige; a camera also measured depth. The
-network's scores are coarse, an eighth of the picture's size. Printed is the share of pixels that are right.
+The scene is synthetic: a beige box in front of a wall of the same beige, with a measured depth per pixel. The network's
+scores have an eighth of the image's size. The script prints the share of correct pixels.
 """
 
 import argparse
@@ -34,7 +34,7 @@ def draw_scene(rng: np.random.Generator) -> tuple[NDArray[np.float32], NDArray[n
 
 
 def coarse_scores(labels: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.float32]:
-    """Return probabilities as of a network with stride 8, (C, H, W): right, but for noise and lost edges."""
+    """Return probabilities like a network's with stride 8, (C, H, W): the labels with noise and blurred edges."""
     planes = []
     for label in range(3):
         share = Image.fromarray((labels == label).astype(np.float32)).resize((WIDTH // 8, HEIGHT // 8))
@@ -45,9 +45,9 @@ def coarse_scores(labels: NDArray[np.uint8], rng: np.random.Generator) -> NDArra
 
 
 def main() -> None:
-    """Print how much is right without a CRF, with color, and with color and depth."""
+    """Print the accuracy without a CRF, with color, and with color and depth."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--out", help="Picture of the labels, in the order of the printed rows.")
+    parser.add_argument("--out", help="Image file for the labels, in the order of the printed rows.")
     out = parser.parse_args().out
     rng = np.random.default_rng(0)
     scene, truth = draw_scene(rng)
@@ -62,7 +62,7 @@ def main() -> None:
         "color and depth": atrous.DenseCRF(scene, [spatial, color_and_depth]).labels(probabilities),
     }
     for name, labels in found.items():
-        print(f"{name:17} {np.mean(labels == truth):.1%} right, of the box {np.mean(labels[truth == 2] == 2):.1%}")
+        print(f"{name:17} {np.mean(labels == truth):.1%} correct, of the box {np.mean(labels[truth == 2] == 2):.1%}")
     if out:
         Image.fromarray(np.hstack([100 * labels for labels in found.values()]).astype(np.uint8)).save(out)
 

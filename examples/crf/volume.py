@@ -1,9 +1,9 @@
-"""A 3-D volume with anisotropic voxels: the CRF mends what a noisy classifier says of a scan.
+"""CRF on a 3-D volume with anisotropic voxels: it removes the noise from a classifier's labels.
 
 python examples/crf/volume.py [--out slices.png]
 
-The scan is drawn here: an organ with a thin vessel beside it, on voxels of 1 x 1 x 3 mm. The classifier sees
-each voxel alone, so its labels are full of specks. Printed is the share of voxels that are right, per label.
+The scan is synthetic: an organ with a thin vessel beside it, on voxels of 1 x 1 x 3 mm. The classifier uses the
+intensity of each voxel alone, so its labels are noisy. The script prints the share of correct voxels per label.
 """
 
 import argparse
@@ -22,7 +22,7 @@ NOISE = 30.0
 
 
 def draw_labels() -> NDArray[np.uint8]:
-    """Draw an ellipsoid (1) and a tube that winds past it (2), (D, H, W)."""
+    """Return the labels of an ellipsoid (1) and a curved tube beside it (2), (D, H, W)."""
     z, y, x = (axis * step for axis, step in zip(np.indices(SHAPE), SPACING[::-1], strict=True))
     labels = np.zeros(SHAPE, np.uint8)
     labels[((x - 40) / 26) ** 2 + ((y - 48) / 34) ** 2 + ((z - 42) / 30) ** 2 < 1] = 1
@@ -31,16 +31,16 @@ def draw_labels() -> NDArray[np.uint8]:
 
 
 def classify(volume: NDArray[np.int16]) -> NDArray[np.float32]:
-    """Return what each voxel's intensity alone says, (C, D, H, W): a Gaussian around each label's."""
+    """Return probabilities from each voxel's intensity, (C, D, H, W): a Gaussian around each label's intensity."""
     distances = np.stack([(volume - mean) / NOISE for mean in INTENSITIES])
     likelihoods = np.exp(-0.5 * distances**2)
     return (likelihoods / likelihoods.sum(axis=0)).astype(np.float32)
 
 
 def main() -> None:
-    """Print how much is right before and after, and draw a slice if asked to."""
+    """Print the accuracy before and after the CRF; with --out, save a slice."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--out", help="Picture of the middle slice: scan, classifier, CRF, truth.")
+    parser.add_argument("--out", help="Image file for the middle slice: scan, classifier, CRF, truth.")
     out = parser.parse_args().out
     truth = draw_labels()
     rng = np.random.default_rng(0)
@@ -59,17 +59,17 @@ def main() -> None:
 
     alone = probabilities.argmax(axis=0)
     print(f"{volume.shape} voxels of {SPACING} mm, {inference.steps} steps")
-    print("                right of all   background   organ   vessel")
+    print("                correct, all   background   organ   vessel")
     for name, labels in {"classifier": alone, "with the CRF": inference.labels}.items():
         of_each = [np.mean(labels[truth == label] == label) for label in range(3)]
         print(f"{name:15} {np.mean(labels == truth):12.1%}" + "".join(f"{share:10.1%}" for share in of_each))
     if out:
         middle = SHAPE[0] // 2
-        pictures = [
+        slices = [
             np.clip(volume[middle], 0, 255),
             *(100 * labels[middle] for labels in (alone, inference.labels, truth)),
         ]
-        Image.fromarray(np.hstack(pictures).astype(np.uint8)).resize((4 * 288, 288), Image.Resampling.NEAREST).save(out)
+        Image.fromarray(np.hstack(slices).astype(np.uint8)).resize((4 * 288, 288), Image.Resampling.NEAREST).save(out)
 
 
 if __name__ == "__main__":

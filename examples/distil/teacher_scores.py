@@ -1,9 +1,9 @@
 """Scores of a DeepLab v3 (MobileNetV2) teacher in TensorFlow Lite, as soft targets for `atrous train`.
 
-The network is `deeplabv3_mnv2_pascal_quant.tflite` of Google Coral's test data (Apache 2.0). It reads 513 x 513
-pixels and scores VOC's 21 classes on a grid of 33 x 33 cells, cell k at pixel 16 k. Each image gets a file
-`OUT/NAME.npy`: float16 logits (21, h, w) whose corner cells lie on the image's corner pixels, which is what
-`atrous train DATA --soft-targets OUT` reads.
+The network is `deeplabv3_mnv2_pascal_quant.tflite` of Google Coral's test data (Apache 2.0). It takes 513 x 513 pixels
+and scores VOC's 21 classes on a grid of 33 x 33 cells, with cell k at pixel 16 k. For each image the script writes
+`OUT/NAME.npy`: float16 logits (21, h, w) whose corner cells lie on the image's corner pixels, the format of `atrous
+train DATA --soft-targets OUT`.
 
     pip install ai-edge-litert pillow
     python teacher_scores.py deeplabv3_mnv2_pascal_quant.tflite VOC2012/JPEGImages scores
@@ -22,13 +22,13 @@ SIDE = 513  # of the network's input
 STRIDE = 16
 GRAY = 127  # beyond the image
 
-# The scores before they are enlarged and turned into a label map, and their quantization, as the file has them.
+# Output tensor before the upsampling to a label map, and its quantization parameters in the file.
 SCORES = 182
 ZERO_POINT, SCALE = 36, 0.2015
 
 
 class Teacher:
-    """The network in one thread.
+    """Network that runs in one thread.
 
     Parameters
     ----------
@@ -54,7 +54,7 @@ class Teacher:
 
 
 def on_image(scores: NDArray[np.float32], height: int, width: int) -> NDArray[np.float16]:
-    """Interpolate scores of the padded square on a grid that ends with the image, of `height` x `width` pixels."""
+    """Interpolate scores of the padded square on a grid that covers only the image of `height` x `width` pixels."""
     for axis, side in ((1, height), (2, width)):
         places = np.linspace(0, (side - 1) / STRIDE, -(-(side - 1) // STRIDE) + 1)
         first = np.minimum(places.astype(int), scores.shape[axis] - 2)
@@ -65,7 +65,7 @@ def on_image(scores: NDArray[np.float32], height: int, width: int) -> NDArray[np
 
 
 def main() -> None:
-    """Score all images of a folder; files that are there already are kept."""
+    """Score all images of a folder; skip existing files."""
     arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     arguments.add_argument("teacher", type=Path, help="deeplabv3_mnv2_pascal_quant.tflite")
     arguments.add_argument("images", type=Path, help="Folder of .jpg images.")
@@ -82,7 +82,7 @@ def main() -> None:
             continue
         with Image.open(path) as image:
             logits = teacher.logits(ImageOps.exif_transpose(image).convert("RGB"))
-        # Whole or not at all: a run that was stopped continues here.
+        # Atomic, so that a second run can skip the file.
         temporary = target.with_suffix(".tmp")
         with temporary.open("wb") as file:
             np.save(file, logits)

@@ -15,13 +15,13 @@ HEIGHT, WIDTH, CHANNELS = 160, 240, 5
 
 
 def disc(x: float, y: float, radius: float) -> np.ndarray:
-    """Return where a disc lies, (HEIGHT, WIDTH) bool."""
+    """Return the mask of a disc, (HEIGHT, WIDTH) bool."""
     rows, columns = np.mgrid[:HEIGHT, :WIDTH]
     return (columns - x) ** 2 + (rows - y) ** 2 < radius**2
 
 
 def blurred_guess() -> np.ndarray:
-    """Return probabilities of background and object that are soft and off by some pixels, (2, HEIGHT, WIDTH)."""
+    """Return blurred probabilities of background and object, shifted by some pixels, (2, HEIGHT, WIDTH)."""
     rows, columns = np.mgrid[:HEIGHT, :WIDTH]
     distance = np.hypot(columns - 118, rows - 86)
     inside = 0.2 + 0.6 / (1 + np.exp((distance - 55) / 15))
@@ -29,7 +29,7 @@ def blurred_guess() -> np.ndarray:
 
 
 def channels(rng: np.random.Generator) -> np.ndarray:
-    """Return an image with five channels, in three of which the object shows, (HEIGHT, WIDTH, 5) float32."""
+    """Return an image with five channels, three of which show the object, (HEIGHT, WIDTH, 5) float32."""
     image = 0.15 * rng.standard_normal((HEIGHT, WIDTH, CHANNELS))
     image[disc(125, 80, 50)] += [1, 0, -0.6, 0, 0.4]
     return image.astype(np.float32)
@@ -57,7 +57,7 @@ def main() -> None:
 
     Image.fromarray((255 * after).astype(np.uint8)).save(arguments.out)
     print("pixels of each label:", *np.bincount(after.ravel(), minlength=2))
-    print("pixels off the truth, before and after:", (before != truth).sum(), (after != truth).sum())
+    print("wrong pixels, before and after:", (before != truth).sum(), (after != truth).sum())
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""A photo and a few scribbled labels to a full mask: pydensecrf's first example, with either module.
+"""A mask from an image and a few scribbled labels: pydensecrf's first example, with either module.
 
 python examples/pydensecrf/scribbles.py --module atrous.pydensecrf --out mask.png
 python examples/pydensecrf/scribbles.py --module pydensecrf --out mask.png
@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
-PHOTO = Path(__file__).parents[1] / "cat.jpg"
-# Rectangles in thousandths of width and height: 1 is the cat, 2 what is behind it. The rest is unsure, 0.
+IMAGE = Path(__file__).parents[1] / "cat.jpg"
+# Rectangles in thousandths of width and height: 1 is the cat, 2 the background. The rest is 0, unsure.
 SCRIBBLES = [(1, (350, 450, 650, 850)), (1, (400, 200, 600, 400)), (2, (0, 0, 1000, 60)), (2, (0, 0, 60, 500))]
 
 
@@ -29,16 +29,16 @@ def main() -> None:
     """Run the CRF and save its mask."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--module", choices=["atrous.pydensecrf", "pydensecrf"], default="atrous.pydensecrf")
-    parser.add_argument("--photo", type=Path, default=PHOTO)
-    parser.add_argument("--width", type=int, default=500, help="of the photo when it is worked on")
+    parser.add_argument("--image", type=Path, default=IMAGE)
+    parser.add_argument("--width", type=int, default=500, help="width to which the image is resized")
     parser.add_argument("--out", type=Path, default=Path("scribbles.png"))
     arguments = parser.parse_args()
     dcrf, utils = import_module(f"{arguments.module}.densecrf"), import_module(f"{arguments.module}.utils")
 
-    with Image.open(arguments.photo) as opened:
-        photo = opened.convert("RGB")
-    photo = photo.resize((arguments.width, max(1, arguments.width * photo.height // photo.width)))
-    image = np.array(photo)
+    with Image.open(arguments.image) as opened:
+        resized = opened.convert("RGB")
+    resized = resized.resize((arguments.width, max(1, arguments.width * resized.height // resized.width)))
+    image = np.array(resized)
     height, width = image.shape[:2]
     labels = scribble(width, height).astype(int)
 

@@ -1,4 +1,4 @@
-"""A volume of three dimensions, one step at a time, with the divergence after each; with either module.
+"""Inference on a volume step by step, with the divergence after each step, with either module.
 
 python examples/pydensecrf/step_by_step.py --module atrous.pydensecrf --out slice.png
 python examples/pydensecrf/step_by_step.py --module pydensecrf --out slice.png
@@ -51,7 +51,7 @@ def main() -> None:
 
     Image.fromarray((found[SHAPE[0] // 2] * 127).astype(np.uint8)).save(arguments.out)
     print("voxels of each label:", *np.bincount(found.ravel(), minlength=LABELS))
-    print("voxels off the truth, before and after:", (guess != truth).sum(), (found != truth).sum())
+    print("wrong voxels, before and after:", (guess != truth).sum(), (found != truth).sum())
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""DeepLab for Python: a VGG-16 made dense by the hole algorithm, sharpened by a fully connected CRF.
+"""DeepLab for Python: a VGG-16 with the hole algorithm, refined by a fully connected CRF.
 
-`Segmenter` turns photos into masks, `DenseCRF` sharpens the scores of any network, `atrous.network` holds
-the network in PyTorch (extra "train").
+`Segmenter` segments images, `DenseCRF` refines the scores of any network, and `atrous.network` contains the network
+in PyTorch (extra "train").
 """
 
 from importlib import import_module
@@ -24,10 +24,10 @@ _HOMES = {
 }
 
 
-if not TYPE_CHECKING:  # a checker of types would take any name for one of these
+if not TYPE_CHECKING:  # a type checker would accept any attribute
 
     def __getattr__(name: str) -> Any:
-        # Imported at first use: `import atrous` and every command stay quick.
+        # Imported on first use, so that `import atrous` and every command start fast.
         if name in _HOMES:
             return getattr(import_module(_HOMES[name], __name__), name)
         if name == "__version__":

@@ -1,4 +1,4 @@
-"""`python -m atrous`."""
+"""Entry point of `python -m atrous`."""
 
 from atrous.cli import main
 

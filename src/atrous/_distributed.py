@@ -1,4 +1,4 @@
-"""Processes that torchrun starts."""
+"""Rank and world size of processes started by torchrun."""
 
 import os
 from collections.abc import Iterator
@@ -19,14 +19,14 @@ _VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
 
 @dataclass(frozen=True)
 class TorchrunProcess:
-    """A process's number among all processes and among those of its machine.
+    """Rank of a process among all processes and on its machine.
 
     Attributes
     ----------
     rank, world : int
-        The process's number, from 0, and how many processes there are.
+        Index of the process, from 0, and number of processes.
     local_rank, local : int
-        The same on this machine.
+        Index of the process on its machine, and number of processes there.
     """
 
     rank: int = 0
@@ -36,12 +36,12 @@ class TorchrunProcess:
 
     @classmethod
     def from_environment(cls) -> Self:
-        """Read the variables that torchrun sets; a single process where there is no WORLD_SIZE.
+        """Read the variables set by torchrun. Without WORLD_SIZE, return a single process.
 
         Raises
         ------
         InputError
-            If the variables are not numbers that fit together.
+            If the variables are not consistent numbers.
         """
         if "WORLD_SIZE" not in os.environ:
             return cls()

@@ -1,4 +1,4 @@
-"""Atomic writes of files and folders, one by one or several together."""
+"""Atomic writes of single files and folders, and of several together."""
 
 import errno
 import os
@@ -18,26 +18,26 @@ try:
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
-# Temporary folders are named after machine and chance.
+# Names of temporary folders consist of a hash of the host name and a random number.
 _HOST = f"{zlib.crc32(platform.node().encode('utf-8', 'surrogateescape')):08x}"
 _NAME = re.compile(r"\.atrous-([0-9a-f]{8})-[0-9a-f]{12}\.tmp")
 
-# Age in seconds at which a temporary folder is stale if its lock tells nothing: one of another machine, or on a disk
-# without locks.
+# Age in seconds at which a temporary folder is stale if its lock gives no information: a folder of another machine, or
+# on a file system without locks.
 _STALE = 86_400.0
 
-# errno of a folder that cannot be synced: no such operation, or one that may be written but not read.
+# errno of a folder that cannot be synced: the operation is not supported, or the folder is not readable.
 _UNSYNCABLE = frozenset({errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EBADF, errno.EACCES})
 
-# Permissions of a file that a library made by way of a temporary one of its own.
+# Permissions of a file that a library created with `tempfile`.
 _PRIVATE = 0o600
 
-# Folders from which this process has removed what killed runs left.
+# Folders in which this process has already removed temporary files of killed runs.
 _swept: set[Path] = set()
 
 
 class Transaction:
-    """Files and folders that `transaction` puts in place together."""
+    """Files and folders that `transaction` replaces together."""
 
     def __init__(self) -> None:
         self._temporaries: dict[Path, Path] = {}  # by output
@@ -46,14 +46,13 @@ class Transaction:
     def file(self, path: str | os.PathLike[str]) -> Path:
         """Return the path of an empty temporary file that will become `path`.
 
-        It has the name of `path`, and lies in a temporary folder beside it.
+        It has the same name as `path` and lies in a temporary folder beside it.
         """
         path = Path(path)
         if _is_temporary(path):
             return path
         temporary = self._temporary(path)
-        # Made as any other file is: who may read a mask is left to the umask, which cannot be asked for without
-        # changing it for all threads.
+        # os.open applies the umask to the permissions. Python can read the umask only by changing it for all threads.
         os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
         return temporary
 
@@ -76,19 +75,19 @@ class Transaction:
         return self._temporaries[path]
 
     def commit(self) -> None:
-        """Put all outputs in place; if that fails, put back what was there."""
+        """Move all outputs to their paths; if that fails, restore the previous files."""
         for path, temporary in self._temporaries.items():
             _check_replaceable(path, is_folder=temporary.is_dir())
             _sync_tree(temporary, stat.S_IMODE(temporary.parent.stat().st_mode))
         moved: dict[Path, Path] = {}
         try:
-            # One file is replaced in one step. Of several, or of a folder, what is there goes first.
+            # A single file is replaced in one step. Otherwise, existing files and folders are moved away first.
             if len(self._temporaries) > 1 or any(temporary.is_dir() for temporary in self._temporaries.values()):
                 for path, temporary in self._temporaries.items():
                     if os.path.lexists(path):
                         moved[path] = temporary.parent / ".old" / path.name
                         moved[path].parent.mkdir(exist_ok=True)
-                        with suppress(FileNotFoundError):  # another run was quicker
+                        with suppress(FileNotFoundError):  # removed by another run meanwhile
                             path.rename(moved[path])
             for path, temporary in reversed(self._temporaries.items()):
                 temporary.replace(path)
@@ -104,13 +103,13 @@ class Transaction:
             _sync_folder(folder)
 
     def close(self) -> None:
-        """Remove the temporary folders with what is left in them."""
+        """Remove the temporary folders and their contents."""
         for workspace in self._workspaces.values():
             workspace.close()
 
     def output(self, error: OSError) -> str | None:
-        """Return the path of the output that could not be written; None if the error is of another file."""
-        if error.filename is None and error.errno is not None and self._temporaries:  # a disk that is full
+        """Return the path of the output that could not be written; None if the error is about another file."""
+        if error.filename is None and error.errno is not None and self._temporaries:  # a full disk
             return os.fspath(list(self._temporaries)[-1])
         for folder, workspace in self._workspaces.items():
             if str(error.filename).startswith(f"{workspace.path}{os.sep}"):
@@ -120,20 +119,20 @@ class Transaction:
 
 @contextmanager
 def transaction() -> Iterator[Transaction]:
-    """Yield a `Transaction`; put its files and folders in place when the block succeeds, all of them or none.
+    """Yield a `Transaction`. If the block succeeds, move its files and folders to their paths, all of them or none.
 
-    All are written under temporary names and synced to disk before the first is renamed. If the block or a rename
-    fails, whatever was at their paths stays, and no temporary file is left behind. An OSError names the output, not
-    the temporary file.
+    All are written under temporary names and synced to disk before the first rename. If the block or a rename fails,
+    the files at their paths stay unchanged, and the temporary files are removed. An OSError names the output, not the
+    temporary file.
 
-    The first output is the record of the others: it is removed first and put in place last. So even after a kill
-    or a loss of power between two renames the others are complete wherever the first is there.
+    The first output is the record of the others: it is removed first and moved last. If the first output exists, the
+    others are complete, even after a kill or a power failure between two renames.
 
     Examples
     --------
     >>> with transaction() as outputs:  # doctest: +SKIP
-    ...     outputs.file("photo.png").write_bytes(mask)
-    ...     outputs.file("photo.overlay.jpg").write_bytes(overlay)
+    ...     outputs.file("image.png").write_bytes(mask)
+    ...     outputs.file("image.overlay.jpg").write_bytes(overlay)
     """
     outputs = Transaction()
     try:
@@ -150,10 +149,10 @@ def transaction() -> Iterator[Transaction]:
 
 @contextmanager
 def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Yield a temporary path of the same name; sync and rename it to `path` when the block succeeds.
+    """Yield a temporary path of the same name. If the block succeeds, sync the file and rename it to `path`.
 
-    Whatever was at `path` stays untouched if the block raises, and no temporary file is left behind. An OSError names
-    `path`, not the temporary one. For libraries that write to a path; where the content is at hand, see `write_bytes`.
+    If the block raises an error, `path` stays unchanged, and the temporary file is removed. An OSError names `path`,
+    not the temporary file. For libraries that write to a path; to write bytes, see `write_bytes`.
 
     Examples
     --------
@@ -166,28 +165,28 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 @contextmanager
 def replacing_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Yield an empty folder of the same name; rename it to `path`, its files synced, when the block succeeds.
+    """Yield an empty temporary folder. If the block succeeds, sync its files and rename the folder to `path`.
 
-    A folder at `path` is removed then, and stays untouched if the block raises.
+    An existing folder at `path` is replaced, and stays unchanged if the block raises an error.
     """
     with transaction() as outputs:
         yield outputs.folder(path)
 
 
 def write_bytes(path: str | os.PathLike[str], content: bytes) -> None:
-    """Write a file, whole or not at all.
+    """Write a file atomically.
 
     Raises
     ------
     OSError
-        If it cannot be written; what was at `path` stays.
+        If the file cannot be written. An existing file at `path` stays unchanged.
     """
     with replacing(path) as temporary:
         temporary.write_bytes(content)
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:
-    """Write a UTF-8 file as `write_bytes` does; file names in it need not be UTF-8."""
+    """Write a UTF-8 file atomically. Surrogate escapes, as in file names that are not UTF-8, are written as bytes."""
     write_bytes(path, text.encode("utf-8", "surrogateescape"))
 
 
@@ -205,7 +204,7 @@ def written(content: bytes, folder: str | os.PathLike[str]) -> Iterator[Path]:
 
 
 def remove_folder(path: Path) -> None:
-    """Delete a folder so that, cut off half-way, nothing of it is left at `path`."""
+    """Delete a folder atomically: an interruption leaves the whole folder or nothing at `path`."""
     workspace = _Workspace(path.parent)
     try:
         path.rename(workspace.path / path.name)
@@ -214,17 +213,17 @@ def remove_folder(path: Path) -> None:
 
 
 def remove_stale(folder: str | os.PathLike[str], *, alone: bool = False) -> None:
-    """Remove the temporary folders that killed runs left in a folder.
+    """Remove the temporary folders of killed runs from a folder.
 
-    A run holds a lock on each, which the system lets go when the run dies. Those that are locked stay; so do, for a
-    day, those of other machines and those on disks without locks (Windows, some network disks). Whoever writes into a
-    folder for the first time calls this by itself.
+    Each run locks its temporary folders, and the system releases the lock when the run ends. Locked folders are not
+    removed. Folders of other machines and on file systems without locks (Windows, some network disks) are removed when
+    they are a day old. The first write of a process into a folder calls this function.
 
     Parameters
     ----------
     folder : path
     alone : bool
-        No other run writes to the folder: remove all temporary folders.
+        Whether no other run writes to the folder. If so, remove all temporary folders.
     """
     with suppress(OSError):
         for path in Path(folder).iterdir():
@@ -234,7 +233,7 @@ def remove_stale(folder: str | os.PathLike[str], *, alone: bool = False) -> None
 
 
 class _Workspace:
-    """A locked temporary folder: new outputs, and the old ones they replace."""
+    """Locked temporary folder for new outputs and for the old ones that they replace."""
 
     def __init__(self, folder: Path) -> None:
         if (known := folder.absolute()) not in _swept:
@@ -243,7 +242,7 @@ class _Workspace:
         while True:
             self.path = folder / f".atrous-{_HOST}-{secrets.token_hex(6)}.tmp"
             self.path.mkdir()
-            # Another run may take it for a stale one before it is locked.
+            # Before it is locked, another run may treat it as stale.
             with suppress(FileNotFoundError, BlockingIOError):
                 self._lock = _lock(self.path)
                 if self._lock is None or _is_at(self._lock, self.path):
@@ -257,7 +256,7 @@ class _Workspace:
 
 
 def _is_temporary(path: Path) -> bool:
-    """Whether a file lies in a temporary folder: whoever made that renames it."""
+    """Return whether a file lies in a temporary folder, whose owner renames it."""
     return _NAME.fullmatch(path.parent.name) is not None
 
 
@@ -277,14 +276,14 @@ def _remove_if_stale(path: Path, *, here: bool, alone: bool) -> None:
 
 
 def _lock(folder: Path) -> int | None:
-    """Return a descriptor that holds the lock of a folder; None where there are no locks.
+    """Return a descriptor that holds the lock of a folder; None on file systems without locks.
 
     Raises
     ------
     BlockingIOError
-        If another one holds it.
+        If another process holds it.
     OSError
-        If it cannot be opened.
+        If the folder cannot be opened.
     """
     if fcntl is None:
         return None
@@ -301,7 +300,7 @@ def _lock(folder: Path) -> int | None:
 
 
 def _check_replaceable(path: Path, *, is_folder: bool) -> None:
-    """Raise OSError if what is at an output's path is not to be replaced by it."""
+    """Raise OSError if the file at an output's path must not be replaced."""
     try:
         mode = path.lstat().st_mode
     except FileNotFoundError:
@@ -310,12 +309,12 @@ def _check_replaceable(path: Path, *, is_folder: bool) -> None:
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), os.fspath(path))
     if not is_folder and stat.S_ISDIR(mode):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), os.fspath(path))
-    if path.exists() and not (path.is_file() or path.is_dir()):  # /dev/null, say
+    if path.exists() and not (path.is_file() or path.is_dir()):  # such as /dev/null
         raise OSError(errno.EINVAL, "Not a regular file", os.fspath(path))
 
 
 def _remove(path: Path) -> None:
-    """Remove a file, a link or a folder if it is there and can be."""
+    """Remove a file, a link or a folder; ignore errors."""
     with suppress(OSError):
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path, ignore_errors=True)
@@ -324,7 +323,7 @@ def _remove(path: Path) -> None:
 
 
 def _sync_tree(path: Path, mode: int | None = None) -> None:
-    """Write a file, or a folder with all in it, to disk; give the files the usual permissions of a folder's `mode`."""
+    """Sync a file, or a folder with its contents, to disk. Set the files' permissions from a folder's `mode`."""
     if path.is_dir():
         for each in path.iterdir():
             _sync_tree(each, mode)
@@ -337,7 +336,7 @@ def _sync_tree(path: Path, mode: int | None = None) -> None:
 
 
 def _sync_folder(folder: Path) -> None:
-    if os.name == "nt":  # Windows cannot open folders
+    if os.name == "nt":  # folders cannot be opened
         return
     try:
         descriptor = os.open(folder, os.O_RDONLY)

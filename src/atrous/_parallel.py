@@ -19,41 +19,41 @@ _END = object()
 def map_ordered(
     function: Callable[[Item], Result], items: Iterable[Item], threads: int | None = None
 ) -> Iterator[Result]:
-    """Yield `function(item)` for each item, in order; threads compute a few ahead.
+    """Yield `function(item)` for each item, in order. Threads compute a few results in advance.
 
     Parameters
     ----------
     function
-        Called in the threads; decoding images releases the GIL.
+        Called in the threads. Decoding of images releases the GIL.
     items
-        Taken as they are needed.
+        Iterated lazily.
     threads : int, optional
-        The number of processors if left out. With 1 the caller's thread computes, and nothing is prefetched.
+        Default: the number of processors. With 1, the caller's thread computes each item without prefetching.
     """
     threads = check_threads(threads)
     if threads == 1:
         yield from map(function, items)
         return
-    ahead: deque[Future[Result]] = deque()
+    pending: deque[Future[Result]] = deque()
     with ThreadPoolExecutor(threads) as pool:
         try:
             for item in items:
-                ahead.append(pool.submit(function, item))
-                if len(ahead) > 2 * threads:
-                    yield ahead.popleft().result()
-            while ahead:
-                yield ahead.popleft().result()
+                pending.append(pool.submit(function, item))
+                if len(pending) > 2 * threads:
+                    yield pending.popleft().result()
+            while pending:
+                yield pending.popleft().result()
         finally:
-            # Where the caller stops early, by an error or Ctrl-C, calls that have not started are dropped.
-            for future in ahead:
+            # If the caller stops early, by an error or Ctrl-C, pending calls are canceled.
+            for future in pending:
                 future.cancel()
 
 
 def prefetch(items: Generator[Item, None, None], size: int) -> Generator[Item, None, None]:
     """Yield a generator's items while a thread computes up to `size` further ones.
 
-    An error of the generator is raised at its place. Closed early, by an error or Ctrl-C, this waits until the thread
-    has ended: for one item at most.
+    Errors of the generator are raised in order. If the caller closes this generator early, for example after Ctrl-C, it
+    waits for the thread, which finishes at most one item.
     """
     queue: Queue[object] = Queue(size)
     stopped = threading.Event()

@@ -1,4 +1,4 @@
-"""A bounded reader of protobuf's wire format, for files that nobody has vouched for."""
+"""Bounded reader of protobuf's wire format, for untrusted files."""
 
 from collections.abc import Iterator
 from typing import Protocol
@@ -8,7 +8,7 @@ _SIZES = {FIXED64: 8, FIXED32: 4}
 
 
 class Buffer(Protocol):
-    """Bytes by their index: `bytes` or a memory-mapped file."""
+    """Indexable bytes: `bytes` or a memory-mapped file."""
 
     def __getitem__(self, index: int, /) -> int: ...
 
@@ -16,17 +16,17 @@ class Buffer(Protocol):
 
 
 class MalformedError(ValueError):
-    """The bytes are no protobuf message, or one of more fields than expected."""
+    """The bytes are not a protobuf message, or have too many fields."""
 
 
 class Wire:
-    """The fields of a message and of the messages in it, up to a number of fields in all.
+    """Reader of a message and of its nested messages, with a limit on the number of fields.
 
     Parameters
     ----------
     data : bytes or mmap
     most_fields : int
-        A file of empty fields would otherwise take hours to walk.
+        Limit on the number of fields. Without it, a file of empty fields would take hours.
     """
 
     def __init__(self, data: Buffer, most_fields: int) -> None:
@@ -36,23 +36,23 @@ class Wire:
     def fields(self, start: int, end: int) -> Iterator[tuple[int, int, int, int]]:
         """Yield (number, wire type, a, b) of each field between two offsets.
 
-        a is the value of a VARINT; of the other types a and b are the offsets between which the value's bytes lie.
+        a is the value of a VARINT. For other types, a and b are the offsets of the value's bytes.
 
         Raises
         ------
         MalformedError
-            If a field ends beyond `end`, is of a wire type that is no longer in use, or there are too many.
+            If a field ends beyond `end`, has an obsolete wire type, or there are too many fields.
         """
         data, at = self.data, start
         if end > len(data):
-            raise MalformedError("it is cut short, or no protobuf")
+            raise MalformedError("it is cut short or not protobuf")
         while at < end:
             self.left -= 1
             if self.left < 0:
                 raise MalformedError("it has too many fields")
             key = data[at]
             at += 1
-            if key > 127:  # numbers of several bytes are rare
+            if key > 127:  # keys of several bytes are rare
                 key, at = self._varint(at - 1, end)
             kind = key & 7
             if kind in (BYTES, VARINT):
@@ -66,14 +66,14 @@ class Wire:
             elif kind in _SIZES:
                 value = _SIZES[kind]
             else:
-                raise MalformedError("it is cut short, or no protobuf")
+                raise MalformedError("it is cut short or not protobuf")
             at += value
             if at > end:
-                raise MalformedError("it is cut short, or no protobuf")
+                raise MalformedError("it is cut short or not protobuf")
             yield key >> 3, kind, at - value, at
 
     def varints(self, start: int, end: int) -> list[int]:
-        """Return the unsigned numbers that are packed between two offsets."""
+        """Return the packed unsigned integers between two offsets."""
         found = []
         while start < end:
             value, start = self._varint(start, end)
@@ -89,9 +89,9 @@ class Wire:
             if byte < 128:
                 return value & 0xFFFF_FFFF_FFFF_FFFF, at
             shift += 7
-        raise MalformedError("it is cut short, or no protobuf")
+        raise MalformedError("it is cut short or not protobuf")
 
 
 def signed(value: int) -> int:
-    """Return the int64 that a varint stands for."""
+    """Return a varint as int64."""
     return value - (1 << 64) if value >> 63 else value

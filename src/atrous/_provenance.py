@@ -1,4 +1,4 @@
-"""Versions, machine and git revision: what a result was made with."""
+"""Versions, machine and git revision for the record of a result."""
 
 import platform
 import subprocess
@@ -15,7 +15,7 @@ def own_version() -> str:
 
 
 def versions(packages: Sequence[str]) -> dict[str, str]:
-    """Return the versions of Python and of installed packages; "unknown" of a package that is not installed."""
+    """Return the versions of Python and of installed packages; "unknown" for packages that are not installed."""
     found = {"python": platform.python_version()}
     for package in packages:
         try:
@@ -42,7 +42,7 @@ def machine() -> str:
 
 
 def git_revision() -> str | None:
-    """Return the commit's hash, with "-dirty" if files differ from it; None for an installed package."""
+    """Return the hash of the current commit, with "-dirty" for uncommitted changes; None for an installed package."""
     folder = Path(__file__).parent
 
     def git(*arguments: str) -> str:
@@ -50,7 +50,7 @@ def git_revision() -> str | None:
         return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
 
     try:
-        # In site-packages inside somebody's repository the revision would be of that repository.
+        # For a package in site-packages inside a repository, git would return the revision of that repository.
         git("ls-files", "--error-unmatch", Path(__file__).name)
         revision = git("describe", "--always", "--abbrev=40", "--exclude=*")
         # describe --dirty would rewrite the clone's index.

@@ -1,4 +1,4 @@
-"""Imports of libraries that would otherwise report their use to their makers, or leave files behind."""
+"""Imports of third-party libraries without telemetry and without files left behind."""
 
 import os
 import shutil
@@ -11,7 +11,7 @@ from typing import Any
 
 from .errors import MissingExtra
 
-# The environment variable that each library reads once, when it is imported, and the value that disables its reports.
+# The environment variable that each library reads on import, and the value that disables its telemetry.
 SWITCHES = {
     "gradio": ("GRADIO_ANALYTICS_ENABLED", "False"),
     "huggingface_hub": ("HF_HUB_DISABLE_TELEMETRY", "1"),
@@ -21,7 +21,7 @@ SWITCHES = {
 
 
 def disable_telemetry(*libraries: str) -> None:
-    """Disable the usage reports of libraries that are not imported yet, in this process and its children.
+    """Disable the telemetry of libraries that are not imported yet, in this process and its children.
 
     Parameters
     ----------
@@ -34,9 +34,9 @@ def disable_telemetry(*libraries: str) -> None:
 def import_onnxruntime() -> Any:
     """Import ONNX Runtime without its telemetry.
 
-    On import the wheels for Linux and macOS write a device id below the home folder and start a thread that uploads
-    events; the environment variable prevents both. Windows' builds have only the call, which also silences an ONNX
-    Runtime that the caller imported before.
+    On import, the wheels for Linux and macOS write a device id to the home folder and start a thread that uploads
+    events. The environment variable prevents both. Windows builds have only the function call, which also affects an
+    ONNX Runtime that the caller has imported before.
     """
     disable_telemetry("onnxruntime")
     import onnxruntime
@@ -48,7 +48,7 @@ def import_onnxruntime() -> Any:
 def import_openvino() -> Any:
     """Import OpenVINO without its telemetry.
 
-    OpenVINO reports each import to its makers unless the package openvino_telemetry is missing, so its import is
+    OpenVINO reports each import unless the package openvino_telemetry is missing, so the import of that package is
     blocked meanwhile.
 
     Raises
@@ -58,7 +58,7 @@ def import_openvino() -> Any:
     """
     blocked = "openvino_telemetry" not in sys.modules and "openvino" not in sys.modules
     if blocked:
-        sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]  # Python's own way to forbid an import
+        sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]  # blocks the import
     try:
         import openvino
     except ImportError as error:
@@ -71,9 +71,9 @@ def import_openvino() -> Any:
 
 
 def import_matplotlib() -> None:
-    """Import matplotlib, which on import stores a list of the system's fonts in the home folder.
+    """Import matplotlib, which on import writes a list of the system's fonts to the home folder.
 
-    Where matplotlib has no folder yet, the list goes to a temporary one, which is deleted at once.
+    If matplotlib has no folder yet, it writes the list to a temporary folder, which is then deleted.
     """
     if "matplotlib" not in sys.modules and not any(folder.is_dir() for folder in _matplotlib_folders()):
         with _temporary_folder_in("MPLCONFIGDIR"):
@@ -81,9 +81,9 @@ def import_matplotlib() -> None:
 
 
 def import_compiler() -> None:
-    """Import PyTorch's compiler, which creates a cache folder on import, without that folder.
+    """Import PyTorch's compiler without the cache folder that it creates on import.
 
-    Optimizers and the ONNX exporter import it when they run, though nothing is compiled.
+    Optimizers and the ONNX exporter import the compiler, although nothing is compiled.
     """
     with _temporary_folder_in("TORCHINDUCTOR_CACHE_DIR"), suppress(ImportError):
         import torch._dynamo
@@ -91,7 +91,7 @@ def import_compiler() -> None:
 
 
 def _matplotlib_folders() -> Iterator[Path]:
-    """Yield the folders in which matplotlib keeps settings and lists of fonts, on any system."""
+    """Yield matplotlib's folders for settings and font lists on all systems."""
     with suppress(RuntimeError):  # no home folder
         home = Path.home()
         yield home / ".matplotlib"
@@ -103,13 +103,13 @@ def _matplotlib_folders() -> Iterator[Path]:
 
 @contextmanager
 def _temporary_folder_in(variable: str) -> Iterator[None]:
-    """Let an environment variable name a temporary folder, unless it is set; then unset it and delete the folder."""
+    """Set an environment variable to a temporary folder, unless it is set; afterward unset it and delete the folder."""
     if variable in os.environ:
         yield
         return
     try:
         folder = tempfile.mkdtemp(prefix="atrous-")
-    except OSError:  # no place for temporary files: the library decides
+    except OSError:  # without a temporary folder, the library uses its default
         yield
         return
     os.environ[variable] = folder

@@ -1,4 +1,4 @@
-"""Processors, memory and devices that this process may use."""
+"""Processors, memory and devices available to this process."""
 
 import math
 import os
@@ -9,20 +9,20 @@ from pathlib import Path
 
 from .errors import InputError
 
-# The control groups of Linux, versions 1 and 2, and the file that names those of this process.
+# Mount point of Linux control groups (versions 1 and 2), and the file with the groups of this process.
 GROUPS, OWN = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
 
-# Of the memory that this process may have, what one cache may take.
+# Share of the memory limit for one cache.
 _SHARE = 0.25
 
 _MOST_THREADS = 1024
 
 
 def processors() -> int:
-    """Return how many processors this process may use: those it is bound to, or a container's share of them.
+    """Return the number of processors available to this process, from its CPU affinity and its container's quota.
 
-    A container that may use two of a machine's 64 processors sees all 64, and as many threads as that would be stopped
-    for most of each tenth of a second.
+    A container with a quota of two processors on a machine with 64 sees all 64. With 64 threads, the kernel would
+    suspend the process for most of each 100 ms period.
     """
     affinity = getattr(os, "sched_getaffinity", None)
     count = len(affinity(0)) if affinity else os.cpu_count() or 1
@@ -30,7 +30,7 @@ def processors() -> int:
 
 
 def check_threads(threads: int | None) -> int:
-    """Return the number of threads, that of the processors for None, or raise InputError."""
+    """Return a valid number of threads: by default, the number of processors. Raise InputError otherwise."""
     if threads is None:
         return min(processors(), _MOST_THREADS)
     if not is_integer(threads) or not 1 <= threads <= _MOST_THREADS:
@@ -39,12 +39,12 @@ def check_threads(threads: int | None) -> int:
 
 
 def is_integer(value: object) -> bool:
-    """Whether a value is an integer of Python or NumPy."""
+    """Return whether a value is an integer of Python or NumPy."""
     return isinstance(value, Integral) and not isinstance(value, bool)
 
 
 def container_share(groups: Path = GROUPS, own: Path = OWN) -> float:
-    """Return the processors' time that Linux' control groups allow, in processors; infinity if all.
+    """Return the processor time allowed by Linux control groups, in processors; infinity if unlimited.
 
     Parameters
     ----------
@@ -60,18 +60,20 @@ def _share(group: Path) -> float:
         quota, period = version_2.read_text().split()
     else:
         quota, period = ((group / f"cpu.cfs_{name}_us").read_text() for name in ("quota", "period"))
-    # "max" and -1: no bound.
+    # "max" and -1 mean no limit.
     return int(quota) / int(period) if int(quota) > 0 else math.inf
 
 
 def cache_bytes(most: int) -> int:
-    """Return how many bytes a cache may take: `most`, or a quarter of the memory that this process may have."""
+    """Return the size of a cache in bytes: `most`, or a quarter of the memory limit if that is less."""
     bound = _SHARE * memory_limit()
     return most if bound >= most else int(bound)
 
 
 def memory_limit(groups: Path = GROUPS, own: Path = OWN) -> float:
-    """Return the bytes that this process may have: the machine's, or a container's part of them; infinity if unknown.
+    """Return the memory limit of this process in bytes: the machine's memory or its container's limit.
+
+    Infinity if unknown.
 
     Parameters
     ----------
@@ -84,30 +86,30 @@ def memory_limit(groups: Path = GROUPS, own: Path = OWN) -> float:
 def _machine() -> float:
     try:
         return float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
-    except (AttributeError, OSError, ValueError):  # Windows has none of it
+    except (AttributeError, OSError, ValueError):  # not available on Windows
         return math.inf
 
 
 def _of_group(group: Path) -> float:
     version_2 = group / "memory.max"
-    # "max" is no number: no bound. In version 1 that is a number which no machine has.
+    # "max" means no limit. Version 1 has a very large number instead.
     return float(int((version_2 if version_2.exists() else group / "memory.limit_in_bytes").read_text()))
 
 
 def least_bound(controller: str, bounds: Callable[[Path], float], groups: Path = GROUPS, own: Path = OWN) -> float:
-    """Return the smallest bound on this process, infinity if there is none.
+    """Return the smallest limit on this process; infinity if there is none.
 
     Parameters
     ----------
     controller : str
-        Of version 1, which mounts each of them apart: "cpu", "memory".
+        Name in version 1, which mounts each controller separately: "cpu" or "memory".
     bounds : callable
-        From a group's folder to the bound that it sets; what it raises for a file that is missing or of another form
-        (OSError, ValueError, ZeroDivisionError) is no bound.
+        Function from a group's folder to its limit. OSError, ValueError and ZeroDivisionError, from a missing file or
+        an unexpected format, mean no limit.
     groups : Path
-        Where the groups are mounted.
+        Mount point of the groups.
     own : Path
-        The file that names this process' groups, one a line: `0::/path` in version 2, `4:cpu,cpuacct:/path` in 1.
+        File with this process' groups, one per line: `0::/path` in version 2, `4:cpu,cpuacct:/path` in version 1.
     """
     try:
         lines = [line.split(":", 2) for line in own.read_text().splitlines()]
@@ -121,7 +123,8 @@ def least_bound(controller: str, bounds: Callable[[Path], float], groups: Path =
             mounts = [groups / controllers, groups / controller]
         else:
             continue
-        # The groups around it bind it too. In a container the mounted root may be its own group, by another path.
+        # Parent groups limit it, too. In a container, the mounted root may be the process' own group under another
+        # path.
         parts = inside.strip("/").split("/") if inside.strip("/") else []
         places += [mount.joinpath(*parts[:n]) for mount in mounts for n in range(len(parts) + 1)]
     return min((_bound(bounds, place) for place in places), default=math.inf)
@@ -135,16 +138,16 @@ def _bound(bounds: Callable[[Path], float], place: Path) -> float:
 
 
 def cuda_index(device: str | None) -> int | None:
-    """Return the number of a GPU from a device's name: "cpu" (None), "cuda" (0) or "cuda:N"; 0 for None.
+    """Return the GPU index of a device: None for "cpu", 0 for "cuda" and None, N for "cuda:N".
 
     Raises
     ------
     InputError
-        If it is no such name.
+        If the device has another name.
     """
     if device == "cpu":
         return None
     found = re.fullmatch(r"cuda(?::(\d{1,3}))?", device) if isinstance(device, str) else None
     if device is not None and found is None:
-        raise InputError(f"device={device!r}: expected 'cpu', 'cuda' or 'cuda:N', or None for the best there is")
+        raise InputError(f"device={device!r}: expected 'cpu', 'cuda' or 'cuda:N', or None for the default")
     return int(found[1] or 0) if found else 0

@@ -1,4 +1,4 @@
-"""Bounded readers of small text files, from whoever sent them: JSON, TOML, and lists with a name a line."""
+"""Bounded readers of untrusted text files: JSON, TOML, and lists with one name per line."""
 
 import json
 import os
@@ -7,18 +7,18 @@ from typing import Any
 
 from .errors import InputError
 
-# Bytes of a file of settings, and of scores with the counts of each image.
+# Limits in bytes: settings files, and score files with counts per image.
 LARGEST = 1 << 22
 LARGEST_SCORES = 1 << 30
 _LARGEST_RECIPE = 1 << 16
-_LARGEST_LIST = 1 << 28  # some millions of names
+_LARGEST_LIST = 1 << 28  # a few million names
 
-LONGEST_NAME = 200  # characters of a class' name
-_MOST_DOTS = 100  # in a line: `a.b.c = 1` takes time and memory that grow with the square of its parts
+LONGEST_NAME = 200  # characters of a class name
+_MOST_DOTS = 100  # per line; the cost of `a.b.c = 1` is quadratic in its number of parts
 
 
 def read_bytes(path: str | os.PathLike[str], expected: str, largest: int = LARGEST) -> bytes:
-    """Read a file of at most `largest` bytes; InputError where that fails."""
+    """Read a file of at most `largest` bytes; raise InputError on failure."""
     path = Path(path)
     try:
         with path.open("rb") as file:
@@ -37,20 +37,20 @@ def read_json(path: str | os.PathLike[str], expected: str, largest: int = LARGES
     ----------
     path : path
     expected : str
-        The contents, for the message.
+        Description of the contents for the message.
     largest : int
-        Bytes.
+        Limit in bytes.
 
     Raises
     ------
     InputError
-        If the file cannot be read, is larger, is no UTF-8 text or no JSON, or is nested too deep.
+        If the file cannot be read, is too large, is not UTF-8 text or not JSON, or is nested too deep.
     """
     return parse_json(read_bytes(path, expected, largest), str(path), expected)
 
 
 def parse_json(text: str | bytes, source: str, expected: str) -> Any:
-    """Read JSON; InputError, which names `source`, if it is none or nested too deep."""
+    """Parse JSON; raise InputError, naming `source`, if it is invalid or nested too deep."""
     try:
         return json.loads(text.decode("utf-8-sig") if isinstance(text, bytes) else text)
     except RecursionError:
@@ -60,7 +60,7 @@ def parse_json(text: str | bytes, source: str, expected: str) -> Any:
 
 
 def read_toml(path: str | os.PathLike[str], expected: str) -> dict[str, Any]:
-    """Read a TOML file of up to 64 KiB; InputError where that fails."""
+    """Read a TOML file of up to 64 KiB; raise InputError on failure."""
     data = read_bytes(path, expected, _LARGEST_RECIPE)
     try:
         return parse_toml(data.decode("utf-8"))
@@ -69,14 +69,14 @@ def read_toml(path: str | os.PathLike[str], expected: str) -> dict[str, Any]:
 
 
 def parse_toml(text: str) -> dict[str, Any]:
-    """Read TOML.
+    """Parse TOML.
 
     Raises
     ------
     ValueError
-        If it is none, or has keys or values that are nested too deep.
+        If the text is not TOML, or its keys or values are nested too deep.
     """
-    import tomllib  # of training alone
+    import tomllib  # only needed for training
 
     for number, line in enumerate(text.splitlines(), 1):
         if line.count(".") > _MOST_DOTS and not line.lstrip().startswith("#"):
@@ -88,31 +88,33 @@ def parse_toml(text: str) -> dict[str, Any]:
 
 
 def read_lines(path: str | os.PathLike[str], expected: str) -> list[str]:
-    """Read a UTF-8 text file's lines, without the white space around them and without empty ones at the end.
+    """Return the lines of a UTF-8 text file, without surrounding whitespace and without empty lines at the end.
 
-    A byte order mark and the line ends of any system are understood.
+    A byte order mark and the line endings of all systems are accepted.
 
     Parameters
     ----------
     path
         The file.
     expected : str
-        What it should hold, for errors.
+        Description of the contents for the message.
 
     Raises
     ------
     InputError
-        The file cannot be read, is not UTF-8, or has nothing in it.
+        If the file cannot be read, is not UTF-8 text, or is empty.
     """
     data = read_bytes(path, expected, _LARGEST_LIST)
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         place = data.count(b"\n", 0, error.start) + 1
-        raise InputError(f"{path}: line {place} is not UTF-8 text; expected {expected}; save it as UTF-8") from None
+        raise InputError(
+            f"{path}: expected {expected}, got bytes that are not UTF-8 in line {place}; save it as UTF-8"
+        ) from None
     if "\0" in text:
-        raise InputError(f"{path}: holds NUL bytes; expected {expected}; save it as UTF-8 text")
-    # str.splitlines would also split at characters that a name may hold, such as U+2028.
+        raise InputError(f"{path}: expected {expected}, got NUL bytes; save it as UTF-8 text")
+    # str.splitlines would also split at characters that are valid in names, such as U+2028.
     lines = [line.strip() for line in text.replace("\r\n", "\n").replace("\r", "\n").split("\n")]
     while lines and not lines[-1]:
         lines.pop()

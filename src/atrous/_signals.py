@@ -1,4 +1,4 @@
-"""Ctrl-C and a scheduler's SIGTERM as a request to stop after the present step."""
+"""Ctrl-C and SIGTERM as requests to stop after the current step."""
 
 import signal
 import threading
@@ -9,25 +9,25 @@ from types import FrameType
 
 @contextmanager
 def stop_requests() -> Iterator[Callable[[], bool]]:
-    """Yield a function that tells whether the process was asked to stop.
+    """Yield a function that returns whether a stop of the process was requested.
 
-    A second Ctrl-C stops at once, by a KeyboardInterrupt. Only the main thread can take signals: in another one
-    nothing changes.
+    A second Ctrl-C stops immediately, with KeyboardInterrupt. Only the main thread receives signals; in other threads
+    the function always returns False.
     """
-    asked = False
+    requested = False
 
-    def ask(number: int, _frame: FrameType | None) -> None:
-        nonlocal asked
-        if asked and number == signal.SIGINT:
+    def request(number: int, _frame: FrameType | None) -> None:
+        nonlocal requested
+        if requested and number == signal.SIGINT:
             raise KeyboardInterrupt
-        asked = True
+        requested = True
 
     if threading.current_thread() is not threading.main_thread():
         yield lambda: False
         return
-    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, request) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield lambda: asked
+        yield lambda: requested
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -60,7 +60,7 @@ def test_what_is_no_model_is_one_line(engine_class, tmp_path, make_model, tiny_m
     make_model(tmp_path / "other.onnx", metadata=tiny_metadata.to_json(), output="logits")
     for name, says in {
         "missing.onnx": "no such file",
-        "text.onnx": "not a model",
+        "text.onnx": "expected a model",
         "empty.onnx": "0 bytes",
         "bare.onnx": "metadata",
         "odd.onnx": "JSON",

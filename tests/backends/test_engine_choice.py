@@ -61,7 +61,7 @@ def test_onnx_runtime_where_openvino_is_broken(tiny_model, machine, monkeypatch)
 
 def test_onnx_runtime_for_what_openvino_cannot_load(tiny_model, machine, monkeypatch):
     def refuse(path, **_):
-        raise InputError(f"{path}: not a model that OpenVINO can load")
+        raise InputError(f"{path}: not one that OpenVINO can load")
 
     monkeypatch.setattr(choice, "find_spec", lambda name: object())
     monkeypatch.setattr(choice, "OpenVinoEngine", refuse)
@@ -83,7 +83,7 @@ def test_a_gpu_comes_first(tiny_model, machine, monkeypatch):
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CUDAExecutionProvider"])
     assert exported_engine(tiny_model).device == "cuda"
     assert exported_engine(tiny_model, device="cuda:1").device == "cuda:1"
-    with pytest.raises(InputError, match="OpenVINO computes on the CPU"):
+    with pytest.raises(InputError, match="device"):
         exported_engine(tiny_model, device="cuda", engine="openvino")
 
 

@@ -252,7 +252,8 @@ def test_photos_of_one_name_keep_their_suffixes_and_earlier_names_stay(bulk, tmp
     (photos / "x.PNG").write_bytes(draw(2))
     assert bulk(photos, out, retry_errors=True).failed == 1
     assert bulk(photos, out, retry_errors=True).failed == 1
-    assert errors(out) == {"x.PNG": "another image is called x.PNG too; rename one of them"}
+    assert list(errors(out)) == ["x.PNG"]
+    assert "another image" in errors(out)["x.PNG"]
 
 
 def test_names_of_any_kind(bulk, tmp_path, draw):
@@ -438,7 +439,7 @@ def test_few_images_and_masks_are_held_at_a_time(bulk, photos, tmp_path, monkeyp
 def test_an_output_that_is_no_output_of_ours_is_refused(bulk, photos, tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out/thesis.tex").write_text("")
-    with pytest.raises(InputError, match="out: holds files that atrous bulk did not write"):
+    with pytest.raises(InputError, match="out: contains files"):
         bulk(photos, tmp_path / "out")
     with pytest.raises(InputError, match="is the output .* or lies inside it"):
         bulk(photos, photos)
@@ -448,7 +449,7 @@ def test_an_output_that_is_no_output_of_ours_is_refused(bulk, photos, tmp_path):
         bulk(tmp_path / "none", tmp_path / "new")
     assert not (tmp_path / "new").exists()
     (tmp_path / "file").write_text("")
-    with pytest.raises(InputError, match=r"file: (cannot be written|holds files)"):
+    with pytest.raises(InputError, match=r"file: (cannot be written|contains files)"):
         bulk(photos, tmp_path / "file")
 
 
@@ -459,7 +460,7 @@ def test_an_output_inside_the_input_is_not_segmented(bulk, photos):
 
 def test_a_model_that_cannot_be_loaded_is_told_before_anything_is_started(bulk, photos, tmp_path):
     (tmp_path / "bad.onnx").write_bytes(b"no model")
-    with pytest.raises(InputError, match=r"^bad.onnx: not a model"):
+    with pytest.raises(InputError, match=r"^bad.onnx: expected"):
         bulk(photos, tmp_path / "out", model=tmp_path / "bad.onnx")
     with pytest.raises(InputError, match="none.onnx: cannot be read"):
         bulk(photos, tmp_path / "out", model=tmp_path / "none.onnx")

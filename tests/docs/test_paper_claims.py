@@ -95,14 +95,14 @@ def test_what_is_not_given_is_not_measured(claims):
 def test_scores_that_do_not_compare_are_refused(claims, scores):
     read = claims["read_scores"]
     plain, same = read(scores("a.json", 0.5, 0.6)), read(scores("b.json", 0.5, 0.6))
-    with pytest.raises(InputError, match="--searched: is of the same model as --scores"):
+    with pytest.raises(InputError, match="--searched: expected another model"):
         claims["text"](plain, [], [same], None)
     path = scores("c.json", 0.5, 0.6, "c.onnx")
     path.write_text(path.read_text().replace("0" * 64, "1" * 64))
-    with pytest.raises(InputError, match="--multiscale: was scored on other images"):
+    with pytest.raises(InputError, match="--multiscale: expected the same images"):
         claims["text"](plain, [read(path)], [], None)
     path.write_text("{}")
-    with pytest.raises(InputError, match=r"c\.json: expected scores as"):
+    with pytest.raises(InputError, match=r"c\.json: expected scores"):
         read(path)
 
 

@@ -34,7 +34,7 @@ from model_parts import (
 from onnx import TensorProto, helper
 
 SAME, EITHER = "the sound model's labels", "refused or segmented"
-NO_MODEL = "not a model"
+NO_MODEL = "expected a model"
 
 # Sound and broken files, by what is done to the sound one's bytes.
 BYTES = {
@@ -56,7 +56,7 @@ BYTES = {
     "no graph": ("no graph", lambda sound: b"\x08\x09" + field(14, b"")),
     "two graphs": ("two graphs", lambda sound: sound + field(7, b"")),
     "a graph cut short": (NO_MODEL, lambda sound: field(7, field(1, b"\x0a\x05x"))),
-    "only a graph": ("without atrous", lambda sound: field(7, b"")),
+    "only a graph": ("metadata", lambda sound: field(7, b"")),
 }
 
 # By what is done to the sound graph: a 1x1 convolution with a stride of 8 from "image" to "scores".
@@ -221,7 +221,7 @@ WEIGHTS = {
     "words": ("type or a shape", tensor(lambda t: setattr(t, "data_type", TensorProto.STRING))),
     "complex numbers": ("type or a shape", tensor(lambda t: setattr(t, "data_type", TensorProto.COMPLEX64))),
     "bfloat16": ("type or a shape", tensor(lambda t: setattr(t, "data_type", TensorProto.BFLOAT16))),
-    "of two types": ("two types", tensor(lambda t: t.float_data.extend([0.0] * 9))),
+    "two types": ("two types", tensor(lambda t: t.float_data.extend([0.0] * 9))),
     "whole numbers as floats": ("two types", tensor(lambda t: fields(t, int32_data=[1] * 9))),
     "in /etc/passwd": ("another file", external("/etc/passwd")),
     "in a folder above": ("another file", external("../../weights.bin")),
@@ -264,9 +264,9 @@ FACES = {
     "fixed scores": ("'scores': expected shape", resized("scores", "n", 3, 41, 41)),
     "half scores unsaid": ("of type|ONNX Runtime|OpenVINO|expected scores", then(node("Cast", "raw", to=10))),
     "whole scores unsaid": ("of type|ONNX Runtime|OpenVINO|expected scores", then(node("Cast", "raw", to=7))),
-    "old operators": ("version 7", lambda model: setattr(model.opset_import[0], "version", 7)),
-    "operators of tomorrow": ("version 999", lambda model: setattr(model.opset_import[0], "version", 999)),
-    "no operators": ("version 0", lambda model: model.ClearField("opset_import")),
+    "old operators": ("got 7", lambda model: setattr(model.opset_import[0], "version", 7)),
+    "operators of tomorrow": ("got 999", lambda model: setattr(model.opset_import[0], "version", 999)),
+    "no operators": ("got 0", lambda model: model.ClearField("opset_import")),
     "format of tomorrow": (EITHER, lambda model: setattr(model, "ir_version", 999)),
 }
 

@@ -52,10 +52,10 @@ def crafted_models(seed: int = 0, mutations: int = 24) -> Iterator[Crafted]:
         text = change if isinstance(change, (str, bytes)) else json.dumps(changed(change))
         yield Crafted(f"metadata: {name}", with_metadata(text), expected)
     yield Crafted("metadata: twice", with_metadata(*[json.dumps(changed({}))] * 2), "twice")
-    yield Crafted("metadata: none", with_metadata(), "without atrous")
+    yield Crafted("metadata: none", with_metadata(), "metadata")
     rng = random.Random(seed)
     for number in range(12):
-        yield Crafted(f"cut short {number}", sound[: rng.randrange(1, len(sound))], f"{NO_MODEL}|without|no graph")
+        yield Crafted(f"cut short {number}", sound[: rng.randrange(1, len(sound))], f"{NO_MODEL}|metadata|no graph")
     for number in range(mutations):
         yield Crafted(f"mutated {number}", mutated(rng), EITHER)
 

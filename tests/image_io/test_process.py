@@ -159,7 +159,7 @@ def test_a_process_that_ended_while_it_waited_is_replaced():
 @limits_memory
 def test_a_process_that_has_taken_much_memory_ends(tmp_path, monkeypatch):
     frugal = tmp_path / "worker.py"
-    frugal.write_text(process._WORKER.read_text().replace("_MOST_KEPT = 1 << 27", "_MOST_KEPT = 1"))
+    frugal.write_text(process._WORKER.read_text().replace("_REUSE_LIMIT = 1 << 27", "_REUSE_LIMIT = 1"))
     monkeypatch.setattr(process, "_WORKER", frugal)
     assert np.array_equal(read_rgb(saved("JPEG2000")), NOISE)
     assert process._idle == []

@@ -1,4 +1,4 @@
-"""Running an exported network on ONNX Runtime or OpenVINO: no PyTorch."""
+"""Inference engines for exported networks: ONNX Runtime and OpenVINO, without PyTorch."""
 
 import os
 import platform
@@ -12,7 +12,7 @@ from .openvino import OpenVinoEngine
 
 ENGINES = ("onnxruntime", "openvino")
 
-# Where OpenVINO was seen to be right and quicker. It has builds for arm64 too: they are used when asked for.
+# Processors on which OpenVINO was tested and was faster. Its arm64 builds run only on request.
 _MEASURED = ("x86_64", "amd64")
 
 
@@ -24,27 +24,27 @@ def exported_engine(
     Parameters
     ----------
     path : path
-        An ONNX file with atrous' metadata.
+        An ONNX file with the metadata of atrous.
     threads : int, optional
-        Threads of one forward pass; all cores if left out.
+        Threads of one forward pass. Default: all cores.
     device : str, optional
-        "cpu", "cuda" or "cuda:N"; CUDA where it can be used, else the CPU, if left out.
+        "cpu", "cuda" or "cuda:N". Default: CUDA if it is available, else the CPU.
     engine : str, optional
-        "onnxruntime" or "openvino", which computes on the CPU. If left out: on the CPU of an x86-64 machine OpenVINO
-        where it is installed and can load the model, else ONNX Runtime.
+        "onnxruntime", or "openvino", which runs on the CPU. Default: on the CPU of an x86-64 machine OpenVINO, if it is
+        installed and can load the model, else ONNX Runtime.
 
     Raises
     ------
     InputError
-        If there is no such engine or device, or the model cannot be loaded.
+        If the engine or the device does not exist, or the model cannot be loaded.
     MissingExtra
-        If OpenVINO is asked for and not installed.
+        If `engine` is "openvino" and OpenVINO is not installed.
     """
     if engine not in (None, *ENGINES):
-        raise InputError(f"engine={engine!r}: expected 'onnxruntime' or 'openvino', or None for the best there is")
+        raise InputError(f"engine={engine!r}: expected 'onnxruntime' or 'openvino', or None for the fastest")
     if engine == "openvino":
         if device not in (None, "cpu"):
-            raise InputError(f"device={device!r}: OpenVINO computes on the CPU here; use the engine 'onnxruntime'")
+            raise InputError(f"device={device!r}: expected 'cpu' for OpenVINO; 'onnxruntime' is the engine for a GPU")
         return OpenVinoEngine(path, threads=threads)
     if engine is None and device in (None, "cpu") and _openvino_is_best():
         if device is None and (on_gpu := _on_gpu(path, threads)):
@@ -52,7 +52,7 @@ def exported_engine(
         try:
             return OpenVinoEngine(path, threads=threads)
         except InputError:
-            pass  # ONNX Runtime may load it, or says what is wrong with the file
+            pass  # ONNX Runtime may load it, or reports the reason
     return OnnxEngine(path, threads=threads, device=device)
 
 

@@ -1,4 +1,4 @@
-"""What the engines share: the file, its metadata, and how a photo becomes the network's input."""
+"""Base class of the engines: model file, metadata, preprocessing and checks."""
 
 import math
 import os
@@ -19,31 +19,31 @@ from .shapes import ShapeError, cost
 
 BUNDLED = "deeplab-largefov-voc12.onnx"
 
-# 8 k - 7 a side, not square, and so large that what grows faster than the image is seen.
+# Test size for the limits below: 8 k - 7 a side, not square, and large enough to show superlinear growth.
 _IMAGE = 4097, 8193
 
-# Of ONNX's operators: from where sizes are inputs to the last whose meaning is known.
+# Supported versions of ONNX's operators: from the first with sizes as inputs to the last one tested.
 _OPSETS = range(13, 26)
 
-# For each pixel: the largest network of the paper, 7x7 with MSc and 255 classes, takes 770 and 2.8 million.
+# Limits per pixel. The largest network of the paper, 7x7 with MSc and 255 classes, takes 770 and 2.8 million.
 _MOST_NUMBERS = 2_048
 _MOST_PRODUCTS = 20_000_000
 
-# Numbers that are computed from the weights alone, for each stored one: as many in int8.
+# Limit on values computed from the weights alone, per stored value; int8 networks have one each.
 _MOST_CONSTANTS = 4
 
 
 class Engine(Protocol):
-    """What the segmenter asks of a network."""
+    """Interface of a network for the segmenter."""
 
     @property
     def metadata(self) -> ModelMetadata:
         """Classes, palette, CRF parameters."""
 
     def scores(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """(H, W, 3) uint8 RGB to (C, h, w) scores of the image padded to 8 k - 7 a side.
+        """Map a (H, W, 3) uint8 RGB image to the (C, h, w) scores of the image padded to 8 k - 7 a side.
 
-        Cell (i, j) lies on the pixel `metadata.output_stride` times (i, j).
+        Cell (i, j) lies on pixel (i, j) * `metadata.output_stride`.
         """
 
 
@@ -53,26 +53,26 @@ def bundled_model_path() -> Path:
     Raises
     ------
     InputError
-        If this build of the package holds none.
+        If this build of the package contains no model.
     """
     path = _bundled()
     if not path.is_file():
-        raise InputError(f"{path}: this build of atrous ships no model; give one (--model MODEL.onnx)")
+        raise InputError(f"{path}: expected the bundled model, but this build of atrous has none; pass a model file")
     return path
 
 
 class ExportedEngine(ABC):
-    """Runs a model exported by `atrous export`.
+    """Engine for a model exported by `atrous export`.
 
     Parameters
     ----------
     path : path
-        An ONNX file with atrous' metadata.
+        An ONNX file with the metadata of atrous.
 
     Attributes
     ----------
     name : str
-        Of the library that computes, as `Segmenter(engine=...)` takes it.
+        The library, as `Segmenter(engine=...)` accepts it.
     path : Path
     metadata : ModelMetadata
     device : str
@@ -83,7 +83,7 @@ class ExportedEngine(ABC):
     Raises
     ------
     InputError
-        If there is no such file, or it is not a network that `atrous export` writes: see `read_exported`.
+        If the file does not exist or is not a network exported by `atrous export`: see `read_exported`.
     """
 
     name: ClassVar[str]
@@ -94,7 +94,7 @@ class ExportedEngine(ABC):
         self.path = Path(path)
         if not self.path.is_file():
             raise InputError(f"{self.path}: no such file; expected an ONNX model made by atrous export")
-        # The package's own file is checked by its tests: at each start that would be a twentieth of the time.
+        # The tests check the bundled file; a check at each start would take 5 % of the start-up time.
         self.metadata = read_exported(self.path, whole=self.path != _bundled())
 
     def __repr__(self) -> str:
@@ -106,7 +106,7 @@ class ExportedEngine(ABC):
         return self.device == "cpu"
 
     def scores(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Compute the scores of one photo.
+        """Compute the scores of one image.
 
         Parameters
         ----------
@@ -116,15 +116,15 @@ class ExportedEngine(ABC):
         Returns
         -------
         (C, h, w) float32
-            Of the photo padded at the bottom and right to 8 k - 7 a side, on the grid of
+            Scores of the image padded at the bottom and right to 8 k - 7 a side, on a grid with a step of
             `metadata.output_stride`: 8 pixels, or 1 with multi-scale prediction.
 
         Raises
         ------
         ComputeError
-            If the library that computes fails, for want of memory, say.
+            If the library fails, for example for lack of memory.
         InputError
-            If the scores are not what the metadata promises, or hold NaN or infinity.
+            If the scores do not match the metadata, or contain NaN or infinity.
         """
         blob = network_input(image, self.metadata.mean, self.metadata.color_order)
         try:
@@ -138,7 +138,7 @@ class ExportedEngine(ABC):
 
     @abstractmethod
     def _forward(self, blob: NDArray[np.float32]) -> NDArray[np.float32]:
-        """(1, 3, H, W) to (1, C, h, w)."""
+        """Map (1, 3, H, W) to (1, C, h, w)."""
 
 
 def _bundled() -> Path:
@@ -152,18 +152,18 @@ def read_exported(path: Path, *, whole: bool = True) -> ModelMetadata:
     ----------
     path : Path
     whole : bool
-        False: check the metadata alone.
+        Whether to check the graph and the weights, too. If False, check only the metadata.
 
     Raises
     ------
     InputError
-        If the file is not what `atrous export` writes: another format, cut short, numbers in other files, NaN in the
-        weights, an operator that no export has, inputs or outputs of other names, types or sizes, metadata that
-        cannot be right or that is not of this network, or more memory or work than any network of the paper takes.
+        If the file is not a model exported by `atrous export`: another format; a truncated file; external data; NaN in
+        the weights; an unsupported operator; inputs or outputs with other names, types or shapes; invalid metadata or
+        metadata of another network; more memory or work than any network of the paper takes.
     """
     graph = read_graph(path, whole=whole)
     if graph.metadata is None:
-        raise InputError(f"{path}: an ONNX model without atrous' metadata; make it with atrous export")
+        raise InputError(f"{path}: expected the metadata of atrous, found none; make the model with atrous export")
     metadata = ModelMetadata.from_json(graph.metadata, str(path))
     if whole:
         _check_graph(path, graph, metadata)
@@ -175,30 +175,30 @@ def _check_graph(path: Path, graph: Graph, metadata: ModelMetadata) -> None:
     if names != [[b"image"], [b"scores"]]:
         got = " to ".join(", ".join(map(quoted, each[:4])) or "nothing" for each in names)
         raise InputError(
-            f"{path}: an ONNX model from {got}; expected one made by atrous export, from 'image' to 'scores'"
+            f"{path}: expected a model from 'image' to 'scores', got one from {got}; make it with atrous export"
         )
     (image,), (scores,) = graph.inputs, graph.outputs
     _check_value_info(path, image, 3)
     _check_value_info(path, scores, len(metadata.classes))
     if graph.opset not in _OPSETS:
         raise InputError(
-            f"{path}: of version {graph.opset} of ONNX's operators; expected {_OPSETS[0]} to {_OPSETS[-1]};"
+            f"{path}: expected version {_OPSETS[0]} to {_OPSETS[-1]} of ONNX's operators, got {graph.opset};"
             " export it again"
         )
     try:
         found = cost(graph, (1, 3, *_IMAGE))
     except (ShapeError, MalformedError) as error:
-        raise InputError(f"{path}: not a network that atrous export wrote ({error}); export it again") from None
+        raise InputError(f"{path}: expected a network made by atrous export ({error}); export it again") from None
     pixels = math.prod(_IMAGE)
     stored = sum(math.prod(tensor.shape) for tensor in graph.tensors.values())
     if found.memory > _MOST_NUMBERS * pixels or found.constants > _MOST_CONSTANTS * stored:
-        raise InputError(f"{path}: its network takes more memory than any that atrous exports; export it again")
+        raise InputError(f"{path}: the network takes more memory than any that atrous exports; export it again")
     if found.products > _MOST_PRODUCTS * pixels:
-        raise InputError(f"{path}: its network takes more work than any that atrous exports; export it again")
+        raise InputError(f"{path}: the network takes more work than any that atrous exports; export it again")
     if found.scores != (expected := (1, *metadata.scores_shape(*_IMAGE))):
         raise InputError(
-            f"{path}: its network gives scores of shape {found.scores} for {_IMAGE} pixels; expected {expected} by its"
-            f" {len(metadata.classes)} classes and output_stride {metadata.output_stride}; export it again"
+            f"{path}: expected scores of shape {expected} for {_IMAGE} pixels, from {len(metadata.classes)} classes and"
+            f" output_stride {metadata.output_stride}, got {found.scores}; export it again"
         )
 
 

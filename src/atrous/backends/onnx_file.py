@@ -1,4 +1,4 @@
-"""Bounded reader of ONNX files: the graph, without its weights, and without the package onnx."""
+"""Bounded reader of ONNX graphs. It needs no package onnx and does not load the weights."""
 
 import math
 import mmap
@@ -17,17 +17,17 @@ from ..errors import InputError
 # protobuf's own limit.
 LARGEST_FILE = 2**31 - 1
 
-# MSc's int8 network, the largest that is exported, has 7,000 fields, 235 nodes and 250 tensors.
+# MSc's int8 network, the largest exported one, has 7,000 fields, 235 nodes and 250 tensors.
 MOST_FIELDS = 200_000
 MOST_NODES = 2_000
 MOST_TENSORS = 5_000
 LONGEST_METADATA = 1 << 20
 
-# ONNX's numbers of the types that an export stores.
+# ONNX's codes of the data types that an export contains.
 FLOAT, UINT8, INT8, INT32, INT64, BOOL, FLOAT16, DOUBLE = 1, 2, 3, 6, 7, 9, 10, 11
 TYPES = {FLOAT: "<f4", UINT8: "u1", INT8: "i1", INT32: "<i4", INT64: "<i8", BOOL: "?", FLOAT16: "<f2", DOUBLE: "<f8"}
 
-# Fields of a tensor that hold its numbers, and the types that each may hold.
+# Fields of a tensor that store its values, and the data types that each can store.
 _FLOATS, _INT32S, _INT64S, _RAW, _DOUBLES = 4, 5, 7, 9, 10
 _HOLDS = {
     _FLOATS: {FLOAT},
@@ -37,7 +37,7 @@ _HOLDS = {
     _DOUBLES: {DOUBLE},
 }
 
-# Of sizes and scales; the weights stay in the file.
+# Limit for tensors of sizes and scales, whose values are read. The weights stay in the file.
 _MOST_VALUES = 4096
 _CHUNK = 1 << 18
 
@@ -55,10 +55,10 @@ class Tensor:
     ----------
     name : bytes
     data_type : int
-        As in ONNX's TensorProto.
+        As in ONNX's `TensorProto`.
     shape : tuple of int
     values : (n,) array, or None
-        All of its numbers, where they are few.
+        All values of a small tensor; None for a large one.
     """
 
     name: bytes
@@ -79,7 +79,7 @@ class Node:
     ----------
     op_type, domain : bytes
     inputs, outputs : list of bytes
-        Names of values; an input that is left out is empty.
+        Names of values; an omitted input is empty.
     raw_attributes : list of bytes
         Not parsed.
     """
@@ -91,12 +91,12 @@ class Node:
     raw_attributes: list[bytes] = field(default_factory=list)
 
     def attributes(self) -> dict[bytes, "Attribute"]:
-        """Parse the attributes: an int, ints, bytes or a Tensor by name; None for types that no export has.
+        """Parse the attributes: an int, ints, bytes or a Tensor by name; None for types that no export contains.
 
         Raises
         ------
         MalformedError
-            If they are no protobuf messages, or two have one name.
+            If an attribute is not a protobuf message, or two have the same name.
         """
         found: dict[bytes, Attribute] = {}
         for data in self.raw_attributes:
@@ -130,7 +130,7 @@ class Graph:
     opset : int
         Version of the operator set.
     metadata : str or None
-        The value of atrous' metadata entry.
+        The value of the metadata entry of atrous.
     """
 
     nodes: list[Node] = field(default_factory=list)
@@ -148,23 +148,23 @@ def read_graph(path: Path, *, whole: bool = True) -> Graph:
     ----------
     path : Path
     whole : bool
-        False: only the version of the operators and the metadata.
+        Whether to read all of the graph. If False, read only the version of the operators and the metadata.
 
     Raises
     ------
     InputError
-        If the file is no ONNX model, is cut short, holds a program (functions) or data that lie in another file,
-        or its weights are not numbers of the stated count.
+        If the file is not an ONNX model, is truncated, contains functions or external data, or has weights whose
+        number does not match their shape.
     """
     try:
         with path.open("rb") as file:
             size = file.seek(0, os.SEEK_END)
             if not 0 < size <= LARGEST_FILE:
-                raise InputError(f"{path}: {size} bytes; expected an ONNX model of 1 byte to 2 GB")
+                raise InputError(f"{path}: expected an ONNX model of 1 byte to 2 GB, got {size} bytes")
             with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
                 return _Reader(data).model(whole)
     except MalformedError as error:
-        raise InputError(f"{path}: not a model that atrous export wrote ({error}); export or fetch it again") from None
+        raise InputError(f"{path}: expected a model of atrous export ({error}); export or fetch it again") from None
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror or error})") from None
 
@@ -197,7 +197,7 @@ class _Reader:
         if graph is None:
             raise MalformedError("it has no graph")
         if len(texts) > 1:
-            raise MalformedError("it has atrous' metadata twice")
+            raise MalformedError("it has the metadata of atrous twice")
         graph.opset = found.opset
         try:
             graph.metadata = texts[0].decode("utf-8") if texts else None
@@ -296,16 +296,16 @@ class _Reader:
         return info
 
     def _number(self, start: int, end: int) -> int | None:
-        """Return the number in a message's first field."""
+        """Return the number in a message's first field, or None."""
         found = (signed(a) for number, kind, a, _ in self.fields(start, end) if (number, kind) == (1, VARINT))
         return next(found, None)
 
     def _within(self, start: int, end: int, *path: int) -> list[tuple[int, int]]:
-        """Return the offsets of the messages in fields of messages in fields."""
+        """Return the offsets of the nested messages at a path of field numbers."""
         places = [(start, end)]
-        for wanted in path:
+        for step in path:
             inner = [found for place in places for found in self.fields(*place)]
-            places = [(a, b) for number, kind, a, b in inner if (number, kind) == (wanted, BYTES)]
+            places = [(a, b) for number, kind, a, b in inner if (number, kind) == (step, BYTES)]
         return places
 
     def _tensor(self, start: int, end: int) -> Tensor:
@@ -324,22 +324,22 @@ class _Reader:
                 places.append((number, a, b))
             elif number == 14:
                 outside |= a != 0
-            elif number not in (12, 16):  # notes
+            elif number not in (12, 16):  # doc_string and metadata_props
                 outside = True
         if outside:
-            raise MalformedError(f"the numbers of {quoted(name)} lie in another file, or in a form of their own")
+            raise MalformedError(f"the numbers of {quoted(name)} are in another file, or in an unknown encoding")
         if kind not in TYPES or len(shape) > 8 or min(shape, default=0) < 0:
-            raise MalformedError(f"{quoted(name)} is of a type or a shape that no export has")
+            raise MalformedError(f"{quoted(name)} has a data type or a shape that no export contains")
         if len(places) > 1 or (places and kind not in _HOLDS[places[0][0]]):
-            raise MalformedError(f"the numbers of {quoted(name)} are of two types")
+            raise MalformedError(f"the numbers of {quoted(name)} have two types")
         count = math.prod(shape)
         values = self._numbers(name, kind, count, *(places[0] if places else (_RAW, 0, 0)))
         return Tensor(name, kind, tuple(shape), values)
 
     def _numbers(self, name: bytes, kind: int, count: int, number: int, start: int, end: int) -> NDArray[Any] | None:
-        """Compare the numbers with their count; return them if they are few and needed."""
+        """Compare the number of values with their shape; return the values of a small tensor if they are needed."""
         data = self.data
-        if number in (_INT32S, _INT64S):  # of varying length: each ends with a byte below 128
+        if number in (_INT32S, _INT64S):  # varints, each of which ends with a byte below 128
             ends = sum(
                 np.count_nonzero(np.frombuffer(data[at : min(at + _CHUNK, end)], np.int8) >= 0)
                 for at in range(start, end, _CHUNK)
@@ -352,7 +352,7 @@ class _Reader:
         few = count <= _MOST_VALUES
         if number == _INT64S or (number == _INT32S and kind == FLOAT16):
             if not few and kind == FLOAT16:
-                raise MalformedError(f"{quoted(name)} has {count} numbers in half precision one by one")
+                raise MalformedError(f"{quoted(name)} has {count} numbers in half precision, stored one by one")
             if not few:
                 return None
             numbers = self.wire.varints(start, end)

@@ -25,12 +25,12 @@ def providers(device: str | None) -> Providers:
     Parameters
     ----------
     device : str or None
-        "cpu", "cuda" or "cuda:N"; None for CUDA where this build of ONNX Runtime has it, else the CPU.
+        "cpu", "cuda" or "cuda:N"; None for CUDA if this build of ONNX Runtime has it, else the CPU.
 
     Raises
     ------
     InputError
-        If the name is no device, or the build has no CUDA.
+        If the device is unknown, or this build has no CUDA.
     """
     onnxruntime = import_onnxruntime()
     index = cuda_index(device)
@@ -38,32 +38,31 @@ def providers(device: str | None) -> Providers:
         return [CPU]
     if CUDA not in onnxruntime.get_available_providers():
         raise InputError(
-            f"device={device!r}: the installed ONNX Runtime computes on the CPU alone;"
-            " pip install onnxruntime-gpu in place of onnxruntime, or use the device 'cpu'"
+            f"device={device!r}: expected 'cpu', as the installed ONNX Runtime has no CUDA;"
+            " pip install onnxruntime-gpu in place of onnxruntime to use a GPU"
         )
-    # Finds the CUDA libraries that pip installed; it prints what it misses, which the session then tells.
+    # Finds the CUDA libraries that pip installed. Its output is suppressed: the session reports missing libraries.
     if preload := getattr(onnxruntime, "preload_dlls", None):
         with contextlib.redirect_stdout(io.StringIO()):
             preload()
-    # Photos come in many sizes: the exhaustive search, which is the default, would try all algorithms for each.
+    # Images have many sizes, and the default, an exhaustive search, would try all algorithms for each size.
     return [(CUDA, {"device_id": index, "cudnn_conv_algo_search": "HEURISTIC"}), CPU]
 
 
-_WARNING, _FATAL = 2, 4  # of ONNX Runtime's levels of severity, the usual one and the last
+_WARNING, _FATAL = 2, 4  # ONNX Runtime's default log severity and its highest
 
 
 class OnnxEngine(ExportedEngine):
-    """Runs a model exported by `atrous export` on ONNX Runtime.
+    """Engine for a model exported by `atrous export`, on ONNX Runtime.
 
     Parameters
     ----------
     path : path
-        An ONNX file with atrous' metadata.
+        An ONNX file with the metadata of atrous.
     threads : int, optional
-        Threads of one forward pass; all cores if left out.
+        Threads of one forward pass. Default: all cores.
     device : str, optional
-        "cpu", "cuda" or "cuda:N". If left out, CUDA where the installed ONNX Runtime has it and a GPU answers,
-        else the CPU.
+        "cpu", "cuda" or "cuda:N". Default: CUDA if the installed ONNX Runtime has it and finds a GPU, else the CPU.
 
     Attributes
     ----------
@@ -75,7 +74,7 @@ class OnnxEngine(ExportedEngine):
     Raises
     ------
     InputError
-        If there is no such file, it is no ONNX model, or not one of ours; if the device cannot be used.
+        If the file does not exist or is not a model exported by `atrous export`, or the device is not available.
     """
 
     name = "onnxruntime"
@@ -87,39 +86,39 @@ class OnnxEngine(ExportedEngine):
         options = onnxruntime.SessionOptions()
         options.log_severity_level = _FATAL
         options.intra_op_num_threads = threads if threads is not None else processors()
-        # A file named .ort would be read as another format than the one that was checked.
+        # By default, ONNX Runtime reads a file named .ort as another format than the one that was checked.
         options.add_session_config_entry("session.load_model_format", "ONNX")
-        # Between two photos its threads would spin on the cores that the CRF wants.
+        # Between two images the threads of ONNX Runtime would spin on cores that the CRF needs.
         options.add_session_config_entry("session.force_spinning_stop", "1")
-        wanted = providers(device)
+        execution_providers = providers(device)
         try:
-            if wanted != [CPU]:  # of libraries that are missing it says a screenful, whatever the options say
+            if execution_providers != [CPU]:  # it logs missing libraries at length, regardless of the options
                 onnxruntime.set_default_logger_severity(_FATAL)
             try:
                 self._session = onnxruntime.InferenceSession(
-                    os.fspath(self.path), options, providers=wanted, enable_fallback=0
+                    os.fspath(self.path), options, providers=execution_providers, enable_fallback=0
                 )
             except Exception:
-                # Without a word, unlike ONNX Runtime's own way back to the CPU.
-                if wanted == [CPU]:
+                # Fall back to the CPU silently; ONNX Runtime's own fallback prints a message.
+                if execution_providers == [CPU]:
                     raise
                 self._session = onnxruntime.InferenceSession(os.fspath(self.path), options, providers=[CPU])
         except Exception as error:  # ONNX Runtime has no public base class for its errors
             reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
-            raise InputError(f"{self.path}: not a model that ONNX Runtime can load ({reason})") from None
+            raise InputError(f"{self.path}: expected a model that ONNX Runtime can load ({reason})") from None
         finally:
-            if wanted != [CPU]:
+            if execution_providers != [CPU]:
                 onnxruntime.set_default_logger_severity(_WARNING)
         on_gpu = CUDA in self._session.get_providers()
         if device is not None and device != "cpu" and not on_gpu:
             raise InputError(
-                f"device={device!r}: ONNX Runtime cannot start CUDA (no such GPU, or its driver, CUDA or cuDNN is"
-                " missing); see nvidia-smi, or use the device 'cpu'"
+                f"device={device!r}: expected a usable GPU, but ONNX Runtime cannot start CUDA (no such GPU, or its"
+                " driver, CUDA or cuDNN is missing); see nvidia-smi, or use the device 'cpu'"
             )
         self.device = (device or "cuda") if on_gpu else "cpu"
 
     def __reduce__(self) -> Any:
-        # In another process the file is read again; the metadata may have been changed since it was here.
+        # Another process reads the file again. The metadata travels along, since the caller may have changed it.
         made = partial(type(self), threads=self.threads, device=self.device)
         return made, (self.path.absolute(),), {"metadata": self.metadata}
 

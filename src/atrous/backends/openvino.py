@@ -1,4 +1,4 @@
-"""The OpenVINO engine: quicker than ONNX Runtime on x86-64, of the extra "openvino"."""
+"""The OpenVINO engine (extra "openvino"), faster than ONNX Runtime on x86-64."""
 
 import contextlib
 import ctypes
@@ -18,24 +18,24 @@ from .._resources import processors
 from ..errors import InputError
 from .base import ExportedEngine
 
-# Kernels that were made for one size of photo are kept for the next of that size: some 25 for a size, 1 MiB. All
-# sizes' (OpenVINO keeps 5,000 unless told) would fill the memory; making them again takes a tenth of a photo's time.
-KERNELS_KEPT = 256
+# OpenVINO caches the kernels compiled for an image size: about 25 per size, 1 MiB in all. Its default capacity of 5,000
+# could fill the memory with many sizes. Compiling them again takes a tenth of an image's time.
+CACHED_KERNELS = 256
 
-# Its binding sets up tables in the first call of a process, holding Python's lock and waiting for the tables' or the
-# other way round: two threads that make their first call at the same time would wait for each other for ever.
+# The first call of a process initializes tables in OpenVINO's bindings under two locks, the GIL and the tables' own.
+# Two threads that make their first calls at the same time can deadlock.
 _first_call = threading.Lock()
 
 
 class OpenVinoEngine(ExportedEngine):
-    """Runs a model exported by `atrous export` on OpenVINO, on the CPU.
+    """Engine for a model exported by `atrous export`, on OpenVINO and the CPU.
 
     Parameters
     ----------
     path : path
-        An ONNX file with atrous' metadata.
+        An ONNX file with the metadata of atrous.
     threads : int, optional
-        Threads of one forward pass; all cores if left out.
+        Threads of one forward pass. Default: all cores.
 
     Attributes
     ----------
@@ -47,20 +47,20 @@ class OpenVinoEngine(ExportedEngine):
     Raises
     ------
     InputError
-        If there is no such file, it is no ONNX model, or not one of ours.
+        If the file does not exist or is not a model exported by `atrous export`.
     MissingExtra
         If OpenVINO is not installed.
     """
 
     name = "openvino"
-    _called = False  # by any thread of the process, and answered
+    _called = False  # whether a call has finished, in any thread of the process
 
     def __init__(self, path: str | os.PathLike[str], *, threads: int | None = None) -> None:
         super().__init__(path)
         self.threads = threads
         openvino = import_openvino()
         try:
-            # Core.read_model would ask the readers of all other formats too, who print what they dislike.
+            # Core.read_model would try the readers of all formats, and they print errors.
             reader = openvino.frontend.FrontEndManager().load_by_framework("onnx")
             model = reader.convert(reader.load(os.fspath(self.path)))
         except Exception as error:
@@ -69,22 +69,22 @@ class OpenVinoEngine(ExportedEngine):
         settings = {
             "NUM_STREAMS": streams,
             "INFERENCE_NUM_THREADS": in_all,
-            # The CRF's threads run beside it; where nothing is pinned the system moves either.
+            # The CRF's threads run at the same time. Without pinning, the system can balance both.
             "ENABLE_CPU_PINNING": False,
-            # What is not quantized would be computed in bfloat16 where the processor has it.
+            # By default, layers that are not quantized run in bfloat16 on processors that support it.
             "INFERENCE_PRECISION_HINT": "f32",
-            "CPU_RUNTIME_CACHE_CAPACITY": KERNELS_KEPT,
+            "CPU_RUNTIME_CACHE_CAPACITY": CACHED_KERNELS,
         }
         try:
             with own_signal_stack():
                 self._compiled = openvino.Core().compile_model(model, "CPU", settings)
         except Exception as error:
             raise self._cannot_load(error) from None
-        # A request computes one photo at a time: one for each thread that has ever asked at the same time.
+        # A request computes one image at a time. There is one for each thread that called at the same time.
         self._idle: deque[Any] = deque()
 
     def __reduce__(self) -> Any:
-        # In another process the file is read again; the metadata may have been changed since it was here.
+        # Another process reads the file again. The metadata travels along, since the caller may have changed it.
         return partial(type(self), threads=self.threads), (self.path.absolute(),), {"metadata": self.metadata}
 
     def _forward(self, blob: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -106,16 +106,16 @@ class OpenVinoEngine(ExportedEngine):
 
     def _cannot_load(self, error: Exception) -> InputError:
         lines = [line for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
-        return InputError(f"{self.path}: not a model that OpenVINO can load ({lines[-1].strip()[:200]})")
+        return InputError(f"{self.path}: expected a model that OpenVINO can load ({lines[-1].strip()[:200]})")
 
 
 def streams_and_threads(threads: int | None, cores: int) -> tuple[int, int]:
-    """Return how many photos are computed at the same time, more of them wait, and the threads of all together.
+    """Return the number of images computed at the same time, and the number of threads of all of them together.
 
     Parameters
     ----------
     threads : int or None
-        Of each photo; all cores if None.
+        Threads per image; None for all cores.
     cores : int
     """
     threads = cores if threads is None else threads
@@ -125,10 +125,10 @@ def streams_and_threads(threads: int | None, cores: int) -> tuple[int, int]:
 
 @contextlib.contextmanager
 def own_signal_stack() -> Iterator[None]:
-    """Leave the stack on which this thread's signals are served as it is.
+    """Restore this thread's signal stack after the block.
 
-    OpenVINO puts its own in its place (Linux), whose 4 KiB above the least do not always hold Python's handlers: the
-    first Ctrl-C, or the end of a child process, was a segmentation fault.
+    On Linux, OpenVINO replaces the stack by one of 4 KiB more than the minimum, which can be too small for Python's
+    handlers: the first Ctrl-C, or the end of a child process, caused a segmentation fault.
     """
     if not sys.platform.startswith("linux"):
         yield

@@ -1,6 +1,6 @@
-"""Shape inference for exported networks: memory, work and the shape of the scores, before anything runs.
+"""Shape inference for exported networks, with their memory and work, before they run.
 
-Only the operators in `_OPERATORS` are supported. None of them runs a subgraph, loops or reads a file.
+Only the operators in `_OPERATORS` are supported. None of them runs a subgraph, contains a loop or reads a file.
 """
 
 import math
@@ -16,19 +16,19 @@ from .onnx_file import Attribute, Graph, Node, Tensor, quoted
 
 Shape = tuple[int, ...]
 
-# An image's size is computed with vectors of up to 8 numbers.
+# Graphs compute an image's size with vectors of up to 8 numbers.
 _MOST_CONTENT = 64
 _MOST_AXES = 8
 
-# Smaller float32 numbers lose digits, and some processors take them for 0.
+# Smaller float32 numbers are subnormal: they have fewer digits, and some processors flush them to 0.
 _SMALLEST_SCALE = float(np.finfo(np.float32).tiny)
 
-# Reading and writing a number takes about as long as so many products of a convolution.
+# Reading and writing a value takes about as long as this many multiplications of a convolution.
 _PRODUCTS = 32
 
 
 class ShapeError(ValueError):
-    """An operator is not supported, or its inputs do not fit it."""
+    """An operator is not supported, or its inputs do not match it."""
 
 
 @dataclass
@@ -39,11 +39,11 @@ class Value:
     ----------
     shape : tuple of int
     content : array or None
-        Where it is known: sizes are.
+        The values, if they are known. Those of sizes are.
     constant : bool
-        Whether it is the same for all images.
+        Whether the value is the same for all images.
     products : int
-        Multiplications of the convolution that computes it.
+        Multiplications of the convolution that computes the value.
     """
 
     shape: Shape
@@ -53,7 +53,7 @@ class Value:
 
     @property
     def count(self) -> int:
-        """Its numbers."""
+        """Number of elements."""
         return math.prod(self.shape)
 
 
@@ -64,13 +64,13 @@ class Cost:
     Attributes
     ----------
     scores : tuple of int
-        Their shape.
+        Shape of the scores.
     memory : int
-        The most numbers that are needed at a time, constants apart.
+        Peak number of elements in memory, without constants.
     products : int
-        Multiplications of all convolutions; a value that any operator writes counts as 32.
+        Multiplications of all convolutions. Each element that an operator writes counts as 32.
     constants : int
-        Numbers that are computed from the weights alone.
+        Elements that are computed from the weights alone.
     """
 
     scores: Shape
@@ -81,12 +81,12 @@ class Cost:
 
 @np.errstate(all="raise")
 def cost(graph: Graph, image: Shape) -> Cost:
-    """Infer the shapes of all values for an image of shape (1, 3, H, W), and sum up memory and work.
+    """Infer the shapes of all values for an image of shape (1, 3, H, W), and sum memory and work.
 
     Raises
     ------
     ShapeError
-        If an operator is not supported, or its inputs do not fit it.
+        If an operator is not supported, or its inputs do not match it.
     """
     values = {name: _stored(tensor) for name, tensor in graph.tensors.items()}
     values[b"image"] = Value(image)
@@ -97,7 +97,7 @@ def cost(graph: Graph, image: Shape) -> Cost:
         made = _run(node, values)
         (name,) = node.outputs
         if name in values:
-            raise ShapeError(f"two values are called {quoted(name)}")
+            raise ShapeError(f"two values have the name {quoted(name)}")
         values[name] = made
         products += made.products + _PRODUCTS * made.count
         if made.constant:
@@ -130,7 +130,7 @@ def _run(node: Node, values: dict[bytes, Value]) -> Value:
     except (ArithmeticError, LookupError, TypeError, ValueError) as error:
         raise ShapeError(f"{quoted(node.op_type)} cannot compute {quoted(node.outputs[0])} ({error!s:.100})") from None
     if len(made.shape) > _MOST_AXES or min(made.shape, default=0) < 0:
-        raise ShapeError(f"{quoted(node.outputs[0])} has the shape {made.shape!s:.60}")
+        raise ShapeError(f"{quoted(node.outputs[0])} has shape {made.shape!s:.60}")
     if made.content is not None and made.content.size > _MOST_CONTENT:
         made.content = None
     made.constant = all(value is None or value.constant for value in inputs)
@@ -157,22 +157,22 @@ class _Call:
         return len(self.inputs) > place and self.inputs[place] is not None
 
     def sizes(self, place: int) -> list[int]:
-        """Return the numbers of an input that holds sizes."""
+        """Return the values of an input of sizes."""
         content = self.input(place).content
         if content is None or content.ndim > 1 or content.dtype.kind != "i":
-            raise ShapeError("sizes are not known")
+            raise ShapeError("sizes are unknown")
         return [int(size) for size in content.reshape(-1)]
 
     def number(self, name: bytes, default: int) -> int:
         value = self.attributes.get(name, default)
         if not isinstance(value, int):
-            raise ShapeError(f"{quoted(name)} is no number")
+            raise ShapeError(f"{quoted(name)} is not a number")
         return value
 
     def numbers(self, name: bytes, default: Sequence[int]) -> list[int]:
         value = self.attributes.get(name, list(default))
         if not isinstance(value, list):
-            raise ShapeError(f"{quoted(name)} are no numbers")
+            raise ShapeError(f"{quoted(name)} are not numbers")
         return value
 
 
@@ -202,7 +202,7 @@ def _broadcast(call: _Call) -> Value:
 
 
 def _divided(a: NDArray[Any], b: NDArray[Any]) -> NDArray[Any]:
-    # Whole numbers are rounded toward 0.
+    # ONNX rounds integer quotients toward 0.
     return np.trunc(a / b).astype(np.int64) if a.dtype.kind == b.dtype.kind == "i" else a / b
 
 
@@ -211,7 +211,7 @@ def _convolved(call: _Call) -> Value:
     channels, depth, *sides = kernel.shape
     group = call.number(b"group", 1)
     if group < 1 or channels % group or image.shape[1] != depth * group:
-        raise ShapeError("the channels do not fit the weights")
+        raise ShapeError("the channels do not match the weights")
     if call.has(2) and call.input(2).shape != (channels,):
         raise ShapeError("the bias does not have one value for each channel")
     shape = (image.shape[0], channels, *_windows(call, image, sides))
@@ -226,22 +226,22 @@ def _pooled(call: _Call) -> Value:
 
 
 def _windows(call: _Call, image: Value, sides: Sequence[int]) -> list[int]:
-    """Return how many places a kernel has along each side of the image."""
+    """Return the number of positions of a kernel along each side of the image."""
     axes = len(image.shape) - 2
     steps, holes = (call.numbers(name, [1] * axes) for name in (b"strides", b"dilations"))
     pads = call.numbers(b"pads", [0] * 2 * axes)
     kernel = call.numbers(b"kernel_shape", sides)
     if axes != 2 or list(sides) != kernel or call.attributes.get(b"auto_pad", b"NOTSET") != b"NOTSET":
-        raise ShapeError("kernel_shape or auto_pad does not fit")
+        raise ShapeError("kernel_shape or auto_pad is not supported")
     if not [len(steps), len(holes), len(pads), len(sides)] == [axes, axes, 2 * axes, axes]:
         raise ShapeError("an attribute does not have one value for each side")
     if min(*steps, *holes, *sides) < 1 or min(pads) < 0:
-        raise ShapeError("strides, dilations and kernel_shape have to be 1 or more, pads 0 or more")
+        raise ShapeError("strides, dilations and kernel_shape must be at least 1, pads at least 0")
     found = []
     for axis, length in enumerate(image.shape[2:]):
         room = length + pads[axis] + pads[axis + axes] - holes[axis] * (sides[axis] - 1) - 1
         places = room // steps[axis] + 1
-        # In ceil mode one more, unless it would lie beyond the edge.
+        # Ceil mode adds a position unless it would start beyond the edge.
         if call.number(b"ceil_mode", 0) and room % steps[axis] and places * steps[axis] < length + pads[axis]:
             places += 1
         found.append(places)
@@ -251,7 +251,7 @@ def _windows(call: _Call, image: Value, sides: Sequence[int]) -> list[int]:
 def _multiplied(call: _Call) -> Value:
     a, b = call.input(0).shape, call.input(1).shape
     if len(a) < 2 or len(b) < 2 or a[-1] != b[-2]:
-        raise ShapeError("the two matrices do not fit")
+        raise ShapeError("the matrices' shapes do not match")
     shape = (*np.broadcast_shapes(a[:-2], b[:-2]), a[-2], b[-1])
     return Value(shape, products=math.prod(shape) * a[-1])
 
@@ -268,7 +268,7 @@ def _constant(call: _Call) -> Value:
             return _stored(value)
         content = np.array(value, np.int64)
         return Value(content.shape, content)
-    raise ShapeError("no value")
+    raise ShapeError("it has no value")
 
 
 def _joined(call: _Call) -> Value:
@@ -280,7 +280,7 @@ def _joined(call: _Call) -> Value:
         shape[axis] += others[axis]
         others[axis] = shape[axis]
         if others != shape:
-            raise ShapeError("the inputs differ in other sides")
+            raise ShapeError("the inputs differ in other dimensions")
     contents = [value.content for value in inputs if value.content is not None]
     known = len(contents) == len(inputs) and math.prod(shape) <= _MOST_CONTENT
     return Value(tuple(shape), np.concatenate(contents, axis) if known else None)
@@ -333,7 +333,7 @@ def _transposed(call: _Call) -> Value:
     shape = call.input(0).shape
     order = call.numbers(b"perm", range(len(shape))[::-1])
     if sorted(order) != list(range(len(shape))):
-        raise ShapeError("perm is no permutation")
+        raise ShapeError("perm is not a permutation")
     return Value(tuple(shape[axis] for axis in order))
 
 
@@ -356,14 +356,14 @@ def _resized(call: _Call) -> Value:
         scales = call.input(2).content
         sizes = [] if scales is None else np.floor(np.multiply(shape, scales)).astype(np.int64).tolist()
     if len(sizes) != len(shape):
-        raise ShapeError("sizes are not known")
+        raise ShapeError("sizes are unknown")
     return Value(tuple(sizes))
 
 
 def _gathered(call: _Call) -> Value:
     content, places = call.input(0).content, call.input(1).content
     if content is None or places is None or places.dtype.kind != "i":
-        raise ShapeError("sizes are not known")
+        raise ShapeError("sizes are unknown")
     content = np.asarray(content.take(places, call.number(b"axis", 0)))
     return Value(content.shape, content)
 
@@ -377,8 +377,8 @@ _ARITHMETIC: dict[bytes, Callable[[NDArray[Any], NDArray[Any]], Any]] = {
     b"Max": np.maximum,
 }
 
-# Of the networks in float32, float16 and int8, with and without MSc, and of the sizes in it as exporters of several
-# versions compute them.
+# Operators in exported networks: float32, float16 and int8, with and without MSc. Exporters of several versions compute
+# sizes with different ones.
 _OPERATORS: dict[bytes, Callable[[_Call], Value]] = {
     b"AveragePool": _pooled,
     b"Cast": _same,

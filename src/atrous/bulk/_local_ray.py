@@ -1,4 +1,4 @@
-"""A Ray cluster of this machine and this user alone: loopback addresses, a token, a private folder."""
+"""A private local Ray cluster: loopback addresses, a token and a folder for this user alone."""
 
 import ipaddress
 import os
@@ -12,7 +12,7 @@ from typing import Any
 
 from ..errors import InputError
 
-# The longest path that Ray appends to its temporary folder, and the longest path of a socket that the system takes.
+# The longest path that Ray appends to its temporary folder, and the system's limit on the path of a socket.
 _SOCKET = "/session_2026-12-31_23-59-59_999999_4194304/sockets/plasma_store"
 _LONGEST_SOCKET = 103 if sys.platform == "darwin" else 107
 _SHORT_FOLDER = "/tmp"
@@ -25,8 +25,8 @@ def private_folder(*, sockets: bool) -> Iterator[Path]:
     Parameters
     ----------
     sockets : bool
-        Whether a local cluster puts its sockets there. If so and the path of the usual temporary folder is too long
-        for them, as it is on macOS, the folder is made in /tmp.
+        Whether a local cluster creates its sockets there. If the path of the default temporary folder is then too
+        long, as on macOS, the folder is created in /tmp.
 
     Raises
     ------
@@ -39,30 +39,32 @@ def private_folder(*, sockets: bool) -> Iterator[Path]:
 
 
 def ray_folder(folder: Path) -> str:
-    """Return Ray's folder below a private one: Ray opens its own to every user (mode 0777)."""
+    """Return a subfolder for Ray, which makes its own folder accessible to every user (mode 0777)."""
     return str(folder / "r")
 
 
 @contextmanager
 def this_machine_alone() -> Iterator[None]:
-    """Let `ray.init("local")` listen on loopback addresses, ask for a new token, and look nothing up elsewhere.
+    """Make `ray.init("local")` listen on loopback addresses only, require a new token and contact no other server.
 
-    Ray takes neither of the first two from arguments: it replaces _node_ip_address="127.0.0.1" by the address that
-    leads to the internet unless clusters are disabled, as they are on macOS and Windows, and reads its token from the
-    environment. Without a dashboard it still starts the dashboard's process to report usage, which asks the metadata
-    servers of three clouds even where usage reports are disabled; that process is left out.
+    Ray has no arguments for the addresses and the token. It replaces _node_ip_address="127.0.0.1" by the address of the
+    default route unless clusters are disabled, as they are on macOS and Windows, and it reads the token from the
+    environment. Even without a dashboard, Ray starts the dashboard's process to report usage. That process queries the
+    metadata servers of three clouds even if usage reports are disabled, so it is not started here.
 
     Raises
     ------
     InputError
-        If the installed Ray has none of the places where this is set.
+        If the installed version of Ray lacks the attributes to set.
     """
     import ray
 
     environment = {
-        "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # read on Linux, too
+        "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # also read on Linux
         "RAY_AUTH_MODE": "token",
-        "RAY_AUTH_TOKEN": secrets.token_hex(32),  # before RAY_AUTH_TOKEN_PATH and ~/.ray/auth_token
+        "RAY_AUTH_TOKEN": secrets.token_hex(
+            32
+        ),  # /.ray/auth_token~takes precedence over RAY_AUTH_TOKEN_PATH and ~/.ray/auth_token~/.ray/auth_token
     }
     with ExitStack() as stack:
         try:
@@ -70,21 +72,21 @@ def this_machine_alone() -> Iterator[None]:
 
             stack.enter_context(_replaced(vars(ray_constants), "ENABLE_RAY_CLUSTER", False))
             stack.enter_context(_replaced(vars(services), "start_api_server", _no_api_server))
-            _read_token_again()  # fails here, if it does, rather than in the end
+            _read_token_again()  # so that it fails here rather than at the end
             stack.callback(_read_token_again)
             for name, value in environment.items():
                 stack.enter_context(_replaced(os.environ, name, value))
             _read_token_again()
         except (ImportError, AttributeError, KeyError) as error:
             raise InputError(
-                f"ray {ray.__version__}: cannot be kept to this machine ({error!r}); install a version that"
-                " pip install 'atrous[bulk]' takes, or give the address of a cluster"
+                f"ray {ray.__version__}: cannot be limited to this machine ({error!r}); install a version that"
+                " pip install 'atrous[bulk]' accepts, or pass the address of a cluster"
             ) from None
         yield
 
 
 def check_loopback(nodes: list[dict[str, Any]]) -> None:
-    """Raise InputError if a node of a local cluster listens to other machines."""
+    """Raise InputError if a node of a local cluster listens on other addresses."""
     for node in nodes:
         address = node["NodeManagerAddress"]
         if not ipaddress.ip_address(address).is_loopback:
@@ -106,9 +108,9 @@ def _parent() -> str:
 
 @contextmanager
 def _replaced(values: Any, name: str, value: Any) -> Iterator[None]:
-    """Replace one value of a dictionary, and put the old one back."""
+    """Replace one value of a dictionary and restore the old one after the block."""
     missing = object()
-    # What a module lacks, Ray has renamed; an environment variable may be missing.
+    # A missing attribute of a module means that Ray has renamed it. An environment variable may be missing.
     before = values.get(name, missing) if values is os.environ else values[name]
     values[name] = value
     try:
@@ -121,12 +123,12 @@ def _replaced(values: Any, name: str, value: Any) -> Iterator[None]:
 
 
 def _no_api_server(*_: Any, **__: Any) -> tuple[None, None]:
-    """Return what Ray gets for a dashboard that did not start: no address, no process."""
+    """Return Ray's result for a dashboard that did not start: no address, no process."""
     return None, None
 
 
 def _read_token_again() -> None:
-    """Drop the token and the mode that this process has read from its environment."""
+    """Clear the token and the mode that this process has cached from its environment."""
     import ray._raylet
 
     raylet: Any = ray._raylet  # compiled, without types

@@ -1,4 +1,4 @@
-"""Segmentation of shards, one after the other, with one engine."""
+"""Ray actor that segments shards with one engine."""
 
 import json
 import os
@@ -21,12 +21,12 @@ from .sources import Entry
 from .storage import Storage
 from .writers import Row, Writer, result_row
 
-PREFETCHED = 2  # decoded images that wait for the network
-MOST_FAILURES = 3  # workers killed while they segmented an image, after which it is given up
+PREFETCHED = 2  # decoded images in the queue for the network
+MOST_FAILURES = 3  # killed workers after which an image is recorded as failed
 
 
 class ShardSegmenter:
-    """Segments shards: the class that Ray Data makes an actor of."""
+    """Callable class for a Ray Data actor, which segments shards."""
 
     def __init__(self, job: Job, model: ModelFiles) -> None:
         self.job = job
@@ -37,7 +37,7 @@ class ShardSegmenter:
             self.fatal = str(error)
 
     def __call__(self, shards: pa.Table) -> pa.Table:
-        """Segment shards (columns `shard` and `entries`, packed); return counts, or what has to stop the run."""
+        """Segment shards (columns `shard` and `entries`, packed); return counts, or the error that ends the run."""
         return pa.Table.from_pylist([self._outcome(row["shard"], row["entries"]) for row in shards.to_pylist()])
 
     def _start(self, model: ModelFiles) -> None:
@@ -48,14 +48,14 @@ class ShardSegmenter:
         job, settings = self.job, self.job.settings
         here = f"{os.uname().nodename}: " if hasattr(os, "uname") else ""
         if own_version() != job.version:
-            raise InputError(f"{here}has atrous {own_version()}, the run {job.version}; install the same")
+            raise InputError(f"{here}expected atrous {job.version}, as on the driver, got {own_version()}; install it")
         for protocol, options in job.filesystems.items():
             fsspec.config.conf.setdefault(protocol, {}).update(options)
         self.output = Storage(job.output)
         if not self.output.is_file(SETTINGS):
-            raise InputError(f"{here}does not see {job.output}; the output must be on storage that all share")
+            raise InputError(f"{here}cannot access {job.output}; the output must be on shared storage")
         if job.input and not ((place := Storage(job.input)).on_the_web or place.is_folder()):
-            raise InputError(f"{here}does not see {job.input}; the input must be on storage that all share")
+            raise InputError(f"{here}cannot access {job.input}; the input must be on shared storage")
         with model.unpacked() as path:
             self.segmenter = Segmenter(
                 path,
@@ -76,12 +76,12 @@ class ShardSegmenter:
             return {"shard": shard, "done": 0, "failed": 0, "attempt": 0, "fatal": str(error)}
 
     def segment(self, shard: int, entries: list[Entry]) -> dict[str, int]:
-        """Segment a shard, and write its masks and its result; return counts of images and the attempt's number."""
+        """Segment a shard, write its masks and its result, and return counts of images and this attempt's number."""
         attempt = 0
-        if self.output.is_file(result_name(shard)):  # Ray asks again for results that a lost machine held
+        if self.output.is_file(result_name(shard)):  # Ray recomputes results that were lost with a machine
             reasons = read_result(self.output.read(result_name(shard)))["reason"].to_pylist()
         else:
-            # After a worker was killed, images are segmented one at a time, so that the one to blame is known.
+            # After a worker was killed, images are segmented one at a time to find the one that caused it.
             attempts = _Attempts(self.output, shard, self.writer.stop)
             attempt = attempts.count
             rows = self._all(entries) if attempt == 1 else [self._one(entry, attempts) for entry in entries]
@@ -92,13 +92,13 @@ class ShardSegmenter:
         return {"done": len(entries) - failed, "failed": failed, "attempt": attempt}
 
     def _all(self, entries: list[Entry]) -> list[Row]:
-        """Segment while a thread decodes the next images and others write the last masks."""
+        """Segment while one thread decodes the next images and others write finished masks."""
         with closing(prefetch(self._images(entries), PREFETCHED)) as decoded:
             labels = ((entry, self._labels(image)) for entry, image in zip(entries, decoded, strict=True))
             return list(map_ordered(self._row, labels, 2))
 
     def _one(self, entry: Entry, attempts: "_Attempts") -> Row:
-        """Segment an image that an earlier attempt did not, after writing down which one it is."""
+        """Segment an image that has no mask yet, after recording it as the current one."""
         if row := self.writer.written(entry):
             return row
         killed = attempts.add(entry.key)
@@ -115,7 +115,7 @@ class ShardSegmenter:
         return result_row(entry, labels) if isinstance(labels, str) else self.writer.mask(entry, labels)
 
     def _labels(self, image: NDArray[np.uint8] | InputError) -> NDArray[np.uint8] | str:
-        """Return an image's labels, or why there are none."""
+        """Return an image's labels, or the reason for a failure."""
         try:
             if isinstance(image, InputError):
                 raise image
@@ -124,12 +124,12 @@ class ShardSegmenter:
             return str(error)
         except MemoryError:
             return "not enough memory for an image of this size; scale it down first"
-        except Exception as error:  # one image that the network's runtime cannot take does not end the run
+        except Exception as error:  # an image that the runtime rejects does not end the run
             return f"cannot be segmented ({type(error).__name__}: {error})"
 
 
 class _Attempts:
-    """Number of attempts at a shard, and of workers killed at each image, in a file of the output."""
+    """Record of the attempts at a shard, and of killed workers by image, in a file of the output."""
 
     def __init__(self, output: Storage, shard: int, stop: Callable[[Exception], RunError]) -> None:
         self.output, self.name, self.stop = output, f"{RECORDS}/attempts/{shard:06}.json", stop
@@ -139,7 +139,7 @@ class _Attempts:
         self._write(self.killed)
 
     def add(self, key: str) -> int:
-        """Count a worker as killed at this image, for the case that it will be; return how many were before."""
+        """Count a worker as killed at this image, in case it will be; return the previous count."""
         before = self.killed.get(key, 0)
         if before < MOST_FAILURES:
             self._write({**self.killed, key: before + 1})

@@ -1,4 +1,4 @@
-"""Settings of a run, and what travels to its actors."""
+"""Settings of a run, and the data sent to its actors."""
 
 import hashlib
 import os
@@ -24,23 +24,23 @@ class Settings:
     output : "png", "parquet" or "tar"
         One PNG per image; parquet files of masks; WebDataset tars of masks.
     model : path, optional
-        Exported .onnx, or a folder that `Segmenter` takes. Default: the bundled model.
+        Exported .onnx file, or a folder that `Segmenter` accepts. Default: the bundled model.
     engine : str, optional
         Runtime of an exported model. Default: each actor's own choice.
     crf : bool
         Whether to refine with the model's CRF.
     max_side : int
-        Larger images are scaled down to this for the network.
+        Longest side for the network, in pixels. Larger images are scaled down.
     kind : "images", "parquet" or "tars", optional
-        Files to look for in the input. Default: the only kind that it holds.
+        Files to look for in the input. Default: the only kind in it.
     column, key_column : str, optional
         Of parquet files: the column of encoded images (default: the only binary one) and the column of their keys
         (default: file and row number). Of tars, `column` is the suffix of the images.
     shard_size : int, optional
-        Images of a shard: the unit of work of an actor, and one parquet or tar file. By default each actor gets about
-        eight shards of at most 256 images.
+        Images per shard. A shard is one actor's unit of work, and one parquet or tar file. Default: about eight shards
+        per actor, of at most 256 images.
     retry_errors : bool
-        Whether to try images again that failed in an earlier run. Those that changed since are always tried again.
+        Whether to retry images that failed in an earlier run. Images that have changed since are always retried.
     """
 
     output: Output = "png"
@@ -66,7 +66,7 @@ class Settings:
 
 @dataclass(frozen=True)
 class ModelFiles:
-    """Contents of a model's files by name: of a folder's files, or of one file. Every actor computes with these."""
+    """Contents of a model's files by name: those of a folder, or one file. Every actor uses these copies."""
 
     name: str
     files: dict[str, bytes] = field(repr=False)
@@ -74,14 +74,14 @@ class ModelFiles:
 
     @classmethod
     def read(cls, model: str | os.PathLike[str] | None) -> "ModelFiles":
-        """Read a model; raise InputError if that is not possible."""
+        """Read a model; raise InputError if it cannot be read."""
         if model is None:
             from ..backends import bundled_model_path
 
             model = bundled_model_path()
         path = Path(model)
         try:
-            # A network's files lie at the top of its folder; the folders below are a training run's.
+            # A network's files are at the top of its folder. Subfolders belong to a training run.
             paths = [file for file in sorted(path.iterdir()) if file.is_file()] if path.is_dir() else [path]
             return cls(path.name, {file.name: file.read_bytes() for file in paths}, path.is_dir())
         except OSError as error:
@@ -89,7 +89,7 @@ class ModelFiles:
 
     @property
     def sha256(self) -> str:
-        """Digest of names and contents."""
+        """SHA-256 digest of names and contents."""
         digest = hashlib.sha256()
         for name, content in sorted(self.files.items()):
             digest.update(name.encode() if self.folder else b"")
@@ -107,7 +107,7 @@ class ModelFiles:
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """What an actor has to know besides its shards."""
+    """Data that an actor needs besides its shards."""
 
     input: str  # URL or absolute path, "" for a list
     output: str
@@ -116,4 +116,4 @@ class Job:
     threads: int
     device: str
     filesystems: dict[str, dict[str, object]]  # fsspec's configuration
-    version: str  # of this package, which actors must have, too
+    version: str  # of this package, required of all actors

@@ -1,4 +1,4 @@
-"""Images of a shard, read and decoded one after the other."""
+"""Reader and decoder of the images of a shard."""
 
 from collections.abc import Generator, Iterator
 from contextlib import closing
@@ -15,14 +15,14 @@ from ..image_io.decode import read_rgb
 from .sources import Entry, image_column
 from .storage import Storage, located, one_line
 
-# An image's file, its bytes, or why there are none.
+# An image's file, its bytes, or the reason for a failure.
 Encoded: TypeAlias = Path | bytes | InputError
 
 
 def images(
     root: str, entries: list[Entry], column: str | None
 ) -> Generator[NDArray[np.uint8] | InputError, None, None]:
-    """Yield each image as (H, W, 3) uint8, or why it cannot be read."""
+    """Yield each image as (H, W, 3) uint8, or the reason why it cannot be read."""
     for encoded in _encoded(root, entries, column):
         try:
             yield encoded if isinstance(encoded, InputError) else read_rgb(encoded, "")
@@ -40,8 +40,8 @@ def _encoded(root: str, entries: list[Entry], column: str | None) -> Iterator[En
                 for content in contents:
                     sent += 1
                     yield content
-            why = "the file holds fewer rows than when it was listed"
-        except Exception as error:  # file systems raise what they like
+            why = "the file has fewer rows than when it was listed"
+        except Exception as error:  # each file system has its own error types
             why = "no such file" if isinstance(error, FileNotFoundError) else f"cannot be read ({one_line(error)})"
         yield from (InputError(why) for _ in members[sent:])
 
@@ -58,25 +58,25 @@ def _of_file(storage: Storage, name: str, members: list[Entry], column: str | No
             try:
                 stream.seek(member.offset)
                 yield stream.read(member.size)
-            except Exception as error:  # of one image: a bad block of the disk, or too large for the memory
+            except Exception as error:  # fails for one image: a bad block, or too little memory
                 yield InputError(f"cannot be read ({one_line(error)})")
 
 
-def _parquet_rows(stream: Any, wanted: set[int], column: str | None) -> Iterator[Encoded]:
-    """Yield the encoded images of some rows, in ascending order, and read only the row groups that hold them."""
+def _parquet_rows(stream: Any, rows: set[int], column: str | None) -> Iterator[Encoded]:
+    """Yield the encoded images of some rows, in ascending order. Read only the row groups that contain them."""
     place = 0
     with pq.ParquetFile(stream) as parquet:
         column = image_column(parquet.schema_arrow, column)
         for group in range(parquet.num_row_groups):
             end = place + parquet.metadata.row_group(group).num_rows
-            if wanted.isdisjoint(range(place, end)):
+            if rows.isdisjoint(range(place, end)):
                 place = end
                 continue
             for batch in parquet.iter_batches(batch_size=16, row_groups=[group], columns=[column]):
-                for i in sorted(wanted & set(range(place, place + len(batch)))):
+                for i in sorted(rows & set(range(place, place + len(batch)))):
                     value = batch.column(0)[i - place].as_py()
                     value = value["bytes"] if isinstance(value, dict) else value
                     yield InputError("no image in this row") if value is None else value
                 place += len(batch)
-                if place > max(wanted):
+                if place > max(rows):
                     return

@@ -1,4 +1,4 @@
-"""A run from its input to its tables."""
+"""Driver of a run, from the list of images to the tables of results."""
 
 import csv
 import dataclasses
@@ -24,7 +24,7 @@ from .writers import parquet_bytes, shown, with_shares
 
 SHARES, ERRORS = "shares.parquet", "errors.csv"
 
-# Connects and yields the number of actors; runs the shards of a job.
+# Connect yields the number of actors. Execute runs the shards of a job.
 Connect: TypeAlias = Callable[[str | None, Actors], AbstractContextManager[int]]
 Execute: TypeAlias = Callable[[Job, ModelFiles, Iterable[tuple[int, bytes]], Actors, int], Iterator[dict[str, Any]]]
 
@@ -36,17 +36,17 @@ class Summary:
     Attributes
     ----------
     done : int
-        Images whose masks this run added.
+        Images with a mask from this run.
     skipped : int
-        Images that had masks before.
+        Images with a mask from an earlier run.
     failed : int
-        Images of the input without a mask, from this run or an earlier one.
+        Images without a mask, from this run or an earlier one.
     retried : int
-        Shards that were started more than once, because a worker was lost.
+        Shards that were restarted because a worker was lost.
     seconds : float
-        From the start of the first shard to the end of the last one.
+        Time from the start of the first shard to the end of the last one.
     errors : str
-        Table of failures; empty if there are none.
+        Path of the table of failures; empty if there are none.
     """
 
     done: int
@@ -64,7 +64,7 @@ class Summary:
 
 @dataclass(frozen=True)
 class Progress:
-    """Images that have ended, of those to segment; how many of them failed; seconds since the start."""
+    """Finished images, images to segment, failed images, and seconds since the start."""
 
     done: int
     total: int
@@ -83,30 +83,30 @@ def run(
     connect: Connect = connected,
     execute: Execute = execute,
 ) -> Summary:
-    """Segment all images of an input that have no mask in an output yet.
+    """Segment all images of an input that have no mask in the output yet.
 
     Parameters
     ----------
     given : str
-        Folder, list, pattern, parquet file or tar; a path or any fsspec URL.
+        Folder, list file, pattern, parquet file or tar, as a path or an fsspec URL.
     out : str
-        Folder; a path or any fsspec URL. On a cluster all machines have to see both.
+        Output folder, as a path or an fsspec URL. On a cluster, all machines must have access to input and output.
     settings : Settings
     actors : Actors, optional
     address : str, optional
-        Of a Ray cluster. Default: one is started on this machine for the run.
+        Address of a Ray cluster. Default: start one on this machine for the run.
     progress : callable
-        Called whenever a shard ends.
+        Called after each shard.
     connect, execute : callable
-        What runs the shards: Ray Data.
+        Connection to a cluster, and execution of the shards. Default: Ray Data.
 
     Raises
     ------
     InputError
-        If the input holds no images, the output cannot be written or was started with other settings or images, or
-        there is no such cluster.
+        If the input has no images, the output cannot be written or was started with other settings or images, or the
+        cluster cannot be reached.
     RunError
-        If the output takes nothing more, or Ray gives up.
+        If writing to the output fails during the run, or Ray gives up.
     """
     actors = actors or Actors()
     output = Storage(out)
@@ -163,7 +163,7 @@ def run(
 def _outcomes(
     manifest: Manifest, found: Listing, impossible: dict[str, tuple[str, str]]
 ) -> Iterator[tuple[str, str, str | None]]:
-    """Yield source, key and outcome of the images of the input."""
+    """Yield source, key and outcome of each image of the input."""
     known = {source: (entry.key, reason) for source, (entry, reason) in manifest.reasons().items()} | impossible
     for entry in found.entries:
         if entry.source in known:
@@ -171,7 +171,7 @@ def _outcomes(
 
 
 def _follow(results: Iterator[dict[str, Any]], total: int, progress: Callable[[Progress], None]) -> int:
-    """Report the progress; return how many shards were started more than once."""
+    """Report the progress; return the number of restarted shards."""
     done = failed = retried = 0
     started = time.perf_counter()
     for result in results:
@@ -185,13 +185,13 @@ def _follow(results: Iterator[dict[str, Any]], total: int, progress: Callable[[P
 
 
 def _check_output(output: Storage) -> None:
-    """Make the output's folder; raise InputError if that is not possible or it holds other files."""
+    """Create the output folder; raise InputError if that fails or the folder contains other files."""
     if output.local:
         output.fs.makedirs(output.root, exist_ok=True)
     if read_settings(output) is not None:
         return
     if output.is_file() or any(name != RECORDS and name[0] != "." for name in output.names("")):
-        raise InputError(f"{output.url}: holds files that atrous bulk did not write; choose another output folder")
+        raise InputError(f"{output.url}: contains files that atrous bulk did not write; choose another output folder")
 
 
 @contextmanager
@@ -205,7 +205,7 @@ def _writing(output: Storage) -> Iterator[None]:
 
 
 def _classes(model: ModelFiles, engine: str | None) -> tuple[str, ...]:
-    """Return a model's classes, and so find out whether it can be loaded before anything is started."""
+    """Return a model's classes. This loads the model, so errors occur before anything else starts."""
     from ..segmenter import Segmenter
 
     with model.unpacked() as path:

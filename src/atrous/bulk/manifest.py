@@ -1,7 +1,7 @@
-"""Records of a run, in the folder `_bulk` of the output: settings, plans, results.
+"""Records of a run in the folder `_bulk` of the output: settings, plans and results.
 
-A plan assigns images to numbered shards and never changes; later runs add plans. The result of a shard is written after
-its masks: a shard whose result exists is done.
+A plan assigns images to numbered shards and never changes. Later runs add plans. The result of a shard is written after
+its masks, so a shard with a result is complete.
 """
 
 import gzip
@@ -26,14 +26,14 @@ from .storage import Storage, one_line
 FORMAT = 2
 SETTINGS, PLANS, RESULTS = f"{RECORDS}/settings.json", f"{RECORDS}/plans", f"{RECORDS}/results"
 UNCHECKED = frozenset({"atrous", "classes"})  # recorded settings that may differ in later runs
-LARGEST_SHARD = 256  # images; little more has to be done again after an actor was killed
-SHARDS_PER_ACTOR = 8  # with fewer images: actors finish at about the same time
+LARGEST_SHARD = 256  # images, to limit the work repeated after an actor was killed
+SHARDS_PER_ACTOR = 8  # for small inputs, so that actors finish at about the same time
 
 T = TypeVar("T")
 
 _ENTRY_TYPES = tuple(str if isinstance(value, str) else int for value in Entry("", "", ""))
 
-# `reason` says why there is no mask; "" if there is one.
+# `reason` is the reason for a missing mask; "" if there is a mask.
 RESULT = pa.schema(
     dict.fromkeys(("key", "source", "reason"), pa.string())
     | dict.fromkeys(("height", "width"), pa.int32())
@@ -52,7 +52,7 @@ class Manifest:
 
     @classmethod
     def read(cls, output: Storage, kind: Output) -> "Manifest":
-        """Read the records; remove results of shards whose parquet or tar file is gone."""
+        """Read the records; delete results of shards whose parquet or tar file is missing."""
         plans = [name for name in output.names(PLANS) if name.endswith(".gz")]
         entries = [entry for name in plans for entry in _read(output, f"{PLANS}/{name}", unpack)]
         manifest = cls(output, entries, len(plans), {})
@@ -78,7 +78,7 @@ class Manifest:
         return table.take(pa.array(sorted(last.values()), pa.int64()))
 
     def reasons(self) -> dict[str, tuple[Entry, str | None]]:
-        """Return for each source its entry and why it has no mask; "" if it has one, None if that is pending."""
+        """Return each source's entry and reason for a missing mask: "" if it has one, None if it is pending."""
         table = self.latest()
         reasons = dict(zip(table["key"].to_pylist(), table["reason"].to_pylist(), strict=True))
         return {e.source: (e, reasons.get(e.key) if e.shard in self.results else None) for e in self.entries}
@@ -93,10 +93,10 @@ class Manifest:
         return shards
 
     def unassigned(self, listing: Listing, settings: Settings) -> tuple[list[Entry], dict[str, tuple[str, str]]]:
-        """Return the images to assign, with keys, and key and reason of those that cannot be segmented, by source.
+        """Return the images to assign, with keys, and key and reason of images that cannot be segmented, by source.
 
-        To assign are new images, failed ones that changed or have to be retried, and ones whose PNG is gone. Raises
-        InputError if an image with a mask, or soon to have one, has changed.
+        Images to assign are new ones, failed ones that have changed or are retried, and ones whose PNG is missing.
+        Raises InputError if an image has changed that has a mask or is assigned to a pending shard.
         """
         known = self.reasons()
         masks = {name for name, _ in self.output.walk(hidden=True)} if known and settings.output == "png" else set()
@@ -119,19 +119,19 @@ class Manifest:
                 todo.append(entry._replace(key=earlier.key))
             elif changed and (reason == "" or listing.kind != "images"):
                 raise InputError(
-                    f"{entry.source}: has changed since {self.output.url} was started (size and time, or ETag, were"
-                    f" {earlier.stamp}, are {entry.stamp}); choose another output folder"
+                    f"{entry.source}: has changed since {self.output.url} was started: expected size and time, or ETag,"
+                    f" {earlier.stamp}, got {entry.stamp}; choose another output folder"
                 )
         taken = {folded(entry.key) for entry in self.entries}
         for entry, (key, free) in zip(new, assigned([entry.name for entry in new], taken), strict=True):
             if free:
                 todo.append(entry._replace(key=key))
             else:
-                impossible[entry.source] = key, f"another image is called {key} too; rename one of them"
+                impossible[entry.source] = key, f"another image has the name {key}, too; rename one of them"
         return todo, impossible
 
     def assign(self, entries: list[Entry], settings: Settings, actors: int) -> None:
-        """Assign images to new shards, and write them down as a further plan."""
+        """Assign images to new shards and record them as a further plan."""
         size = settings.shard_size or max(1, min(LARGEST_SHARD, len(entries) // (actors * SHARDS_PER_ACTOR)))
         first = 1 + max((entry.shard for entry in self.entries), default=-1)
         added = [entry._replace(name="", shard=first + i // size) for i, entry in enumerate(entries)]
@@ -139,12 +139,14 @@ class Manifest:
             try:
                 self.output.create(f"{PLANS}/{self.plans:05}.gz", pack(added))
             except FileExistsError:
-                raise InputError(f"{self.output.url}: another run writes to this output; wait until it ends") from None
+                raise InputError(
+                    f"{self.output.url}: another run is writing to this output; wait until it ends"
+                ) from None
         self.entries += added
 
 
 def pack(entries: Iterable[Entry]) -> bytes:
-    """Return entries as compressed lines of JSON, which holds names that are not UTF-8, too."""
+    """Return entries as compressed lines of JSON, which can store names that are not UTF-8."""
     sink = io.BytesIO()
     with gzip.open(sink, "wt", 1, encoding="ascii") as lines:
         lines.writelines(json.dumps(entry) + "\n" for entry in entries)
@@ -152,7 +154,7 @@ def pack(entries: Iterable[Entry]) -> bytes:
 
 
 def unpack(content: bytes) -> list[Entry]:
-    """Return the entries that were packed; ValueError and others if the records are damaged."""
+    """Return the entries from `pack`; ValueError and others if the records are damaged."""
     with gzip.open(io.BytesIO(content), "rt", encoding="ascii") as lines:
         entries = [Entry(*json.loads(line)) for line in lines]
     if any(tuple(map(type, entry)) != _ENTRY_TYPES for entry in entries):
@@ -164,7 +166,7 @@ def read_result(content: bytes) -> pa.Table:
     """Return the result of a shard; ValueError and others if the record is damaged."""
     table = pq.read_table(pa.BufferReader(content))
     if not table.schema.equals(RESULT):
-        raise ValueError("other columns than a result's")
+        raise ValueError("unexpected columns")
     return table
 
 
@@ -193,7 +195,7 @@ def read_settings(output: Storage) -> dict[str, Any] | None:
 
 
 def check_settings(output: Storage, values: dict[str, Any]) -> None:
-    """Write the settings that decide about masks and keys, or raise InputError if an earlier run's differ."""
+    """Record the settings that determine masks and keys; raise InputError if an earlier run's differ."""
     earlier = read_settings(output)
     if earlier is None:
         output.write(SETTINGS, json.dumps({"format": FORMAT, **values}, indent=1).encode())

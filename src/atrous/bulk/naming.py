@@ -1,4 +1,4 @@
-"""Keys: the names of masks below the output folder."""
+"""Keys: names of masks below the output folder."""
 
 import re
 import unicodedata
@@ -9,17 +9,17 @@ from urllib.parse import quote
 
 from ..image_io.decode import IMAGE_SUFFIXES
 
-# Folder of the run's own records in the output; no key begins with it.
+# Folder of the run's records in the output. No key starts with it.
 RECORDS = "_bulk"
-# Backslashes, control characters, and what Python makes of bytes that are not UTF-8.
+# Backslashes, control characters and the surrogates with which Python decodes bytes that are not UTF-8.
 UNSAFE = re.compile(r"[\\\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 def key_of(path: str) -> str:
-    """Turn any path, URL or column value into a name that is safe below an output folder.
+    """Convert any path, URL or column value to a name that is safe below an output folder.
 
     Schemes, leading slashes, empty parts and `.` are dropped. Parts `..`, control characters, backslashes and bytes
-    that are not UTF-8 are percent-encoded, so no key leaves the output folder and each one is text.
+    that are not UTF-8 are percent-encoded. So each key is text and stays below the output folder.
 
     Examples
     --------
@@ -40,19 +40,19 @@ def without_suffix(key: str) -> str:
 
 
 def without_query(path: str) -> str:
-    """Return a web address without its query, which may be a signature that changes; other paths as they are."""
+    """Return a web address without its query, which may be a temporary signature; return other paths unchanged."""
     return re.split("[?#]", path, maxsplit=1)[0] if path.startswith(("http://", "https://")) else path
 
 
 def folded(key: str) -> str:
-    """Return a form that is equal for keys that some file systems do not tell apart."""
+    """Return a form that is equal for keys that some file systems treat as the same name."""
     return unicodedata.normalize("NFC", key).casefold()
 
 
 def assigned(paths: Iterable[str], taken: set[str]) -> Iterator[tuple[str, bool]]:
-    """Yield the key of each path, and whether it is free; add each to `taken`, the folded keys of earlier runs.
+    """Yield the key of each path and whether it is free. Add each key to `taken`, the folded keys of earlier runs.
 
-    A key lacks a web address' query and the image's suffix, unless several paths share it or an earlier run took it.
+    A key omits a web address' query and the image's suffix, unless several paths share it or an earlier run took it.
     """
     paths = list(paths)
     whole = [key_of(path) for path in paths]

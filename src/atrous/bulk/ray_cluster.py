@@ -1,4 +1,4 @@
-"""A Ray cluster to run on, and a pool of actors that segments shards."""
+"""Connection to a Ray cluster, and a pool of actors that segments shards."""
 
 import logging
 import os
@@ -21,8 +21,8 @@ from ._local_ray import check_loopback, private_folder, ray_folder, this_machine
 from .actor import ShardSegmenter
 from .config import Job, ModelFiles
 
-OBJECT_STORE = 300 * 2**20  # of a local cluster, for the plan and the model; Ray takes 75 MiB at least
-IN_FLIGHT = 2  # shards that an actor was given, so that it need not wait for the next one
+OBJECT_STORE = 300 * 2**20  # bytes of a local cluster, for the plan and the model; Ray's minimum is 75 MiB
+IN_FLIGHT = 2  # shards per actor, one of them waiting in its queue
 
 
 @dataclass(frozen=True)
@@ -32,11 +32,11 @@ class Actors:
     Attributes
     ----------
     count : int, optional
-        The largest number of actors. Default: as many as fit in the cluster as it is.
+        Maximum number of actors. Default: as many as fit in the current cluster.
     cpus : int
-        CPUs of an actor, and threads of its network and CRF.
+        CPUs per actor, which are also the threads of its network and CRF.
     gpus : float
-        GPUs of an actor; 0.5 puts two actors on one. With 0 the network computes on the CPU.
+        GPUs per actor; 0.5 puts two actors on one GPU. With 0 the network runs on the CPU.
     """
 
     count: int | None = None
@@ -65,7 +65,7 @@ def connected(address: str | None, actors: Actors) -> Iterator[int]:
         if not ray.is_initialized():
             folder = stack.enter_context(private_folder(sockets=address is None))
             stack.enter_context(_native_stderr_to(folder / "ray.err"))
-            # A thread of Ray's prints there, whatever its settings are, that a lost worker will be replaced.
+            # A thread of Ray's prints there that a lost worker will be replaced, regardless of Ray's settings.
             notes = stack.enter_context((folder / "ray.out").open("w", encoding="utf-8"))
             stack.enter_context(redirect_stdout(notes))
             if address is None:
@@ -75,7 +75,7 @@ def connected(address: str | None, actors: Actors) -> Iterator[int]:
             if in_main_thread:
                 stack.callback(signal.signal, signal.SIGTERM, signal.getsignal(signal.SIGTERM) or signal.SIG_DFL)
             _start(address, actors, folder)
-            if in_main_thread:  # clean up as after Ctrl-C; Ray's own handler would leave its folder behind
+            if in_main_thread:  # clean up as after Ctrl-C; Ray's own handler does not delete its folder
                 signal.signal(signal.SIGTERM, signal.default_int_handler)
         yield actors.count or _fitting(ray.nodes(), actors)  # type: ignore[no-untyped-call]
 
@@ -83,10 +83,10 @@ def connected(address: str | None, actors: Actors) -> Iterator[int]:
 def execute(
     job: Job, model: ModelFiles, shards: Iterable[tuple[int, bytes]], actors: Actors, count: int
 ) -> Iterator[dict[str, Any]]:
-    """Yield the outcome of each shard (number, packed entries), in the order in which they end.
+    """Yield the outcome of each shard (number, packed entries) in the order of completion.
 
-    Actors read images and write masks themselves, and only the plan passes through Ray's memory. Ray's readers and
-    writers would give an image's error to its whole block, and other files to a shard that is run again.
+    Actors read images and write masks themselves; only the plan passes through Ray's memory. Ray's readers and writers
+    would attribute an image's error to its whole block, and name the files of a restarted shard differently.
     """
     import ray
     from ray.data import ActorPoolStrategy, DataContext
@@ -97,7 +97,7 @@ def execute(
     logging.getLogger("ray.data").setLevel(logging.CRITICAL)
     reference = ray.put(model)
     rows = [pa.table({"shard": [shard], "entries": [entries]}) for shard, entries in shards]
-    # Ray Data restarts a killed actor, on another machine if its own is gone, and its shards, as often as it takes.
+    # Ray Data restarts a killed actor and its shards without a limit, on another machine if necessary.
     pool = ActorPoolStrategy(
         min_size=1, max_size=count, initial_size=min(count, len(rows)), max_tasks_in_flight_per_actor=IN_FLIGHT
     )
@@ -113,12 +113,12 @@ def execute(
     )
     try:
         yield from results.iter_rows()
-    except Exception as error:  # whatever a worker died of, wrapped several times
+    except Exception as error:  # the cause of a worker's failure, wrapped several times
         raise RunError(f"Ray gave up: {_cause(error)}") from error
 
 
 class _Actor(ShardSegmenter):
-    """Takes the model from the object store, where one copy serves a machine."""
+    """Actor that takes the model from the object store, which has one copy per machine."""
 
     def __init__(self, job: Job, model: list[Any]) -> None:
         import ray
@@ -143,7 +143,9 @@ def _start(address: str | None, actors: Actors, folder: Path) -> None:
             check_loopback(ray.nodes())  # type: ignore[no-untyped-call]
         else:
             host, colon, port = address.rpartition(":")
-            if colon and "://" not in address:  # fail at once where nobody listens; Ray tries for many minutes
+            if (
+                colon and "://" not in address
+            ):  # fail immediately if nothing listens there; Ray retries for many minutes
                 socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
             ray.init(address, **quiet)
     except (Exception, SystemExit) as error:
@@ -155,7 +157,7 @@ def _start(address: str | None, actors: Actors, folder: Path) -> None:
 
 
 def _fitting(nodes: list[dict[str, Any]], actors: Actors) -> int:
-    """Return how many actors fit in the machines of a cluster."""
+    """Return the number of actors that fit on the machines of a cluster."""
     count = 0
     for resources in (node.get("Resources", {}) for node in nodes if node.get("Alive")):
         fits = int(resources.get("CPU", 0) // actors.cpus)
@@ -166,15 +168,15 @@ def _fitting(nodes: list[dict[str, Any]], actors: Actors) -> int:
     if not count:
         what = f"{actors.cpus} CPUs" + (f" and {actors.gpus:g} GPUs" if actors.gpus else "")
         raise InputError(
-            f"no machine of the cluster has {what} for an actor; reduce cpus or gpus, or set the number of actors if"
-            " machines are still to come"
+            f"expected a machine with {what} for an actor, found none in the cluster; reduce cpus or gpus, or set"
+            " the number of actors if further machines will join"
         )
     return count
 
 
 @contextmanager
 def _native_stderr_to(path: Path) -> Iterator[None]:
-    """Send what libraries write to the process' standard error to a file; Python's own `sys.stderr` stays."""
+    """Redirect the process' standard error to a file, for native libraries; `sys.stderr` stays unchanged."""
     ours = False
     with suppress(OSError, ValueError, AttributeError):
         ours = sys.stderr.fileno() == 2

@@ -1,4 +1,4 @@
-"""Images of an input: a folder, a list, a pattern, parquet files or WebDataset tars."""
+"""Lists of the images of an input: a folder, a list file, a pattern, parquet files or WebDataset tars."""
 
 import io
 import os
@@ -24,18 +24,19 @@ SUFFIXES: dict[Kind, frozenset[str]] = {
     "tars": frozenset({".tar"}),
 }
 LIST_SUFFIXES = frozenset({".txt", ".lst", ".list"})
-READERS = 16  # files whose index is read at a time
-# The image of a sample with several: the first of these formats, as the other may be its mask.
+READERS = 16  # files whose index is read in parallel
+# For samples with several images: the first of these formats is the image, as another one may be its mask.
 PREFERRED = (".jpg", ".jpeg", ".webp", ".png")
 
 
 class Entry(NamedTuple):
     """An image of the input.
 
-    `source` identifies it: the file, with the member of a tar or the row of a parquet file. `name` is what its key is
-    made of. `file` is relative to the input's root; of a list, a path or URL. `offset` and `size` are a tar member's
-    in bytes; of a parquet file, the row and -1; of an image file, -1 both. `stamp` changes with the file's content.
-    `reason`: why it cannot be segmented, if the listing shows it. `key` and `shard` are assigned by the manifest.
+    `source` identifies it: the file, with the member of a tar or the row of a parquet file. Its key is derived from
+    `name`. `file` is relative to the input's root; in a list it is a path or URL. `offset` and `size` are those of a
+    tar member in bytes; for parquet, the row and -1; for an image file, -1 and -1. `stamp` changes with the file's
+    content. `reason` states why it cannot be segmented, if the listing shows that. The manifest assigns `key` and
+    `shard`.
     """
 
     source: str
@@ -51,7 +52,7 @@ class Entry(NamedTuple):
 
 @dataclass(frozen=True)
 class Listing:
-    """Images of an input, sorted, below a root ("" for a list)."""
+    """Sorted images of an input, below a root ("" for a list)."""
 
     root: str
     kind: Kind
@@ -59,9 +60,9 @@ class Listing:
 
 
 def listing(given: str, settings: Settings, output: Storage) -> Listing:
-    """Find the images of a folder, list, pattern or file, without those of the output folder.
+    """Return the images of a folder, list file, pattern or file, without those in the output folder.
 
-    Raises InputError if there is nothing to segment, more than one kind of files, or the output around them.
+    Raises InputError if there are no images, several kinds of files, or the input lies inside the output.
     """
     try:
         root, files, listed = _files(given, output)
@@ -87,15 +88,15 @@ def listing(given: str, settings: Settings, output: Storage) -> Listing:
     return Listing(root, kind, entries)
 
 
-def image_column(schema: Any, wanted: str | None) -> str:
-    """Return the column of encoded images: binary, or a struct with binary `bytes` as Hugging Face's."""
+def image_column(schema: Any, column: str | None) -> str:
+    """Return the column of encoded images: binary, or a struct with a binary field `bytes`, as Hugging Face writes."""
     columns = [field.name for field in schema if _holds_images(field.type)]
-    if wanted is not None:
-        if wanted not in schema.names:
-            raise ValueError(f"no column {wanted!r}; it has {', '.join(schema.names)}")
-        if wanted not in columns:
-            raise ValueError(f"column {wanted!r} is {schema.field(wanted).type}; expected encoded images, binary")
-        return wanted
+    if column is not None:
+        if column not in schema.names:
+            raise ValueError(f"no column {column!r}; it has {', '.join(schema.names)}")
+        if column not in columns:
+            raise ValueError(f"column {column!r} is {schema.field(column).type}; expected encoded images, binary")
+        return column
     if len(columns) != 1:
         raise ValueError(
             f"expected one column of encoded images (binary), found {', '.join(columns) or 'none'}; set column"
@@ -104,7 +105,7 @@ def image_column(schema: Any, wanted: str | None) -> str:
 
 
 def _files(given: str, output: Storage) -> tuple[str, list[tuple[str, str]], bool]:
-    """Return root, sorted (name, stamp), and whether they were listed one by one."""
+    """Return the root, sorted (name, stamp), and whether the files were given as a list."""
     if given == "-" or _suffix(given) in LIST_SUFFIXES:
         return "", _listed(given), True
     place = Storage(given)
@@ -139,7 +140,7 @@ def _listed(given: str) -> list[tuple[str, str]]:
     if given != "-" and not place.is_file():
         raise InputError(f"{given}: no such file; expected a text file with a path or URL in each line")
     text = sys.stdin.buffer.read() if given == "-" else place.read()
-    # str.splitlines would also split at characters that a name may hold, such as U+2028.
+    # str.splitlines would also split at characters that are valid in names, such as U+2028.
     split = text.decode("utf-8-sig", "surrogateescape").split("\n")
     lines = dict.fromkeys(line for line in (line.removesuffix("\r") for line in split) if line.strip())
     if not lines:
@@ -147,7 +148,7 @@ def _listed(given: str) -> list[tuple[str, str]]:
 
     def stamped(line: str) -> tuple[str, str]:
         if "://" in line:
-            return line, ""  # asking a store about a million files would take too long
+            return line, ""  # querying a store for a million files would take too long
         path = str(Path(line).absolute())
         try:
             return path, local_stamp(path)
@@ -164,9 +165,9 @@ def _kind(given: str, names: list[str], *, listed: bool) -> Kind:
         raise InputError(f"{given}: holds {' and '.join(kinds)}; choose one, such as kind={kinds[0]!r}")
     if not kinds:
         if listed and any("://" in name for name in names):
-            return "images"  # web addresses need no suffix
+            return "images"  # web addresses may have no suffix
         packed = any(name.lower().endswith((".tar.gz", ".tgz", ".tar.zst", ".tar.bz2", ".tar.xz")) for name in names)
-        remedy = "compressed tars cannot be read piecewise: unpack them to .tar" if packed else "nothing to segment"
+        remedy = "compressed tars have no random access: unpack them to .tar" if packed else "nothing to segment"
         raise InputError(f"{given}: {remedy}; looked for images, {', '.join(sorted(SUFFIXES['parquet']))} and .tar")
     return kinds[0]
 
@@ -177,7 +178,7 @@ def _suffix(name: str) -> str:
 
 
 def _parquet_entries(root: str, file: str, stamp: str, settings: Settings) -> list[Entry]:
-    """Return an entry for each row, or one that says why the file cannot be read."""
+    """Return an entry for each row, or one entry with the reason why the file cannot be read."""
     base = file.rpartition(".")[0]
     try:
         storage, name = located(root, file)
@@ -211,8 +212,8 @@ def _holds_images(kind: Any) -> bool:
 def _tar_entries(root: str, file: str, stamp: str, settings: Settings) -> list[Entry]:
     """Return an entry for each sample with an image, and one for the tar if it is damaged.
 
-    A sample's name is that of its members up to the first dot of the last part; its image is the member whose rest is
-    an image's suffix, or the suffix of the settings.
+    A sample's name is that of its members up to the first dot of the last part. Its image is the member whose remaining
+    name is the suffix of an image format, or the suffix from the settings.
     """
     base = file[: -len(".tar")] if file.lower().endswith(".tar") else file
     samples: dict[str, dict[str, tarfile.TarInfo]] = {}
@@ -229,21 +230,21 @@ def _tar_entries(root: str, file: str, stamp: str, settings: Settings) -> list[E
                     if member.isreg() and not member.issparse() and stem and dot:
                         samples.setdefault(folder + slash + stem, {}).setdefault(f".{suffix.lower()}", member)
                 end = tar.offset
-            # tarfile takes a damaged header for the end, where a block of zeros has to be, or the file's own end.
+            # tarfile treats a damaged header as the archive's end, which must be a block of zeros or the file's end.
             stream.seek(end)
             damage = f"no header at byte {end}" if stream.read(tarfile.BLOCKSIZE).strip(b"\0") else ""
     except (tarfile.TarError, OSError, EOFError, ValueError) as error:
         damage = one_line(error)
     entries = []
-    wanted = None if settings.column is None else ["." + settings.column.lower().lstrip(".")]
+    chosen = None if settings.column is None else ["." + settings.column.lower().lstrip(".")]
     for sample, members in samples.items():
-        suffixes = wanted or [suffix for suffix in (*PREFERRED, *members) if suffix in IMAGE_SUFFIXES]
+        suffixes = chosen or [suffix for suffix in (*PREFERRED, *members) if suffix in IMAGE_SUFFIXES]
         image = next((members[suffix] for suffix in suffixes if suffix in members), None)
         if image is not None:
             cut = "" if image.offset_data + image.size <= length else "the tar is cut short before the image's end"
             source, name = f"{file}/{image.name}", f"{base}/{sample}"
             entries.append(Entry(source, name, file, image.offset_data, image.size, stamp, cut))
     if damage:
-        why = f"a damaged tar ({damage}); its later images are not seen"
+        why = f"a damaged tar ({damage}); images after the damage are skipped"
         entries.append(Entry(file, base, file, stamp=stamp, reason=why))
     return entries

@@ -1,4 +1,4 @@
-"""Folders and files behind local paths and fsspec URLs; each file is written whole or not at all."""
+"""Folders and files at local paths and fsspec URLs, with atomic writes."""
 
 import errno
 import io
@@ -19,29 +19,29 @@ from .._io import remove_stale, written
 from ..errors import InputError
 from .naming import RECORDS
 
-# Stores in which an upload appears whole or not at all; in others a file gets a temporary name first.
+# Stores with atomic uploads. In others, a file is uploaded under a temporary name first.
 ATOMIC_UPLOADS = frozenset({"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "adl", "oss", "oci", "r2", "memory"})
 TEMPORARY = f"{RECORDS}/tmp"
-# fsspec's fields that change with a file's content, the surest first.
+# Fields of fsspec that change with a file's content, the most reliable first.
 CHANGES = (
     *("ETag", "etag", "md5Hash", "crc32c", "Content-MD5"),
     *("LastModified", "Last-Modified", "mtime", "modify", "last_commit", "created"),
 )
-# Errors that concern one file name; all others concern the whole output.
+# Errors about one file name. All other errors concern the whole output.
 NAME_ERRORS = frozenset({errno.ENAMETOOLONG, errno.EISDIR, errno.ENOTDIR, errno.EINVAL, errno.EILSEQ, errno.EEXIST})
 
 
 class Storage:
-    """A folder, or a file, behind a path or URL: `url` in full, `root` without its protocol.
+    """A folder or a file at a path or URL: `url` in full, `root` without the protocol.
 
-    Raises InputError if no file system knows the URL.
+    Raises InputError if no file system supports the URL.
     """
 
     def __init__(self, url: str) -> None:
         try:
             if "://" in url:
                 self.fs, root = fsspec.core.url_to_fs(url)
-            else:  # in a path, fsspec would take "::" for one URL behind another
+            else:  # in a path, fsspec would interpret "::" as a chained URL
                 self.fs, root = fsspec.filesystem("file"), make_path_posix(url)
         except (ImportError, ValueError, TypeError) as error:
             raise InputError(f"{url}: no file system for it ({one_line(error)})") from None
@@ -56,11 +56,11 @@ class Storage:
         return f"{self.root}/{name}" if name else self.root
 
     def is_folder(self) -> bool:
-        """Whether a folder is there; object stores have one where anything lies below it."""
+        """Return whether the folder exists. In object stores it does if anything lies below it."""
         return bool(self.fs.isdir(self.root))
 
     def is_file(self, name: str = "") -> bool:
-        """Whether a file of this name is there."""
+        """Return whether a file of this name exists."""
         return bool(self.fs.isfile(self.path(name)))
 
     def read(self, name: str = "") -> bytes:
@@ -69,7 +69,7 @@ class Storage:
         return content
 
     def open(self, name: str = "") -> Any:
-        """Open a file for reading, seekable."""
+        """Open a file for reading with random access."""
         file = self.fs.open(self.path(name), "rb")
         if not self.on_the_web:
             return file
@@ -86,7 +86,7 @@ class Storage:
             return whole
 
     def names(self, folder: str) -> list[str]:
-        """Return the sorted names of the files in a folder; none if it is not there."""
+        """Return the sorted names of the files in a folder, or none if it does not exist."""
         self.fs.invalidate_cache()
         try:
             return sorted(str(path).rsplit("/", 1)[-1] for path in self.fs.ls(self.path(folder), detail=False))
@@ -94,7 +94,7 @@ class Storage:
             return []
 
     def walk(self, *, hidden: bool = False) -> Iterator[tuple[str, str]]:
-        """Yield name and stamp of each file below the folder, unordered; links to folders are not followed."""
+        """Yield name and stamp of each file below the folder, unordered. Links to folders are not followed."""
         if self.local:
             yield from _local_files(self.root, hidden=hidden)
             return
@@ -105,11 +105,11 @@ class Storage:
                 yield name, stamp_of(info)
 
     def stamp(self) -> str:
-        """Return the stamp of the file that this is."""
+        """Return the stamp of the file at this path."""
         return local_stamp(self.root) if self.local else stamp_of(self.fs.info(self.root))
 
     def write(self, name: str, content: bytes) -> None:
-        """Write a file, replacing what was there."""
+        """Write a file and replace an existing one."""
         path = self.path(name)
         if self.local:
             with self._written(content) as temporary:
@@ -122,12 +122,12 @@ class Storage:
             for file in (uploaded, path):
                 self.fs.makedirs(file.rsplit("/", 1)[0], exist_ok=True)
             self.fs.pipe_file(uploaded, content)
-            if self.fs.exists(path):  # not every file system's rename replaces
+            if self.fs.exists(path):  # on some file systems a rename does not replace
                 self.fs.rm_file(path)
             self.fs.mv(uploaded, path)
 
     def create(self, name: str, content: bytes) -> None:
-        """Write a file; raise FileExistsError if it is there."""
+        """Write a file; raise FileExistsError if it exists."""
         if self.fs.exists(self.path(name)):
             raise FileExistsError(errno.EEXIST, "exists", self.path(name))
         if not self.local:
@@ -143,7 +143,7 @@ class Storage:
                 temporary.replace(self.path(name))
 
     def sync(self, names: Iterable[str]) -> None:
-        """Make the entries of local files in their folders outlast a loss of power."""
+        """Sync the folders of local files to disk, so that their entries survive a loss of power."""
         for folder in {Path(self.path(name)).parent for name in names} if self.local and os.name != "nt" else ():
             descriptor = os.open(folder, os.O_RDONLY)
             try:
@@ -152,12 +152,12 @@ class Storage:
                 os.close(descriptor)
 
     def remove(self, name: str) -> None:
-        """Remove a file if it is there."""
+        """Delete a file if it exists."""
         with suppress(FileNotFoundError):
             self.fs.rm_file(self.path(name))
 
     def sweep(self) -> None:
-        """Remove temporary files of killed actors; on a local disk not those that another run is writing."""
+        """Delete temporary files of killed actors; on a local disk, except those of a live run."""
         if self.local:
             remove_stale(self.path(TEMPORARY))
             return
@@ -165,25 +165,25 @@ class Storage:
             self.fs.rm(self.path(TEMPORARY), recursive=True)
 
     def _written(self, content: bytes) -> AbstractContextManager[Path]:
-        # In a folder of its own, on the same disk, where `sweep` finds what a killed actor leaves.
+        # A separate folder on the same disk, where `sweep` finds the files of a killed actor.
         folder = Path(self.path(TEMPORARY))
         folder.mkdir(parents=True, exist_ok=True)
         return written(content, folder)
 
 
 def located(root: str, file: str) -> tuple[Storage, str]:
-    """Return the folder of an input's file and its name there; without a root the file is a path or URL of its own."""
+    """Return the folder of an input's file and the file's name in it. Without a root, the file is a path or URL."""
     return (Storage(root), file) if root else (Storage(file), "")
 
 
 def stamp_of(info: dict[str, Any]) -> str:
-    """Return the stamp of a file that fsspec describes: its size, and what else changes with its content."""
+    """Return the stamp of a file from fsspec's description: its size, and a field that changes with its content."""
     change = next((info[field] for field in CHANGES if info.get(field)), "")
     return f"{info.get('size')}:{str(change).strip(chr(34))}"
 
 
 def local_stamp(path: str) -> str:
-    """Return the stamp of a local file; "" if there is none or a link leads nowhere."""
+    """Return the stamp of a local file; "" if it does not exist or a link is broken."""
     try:
         status = os.stat(path)  # noqa: PTH116
     except OSError as error:
@@ -201,7 +201,7 @@ def one_line(error: BaseException) -> str:
 
 def _local_files(root: str, *, hidden: bool) -> Iterator[tuple[str, str]]:
     def fail(error: OSError) -> None:
-        if not isinstance(error, FileNotFoundError) or error.filename == root:  # else it was removed meanwhile
+        if not isinstance(error, FileNotFoundError) or error.filename == root:  # a missing file was deleted meanwhile
             raise error
 
     for folder, folders, files in os.walk(root, onerror=fail):

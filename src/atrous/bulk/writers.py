@@ -1,4 +1,4 @@
-"""Masks and results of shards: one PNG per image, or one parquet file or tar per shard."""
+"""Writers of the masks and results of shards: one PNG per image, or one parquet file or tar per shard."""
 
 import io
 import json
@@ -19,17 +19,17 @@ from .manifest import RESULT, result_name, shard_name
 from .sources import Entry
 from .storage import NAME_ERRORS, Storage, one_line
 
-Row = dict[str, Any]  # of `RESULT`, with the PNG's bytes as `mask` if the shard's file is to hold it
+Row = dict[str, Any]  # columns of `RESULT`, and `mask` with the PNG's bytes for the shard's file
 
 
 class Writer:
-    """Writes masks and results; raises RunError where the output takes nothing more."""
+    """Writer of masks and results. Raises RunError if the output cannot be written."""
 
     def __init__(self, job: Job, output: Storage, palette: tuple[tuple[int, int, int], ...]) -> None:
         self.job, self.output, self.palette = job, output, palette
 
     def mask(self, entry: Entry, labels: NDArray[np.uint8]) -> Row:
-        """Encode a mask, and write it if it gets a file of its own."""
+        """Encode a mask, and write it if the output is one PNG per image."""
         mask = label_png(labels, self.palette)
         row = self._row(entry, labels)
         if self.job.settings.output != "png":
@@ -40,12 +40,12 @@ class Writer:
             if error.errno not in NAME_ERRORS:
                 raise self.stop(error) from None
             return result_row(entry, f"its mask {entry.key}.png cannot be written ({one_line(error)})")
-        except Exception as error:  # remote stores have errors of their own
+        except Exception as error:  # each file system has its own error types
             raise self.stop(error) from None
         return row
 
     def written(self, entry: Entry) -> Row | None:
-        """Return the row of an image whose PNG an earlier attempt wrote; None if it did not."""
+        """Return the row of an image whose PNG an earlier attempt wrote, or None."""
         name = f"{entry.key}.png"
         if self.job.settings.output != "png" or not self.output.is_file(name):
             return None
@@ -56,7 +56,7 @@ class Writer:
             return None
 
     def close(self, shard: int, rows: list[Row]) -> None:
-        """Write the shard's file, if it gets one, and then its result."""
+        """Write the shard's file, if the output has one, and then its result."""
         kind = self.job.settings.output
         done = [row for row in rows if not row["reason"]]
         names = [f"{row['key']}.png" for row in done] if kind == "png" else [shard_name(shard, kind)]
@@ -70,8 +70,8 @@ class Writer:
             raise self.stop(error) from None
 
     def stop(self, error: Exception) -> RunError:
-        """Return the error that ends the run."""
-        return RunError(f"{self.output.url}: cannot be written ({one_line(error)}); what is written is whole")
+        """Return the error that ends the run if writing fails."""
+        return RunError(f"{self.output.url}: cannot be written ({one_line(error)}); files written so far are complete")
 
     def _row(self, entry: Entry, labels: NDArray[np.uint8]) -> Row:
         counts = np.bincount(labels.ravel(), minlength=len(self.job.classes))[: len(self.job.classes)]
@@ -85,7 +85,7 @@ class Writer:
         return parquet_bytes(with_shares(table, self.job.classes, {"mask": masks}))
 
     def _tar(self, done: list[Row]) -> bytes:
-        """Return a WebDataset tar, the same bytes for the same masks."""
+        """Return a WebDataset tar, identical for identical masks."""
         sink = io.BytesIO()
         columns = share_names(self.job.classes)
         with tarfile.open(fileobj=sink, mode="w", format=tarfile.PAX_FORMAT) as tar:
@@ -104,13 +104,13 @@ class Writer:
 
 
 def result_row(entry: Entry, reason: str = "") -> Row:
-    """Return the row of an image without a mask; `reason` says why there is none."""
+    """Return the row of an image without a mask, with the reason."""
     empty: Row = {"height": 0, "width": 0, "shares": None}
     return {"key": entry.key, "source": shown(entry.source), "reason": shown(" ".join(reason.split())), **empty}
 
 
 def with_shares(results: pa.Table, classes: tuple[str, ...], more: Mapping[str, Any]) -> pa.Table:
-    """Return results that have masks with further columns and one column per class: its share of the pixels."""
+    """Return results that have masks, with further columns and each class' share of the pixels."""
     table = results.select(["key", "source", "height", "width"])
     shares = np.asarray(results["shares"].combine_chunks().flatten(), np.float32).reshape(len(table), -1)
     columns = {**more, **dict(zip(share_names(classes), shares.T, strict=True))}
@@ -120,7 +120,7 @@ def with_shares(results: pa.Table, classes: tuple[str, ...], more: Mapping[str, 
 
 
 def share_names(classes: Iterable[str]) -> list[str]:
-    """Return a column name per class: the class' own, with its id if that name is taken."""
+    """Return a column name per class: its name, with its id appended if the name is taken."""
     taken = {"key", "source", "height", "width", "mask"}
     names = []
     for i, name in enumerate(classes):
@@ -137,5 +137,5 @@ def parquet_bytes(table: pa.Table) -> bytes:
 
 
 def shown(name: str) -> str:
-    """Return a name as text that every table can hold."""
+    """Return a name as valid Unicode text, with other bytes escaped."""
     return name.encode("utf-8", "backslashreplace").decode()

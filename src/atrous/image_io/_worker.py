@@ -1,4 +1,4 @@
-"""Program that decodes images: orders and files on standard input, pixels on standard output."""
+"""Decoder process: requests and files on standard input, pixels on standard output."""
 
 import json
 import logging
@@ -16,15 +16,15 @@ from PIL import AvifImagePlugin, Image
 from atrous.image_io.base import Damaged, Limits, Prepared, TooLarge, Unsupported
 from atrous.image_io.pillow import decode_prepared
 
-# The modes that are sent as they are, and their bytes a pixel.
+# Modes that are sent without conversion, and their bytes per pixel.
 _MODES = {"L": 1, "LA": 2, "RGB": 3, "RGBA": 4, "CMYK": 4, "I;16": 2, "I;16B": 2, "I": 4, "F": 4}
-_MOST_OF_IT = 0.5  # of the memory allowed: where less was taken, a file that fails is damaged
-_MOST_KEPT = 1 << 27  # bytes: a process that has taken more ends, and gives them back
+_OUT_OF_MEMORY = 0.5  # share of the memory limit; if less was in use, an error means a damaged file
+_REUSE_LIMIT = 1 << 27  # bytes; a process whose peak memory is higher ends, to free its memory
 _BAND = 4_000_000  # pixels sent at a time
 
 
 def limit_process(memory: int, seconds: int) -> None:
-    """Bound what this process takes from now on; where the system has no such limits, nothing happens."""
+    """Limit the further memory and processor time of this process. Do nothing on systems without such limits."""
     try:
         import resource
     except ImportError:  # Windows
@@ -40,8 +40,8 @@ def limit_process(memory: int, seconds: int) -> None:
 
 
 def peak() -> int:
-    """Return the most memory that this process has taken, in bytes; 0 where the system does not tell."""
-    # Of resource.getrusage, Linux counts what the parent had taken before the start.
+    """Return the peak memory of this process in bytes; 0 if the system does not report it."""
+    # On Linux, resource.getrusage includes the parent's memory before the start.
     with suppress(OSError, ValueError, StopIteration):
         lines = Path("/proc/self/status").read_text().splitlines()
         return int(next(line.split()[1] for line in lines if line.startswith("VmHWM:"))) * 1024
@@ -49,14 +49,14 @@ def peak() -> int:
 
 
 def decode(prepared: Prepared, limits: Limits, messages: IO[bytes]) -> tuple[dict[str, Any], Image.Image | None]:
-    """Return what is answered, and the image; None if there is none.
+    """Return the reply and the decoded image, or None after an error.
 
     Parameters
     ----------
     prepared : Prepared
     limits : Limits
     messages : binary file
-        What libraries print goes there: libtiff continues after some errors, with wrong pixels.
+        File that receives the output of libraries. libtiff continues after some errors, with wrong pixels.
     """
     start = messages.seek(0, os.SEEK_END)
     try:
@@ -66,8 +66,8 @@ def decode(prepared: Prepared, limits: Limits, messages: IO[bytes]) -> tuple[dic
         if image.mode not in _MODES:
             image = image.convert("RGBA" if image.has_transparency_data else "RGB")
     except Damaged as error:
-        if peak() > _MOST_OF_IT * limits.memory:
-            return {"error": "MemoryError"}, None  # libraries call it what they like
+        if peak() > _OUT_OF_MEMORY * limits.memory:
+            return {"error": "MemoryError"}, None  # libraries raise various errors for it
         return {"error": "Damaged", "reason": printed_since(start, messages) or str(error)}, None
     except (TooLarge, Unsupported) as error:
         return {"error": type(error).__name__, "reason": str(error)}, None
@@ -79,13 +79,13 @@ def decode(prepared: Prepared, limits: Limits, messages: IO[bytes]) -> tuple[dic
 
 
 def printed_since(start: int, messages: IO[bytes]) -> str:
-    """Return the first line that is printed behind a place in a file."""
+    """Return the first line printed after an offset of the file."""
     messages.seek(start)
     return " ".join(messages.readline().decode(errors="replace").split())[:200]
 
 
 def answer(order: dict[str, Any], source: BinaryIO, sink: BinaryIO, messages: IO[bytes]) -> bool:
-    """Read a file, answer, and return whether this process is fit for more."""
+    """Read a file, send the reply, and return whether this process can be used again."""
     limits = Limits(**order["limits"])
     limit_process(limits.memory, order["seconds"])
     try:
@@ -94,7 +94,7 @@ def answer(order: dict[str, Any], source: BinaryIO, sink: BinaryIO, messages: IO
         sink.write(json.dumps({"error": "MemoryError", "last": True}).encode() + b"\n")
         return False
     about, image = decode(Prepared(data=data, **order["prepared"]), limits, messages)
-    about["last"] = peak() > _MOST_KEPT
+    about["last"] = peak() > _REUSE_LIMIT
     sink.write(json.dumps(about).encode() + b"\n")
     if image is not None:
         width, height = image.size
@@ -106,7 +106,7 @@ def answer(order: dict[str, Any], source: BinaryIO, sink: BinaryIO, messages: IO
 
 
 def message_file() -> IO[bytes]:
-    """Return a file for what libraries print; where no file can be made, it is lost."""
+    """Return a temporary file for the output of libraries, or the null device if none can be created."""
     try:
         return tempfile.TemporaryFile()
     except OSError:
@@ -114,15 +114,15 @@ def message_file() -> IO[bytes]:
 
 
 def main() -> None:
-    """Answer until the input ends."""
+    """Answer requests until the input ends."""
     with suppress(ImportError, OSError, ValueError):
         import resource
 
         resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # who gave the order decides
-    warnings.simplefilter("ignore")  # what is printed is taken for damage
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent process handles Ctrl-C
+    warnings.simplefilter("ignore")  # any output counts as damage
     logging.disable()
-    AvifImagePlugin.DEFAULT_MAX_THREADS = 1  # the limit on time counts all of them
+    AvifImagePlugin.DEFAULT_MAX_THREADS = 1  # the limit on processor time counts all threads
     source = sys.stdin.buffer
     with os.fdopen(os.dup(1), "wb") as sink, message_file() as messages:
         for descriptor in (1, 2):

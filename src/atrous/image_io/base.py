@@ -7,17 +7,17 @@ from dataclasses import dataclass
 from ..errors import InputError
 
 _ORIENTATION = 0x0112
-_FORMATS = {1: "B", 3: "H", 4: "I"}  # of a tag's type: BYTE, SHORT, LONG
+_FORMATS = {1: "B", 3: "H", 4: "I"}  # of tag types: BYTE, SHORT, LONG
 _XMP = re.compile(rb'tiff:Orientation(?:="|>)([1-8])')
 
 
 class ImageError(InputError):
-    """An image file cannot be read: it is damaged, or of a kind that is not supported.
+    """An image file cannot be read because it is damaged or its kind is not supported.
 
     Attributes
     ----------
     name : str
-        The file, as the caller calls it.
+        The file's name in messages.
     reason : str
         The message without the name.
     """
@@ -31,39 +31,39 @@ class ImageError(InputError):
 
 
 class UnknownFormatError(ImageError):
-    """A file is in no format that is read here."""
+    """A file is not in a supported format."""
 
 
 class ImageTooLargeError(ImageError):
-    """An image has more pixels than allowed, or would take more memory or time to decode."""
+    """An image has more pixels than allowed, or takes too much memory or time to decode."""
 
 
 class Damaged(Exception):
-    """A decoder's complaint; `read` turns it into an ImageError with the file's name."""
+    """A decoding error; becomes an ImageError with the file's name."""
 
 
 class Unsupported(Exception):
-    """An undamaged file that is not decoded, and what to do about it; becomes an ImageError."""
+    """An undamaged file of an unsupported kind, with a remedy; becomes an ImageError."""
 
 
 class TooLarge(Exception):
-    """A file that would take too much memory or time; becomes an ImageTooLargeError."""
+    """A file that takes too much memory or time; becomes an ImageTooLargeError."""
 
 
 @dataclass(frozen=True)
 class Limits:
-    """Limits on an image.
+    """Limits on one image.
 
     Attributes
     ----------
     pixels : int
-        Default: twice Pillow's own `MAX_IMAGE_PIXELS`, where Pillow refuses too.
+        Number of pixels. Default: twice Pillow's `MAX_IMAGE_PIXELS`, which is also Pillow's limit.
     side : int
-        Width and height. Default: what JPEG, the format of overlays, can hold.
+        Width and height. Default: the limit of JPEG, the format of overlays.
     memory : int
-        Bytes that decoding takes, the file included.
+        Bytes for decoding, including the file.
     seconds : float
-        Processor time of a decoder process. One more is allowed for each megabyte of the file.
+        Processor time of a decoder process, plus one second per megabyte of the file.
     """
 
     pixels: int = 178_956_970
@@ -75,7 +75,7 @@ class Limits:
         """Raise TooLarge if an image has too many pixels or too long a side."""
         if max(width, height) > self.side:
             raise TooLarge(
-                f"expected sides of at most {self.side} pixels, got {width}x{height}; cut the image up first"
+                f"expected sides of at most {self.side} pixels, got {width}x{height}; crop or tile the image first"
             )
         if width * height > self.pixels:
             raise TooLarge(
@@ -84,48 +84,48 @@ class Limits:
             )
 
     def check_memory(self, needed: int) -> None:
-        """Raise TooLarge if decoding would take too many bytes."""
+        """Raise TooLarge if decoding takes too many bytes."""
         if needed > self.memory:
             raise TooLarge(
-                f"expected to decode it in {self.memory / 2**30:.3g} GiB of memory, but it takes about"
+                f"expected an image that decodes in {self.memory / 2**30:.3g} GiB of memory, got one of about"
                 f" {needed / 2**30:.3g} GiB; scale the image down first"
             )
 
 
 @dataclass(slots=True)
 class Prepared:
-    """What a decoder is given.
+    """Input of a decoder.
 
     Attributes
     ----------
     format : str
-        By Pillow's name.
+        Pillow's name.
     data : bytes
-        A file of that format with the same pixels, without metadata, further frames and trailing data. Emptied when it
-        is decoded.
+        A file of that format with the same pixels, without metadata, further frames and trailing data. Cleared after
+        decoding.
     size : (width, height)
-        As stored, before the orientation is applied. (0, 0) if the decoder has to find out.
+        Stored size, before the orientation is applied. (0, 0) if only the decoder can read it.
     pixel_bytes : float
-        Memory that decoding takes for each pixel.
+        Memory for decoding, in bytes per pixel.
     extra_bytes : int
-        Memory beside that and beside the file.
+        Further memory for decoding, in bytes, without the file.
     orientation : int
-        EXIF's, 1 to 8; 1 if the decoder applies it.
+        EXIF orientation, 1 to 8; 1 if the decoder applies it.
     bits : int
-        Of a PNG's channel, as stored.
+        Stored bits per channel of a PNG.
     shift : int
-        Bits that the decoder's 16-bit gray values have more than 8.
+        Number of bits of the 16-bit gray values, minus 8.
     inverted : bool
-        Whether the lowest of them is white.
+        Whether the lowest gray value is white.
     transparent : int or None
-        The one of them that is transparent.
+        The transparent gray value.
     kind : str
-        Of a TIFF: what is said where Pillow does not know its kind of pixels.
+        Description of a TIFF's pixels for the message if Pillow does not support them.
     through_libtiff : bool
-        Whether Pillow has to leave an uncompressed TIFF to libtiff.
+        Whether Pillow must use libtiff for an uncompressed TIFF.
     isolated : bool
-        Whether decoding is left to a process with limits: because nothing in the header bounds what it takes, or
-        because its library prints what is wrong.
+        Whether a process with limits decodes the image, because the header does not limit memory and time, or because
+        the library only prints errors.
     """
 
     format: str
@@ -144,12 +144,12 @@ class Prepared:
 
 
 def orientation_of(exif: bytes | None, xmp: bytes | None = None) -> int:
-    """Return the orientation, 1 to 8, from EXIF or, if that has none, from XMP; 1 if neither has a valid one.
+    """Return the orientation, 1 to 8, from EXIF or else from XMP; 1 if neither has a valid one.
 
     Parameters
     ----------
     exif : bytes
-        A TIFF header and its directories, with or without `Exif` and two zeros before it.
+        TIFF header and directories, with or without the prefix `Exif` and two zero bytes.
     xmp : bytes
     """
     noted = _from_exif(exif.removeprefix(b"Exif\0\0")) if exif else None

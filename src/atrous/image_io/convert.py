@@ -1,4 +1,4 @@
-"""Decoded images of any mode to RGB."""
+"""Conversion of decoded images of any mode to RGB."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -6,7 +6,7 @@ from PIL import Image
 
 from .base import Unsupported
 
-_BAND = 4_000_000  # pixels converted at a time: large images never stand in memory in a third form
+_BAND = 4_000_000  # pixels converted at a time, to save a third copy of a large image
 
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -27,19 +27,19 @@ def to_rgb(
     inverted: bool = False,
     transparent: int | None = None,
 ) -> NDArray[np.uint8]:
-    """Return an image's pixels in RGB, upright; transparent ones are laid on white.
+    """Return an image's pixels in RGB, upright, with transparent pixels on white.
 
     Parameters
     ----------
     image : PIL image
     orientation : int
-        EXIF's, 1 to 8.
+        EXIF orientation, 1 to 8.
     shift : int
-        Bits that 16-bit gray values have more than 8.
+        Number of bits of the 16-bit gray values, minus 8.
     inverted : bool
-        Whether the lowest of them is white.
+        Whether the lowest gray value is white.
     transparent : int, optional
-        The one of them that is transparent.
+        The transparent gray value.
 
     Returns
     -------
@@ -48,7 +48,7 @@ def to_rgb(
     Raises
     ------
     Unsupported
-        If the image holds floating-point numbers, integers of more than 16 bits or no colors.
+        If the image has floating-point values, integers of more than 16 bits or no colors.
     """
     if image.mode == "F":
         raise Unsupported("a floating-point image; save it with 8 or 16 bits a channel")
@@ -67,7 +67,7 @@ def to_rgb(
 
 def _band(image: Image.Image, shift: int, inverted: bool, transparent: int | None) -> NDArray[np.uint8]:
     if image.mode.startswith("I"):
-        # Pillow's own conversion to 8 bits would clip at 255, not scale.
+        # Pillow's own conversion to 8 bits would clip at 255 instead of scaling.
         gray = np.asarray(image)
         if gray.min() < 0 or gray.max() > 65535:
             raise Unsupported(
@@ -86,4 +86,4 @@ def _band(image: Image.Image, shift: int, inverted: bool, transparent: int | Non
             return np.asarray(Image.alpha_composite(white, rgba).convert("RGB"))
         return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
     except ValueError:
-        raise Unsupported(f"expected an image in gray, RGB or CMYK, got the mode {image.mode}; save it so") from None
+        raise Unsupported(f"expected an image in gray, RGB or CMYK, got mode {image.mode}; convert it") from None

@@ -36,7 +36,7 @@ _PREPARE: dict[str, Callable[[bytes, Limits], Prepared]] = {
     "BMP": lambda data, _: prepare_bmp(data),
     "PPM": prepare_ppm,
     "TIFF": tiff.prepare,
-    # Their headers bound neither memory nor time: hidden frames, precincts, layers. The bytes a pixel are measured.
+    # Headers of these formats limit neither memory nor time (hidden frames, precincts, layers). The bytes are measured.
     "AVIF": lambda data, _: Prepared("AVIF", data, pixel_bytes=14, isolated=True),
     "JPEG2000": lambda data, _: Prepared("JPEG2000", data, pixel_bytes=24, isolated=True),
 }
@@ -56,16 +56,16 @@ class Decoded:
     Attributes
     ----------
     image : PIL image
-        The first frame, with its pixels as they are stored.
+        The first frame, with its pixels as stored.
     stored : Prepared
-        What is known of them.
+        Its properties.
     """
 
     image: Image.Image
     stored: Prepared
 
     def rgb(self) -> NDArray[np.uint8]:
-        """Return the pixels as (H, W, 3) uint8, red, green, blue, upright; transparent ones are laid on white."""
+        """Return the pixels as (H, W, 3) uint8 RGB, upright, with transparent pixels on white."""
         stored = self.stored
         return to_rgb(
             self.image,
@@ -89,21 +89,21 @@ def decode(
     Parameters
     ----------
     source : path, bytes or binary file
-        A binary file is read from where it stands.
+        A binary file is read from its current position.
     name : str, optional
-        The image in messages; a path's own by default.
+        Name of the image in messages. Default: the path.
     limits : Limits
     formats : collection of str, optional
-        The only ones that are taken, by Pillow's names.
+        Pillow's names of the formats that are accepted. Default: all supported ones.
     isolated : bool
-        Decode in a process with limits on memory and time, for files from strangers. AVIF, JPEG 2000 and compressed
-        TIFF are always decoded so.
+        Decode in a process with limits on memory and time, for untrusted files. AVIF, JPEG 2000 and compressed TIFF
+        are always decoded this way.
 
     Raises
     ------
     InputError
-        If the file cannot be read; UnknownFormatError, ImageTooLargeError or ImageError if it is no image, too
-        large, or damaged or of an unsupported kind.
+        If the file cannot be read. UnknownFormatError, ImageTooLargeError or ImageError if it is not an image, is too
+        large, or is damaged or not supported.
     """
     with _named(source, name) as name:
         prepared = _prepared(source, name, limits, formats)
@@ -118,7 +118,7 @@ def read_rgb(
 ) -> NDArray[np.uint8]:
     """Decode the first frame of an image as (H, W, 3) uint8 RGB, upright, transparent pixels on white.
 
-    Parameters and errors as of `decode`.
+    Same parameters and errors as `decode`.
     """
     decoded = decode(source, name, limits=limits, isolated=isolated)
     with _named(source, name):
@@ -132,7 +132,7 @@ def stored_size(
     limits: Limits = DEFAULT_LIMITS,
     formats: Collection[str] | None = None,
 ) -> tuple[int, int]:
-    """Return (width, height) of an image's pixels as they are stored; parameters and errors as of `decode`."""
+    """Return the stored (width, height) of an image. Same parameters and errors as `decode`."""
     with _named(source, name) as name:
         prepared = _prepared(source, name, limits, formats)
         if all(prepared.size):
@@ -164,7 +164,7 @@ def _load(source: Source, name: str, limits: Limits, formats: Collection[str] | 
                 data = file.read(status.st_size)
                 if len(data) < status.st_size:
                     data += file.readall()
-            else:  # a pipe or a device, which may never end
+            else:  # a pipe or a device, which may be endless
                 endless = io.BufferedReader(file)
                 data = endless.read(HEAD)
                 format_of(data, name, formats)
@@ -183,7 +183,7 @@ def _check_file(size: int, most: int) -> None:
 
 @contextmanager
 def _named(source: Source, name: str | None) -> Iterator[str]:
-    """Yield the image's name; raise what is wrong with it under that name."""
+    """Yield the image's name; turn errors of the block into ImageErrors with that name."""
     if name is None:
         name = os.fspath(source) if isinstance(source, (str, os.PathLike)) else "image"
     try:
@@ -198,7 +198,7 @@ def _named(source: Source, name: str | None) -> Iterator[str]:
         raise ImageTooLargeError(name, str(error)) from None
     except MemoryError:
         raise ImageTooLargeError(name, "not enough memory to decode it; scale the image down first") from None
-    except (OSError, ValueError) as error:  # ValueError: a path that no file system takes
+    except (OSError, ValueError) as error:  # ValueError: a path that is invalid on every file system
         reason = getattr(error, "strerror", None) or str(error)
         raise InputError(f"{name}: {reason}" if name else reason) from None
 

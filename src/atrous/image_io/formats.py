@@ -1,14 +1,14 @@
-"""The formats that are read, told by a file's first bytes and never by its name."""
+"""Supported image formats, detected from a file's first bytes and never from its name."""
 
 import re
 from collections.abc import Collection
 
 from .base import UnknownFormatError
 
-HEAD = 64  # bytes that tell a format
+HEAD = 64  # bytes needed to detect a format
 EXPECTED = "a JPEG, PNG, TIFF, WebP, AVIF, GIF, BMP, JPEG 2000 or PPM image"
 
-# By the names that Pillow gives them. None of its other readers is ever asked: some start programs.
+# Pillow's names. Its other readers are never called: some of them start programs.
 _SIGNATURES = (
     ("JPEG", rb"\xff\xd8\xff"),
     ("PNG", rb"\x89PNG\r\n\x1a\n"),
@@ -36,21 +36,21 @@ _OTHERS = (
 
 
 def format_of(head: bytes, name: str, formats: Collection[str] | None = None) -> str:
-    """Return a file's format, by Pillow's name for it.
+    """Return Pillow's name of a file's format.
 
     Parameters
     ----------
     head : bytes
-        Its first `HEAD` bytes.
+        The first `HEAD` bytes of the file.
     name : str
-        The file, for the message.
+        Name of the file in the message.
     formats : collection of str, optional
-        The only ones that are taken.
+        Formats that are accepted. Default: all supported ones.
 
     Raises
     ------
     UnknownFormatError
-        If it is in no format that is taken, or empty.
+        If the format is not accepted, or the file is empty.
     """
     if not head:
         raise UnknownFormatError(name, "expected an image, got an empty file; fetch or export it again")

@@ -1,4 +1,4 @@
-"""Prepared images through Pillow's decoders."""
+"""Decoding of prepared images with Pillow."""
 
 import io
 import warnings
@@ -8,7 +8,7 @@ from PIL import Image, ImageFile, UnidentifiedImageError
 
 from .base import Damaged, Limits, Prepared, TooLarge, Unsupported, orientation_of
 
-_ARRAY_BYTES = 7  # for each pixel: Pillow's image and the array made of it
+_ARRAY_BYTES = 7  # per pixel: Pillow's image and the array
 
 
 def decode_prepared(prepared: Prepared, limits: Limits) -> tuple[Image.Image, int]:
@@ -18,7 +18,7 @@ def decode_prepared(prepared: Prepared, limits: Limits) -> tuple[Image.Image, in
     -------
     image : PIL image
     orientation : int
-        EXIF's, 1 to 8, that is still to be applied.
+        EXIF orientation, 1 to 8, not yet applied.
 
     Raises
     ------
@@ -27,26 +27,26 @@ def decode_prepared(prepared: Prepared, limits: Limits) -> tuple[Image.Image, in
     try:
         with _quiet(prepared):
             image = _open(prepared, limits)
-            # Formats that are not stripped of their metadata bring it here.
+            # The metadata of formats that are not reduced.
             orientation = orientation_of(image.info.get("exif"), image.info.get("xmp"))
-            image.decodermaxblock = len(prepared.data)  # one block, which is not copied
+            image.decodermaxblock = len(prepared.data)  # read in one block, without a copy
             image.load()
         if image.mode in ("P", "PA") and image.palette is None:
             raise Damaged("no palette")
     except (Damaged, TooLarge, Unsupported, MemoryError):
         raise
-    except Image.DecompressionBombError:  # the caller allows fewer pixels than `limits`
+    except Image.DecompressionBombError:  # the caller has set a lower limit in Pillow
         limit = 2 * (Image.MAX_IMAGE_PIXELS or 0) / 1e6
         raise TooLarge(f"expected at most {limit:.4g} million pixels; scale the image down first") from None
-    except Exception as error:  # on damaged files Pillow's readers raise nearly anything
+    except Exception as error:  # Pillow's readers raise many types of errors
         raise Damaged(" ".join(str(error).split())[:200] or type(error).__name__) from error
     return image, prepared.orientation if orientation == 1 else orientation
 
 
 def _open(prepared: Prepared, limits: Limits) -> ImageFile.ImageFile:
-    """Let Pillow read the header, and check the size that it finds and the memory that decoding takes."""
+    """Let Pillow read the header, and check the image's size and the memory for decoding."""
     try:
-        if prepared.through_libtiff:  # in a decoder process: the switch is Pillow's only one
+        if prepared.through_libtiff:  # only in a decoder process, as the switch is global
             from PIL import TiffImagePlugin
 
             TiffImagePlugin.READ_LIBTIFF = True
@@ -63,8 +63,8 @@ def _open(prepared: Prepared, limits: Limits) -> ImageFile.ImageFile:
 
 
 def _quiet(prepared: Prepared) -> AbstractContextManager[object]:
-    """Return a context without Pillow's warnings of odd tags and of half as many pixels as it refuses."""
+    """Return a context that suppresses Pillow's warnings about odd tags and about half of its pixel limit."""
     width, height = prepared.size
     if prepared.format != "TIFF" and width * height <= (Image.MAX_IMAGE_PIXELS or width * height):
-        return nullcontext()  # the filters belong to all threads: they are left alone where nothing is to be expected
+        return nullcontext()  # filters are global, so they are set only if a warning is possible
     return warnings.catch_warnings(action="ignore")

@@ -1,4 +1,4 @@
-"""PNG files before decoding."""
+"""Reduction of PNG files to the needed chunks before decoding, and verification of their checksums."""
 
 import struct
 import zlib
@@ -6,7 +6,7 @@ import zlib
 from .base import Damaged, Prepared, Unsupported, orientation_of
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
-# Encoders write chunks of 8 kB or more: so many hold more than a file may.
+# Encoders write chunks of 8 kB or more, so this many exceed the largest file.
 _MOST_CHUNKS = 300_000
 _MOST_TEXT = 1 << 20  # bytes of metadata, decompressed
 _EXIF, _XMP = b"Raw profile type exif", b"XML:com.adobe.xmp"  # keywords; the first is ImageMagick's
@@ -16,8 +16,8 @@ _GRAY, _RGB, _PALETTE = 0, 2, 3  # color types
 
 
 def prepare(data: bytes) -> Prepared:
-    """Keep the header, the palette, the transparency and the pixels, whose checksums are compared."""
-    first: dict[bytes, bytes] = {}  # chunks and texts that an image has one of
+    """Return the header, palette, transparency and pixels; verify their checksums."""
+    first: dict[bytes, bytes] = {}  # the first chunk or text of each kind
     pixels: list[memoryview] = []
     view = memoryview(data)
     position = len(SIGNATURE)
@@ -43,13 +43,13 @@ def prepare(data: bytes) -> Prepared:
                 pixels.append(content)
             else:
                 first.setdefault(kind, bytes(content))
-        elif kind[:1].isupper():  # the pixels depend on it
-            raise Unsupported(f"a PNG with the chunk {kind.decode()}, which the format does not define; save it again")
+        elif kind[:1].isupper():  # a critical chunk
+            raise Unsupported(f"expected chunks of the PNG standard, got {kind.decode()}; save it again")
     else:
         raise Damaged(f"more than {_MOST_CHUNKS} chunks")
     header = first.get(b"IHDR", b"")
     if len(header) != 13 or not pixels:
-        raise Damaged("no image in it")
+        raise Damaged("no image")
     width, height, bits, color = struct.unpack_from(">IIBB", header)
     if color == _PALETTE and b"PLTE" not in first:
         raise Damaged("no palette")
@@ -74,16 +74,16 @@ def prepare(data: bytes) -> Prepared:
 
 
 def _check(chunk: memoryview, kind: bytes, length: int) -> None:
-    """Raise Damaged if a chunk, from its name to its checksum, is cut short or altered."""
+    """Raise Damaged if a chunk is truncated or its checksum is wrong."""
     if len(chunk) < length + 4:
         raise Damaged(f"ends within its chunk {kind.decode()}")
-    # A file that ends between the last pixel and its checksum is whole enough.
+    # A file that ends between the last pixel and its checksum is accepted.
     if len(chunk) == length + 8 and zlib.crc32(chunk[:-4]) != int.from_bytes(chunk[-4:], "big"):
-        raise Damaged(f"the checksum of its chunk {kind.decode()} is wrong")
+        raise Damaged(f"wrong checksum in its chunk {kind.decode()}")
 
 
 def _text(kind: bytes, content: bytes) -> bytes:
-    """Return the text of a chunk, from what follows its keyword; empty if it is damaged or long."""
+    """Return the text after a chunk's keyword; empty if it is damaged or too long."""
     compressed = kind == b"zTXt" or (kind == b"iTXt" and content[:1] == b"\1")
     if kind == b"zTXt":
         text = content[1:]
@@ -100,7 +100,7 @@ def _text(kind: bytes, content: bytes) -> bytes:
 
 
 def _profile(text: bytes) -> bytes | None:
-    """Return the EXIF that is written in hexadecimal digits below three lines."""
+    """Return the EXIF data from the hexadecimal digits after three lines."""
     try:
         return bytes.fromhex(b"".join(text.split(b"\n")[3:]).decode("ascii"))
     except ValueError:
@@ -108,7 +108,7 @@ def _profile(text: bytes) -> bytes | None:
 
 
 def _as_decoded(transparency: bytes, bits: int) -> bytes:
-    """Return the transparent gray value or color as Pillow compares it: with pixels that are scaled to 8 bits."""
+    """Return the transparent gray value or color scaled to 8 bits, as Pillow compares it with the pixels."""
     values = struct.unpack(f">{len(transparency) // 2}H", transparency[: len(transparency) // 2 * 2])
     scaled = (value >> 8 if bits == 16 else value * 255 // ((1 << bits) - 1) for value in values)
     return b"".join(struct.pack(">H", value & 255) for value in scaled)

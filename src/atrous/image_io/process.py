@@ -1,4 +1,4 @@
-"""Decoding in processes of their own, with limits on memory and time."""
+"""Decoder processes with limits on memory and time."""
 
 import atexit
 import dataclasses
@@ -18,19 +18,19 @@ from PIL import Image
 from .base import Damaged, Limits, Prepared, TooLarge, Unsupported
 
 _WORKER = Path(__file__).with_name("_worker.py")
-_PATIENCE = 6  # seconds on the clock for each of processor time, where other programs want the processor too
+_PATIENCE = 6  # seconds of wall time per second of processor time, for a busy machine
 _MOST_IDLE = 8
 _OVER_TIME = -getattr(signal, "SIGXCPU", 24)
 _ERRORS = {"Damaged": Damaged, "TooLarge": TooLarge, "Unsupported": Unsupported}
 
 
 def can_isolate() -> bool:
-    """Return whether a process can be started: a frozen application has no interpreter that could run the decoder."""
+    """Return whether a process can be started. A frozen application has no interpreter for the decoder."""
     return bool(sys.executable) and not getattr(sys, "frozen", False)
 
 
 class _Ended(Exception):
-    """A decoder process ended before it answered."""
+    """A decoder process ended before it replied."""
 
     def __init__(self, status: int) -> None:
         super().__init__(status)
@@ -38,21 +38,21 @@ class _Ended(Exception):
 
 
 class DecoderProcess:
-    """A process that decodes images, one after the other.
+    """Process that decodes images, one after the other.
 
-    A process that has taken much memory, too much time, or that crashed is of no further use.
+    A process is not reused after a crash or a timeout, or if it has taken much memory.
 
     Attributes
     ----------
     used : bool
-        Whether it has decoded an image before.
+        Whether the process has decoded an image before.
     usable : bool
-        Whether it can decode another one.
+        Whether the process can decode another image.
     """
 
     def __init__(self) -> None:
         self.used, self.usable = False, True
-        # The packages are found where they are found here, whatever has changed the path since the start.
+        # The child searches modules where this process finds them, even if the path has changed since the start.
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
         self._process = subprocess.Popen(
             [sys.executable, "-P", _WORKER],
@@ -64,13 +64,13 @@ class DecoderProcess:
         )
 
     def decode(self, prepared: Prepared, limits: Limits) -> tuple[Image.Image, int]:
-        """Decode an image; for the result see `decode_isolated`.
+        """Decode an image; see `decode_isolated` for the result.
 
         Raises
         ------
         Damaged, TooLarge, Unsupported
         _Ended
-            If the process ends before it answers.
+            If the process ends before it replies.
         """
         seconds = math.ceil(limits.seconds + len(prepared.data) / 1e6)
         late = threading.Event()
@@ -105,7 +105,7 @@ class DecoderProcess:
         about = {field.name: getattr(prepared, field.name) for field in dataclasses.fields(prepared)}
         size = len(about.pop("data"))
         order = {"prepared": about, "limits": dataclasses.asdict(limits), "seconds": seconds, "bytes": size}
-        # A process that has ended may have answered before.
+        # A process may reply and then end.
         with suppress(OSError):
             self._process.stdin.write(json.dumps(order).encode() + b"\n")
             self._process.stdin.write(prepared.data)
@@ -133,21 +133,21 @@ _changing = threading.Lock()
 
 
 def decode_isolated(prepared: Prepared, limits: Limits) -> tuple[Image.Image, int]:
-    """Decode an image in another process, which may have decoded others before.
+    """Decode an image in another process, which may be a reused one.
 
     Parameters
     ----------
     prepared : Prepared
     limits : Limits
-        Where the system has no limit on a process' memory or time (Windows; on macOS none on memory), only the clock
-        and the others hold.
+        Systems without limits on the memory or processor time of a process (Windows; macOS for memory) apply only the
+        remaining limits and a timeout.
 
     Returns
     -------
     image : PIL image
         Of mode L, LA, RGB, RGBA, CMYK, I;16, I or F.
     orientation : int
-        EXIF's, 1 to 8, that is still to be applied.
+        EXIF orientation, 1 to 8, not yet applied.
 
     Raises
     ------
@@ -164,7 +164,7 @@ def decode_isolated(prepared: Prepared, limits: Limits) -> tuple[Image.Image, in
         except _Ended as error:
             if not used:
                 raise Damaged(f"the decoder ended with status {error.status}") from None
-            # By no fault of this image: it waited too long, or an earlier one has spoiled it.
+            # Retry: the process timed out before this image, or an earlier image damaged it.
         finally:
             _give_back(process)
 
@@ -179,7 +179,7 @@ def _give_back(process: DecoderProcess) -> None:
 
 @atexit.register
 def close_idle() -> None:
-    """End the processes that wait for images."""
+    """End the idle processes."""
     with _changing:
         ended = _idle.copy()
         _idle.clear()
@@ -188,7 +188,7 @@ def close_idle() -> None:
 
 
 def _forget() -> None:
-    """Leave the processes to the parent whose they are: a fork must not talk to them."""
+    """Drop the processes, which belong to the parent. A forked child must not use them."""
     global _changing
     _changing = threading.Lock()
     _idle.clear()

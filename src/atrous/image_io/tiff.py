@@ -1,4 +1,4 @@
-"""TIFF files before decoding."""
+"""Reduction of TIFF files to the needed tags before decoding, and checks of their strips and tiles."""
 
 import struct
 from dataclasses import dataclass
@@ -7,24 +7,24 @@ from math import ceil
 from .base import Damaged, Limits, Prepared, TooLarge, Unsupported
 
 _MOST_ENTRIES = 4096
-_MOST_SAMPLES = 6  # that Pillow knows
+_MOST_SAMPLES = 6  # Pillow's limit
 _MOST_BLOCKS = 1 << 18  # strips or tiles
-_MOST_VALUE = 1 << 20  # bytes of a tag, offsets and sizes of blocks aside
-_LARGEST_TILE = 4096 * 4096  # pixels, where the image is smaller
-_SLACK = 1 << 26  # bytes that blocks may have in common
+_MOST_VALUE = 1 << 20  # bytes of a tag, except offsets and sizes of blocks
+_LARGEST_TILE = 4096 * 4096  # pixels, for smaller images
+_SLACK = 1 << 26  # bytes that may be shared between blocks
 
 _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC, _FILL_ORDER = 256, 257, 258, 259, 262, 266
 _STRIP_OFFSETS, _ORIENTATION, _SAMPLES, _ROWS_PER_STRIP, _STRIP_SIZES, _PLANAR = 273, 274, 277, 278, 279, 284
 _TILE_WIDTH, _TILE_HEIGHT, _TILE_OFFSETS, _TILE_SIZES = 322, 323, 324, 325
 _SUBFILE, _EXTRA, _SAMPLE_FORMAT = 254, 338, 339
-# What the pixels depend on, beside these: fax options, predictor, palette, extra samples, JPEG tables, YCbCr.
+# Tags needed for the pixels. The numbers: fax options, predictor, palette, extra samples, JPEG tables, YCbCr.
 _NEEDED = frozenset(
     {_WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC, _FILL_ORDER, _STRIP_OFFSETS, _ORIENTATION, _SAMPLES}
     | {_ROWS_PER_STRIP, _STRIP_SIZES, _PLANAR, _TILE_WIDTH, _TILE_HEIGHT, _TILE_OFFSETS, _TILE_SIZES, _SAMPLE_FORMAT}
     | {292, 293, 317, 320, 332, _EXTRA, 347, *range(512, 522), 529, 530, 531, 532}
 )
 _BLOCKS = frozenset({_STRIP_OFFSETS, _STRIP_SIZES, _TILE_OFFSETS, _TILE_SIZES})
-_NUMBERS = {1: "B", 3: "H", 4: "I", 16: "Q"}  # of a tag's type
+_NUMBERS = {1: "B", 3: "H", 4: "I", 16: "Q"}  # of tag types
 _TYPE_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
 
 _RAW = 1
@@ -38,12 +38,12 @@ _FORMATS = {1: "unsigned", 2: "signed", 3: "floating-point", 5: "complex", 6: "c
 
 @dataclass(frozen=True)
 class _Entry:
-    """A directory's entry: a tag and, as bytes, its values.
+    """Directory entry: a tag and its values.
 
     Attributes
     ----------
     raw : bytes
-        As it stands in the directory.
+        The entry's bytes in the directory.
     kind, count : int
         Type and number of the values.
     values : bytes
@@ -56,7 +56,7 @@ class _Entry:
 
 
 class _Directory:
-    """The first directory of a TIFF file, without the tags that its pixels do not need."""
+    """First directory of a TIFF file, with only the tags that its pixels need."""
 
     def __init__(self, data: bytes) -> None:
         self.order = "<" if data[:2] == b"II" else ">"
@@ -119,7 +119,7 @@ class _Directory:
         self.entries[tag] = _Entry(struct.pack(self.entry, tag, kind, count, value), kind, count, values)
 
     def appended(self, data: bytes) -> bytes:
-        """Return the file with this directory behind its end, and no other one."""
+        """Return the file with this directory appended as the only one."""
         start = len(data) + len(data) % 2
         header = data[:8] if self.big else data[:4]
         count = struct.pack(self.order + ("Q" if self.big else "H"), len(self.entries))
@@ -131,10 +131,10 @@ class _Directory:
 
 
 def prepare(data: bytes, limits: Limits) -> Prepared:
-    """Keep the tags that the pixels need; bound the strips or tiles; refuse what would be decoded wrong."""
+    """Return the needed tags, limit the strips or tiles, and reject files that Pillow decodes wrong."""
     tags = _Directory(data)
     if tags.big and tags.order == ">":
-        raise Unsupported("a big-endian BigTIFF, which is not read here; save it as TIFF or little-endian")
+        raise Unsupported("a big-endian BigTIFF is not supported; save it as TIFF or little-endian")
     width, height = tags.number(_WIDTH), tags.number(_HEIGHT)
     if not width or not height:
         raise Damaged("no size in its header")
@@ -150,22 +150,25 @@ def prepare(data: bytes, limits: Limits) -> Prepared:
     kind = (
         "expected a TIFF of gray, RGB, Lab or CMYK with 8 or 16 unsigned bits a channel, got"
         f" {samples} {'channel' if samples == 1 else 'channels'} of {bits} {_FORMATS.get(max(formats), 'other')} bits"
-        f" ({_PHOTOMETRICS.get(photometric, f'photometric {photometric}')}, compression {compression}); save it so"
+        f" ({_PHOTOMETRICS.get(photometric, f'photometric {photometric}')}, compression {compression});"
+        " save it as one of these"
     )
     bands = photometric in _GRAY and samples > 1 and tags.numbers(_EXTRA) not in _ALPHA
     if set(formats) != {_UNSIGNED} or bits > 16 or samples > _MOST_SAMPLES or bands:
         raise Unsupported(kind)
     if planar and (samples == 2 or photometric == _LAB):
-        raise Unsupported(f"{kind.removesuffix('; save it so')}, in planes; save it with the channels side by side")
+        raise Unsupported(
+            f"{kind.removesuffix('; save it as one of these')}, in planes; save it with the channels side by side"
+        )
     planes = samples if planar else 1
     row_bits = bits * samples // planes if compression == _RAW else 0
     pixels = _bound_blocks(tags, width, height, planes, row_bits, len(data))
     tags.entries.pop(_SUBFILE, None)
     gray16 = samples == 1 and bits > 8
     inverted = gray16 and photometric == _WHITE_IS_ZERO
-    if inverted:  # Pillow does not invert 16 bits, and knows them in one byte order only
+    if inverted:  # Pillow does not invert 16 bits, and supports one byte order
         tags.replace(_PHOTOMETRIC, _BLACK_IS_ZERO)
-    # Pillow's own reader takes planes of 16 bits for 8, and YCbCr for RGB.
+    # Pillow's own reader mistakes planes of 16 bits for 8, and YCbCr for RGB.
     through_libtiff = compression != _RAW or (planar and bits == 16) or photometric == _YCBCR
     return Prepared(
         "TIFF",
@@ -176,13 +179,13 @@ def prepare(data: bytes, limits: Limits) -> Prepared:
         shift=bits - 8 if gray16 else 8,
         inverted=inverted,
         through_libtiff=through_libtiff and compression == _RAW,
-        # libtiff prints errors and continues after some; strips of JPEG and the like bound neither memory nor time.
+        # libtiff prints errors and continues after some. Headers of JPEG strips limit neither memory nor time.
         isolated=through_libtiff,
     )
 
 
 def _drop_extra_planes(tags: _Directory) -> None:
-    """Drop planes that are neither color nor alpha, which Pillow counts wrong."""
+    """Drop planes that are neither color nor alpha, which Pillow counts incorrectly."""
     extra = tags.numbers(_EXTRA)
     if extra and not any(extra):
         samples = max(tags.number(_SAMPLES, 1) - len(extra), 1)
@@ -194,20 +197,20 @@ def _drop_extra_planes(tags: _Directory) -> None:
 
 
 def _bound_blocks(tags: _Directory, width: int, height: int, planes: int, raw_bits: int, file_size: int) -> int:
-    """Drop needless strips or tiles; raise if there are too many or too large ones, or if the file ends within one.
+    """Drop unneeded strips or tiles. Raise an error if there are too many, or one is too large or beyond the file.
 
     Parameters
     ----------
     tags : _Directory
     width, height, planes : int
     raw_bits : int
-        Of a pixel in one plane; 0 if they are compressed.
+        Bits per pixel in one plane; 0 if compressed.
     file_size : int
 
     Returns
     -------
     int
-        Pixels of a strip or tile.
+        Pixels per strip or tile.
     """
     tiled = _TILE_OFFSETS in tags.entries
     if tiled == (_STRIP_OFFSETS in tags.entries):
@@ -240,7 +243,7 @@ def _bound_blocks(tags: _Directory, width: int, height: int, planes: int, raw_bi
         lengths = (*(whole,) * (in_plane - 1), short) * planes
     elif sum(lengths) > file_size + _SLACK:
         raise Damaged(f"strips or tiles of {sum(lengths)} bytes in a file of {file_size}")
-    # The directory appended at the end must not be taken for pixels.
+    # The directory appended at the end must not be read as pixels.
     if any(place + length > file_size for place, length in zip(tags.numbers(places), lengths, strict=True)):
         raise Damaged("ends within its pixels")
     return across * down

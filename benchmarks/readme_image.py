@@ -1,6 +1,6 @@
-"""The picture at the top of README: a row for each image, and beside it the network alone and with the CRF.
+"""Image at the top of README: each row shows an image, the network's labels, and the labels with CRF.
 
-python benchmarks/picture.py [--out docs/images/examples.jpg] [IMAGE...]
+python benchmarks/readme_image.py [--out docs/images/examples.jpg] [IMAGE...]
 """
 
 import argparse
@@ -19,7 +19,7 @@ WIDTH, GAP, CAPTION = 340, 8, 34
 
 
 def main() -> None:
-    """Write the picture."""
+    """Write the image."""
     parser = argparse.ArgumentParser()
     parser.add_argument("images", nargs="*", type=Path, default=EXAMPLES)
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "images" / "examples.jpg")
@@ -36,20 +36,20 @@ def main() -> None:
 
     width = len(CAPTIONS) * (WIDTH + GAP) - GAP
     height = CAPTION + sum(row[0].height + GAP for row in rows) - GAP
-    picture = Image.new("RGB", (width, height), "white")
-    draw = ImageDraw.Draw(picture)
+    canvas = Image.new("RGB", (width, height), "white")
+    draw = ImageDraw.Draw(canvas)
     font = ImageFont.load_default(22)
     for column, caption in enumerate(CAPTIONS):
         left = column * (WIDTH + GAP)
         draw.text((left + WIDTH / 2, CAPTION / 2), caption, font=font, fill="black", anchor="mm")
         top = CAPTION
         for row in rows:
-            picture.paste(row[column], (left, top))
+            canvas.paste(row[column], (left, top))
             top += row[column].height + GAP
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     with replacing(arguments.out) as temporary:
-        picture.save(temporary, format="JPEG", quality=88)
-    print(f"{arguments.out}: {picture.width}x{picture.height}")
+        canvas.save(temporary, format="JPEG", quality=88)
+    print(f"{arguments.out}: {canvas.width}x{canvas.height}")
 
 
 if __name__ == "__main__":
