@@ -69,6 +69,7 @@ def photos_below(folder: Path, out: Path, fail: Callable[[str], None]) -> list[P
         for path in files_below(folder, lambda error: fail(f"{error.filename}: cannot be read ({error.strerror})"))
         if path.suffix.lower() in IMAGE_SUFFIXES | VIDEO_SUFFIXES
         and path.is_file()
+        and not _is_script(path)
         and not (inside and _real(path).is_relative_to(results))
         and not _made_here(path)
     )
@@ -157,6 +158,18 @@ def _real(path: Path) -> Path:
         return Path(os.path.realpath(path))
     except OSError as error:  # the working folder is gone
         raise InputError(f"{path}: cannot be found from the working folder ({error.strerror or error})") from None
+
+
+def _is_script(path: Path) -> bool:
+    """Return whether a file called .ts or .mts is TypeScript and no MPEG transport stream."""
+    if path.suffix.lower() not in (".ts", ".mts"):
+        return False
+    try:
+        with path.open("rb") as file:
+            head = file.read(5)
+    except OSError:
+        return False
+    return b"G" not in (head[:1], head[4:])  # the sync byte, which cameras put behind a time code of 4 bytes
 
 
 def _made_here(path: Path) -> bool:
