@@ -8,7 +8,7 @@ from PIL import Image
 
 from atrous.data.dataset import open_dataset
 from atrous.data.samples import read_pair
-from atrous.data.sbd import merge, read_mat
+from atrous.data.sbd import merge_sbd, read_mat
 from atrous.errors import InputError
 
 needs_scipy = pytest.mark.skipif(importlib.util.find_spec("scipy") is None, reason="SciPy writes the files")
@@ -70,7 +70,7 @@ def lists(folder):
 def test_the_lists_and_whose_masks(sources, tmp_path):
     out = tmp_path / "out"
     told = []
-    merged = merge(*sources, out, done=lambda *counts: told.append(counts))
+    merged = merge_sbd(*sources, out, done=lambda *counts: told.append(counts))
     assert lists(out) == {
         "train": ["b", "f"],
         "val": ["c", "e"],
@@ -96,12 +96,12 @@ def test_the_lists_and_whose_masks(sources, tmp_path):
 def test_in_voc_itself_and_once_more(sources):
     release, voc = sources
     before = {p: p.stat().st_mtime_ns for p in voc.rglob("*") if p.is_file()}
-    first = merge(release / "dataset", voc, voc)
+    first = merge_sbd(release / "dataset", voc, voc)
     assert (first.written, first.kept) == (6, 0)
     assert all(p.stat().st_mtime_ns == time for p, time in before.items())
     (voc / "SegmentationClassAug/d.png").unlink()
     (voc / "SegmentationClassAug/a.png").write_bytes(b"mine")
-    again = merge(release, voc, voc)
+    again = merge_sbd(release, voc, voc)
     assert (again.written, again.kept, again.lists) == (1, 5, first.lists)
     assert (voc / "SegmentationClassAug/a.png").read_bytes() == b"mine"
     assert (voc / "SegmentationClassAug/d.png").stat().st_size > 50
@@ -112,20 +112,20 @@ def test_a_part_of_the_data(sources, tmp_path):
     release, voc = sources
     (release / "dataset/cls/d.mat").unlink()
     (voc / "JPEGImages/f.jpg").unlink()
-    merged = merge(release, voc, tmp_path / "out")
+    merged = merge_sbd(release, voc, tmp_path / "out")
     assert merged.left_out == ("d", "f")
     assert lists(tmp_path / "out")["train_aug"] == ["a", "b"]
     assert open_dataset(tmp_path / "out").read("train_aug")
 
     # When the rest has come, the lists grow.
     mat(release / "dataset/cls/d.mat", np.zeros(SIZE, np.uint8))
-    assert merge(release, voc, tmp_path / "out").written == 1
+    assert merge_sbd(release, voc, tmp_path / "out").written == 1
     assert lists(tmp_path / "out")["train_aug"] == ["a", "b", "d"]
 
     # A list of images that are not here is somebody's own.
     (tmp_path / "out/ImageSets/Segmentation/train_aug.txt").write_text("a\nx\n")
     with pytest.raises(InputError, match=r"train_aug\.txt: names 'x', without photo and mask here"):
-        merge(release, voc, tmp_path / "out")
+        merge_sbd(release, voc, tmp_path / "out")
 
 
 @needs_scipy
@@ -134,7 +134,7 @@ def test_photos_are_copied_where_they_cannot_be_linked(sources, tmp_path, monkey
         raise OSError(18, "Invalid cross-device link")
 
     monkeypatch.setattr(os, "link", no_links)
-    merge(*sources, tmp_path / "out")
+    merge_sbd(*sources, tmp_path / "out")
     copied = tmp_path / "out/JPEGImages/a.jpg"
     assert copied.read_bytes() == (sources[1] / "JPEGImages/a.jpg").read_bytes()
     assert copied.stat().st_nlink == 1
@@ -148,14 +148,14 @@ def test_photos_that_are_links_already(sources, tmp_path):
         photo.symlink_to("elsewhere")
     except OSError:
         pytest.skip("needs symbolic links")
-    merge(*sources, tmp_path / "out")
+    merge_sbd(*sources, tmp_path / "out")
     assert (tmp_path / "out/JPEGImages/a.jpg").stat().st_size > 100
 
 
 @needs_scipy
 def test_photos_that_only_sbd_has(sources, tmp_path):
     (sources[1] / "JPEGImages/d.jpg").unlink()
-    assert merge(*sources, tmp_path / "out").left_out == ()
+    assert merge_sbd(*sources, tmp_path / "out").left_out == ()
     assert (tmp_path / "out/JPEGImages/d.jpg").read_bytes() == (sources[0] / "dataset/img/d.jpg").read_bytes()
 
 
@@ -168,15 +168,15 @@ def test_damaged_files_are_named_and_the_others_are_done(sources, tmp_path):
     with pytest.raises(
         InputError, match=r"a\.mat: expected a MATLAB file .*\(and 1 more such files\); the same"
     ) as caught:
-        merge(release, voc, tmp_path / "out")
+        merge_sbd(release, voc, tmp_path / "out")
     assert "\n" not in str(caught.value)
     assert lists(tmp_path / "out") == {}
     assert len(list((tmp_path / "out/SegmentationClassAug").iterdir())) == 4
     (release / "dataset/cls/a.mat").write_bytes(whole)
     with pytest.raises(InputError, match=r"d\.mat: 4x4 pixels, but .*d\.jpg has 9x6"):
-        merge(release, voc, tmp_path / "out")
+        merge_sbd(release, voc, tmp_path / "out")
     (release / "dataset/cls/d.mat").write_bytes(whole)
-    assert merge(release, voc, tmp_path / "out").kept == 5
+    assert merge_sbd(release, voc, tmp_path / "out").kept == 5
 
 
 @needs_scipy
@@ -235,26 +235,26 @@ def test_a_type_that_there_is_not_is_no_crash(tmp_path):
 def test_folders_of_another_kind(sources, tmp_path):
     release, voc = sources
     with pytest.raises(InputError, match="expected SBD's release"):
-        merge(voc, voc, tmp_path / "out")
+        merge_sbd(voc, voc, tmp_path / "out")
     with pytest.raises(
         InputError, match=r"--voc .*: there is no ImageSets.Segmentation in it; expected the folder VOC2012"
     ):
-        merge(release, release, tmp_path / "out")
+        merge_sbd(release, release, tmp_path / "out")
     (voc / "SegmentationClass").rename(voc / "Other")
     with pytest.raises(InputError, match="there is no SegmentationClass in it"):
-        merge(release, voc, tmp_path / "out")
+        merge_sbd(release, voc, tmp_path / "out")
     (voc / "Other").rename(voc / "SegmentationClass")
     assert not (tmp_path / "out").exists()
     (release / "dataset/train.txt").rename(release / "dataset/other.txt")
     with pytest.raises(InputError, match=r"train\.txt: cannot be read"):
-        merge(release, voc, tmp_path / "out")
+        merge_sbd(release, voc, tmp_path / "out")
     (release / "dataset/other.txt").rename(release / "dataset/train.txt")
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match="cannot be made"):
-        merge(release, voc, tmp_path / "file")
+        merge_sbd(release, voc, tmp_path / "file")
     (voc / "ImageSets/Segmentation/val.txt").write_text("b\n")
     with pytest.raises(InputError, match=r"train\.txt and val\.txt share b"):
-        merge(release, voc, tmp_path / "out")
+        merge_sbd(release, voc, tmp_path / "out")
     (release / "dataset/val.txt").write_text("../b\n")
     with pytest.raises(InputError, match=r"val\.txt: names '\.\./b'"):
-        merge(release, voc, tmp_path / "out")
+        merge_sbd(release, voc, tmp_path / "out")

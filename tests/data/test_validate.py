@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from atrous.data.validate import check
+from atrous.data.validate import check_dataset
 from atrous.errors import InputError
 
 H, W = 8, 10
@@ -42,11 +42,11 @@ def own(tmp_path):
 
 
 def problems(root, **options):
-    return {(os.path.relpath(p.file, root), p.kind): p.says for p in check(root, **options).problems}
+    return {(os.path.relpath(p.file, root), p.kind): p.says for p in check_dataset(root, **options).problems}
 
 
 def test_all_is_well(own):
-    found = check(own)
+    found = check_dataset(own)
     assert found.problems == []
     assert found.notes == ["class 'sign' is in no label map"]
     assert found.pairs == 4
@@ -107,7 +107,7 @@ def test_every_file_has_its_own_problems_and_the_others_are_checked(own):
         ("images/a.png", "name"): "the same name as a.jpg",
     }.items():
         assert says in found[part]
-    whole_report = check(own, threads=3)
+    whole_report = check_dataset(own, threads=3)
     assert whole_report.pairs == 4
     assert whole_report.lists["all"] == 12
     assert f"{own}/images/notes.md: not looked at; no picture" in whole_report.notes
@@ -134,8 +134,8 @@ def test_lists(own):
     assert "line 2 is not UTF-8" in found.pop(("lists/night.txt", "list"))
     assert found.pop(("lists/train.txt", "list")) == "names 'x', but there is no such photo"
     assert found == {(".", "list"): "the lists train and val share 1 images, such as c; expected none"}
-    assert check(own).overlaps == [("train", "val", 1)]
-    assert check(own).lists == {"all": 3, "train": 3, "val": 2}
+    assert check_dataset(own).overlaps == [("train", "val", 1)]
+    assert check_dataset(own).lists == {"all": 3, "train": 3, "val": 2}
 
 
 def test_a_list_that_names_a_photo_in_two_ways(own):
@@ -154,17 +154,17 @@ def test_photos_on_no_list_need_no_label_map(own):
 def test_the_same_picture_twice(own):
     shutil.copy(own / "images/a.jpg", own / "images/c.jpg")
     shutil.copy(own / "images/a.jpg", own / "images/b.jpg")
-    assert check(own).notes[-2:] == [
+    assert check_dataset(own).notes[-2:] == [
         f"{own}/images/b.jpg: the same picture as a.jpg",
         f"{own}/images/c.jpg: the same picture as a.jpg; one is in train, one in val",
     ]
-    assert check(own).problems == []
+    assert check_dataset(own).problems == []
 
 
 def test_a_class_list_that_cannot_be_read_is_one_problem(own):
     (own / "classes.txt").write_text("sky\n\nroad\n")
     mask(own, "d", plain(200))
-    found = check(own)
+    found = check_dataset(own)
     (problem,) = found.problems
     assert (problem.kind, "line 2 is empty" in problem.says) == ("classes", True)
     assert problem.file == str(own / "classes.txt")
@@ -173,10 +173,10 @@ def test_a_class_list_that_cannot_be_read_is_one_problem(own):
 
 def test_a_class_list_that_is_given_and_cannot_be_read_is_a_mistake(own, tmp_path):
     with pytest.raises(InputError, match=r"nowhere\.txt: cannot be read"):
-        check(own, classes=tmp_path / "nowhere.txt")
+        check_dataset(own, classes=tmp_path / "nowhere.txt")
     (tmp_path / "one.txt").write_text("sky\n")
     with pytest.raises(InputError, match=r"one\.txt: 1 class\(es\); expected 2 to 255"):
-        check(own, classes=tmp_path / "one.txt")
+        check_dataset(own, classes=tmp_path / "one.txt")
 
 
 def test_masks_in_colors(own):
@@ -189,16 +189,16 @@ def test_masks_in_colors(own):
     mask(own, "b", wrong)
     (says,) = problems(own, colors=own / "table.txt").values()
     assert says.startswith("the pixel at x=4, y=2 has the color 9 9 8, which is not in the color table")
-    assert check(own, colors=own / "table.txt").pixels[1] == 3 * H * W
+    assert check_dataset(own, colors=own / "table.txt").pixels[1] == 3 * H * W
     (own / "colors.txt").write_text("sky 0 0 255 255\n")
     with pytest.raises(InputError, match=r"colors\.txt: line 1"):
-        check(own)
+        check_dataset(own)
 
 
 def test_voc(tiny_voc, tmp_path):
     root = tmp_path / "voc"
     shutil.copytree(tiny_voc, root)
-    found = check(root)
+    found = check_dataset(root)
     assert (found.layout, found.problems, found.pairs, found.lists) == ("voc", [], 6, {"train": 6})
     (root / "JPEGImages/photo0.jpg").unlink()
     (root / "SegmentationClassAug/photo1.png").unlink()
@@ -217,11 +217,11 @@ def test_voc(tiny_voc, tmp_path):
 
 def test_nothing_to_check(tmp_path):
     with pytest.raises(InputError, match="expected the folders images and labels"):
-        check(tmp_path)
+        check_dataset(tmp_path)
     for folder in ("images", "labels"):
         (tmp_path / folder).mkdir()
     (tmp_path / "classes.txt").write_text("sky\nroad")
-    found = check(tmp_path)
+    found = check_dataset(tmp_path)
     assert [p.says for p in found.problems] == ["expected photos and their label maps, got none"]
     assert (found.pairs, found.lists) == (0, {"all": 0, "train": 0, "val": 0})
 
@@ -232,13 +232,13 @@ def test_few_photos_may_leave_a_part_empty(own):
     for name in "cd":  # their hashes, 2e7d... and 18ac..., are in the lowest fifth
         (own / f"images/{name}.jpg").unlink()
         (own / f"labels/{name}.png").unlink()
-    assert check(own).lists == {"all": 2, "train": 2, "val": 0}
-    assert "no photo falls to val; write lists/val.txt" in check(own).notes
+    assert check_dataset(own).lists == {"all": 2, "train": 2, "val": 0}
+    assert "no photo falls to val; write lists/val.txt" in check_dataset(own).notes
 
 
 def test_progress_is_told(own):
     told = []
-    check(own, done=lambda *counts: told.append(counts))
+    check_dataset(own, done=lambda *counts: told.append(counts))
     assert told == [(1, 4), (2, 4), (3, 4), (4, 4)]
 
 
@@ -251,5 +251,5 @@ def test_damage_anywhere_is_a_problem_or_harmless(own, seed):
         for place in rng.integers(0, len(content), 3):
             content[place] = rng.integers(256)
         path.write_bytes(content)
-    for problem in check(own).problems:
+    for problem in check_dataset(own).problems:
         assert "\n" not in problem.says

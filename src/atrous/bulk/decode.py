@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from ..errors import InputError
-from ..image_io.decode import read_rgb
+from ..image_io import read_rgb
 from .sources import Entry, image_column
 from .storage import Storage, located, one_line
 

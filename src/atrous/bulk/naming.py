@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import PurePosixPath
 from urllib.parse import quote
 
-from ..image_io.decode import IMAGE_SUFFIXES
+from ..image_io import IMAGE_SUFFIXES
 
 # Folder of the run's records in the output. No key starts with it.
 RECORDS = "_bulk"

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from .._parallel import map_ordered
 from ..errors import InputError
-from ..image_io.decode import IMAGE_SUFFIXES
+from ..image_io import IMAGE_SUFFIXES
 from .config import Kind, Settings
 from .naming import without_query
 from .storage import Storage, local_stamp, located, one_line, stamp_of

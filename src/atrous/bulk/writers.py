@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from ..errors import InputError, RunError
-from ..labelmap.png import label_png, read_labels
+from ..labelmap import label_png, read_labels
 from .config import Job
 from .manifest import RESULT, result_name, shard_name
 from .sources import Entry

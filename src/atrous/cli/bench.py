@@ -86,7 +86,7 @@ def step_times(segmenter: "Segmenter", photo: Path, folder: Path, runs: int) -> 
     import numpy as np
     from PIL import Image
 
-    from ..image_io.decode import read_image
+    from ..image_io import read_image
 
     original = Image.fromarray(read_image(photo))
     paper, voc = (np.asarray(original.resize(size[::-1])) for size in (PAPER, VOC))
@@ -110,8 +110,8 @@ def folder_times(segmenter: "Segmenter", files: list[Path], folder: Path) -> dic
     """Seconds for all photos, from files to files, and of each stage by itself over all of them."""
     from concurrent.futures import ThreadPoolExecutor
 
-    from ..image_io.decode import read_image
-    from ..segmenter.batch import segmented, worker_count
+    from ..image_io import read_image
+    from ..segmenter import segmented, worker_count
 
     results = [segmenter(file) for file in files[:1]]  # warms up
     with _network_watched(segmenter) as spans:
@@ -185,7 +185,7 @@ def _covered(spans: list[tuple[float, float]]) -> float:
 
 
 def _refine(segmenter: "Segmenter", image: "NDArray[np.uint8]", network: Any) -> object:
-    from ..segmenter.upsample import zoomed_probabilities
+    from ..segmenter import zoomed_probabilities
 
     planes = zoomed_probabilities(network.scores, network.inner, image.shape[:2], stride=network.stride)
     return planes if segmenter.crf is None else segmenter.dense_crf(image, threads=1).infer(planes)
@@ -202,7 +202,7 @@ def _median(step: Callable[[], object], runs: int) -> float:
 
 
 def _photos(paths: list[Path]) -> list[Path]:
-    from ..image_io.decode import VIDEO_SUFFIXES
+    from ..image_io import VIDEO_SUFFIXES
     from .jobs import photos_below
 
     files: list[Path] = []
@@ -224,7 +224,7 @@ def _copies(folder: Path, count: int) -> list[Path]:
     """Copies of the photo that ships, at VOC's size, every other one mirrored."""
     from PIL import Image, ImageOps
 
-    from ..image_io.decode import read_image
+    from ..image_io import read_image
 
     photo = Image.fromarray(read_image(Path(__file__).with_name("bench.jpg"))).resize(VOC[::-1])
     files = []

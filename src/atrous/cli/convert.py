@@ -40,8 +40,8 @@ def convert(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace OUT if it is there.")] = False,
 ) -> None:
     """Turn any file that training can start from into one of ours; a finished model also to run."""
-    from ..data.folder_dataset import read_classes
-    from ..network.convert import convert as run
+    from ..data import read_classes
+    from ..network import convert as run
     from .options import weights_path
 
     done = run(

@@ -14,7 +14,7 @@ from .progress import progress_bar
 from .terminal import say, show
 
 if TYPE_CHECKING:
-    from ..data.validate import Findings
+    from ..data import Findings
 
 data = typer.Typer(
     name="data", help="Look after labeled photos.", no_args_is_help=True, context_settings={"max_content_width": 120}
@@ -40,11 +40,11 @@ def check(
 
     Exit status: 0 if all is well, 1 if something is to be put right, 2 if the folder is no data set.
     """
-    from ..data.validate import check as run
+    from ..data import check_dataset
 
     check_output("json", report)
     with progress_bar("checking") as done:
-        found = run(folder, classes=classes, colors=colors, threads=threads, done=done)
+        found = check_dataset(folder, classes=classes, colors=colors, threads=threads, done=done)
     if report is not None:
         from .._io import write_text
 
@@ -70,11 +70,10 @@ def sbd(
 
     Stopped, the same command goes on.
     """
-    from ..data.sbd import merge
-    from ..data.voc import LIST_SIZES
+    from ..data import LIST_SIZES, merge_sbd
 
     with progress_bar("masks") as done:
-        merged = merge(release, voc, out, threads=threads, done=done)
+        merged = merge_sbd(release, voc, out, threads=threads, done=done)
     for name, count in merged.lists.items():
         of = "as published" if count == LIST_SIZES[name] else f"of the {LIST_SIZES[name]:,} published"
         say(f"{name:<13}{count:>7,} images, {of}")

@@ -21,12 +21,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from ..data.dataset import Dataset
-    from ..data.samples import ImageList
-    from ..evaluation.bootstrap import Scored
-    from ..evaluation.predictors import Labeler
-    from ..evaluation.results import Evaluation
-    from ..evaluation.run_info import RunInfo
+    from ..data import Dataset, ImageList
+    from ..evaluation import Evaluation, Labeler, RunInfo, Scored
     from ..segmenter import Segmenter
 
 # Beyond, images in work would take much memory; each gets more threads instead.
@@ -84,13 +80,8 @@ def evaluate(
 
     Several processes, on one machine or many: torchrun --nproc-per-node N -m atrous evaluate ...
     """
-    from ..data.dataset import open_dataset
-    from ..evaluation.bootstrap import Scored
-    from ..evaluation.evaluator import score
-    from ..evaluation.results import merged
-    from ..evaluation.run_info import RunInfo, official_size
-    from ..evaluation.trimap import WIDTHS
-    from ..evaluation.voc_submission import Submission
+    from ..data import open_dataset
+    from ..evaluation import WIDTHS, RunInfo, Scored, Submission, merged, official_size, score
 
     if masks and (model is not None or preset or steps or submit is not None):
         raise InputError("--masks: scores label maps that are there; leave --model, --preset, --steps and --submit out")
@@ -174,7 +165,7 @@ def evaluate(
 
 
 def _of_masks(masks: list[Path], dataset: "Dataset", samples: "ImageList") -> _Subject:
-    from ..evaluation.predictors import FolderLabeler, with_maps
+    from ..evaluation import FolderLabeler, with_maps
 
     found = with_maps(samples, masks)
     warnings = []
@@ -195,8 +186,7 @@ def _of_model(
 ) -> _Subject:
     import numpy as np
 
-    from ..evaluation.predictors import SegmenterLabeler
-    from ..evaluation.run_info import overlap_warning, subject_of
+    from ..evaluation import SegmenterLabeler, overlap_warning, subject_of
 
     metadata = segmenter.engine.metadata
     if len(metadata.classes) != len(dataset.classes):
@@ -229,7 +219,7 @@ def _segmenter(
         return Segmenter(model, crf=crf, threads=threads, device=device, engine=engine)
     if engine is not None:
         raise InputError(f"--engine {engine}: leave it out, PyTorch runs a checkpoint; an .onnx file is run by others")
-    from ..network.torch_backend import TorchEngine  # without PyTorch: MissingExtra
+    from ..network import TorchEngine  # without PyTorch: MissingExtra
 
     checkpoint = TorchEngine.read(model, device=_torch_device(device, threads, process))
     return Segmenter(checkpoint, crf=crf, threads=threads)
@@ -238,7 +228,7 @@ def _segmenter(
 def _torch_device(device: str | None, threads: int, process: TorchrunProcess) -> str:
     import torch
 
-    from ..network.torch_backend import usable_device
+    from ..network import usable_device
 
     torch.set_num_threads(threads)
     device = usable_device(device)
@@ -251,7 +241,7 @@ def _check_files(files: dict[str, Path | None]) -> None:
     for name, path in files.items():
         check_output(name, path)
     if files["report"] is not None:
-        from ..evaluation.report import check_report
+        from ..evaluation import check_report
 
         check_report()
 
@@ -283,7 +273,7 @@ def _step_counts(text: str | None) -> list[int]:
 
 
 def _print(result: "Evaluation", run: "RunInfo") -> None:
-    from ..evaluation.text_report import score_table, steps_table, trimap_table
+    from ..evaluation import score_table, steps_table, trimap_table
 
     show(score_table(result))
     if result.widths:
@@ -295,16 +285,14 @@ def _print(result: "Evaluation", run: "RunInfo") -> None:
 
 
 def _compare(result: "Evaluation", samples: "ImageList", theirs: "Scored") -> None:
-    from ..evaluation.bootstrap import Scored, differences
-    from ..evaluation.text_report import differences_table
+    from ..evaluation import Scored, differences, differences_table
 
     found = differences(Scored.of(result, samples.sha256), theirs)
     show("\n" + differences_table(found, theirs.name))
 
 
 def _write(files: dict[str, Path | None], result: "Evaluation", run: "RunInfo", subject: _Subject) -> list[Path]:
-    from ..evaluation.report import report_html
-    from ..evaluation.text_report import as_csv, as_json, write_text
+    from ..evaluation import as_csv, as_json, report_html, write_text
 
     makers: dict[str, Callable[[], str]] = {
         "json": lambda: as_json(result, run),

@@ -16,10 +16,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from ..data.dataset import Choice
-    from ..data.metadata import ModelMetadata
-    from ..data.samples import ImageList
-    from ..network.torch_backend import TorchEngine
+    from ..data import Choice, ImageList, ModelMetadata
+    from ..network import TorchEngine
 
 
 class Precision(StrEnum):
@@ -72,11 +70,9 @@ def export(
 
     from .._io import replacing
     from ..backends import OnnxEngine
-    from ..data.dataset import choose_photos
-    from ..evaluation.export_check import TOLERANCES, Tolerance, compare
-    from ..evaluation.text_report import parity_json, parity_table, write_text
-    from ..network.onnx_export import largest_activation
-    from ..network.torch_backend import TorchEngine
+    from ..data import choose_photos
+    from ..evaluation import TOLERANCES, Tolerance, compare, parity_json, parity_table, write_text
+    from ..network import TorchEngine, largest_activation
     from ..segmenter import Segmenter
 
     usual = TOLERANCES[kind]
@@ -142,7 +138,7 @@ def _check_options(
 
 
 def _crf_parameters(path: Path | None) -> Any:
-    from ..data.metadata import CrfParameters
+    from ..data import CrfParameters
 
     if path is None:
         return None
@@ -167,7 +163,7 @@ def _what_to_check_on(
     checks: "Choice | None", calibration: "Choice | None", images: int, check_images: int
 ) -> tuple["ImageList | None", str]:
     """Return the photos to compare on, and which they are, in words."""
-    from ..data.dataset import Choice
+    from ..data import Choice
 
     if checks is not None:
         chosen, _ = checks.some(check_images)
@@ -190,8 +186,8 @@ def _write_model(
     images: int,
     max_side: int,
 ) -> None:
-    from ..data.dataset import read_at_most
-    from ..network.onnx_export import export_float, export_float16, export_int8
+    from ..data import read_at_most
+    from ..network import export_float, export_float16, export_int8
 
     if calibration is None:
         (export_float if kind == "float32" else export_float16)(engine.net, path, metadata)
@@ -203,8 +199,8 @@ def _write_model(
 
 
 def _pictures(on: "ImageList | None", max_side: int) -> "Iterable[NDArray[np.uint8]]":
-    from ..data.dataset import read_at_most
-    from ..evaluation.export_check import generated_picture
+    from ..data import read_at_most
+    from ..evaluation import generated_picture
 
     if on is None:
         return [generated_picture()]

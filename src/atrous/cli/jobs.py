@@ -20,7 +20,7 @@ class Job:
 
 def find_jobs(paths: list[Path], out: Path, fail: Callable[[str], None]) -> Iterator[Job]:
     """Yield a job for each photo; say by `fail` what is no photo or no folder with one."""
-    from ..image_io.decode import IMAGE_SUFFIXES, VIDEO_SUFFIXES
+    from ..image_io import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 
     found: dict[Path, Path] = {}  # photo -> its place below the output folder, with suffix
     seen: set[Path] = set()
@@ -58,8 +58,8 @@ def photos_below(folder: Path, out: Path, fail: Callable[[str], None]) -> list[P
 
     Folders that cannot be listed are reported by `fail`.
     """
-    from ..data.dataset import files_below
-    from ..image_io.decode import IMAGE_SUFFIXES, VIDEO_SUFFIXES
+    from ..data import files_below
+    from ..image_io import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 
     # An output folder inside is left out as a whole; results beside the photos are told by their headers.
     top, results = _real(folder), _real(out)
@@ -102,7 +102,7 @@ def photo_unfinished(
     cutout: bool = False,
 ) -> bool:
     """Return whether a photo's outputs have still to be made; InputError if that would replace what it should not."""
-    from ..segmenter.result import output_files, outputs_missing
+    from ..segmenter import output_files, outputs_missing
 
     targets = output_files(
         (out / job.name).parent, job.name.name, overlay=overlay, probabilities=probabilities, cutout=cutout
@@ -173,8 +173,8 @@ def _is_script(path: Path) -> bool:
 
 
 def _made_here(path: Path) -> bool:
-    from ..image_io.decode import VIDEO_SUFFIXES
-    from ..labelmap.png import made_here
+    from ..image_io import VIDEO_SUFFIXES
+    from ..labelmap import made_here
 
     if path.suffix.lower() in VIDEO_SUFFIXES:
         return path.stem.lower().endswith(".overlay")
@@ -193,7 +193,7 @@ def report_line(photo: Path, shares: dict[str, float], seconds: float) -> str:
 
 def things(shares: dict[str, float]) -> str:
     """Return the classes with their shares, without the background."""
-    from ..labelmap.class_names import display_name, is_background
+    from ..labelmap import display_name, is_background
 
     listed = ", ".join(
         f"{display_name(name)} {f'{100 * share:.1f}' if share >= 0.0005 else '<0.1'} %"

@@ -46,14 +46,10 @@ def refine(
     overwrite: Annotated[bool, typer.Option(help="Replace outputs that exist.")] = False,
 ) -> None:
     """Sharpen any network's output with the fully connected CRF alone."""
-    from ..crf import Bilateral, DenseCRF, Spatial
-    from ..crf.kernels import Kernel
-    from ..crf.presets import resolve
-    from ..crf.reduced import most_vertices
-    from ..data.unary_io import class_names, read_probabilities
-    from ..image_io.decode import read_image
-    from ..labelmap import voc_palette
-    from ..labelmap.color_table import read_color_table
+    from ..crf import Bilateral, DenseCRF, Kernel, Spatial, most_vertices, resolve
+    from ..data import class_names, read_probabilities
+    from ..image_io import read_image
+    from ..labelmap import read_color_table, voc_palette
     from ..segmenter import Segmentation
     from .jobs import Job, file_keys, photo_unfinished, reduction_line, report_line
 

@@ -28,8 +28,7 @@ from .progress import Update, progress_bar
 from .terminal import say
 
 if TYPE_CHECKING:
-    from ..segmenter import Segmentation, Segmenter
-    from ..segmenter.batch import Done
+    from ..segmenter import Done, Segmentation, Segmenter
     from ..video import Progress, VideoReport
 
 
@@ -88,8 +87,8 @@ def segment(
         raise InputError(f"--format {format}: expected coco")
     cut, only = _names(cutout), _names(classes)
     from .._io import remove_stale
-    from ..image_io.decode import VIDEO_SUFFIXES
-    from ..labelmap.color_table import read_color_table
+    from ..image_io import VIDEO_SUFFIXES
+    from ..labelmap import read_color_table
 
     failures = 0
 
@@ -204,7 +203,7 @@ def _segment_photos(
 def _each_done(
     jobs: list[Job], segmenter: "Segmenter", write: "Callable[[Job, Segmentation], Written]"
 ) -> "Generator[Done[Job, Written], None, None]":
-    from ..segmenter.batch import Done, segmented
+    from ..segmenter import Done, segmented
 
     if len(jobs) > 1:
         yield from segmented(segmenter, jobs, read=lambda job: job.photo, finish=write)
@@ -262,7 +261,7 @@ def _names(given: str | None) -> list[str] | None:
 
 def check_classes(names: Sequence[str], classes: Sequence[str]) -> None:
     """Raise InputError if a name is none of the classes."""
-    from ..labelmap.class_names import display_name
+    from ..labelmap import display_name
 
     known = {*classes, *map(display_name, classes)}
     for name in names:
@@ -298,7 +297,7 @@ def unfinished_clips(
 ) -> tuple[list[Job], int]:
     """Return the clips that are not done yet, and how many are; report by `fail` what cannot be done."""
     try:
-        from ..video.outputs import output_paths, outputs_missing
+        from ..video import output_paths, outputs_missing
     except MissingExtra as error:
         fail(str(error))
         return [], 0

@@ -11,8 +11,7 @@ from .options import Classes, Colors
 from .terminal import say
 
 if TYPE_CHECKING:
-    from ..data.dataset import Dataset
-    from ..data.samples import ImageList
+    from ..data import Dataset, ImageList
 
 # Of --soft-targets: masks and the other network count the same.
 _SOFT_WEIGHT = 0.5
@@ -73,10 +72,9 @@ def train(
     save_every: Annotated[int, typer.Option(min=1, help="Steps between checkpoints.")] = 100,
 ) -> None:
     """Train a network. Run again to resume. Under torchrun, the processes divide each step's crops."""
-    from ..data.dataset import open_dataset
-    from ..training.checkpoint import place
-    from ..training.config import RunOptions, parsed_setting, read_recipe
-    from ..training.train import train as run
+    from ..data import open_dataset
+    from ..training import RunOptions, checkpoint_folder, parsed_setting, read_recipe
+    from ..training import train as run
     from .options import weights_path
 
     if evaluate_images is not None and not evaluate_every:
@@ -125,7 +123,7 @@ def train(
             evaluate_every=evaluate_every or 1,
         ),
     )
-    if newest.name != place(out, plan.iterations).name:
+    if newest.name != checkpoint_folder(out, plan.iterations).name:
         raise typer.Exit(130)
     if TorchrunProcess.from_environment().rank == 0:
         say(newest)

@@ -18,8 +18,7 @@ from .terminal import say
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ..crf.tune.scorer import LabeledImage
-    from ..crf.tune.search import Progress, SearchResult, Trial
+    from ..crf.tune import LabeledImage, Progress, SearchResult, Trial
 
 # In one range; more are a slip of the pen.
 _MOST_VALUES = 1000
@@ -59,8 +58,8 @@ def tune(
     Finished trials are kept in the .csv: stopped, the same command goes on.
     """
     from .._io import write_text
-    from ..crf.tune.search import search
-    from ..data.metadata import CrfParameters
+    from ..crf.tune import search
+    from ..data import CrfParameters
 
     table, picture = out.with_suffix(".csv"), out.with_suffix(".png")
     if out in (table, picture):
@@ -121,9 +120,8 @@ def _samples(
     colors: Path | None,
 ) -> "tuple[Sequence[LabeledImage], dict[str, str] | None]":
     """Return the labeled images of any kind of folder, and what they are if that is not told by their contents."""
-    from ..data.dataset import open_dataset
-    from ..evaluation.run_info import overlap_warning
-    from ..evaluation.tuning_samples import FolderSamples, NetworkSamples, model_sha256
+    from ..data import open_dataset
+    from ..evaluation import FolderSamples, NetworkSamples, model_sha256, overlap_warning
     from ..segmenter import Segmenter
 
     if not data.is_dir():

@@ -1,1 +1,34 @@
-"""Images and labels: reading, cropping, drawing a training order."""
+"""Labeled images: data sets, lists, models' metadata, network inputs."""
+
+from .dataset import Choice, Dataset, choose_photos, files_below, open_dataset, read_at_most
+from .folder_dataset import read_classes
+from .metadata import VOC_CLASSES, CrfParameters, ModelMetadata
+from .samples import ImageList, Sample, read_pair
+from .sbd import merge_sbd
+from .soft_targets import SoftTargets
+from .unary_io import class_names, read_probabilities
+from .validate import Findings, check_dataset
+from .voc import LIST_SIZES
+
+__all__ = [
+    "LIST_SIZES",
+    "VOC_CLASSES",
+    "Choice",
+    "CrfParameters",
+    "Dataset",
+    "Findings",
+    "ImageList",
+    "ModelMetadata",
+    "Sample",
+    "SoftTargets",
+    "check_dataset",
+    "choose_photos",
+    "class_names",
+    "files_below",
+    "merge_sbd",
+    "open_dataset",
+    "read_at_most",
+    "read_classes",
+    "read_pair",
+    "read_probabilities",
+]

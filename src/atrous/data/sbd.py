@@ -30,7 +30,7 @@ _MASKS = "SegmentationClassAug"
 
 @dataclass(frozen=True)
 class Merged:
-    """What `merge` did.
+    """What `merge_sbd` did.
 
     Attributes
     ----------
@@ -80,7 +80,7 @@ def read_mat(path: str | os.PathLike[str]) -> NDArray[np.uint8]:
     return labels
 
 
-def merge(
+def merge_sbd(
     sbd: str | os.PathLike[str],
     voc: str | os.PathLike[str],
     out: str | os.PathLike[str],

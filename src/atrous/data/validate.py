@@ -43,7 +43,7 @@ class Problem:
 
 @dataclass
 class Findings:
-    """What `check` found.
+    """What `check_dataset` found.
 
     Attributes
     ----------
@@ -108,7 +108,7 @@ class _Seen:
     photo: bytes | None
 
 
-def check(
+def check_dataset(
     root: str | os.PathLike[str],
     *,
     classes: str | os.PathLike[str] | None = None,

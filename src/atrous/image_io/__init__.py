@@ -1,1 +1,30 @@
 """Image files: formats, limits and decoding."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .base import ImageError, ImageTooLargeError, Limits, UnknownFormatError
+    from .decode import IMAGE_SUFFIXES, VIDEO_SUFFIXES, Photo, read_image, read_rgb, stored_size
+
+__all__ = [
+    "IMAGE_SUFFIXES",
+    "VIDEO_SUFFIXES",
+    "ImageError",
+    "ImageTooLargeError",
+    "Limits",
+    "Photo",
+    "UnknownFormatError",
+    "read_image",
+    "read_rgb",
+    "stored_size",
+]
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> Any:
+        # Decoder processes, which import this package, start without the rest.
+        if name not in __all__:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        base, decode = (import_module(f".{module}", __name__) for module in ("base", "decode"))
+        return getattr(base if hasattr(base, name) else decode, name)

@@ -1,18 +1,28 @@
 """Label maps: colors, files, overlays, regions and outlines."""
 
+from atrous.labelmap.class_names import display_name, is_background
+from atrous.labelmap.color_table import ColorTable, read_color_table
 from atrous.labelmap.outlines import coco, coco_annotations, polygons
 from atrous.labelmap.overlay import overlay, overlay_palette
-from atrous.labelmap.png import read_labels, write_labels
+from atrous.labelmap.png import SOFTWARE, label_png, made_here, read_labels, write_labels
 from atrous.labelmap.regions import connected_regions, remove_small_regions
-from atrous.labelmap.voc_colormap import voc_palette
+from atrous.labelmap.voc_colormap import VOID, voc_palette
 
 __all__ = [
+    "SOFTWARE",
+    "VOID",
+    "ColorTable",
     "coco",
     "coco_annotations",
     "connected_regions",
+    "display_name",
+    "is_background",
+    "label_png",
+    "made_here",
     "overlay",
     "overlay_palette",
     "polygons",
+    "read_color_table",
     "read_labels",
     "remove_small_regions",
     "voc_palette",

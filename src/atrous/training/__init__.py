@@ -1,6 +1,7 @@
 """Training of the networks (Chen et al. 2015, sections 3 and 5; needs the extra "train")."""
 
-from .config import RECIPES, Recipe, RunOptions, read_recipe
+from .checkpoint import checkpoint_folder
+from .config import RECIPES, Recipe, RunOptions, parsed_setting, read_recipe
 from .train import train
 
-__all__ = ["RECIPES", "Recipe", "RunOptions", "read_recipe", "train"]
+__all__ = ["RECIPES", "Recipe", "RunOptions", "checkpoint_folder", "parsed_setting", "read_recipe", "train"]

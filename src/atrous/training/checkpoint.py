@@ -124,7 +124,7 @@ def save(
     InputError
         If it cannot be written, as when the disk is full, or a weight is no number; earlier checkpoints stay.
     """
-    target = place(folder, state.step)
+    target = checkpoint_folder(folder, state.step)
     for name, tensor in net.state_dict().items():
         if not tensor.isfinite().all():
             raise InputError(
@@ -155,7 +155,7 @@ def save(
     return target
 
 
-def place(folder: Path, step: int) -> Path:
+def checkpoint_folder(folder: Path, step: int) -> Path:
     """Return where the checkpoint of a step goes."""
     return folder / f"checkpoint-{step:06d}"
 

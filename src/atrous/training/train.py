@@ -117,7 +117,7 @@ def train(
                         f"stopped after {step - 1} of {recipe.iterations} steps; run the same command to resume"
                     )
                     save(step - 1)
-                    return checkpoint.place(out, step - 1)
+                    return checkpoint.checkpoint_folder(out, step - 1)
                 # Dropout depends on the seed, the step and the process alone, so that a resumed run repeats it.
                 torch.manual_seed(_dropout_seed(recipe.seed, step - 1, group.rank))
                 lr = learning_rate(step - 1, recipe)
@@ -142,7 +142,7 @@ def train(
                         scored = validate(net, dataset, options.validation, group)
                         if group.first:
                             logger.evaluation(step, scored.mean_iou(), scored.pixel_accuracy())
-        return checkpoint.place(out, recipe.iterations)
+        return checkpoint.checkpoint_folder(out, recipe.iterations)
 
 
 def _dropout_seed(seed: int, step: int, rank: int) -> int:

@@ -9,7 +9,8 @@ except ModuleNotFoundError as error:
         raise
     raise MissingExtra("av is not installed: videos need the extra, pip install 'atrous[video]'") from None
 
+from .outputs import output_paths, outputs_missing
 from .reader import Frame, VideoReader
 from .segment_video import Progress, VideoReport, segment_video
 
-__all__ = ["Frame", "Progress", "VideoReader", "VideoReport", "segment_video"]
+__all__ = ["Frame", "Progress", "VideoReader", "VideoReport", "output_paths", "outputs_missing", "segment_video"]

@@ -10,7 +10,7 @@ from av.error import FFmpegError
 from numpy.typing import ArrayLike, NDArray
 
 from ..errors import InputError
-from ..labelmap.png import SOFTWARE, label_png, made_here
+from ..labelmap import SOFTWARE, label_png, made_here
 from .reader import TAGS
 
 TIMES = "times.csv"

@@ -16,8 +16,7 @@ from .._io import transaction
 from .._parallel import prefetch
 from ..errors import InputError
 from ..labelmap import overlay
-from ..segmenter import Segmentation, Segmenter
-from ..segmenter.batch import segmented
+from ..segmenter import Segmentation, Segmenter, segmented
 from .outputs import LabelFrames, output_paths, outputs_missing
 from .reader import Frame, VideoReader
 from .writer import VideoWriter

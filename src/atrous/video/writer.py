@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from ..errors import InputError
-from ..labelmap.png import SOFTWARE
+from ..labelmap import SOFTWARE
 from .audio import COPIED, codec_name, open_audio_tracks
 from .colorspace import FromRgb
 from .reader import Frame, VideoReader
