@@ -43,9 +43,29 @@ _PREPARE: dict[str, Callable[[bytes, Limits], Prepared]] = {
 
 
 IMAGE_SUFFIXES = frozenset(
-    ".jpg .jpeg .jpe .jfif .png .webp .tif .tiff .bmp .gif .avif .jp2 .j2k .ppm .pgm .pbm .pnm".split()
+    [
+        ".jpg",
+        ".jpeg",
+        ".jpe",
+        ".jfif",
+        ".png",
+        ".webp",
+        ".tif",
+        ".tiff",
+        ".bmp",
+        ".gif",
+        ".avif",
+        ".jp2",
+        ".j2k",
+        ".ppm",
+        ".pgm",
+        ".pbm",
+        ".pnm",
+    ]
 )
-VIDEO_SUFFIXES = frozenset(".mp4 .mov .mkv .avi .webm .m4v .mpg .mpeg .wmv .flv .3gp .ts .mts .m2ts".split())
+VIDEO_SUFFIXES = frozenset(
+    [".mp4", ".mov", ".mkv", ".avi", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv", ".flv", ".3gp", ".ts", ".mts", ".m2ts"]
+)
 Photo: TypeAlias = str | os.PathLike[str] | Image.Image | NDArray[np.uint8]
 
 
