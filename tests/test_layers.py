@@ -2,6 +2,7 @@
 
 import ast
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -90,6 +91,67 @@ def test_no_modules_import_each_other_in_a_circle():
             if found != own:
                 graph[own].add(found)
     TopologicalSorter(graph).prepare()  # CycleError names the circle
+
+
+ROOT = PACKAGE.parents[1]
+# What uses atrous as anybody would. pydensecrf's modules have the names of the package that they stand in for.
+FACES = [path for face in ("cli", "bulk", "video") for path in (PACKAGE / face).rglob("*.py")]
+FACES += sorted((ROOT / "examples").rglob("*.py"))
+ANYWHERE = ("atrous.pydensecrf", "atrous.errors", "atrous.cli")
+
+
+def is_public(module: str, name: str) -> bool:
+    """Whether a package exports a name by `__all__`."""
+    path = PACKAGE.parent.joinpath(*module.split("."), "__init__.py")
+    if not path.is_file():
+        return False
+    assigned = [
+        node.value
+        for node in ast.parse(path.read_text()).body
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__"
+    ]
+    return any(name in ast.literal_eval(value) for value in assigned)
+
+
+def of_others(path: Path, module: str) -> bool:
+    """Whether an imported module is another package's; private ones beside the packages are everybody's."""
+    own = ".".join(("atrous", *path.relative_to(PACKAGE).parts[:1])) if path.is_relative_to(PACKAGE) else "atrous.none"
+    return f"{module}.".startswith("atrous.") and not f"{module}.".startswith((f"{own}.", "atrous._", "atrous.web."))
+
+
+@pytest.mark.parametrize("path", FACES, ids=lambda p: f"{p.parent.name}/{p.name}")
+def test_faces_import_public_names_alone(path):
+    private = [
+        f"{module}.{name}"
+        for module, name in imports(path)
+        if name
+        and of_others(path, module)
+        and not module.startswith(ANYWHERE)
+        and not is_public(module, name)
+        and not (module == "atrous" and name.startswith("_"))
+    ]
+    assert private == []
+
+
+def test_docs_import_public_names_alone():
+    pages = [path.read_text(encoding="utf-8") for path in (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))]
+    taught = [
+        (module, name.strip().split(" as ")[0])
+        for page in pages
+        for module, names in re.findall(
+            r"^from (atrous[\w.]*) import ([\w, ]+)", page.read_text(encoding="utf-8"), re.M
+        )
+        for name in names.split(",")
+    ]
+    assert len(taught) > 20
+    assert [each for each in taught if not each[0].startswith(ANYWHERE) and not is_public(*each)] == []
+
+
+@pytest.mark.parametrize("package", sorted(p.parent.name for p in PACKAGE.glob("*/__init__.py")))
+def test_public_names_are_there(package):
+    module = pytest.importorskip(f"atrous.{package}", exc_type=ImportError)
+    for name in getattr(module, "__all__", ()):
+        assert getattr(module, name) is not None
 
 
 def test_segmenting_does_not_import_pytorch_or_the_exporter():

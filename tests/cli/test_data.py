@@ -78,7 +78,7 @@ def test_check_of_what_is_no_data_set_is_one_line(own, tmp_path):
 
 
 def test_a_report_that_cannot_be_written_is_said_before_the_work(own, tmp_path, monkeypatch):
-    monkeypatch.setattr("atrous.data.validate.check", lambda *_args, **_options: pytest.fail("checked all the same"))
+    monkeypatch.setattr("atrous.data.check_dataset", lambda *_args, **_options: pytest.fail("checked all the same"))
     for report in (tmp_path / "none" / "report.json", tmp_path):
         with pytest.raises(InputError, match=r"--json .*: expected a file's name in a folder that is there"):
             data("check", own, "--json", report)

@@ -48,7 +48,7 @@ def test_probabilities_follow_the_photo(refine, blurred, axes, dtype):
 
 
 def test_noise_is_refined_at_half_its_size_and_told(refine, blurred, monkeypatch):
-    monkeypatch.setattr("atrous.crf.reduced.most_vertices", lambda image, kernels: image.size // 3)
+    monkeypatch.setattr("atrous.crf.most_vertices", lambda image, kernels: image.size // 3)
     np.save("p.npy", blurred)
     noise = np.random.default_rng(0).integers(0, 256, (64, 96, 3), dtype=np.uint8)
     Image.fromarray(noise).save("photo.png")
