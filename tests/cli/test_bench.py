@@ -72,4 +72,4 @@ def test_the_engine_is_named(tiny_model):
 
 def test_what_is_no_photo(bench, tmp_path):
     assert bench(tmp_path / "none")[0] == 2
-    assert "no photos" in bench(tmp_path)[2]
+    assert "expected images" in bench(tmp_path)[2]

@@ -65,7 +65,7 @@ def test_check_names_each_problem_and_exits_with_1(own, tmp_path):
     done = data("check", own, "--json", tmp_path / "report.json")
     assert done.exit_code == 1
     lines = done.stdout.splitlines()
-    assert lines[0] == f"{own}/images/photo 6.png: no label map {own}/labels/photo 6.png"
+    assert lines[0].startswith(f"{own}/images/photo 6.png: expected a label map {own}/labels/photo 6.png")
     assert lines[1].startswith(f"{own}/labels/photo 7.png: expected a PNG image, got an unknown format")
     assert lines[-1] == "3 photos with masks; 2 problem(s)"
     report = json.loads((tmp_path / "report.json").read_text())
@@ -89,7 +89,7 @@ def test_without_classes_there_is_no_table_of_them(own):
     done = data("check", own)
     assert done.exit_code == 1
     first, _, *lists = done.stdout.splitlines()
-    assert first == f"{own}/classes.txt: 1 class(es); expected 2 to 255, a class name a line, id 0 first"
+    assert first.startswith(f"{own}/classes.txt: expected 2 to 255 classes")
     assert lists[0] == "list                images"
     assert lists[-1] == "5 photos with masks; 1 problem(s)"
 
@@ -105,7 +105,7 @@ def test_ctrl_c_is_one_line(own, monkeypatch):
 
 def test_many_problems_of_a_kind_are_counted():
     found = Findings("folders", ("a", "b"))
-    found.problems = [Problem(f"{i:03}.png", "id", "no") for i in range(50)] + [Problem("z.jpg", "photo", "damaged")]
+    found.problems = [Problem(f"{i:03}.png", "id", "no") for i in range(50)] + [Problem("z.jpg", "image", "damaged")]
     lines = text(found).splitlines()
     assert lines[:2] == ["000.png: no", "001.png: no"]
     assert "z.jpg: damaged" in lines
@@ -122,7 +122,7 @@ def test_a_file_name_cannot_break_the_report(own):
     done = data("check", own)
     assert done.exit_code == 1
     assert "\x1b" not in done.stdout
-    assert len([line for line in done.stdout.splitlines() if "no label map" in line]) == done.stdout.count("no label")
+    assert len([line for line in done.stdout.splitlines() if "a label map" in line]) == done.stdout.count("a label map")
 
 
 @pytest.mark.skipif(importlib.util.find_spec("scipy") is None, reason="SciPy writes the files")

@@ -160,7 +160,7 @@ def test_crf_parameters_are_stored(checkpoint, tmp_path):
         (["model.onnx", "--list", "train"], "--list train: is a list of --calibrate's data set"),
         (["model.onnx", "--check-list", "val"], "give --check DATA too"),
         (["model.onnx", "--check", "nowhere"], "no such file or folder"),
-        (["model.onnx", "--check", "data/images", "--check-list", "val"], "mere photos have no lists"),
+        (["model.onnx", "--check", "data/images", "--check-list", "val"], "expected a data set"),
         (["model.onnx", "--check", "other"], "2 classes (sea, sky, ...), but the checkpoint has 3"),
         (["model.onnx", "--crf", "data/classes.txt"], "expected CRF parameters as JSON"),
         (["model.onnx", "--report", "nowhere/parity.json"], "--report"),

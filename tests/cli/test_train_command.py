@@ -53,7 +53,7 @@ def test_train_evaluate_tune_and_export(tiny_voc, vgg, tmp_path):
     assert "warning" not in tuned.stderr
     options = ["--model", checkpoint, "--list", "train", "--hold-out", 0, "--limit", 3, "--out", tmp_path / "seen.json"]
     seen = invoke("tune", tiny_voc, *options, "--weight", "2", "--sxy", "9", "--srgb", "5", "--finer", 0)
-    assert "warning: 2 of train-held-out-3's 3 images are among those trained on" in seen.stderr
+    assert "warning: 2 of train-held-out-3's 3 images were used in training" in seen.stderr
 
     model = tmp_path / "model.onnx"
     exported = invoke("export", checkpoint, model, "--crf", best)

@@ -185,9 +185,9 @@ def _covered(spans: list[tuple[float, float]]) -> float:
 
 
 def _refine(segmenter: "Segmenter", image: "NDArray[np.uint8]", network: Any) -> object:
-    from ..segmenter import zoomed_probabilities
+    from ..segmenter import upsampled_probabilities
 
-    planes = zoomed_probabilities(network.scores, network.inner, image.shape[:2], stride=network.stride)
+    planes = upsampled_probabilities(network.scores, network.inner, image.shape[:2], stride=network.stride)
     return planes if segmenter.crf is None else segmenter.dense_crf(image, threads=1).infer(planes)
 
 

@@ -77,10 +77,10 @@ def sbd(
     for name, count in merged.lists.items():
         of = "as published" if count == LIST_SIZES[name] else f"of the {LIST_SIZES[name]:,} published"
         say(f"{name:<13}{count:>7,} images, {of}")
-    say(f"{merged.written:,} masks written, {merged.kept:,} were there: {out}")
-    if merged.left_out:
+    say(f"{merged.written:,} masks written, {merged.existing:,} were there: {out}")
+    if merged.skipped:
         say(
-            f"note: {len(merged.left_out):,} listed images lack their photo or mask, such as {merged.left_out[0]};"
+            f"note: {len(merged.skipped):,} listed images lack their photo or mask, such as {merged.skipped[0]};"
             " lists are without them",
             err=True,
         )
@@ -95,7 +95,7 @@ def text(found: "Findings") -> str:
     for problem in sorted(found.problems, key=lambda p: (p.file, p.kind)):
         shown[problem.kind] += 1
         if shown[problem.kind] <= _MOST_LINES:
-            lines.append(f"{problem.file}: {problem.says}")
+            lines.append(f"{problem.file}: {problem.message}")
     for kind, count in shown.items():
         if count > _MOST_LINES:
             lines.append(f"... and {count - _MOST_LINES:,} more of the kind '{kind}' (--json FILE holds all)")

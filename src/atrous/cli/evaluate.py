@@ -143,7 +143,7 @@ def evaluate(
         official=official_size(listed.name, dataset.classes),
         subject=subject.facts,
         warnings=subject.warnings,
-        begun=begun.isoformat(timespec="seconds"),
+        started=begun.isoformat(timespec="seconds"),
         seconds=time.perf_counter() - start,
         workers=workers,
         threads=threads,

@@ -200,8 +200,8 @@ def _write_model(
 
 def _pictures(on: "ImageList | None", max_side: int) -> "Iterable[NDArray[np.uint8]]":
     from ..data import read_at_most
-    from ..evaluation import generated_picture
+    from ..evaluation import generated_image
 
     if on is None:
-        return [generated_picture()]
+        return [generated_image()]
     return (read_at_most(sample.image, max_side) for sample in on.samples)
