@@ -44,7 +44,7 @@ def test_check_prints_the_classes_and_the_lists(own, tmp_path):
         "train                    4\n"
         "val                      1\n"
         "\n"
-        "5 photos with masks; all is well\n"
+        "5 images with masks; all is well\n"
     )
     report = json.loads((tmp_path / "report.json").read_text())
     assert report["problems"] == []
@@ -67,7 +67,7 @@ def test_check_names_each_problem_and_exits_with_1(own, tmp_path):
     lines = done.stdout.splitlines()
     assert lines[0].startswith(f"{own}/images/photo 6.png: expected a label map {own}/labels/photo 6.png")
     assert lines[1].startswith(f"{own}/labels/photo 7.png: expected a PNG image, got an unknown format")
-    assert lines[-1] == "3 photos with masks; 2 problem(s)"
+    assert lines[-1] == "3 images with masks; 2 problem(s)"
     report = json.loads((tmp_path / "report.json").read_text())
     assert [(p["kind"], p["file"][-5:]) for p in report["problems"]] == [("pair", "6.png"), ("label map", "7.png")]
 
@@ -80,7 +80,7 @@ def test_check_of_what_is_no_data_set_is_one_line(own, tmp_path):
 def test_a_report_that_cannot_be_written_is_said_before_the_work(own, tmp_path, monkeypatch):
     monkeypatch.setattr("atrous.data.validate.check", lambda *_args, **_options: pytest.fail("checked all the same"))
     for report in (tmp_path / "none" / "report.json", tmp_path):
-        with pytest.raises(InputError, match=r"--json .*: expected a file's name in a folder that is there"):
+        with pytest.raises(InputError, match=r"--json .*: expected a file name"):
             data("check", own, "--json", report)
 
 
@@ -91,7 +91,7 @@ def test_without_classes_there_is_no_table_of_them(own):
     first, _, *lists = done.stdout.splitlines()
     assert first.startswith(f"{own}/classes.txt: expected 2 to 255 classes")
     assert lists[0] == "list                images"
-    assert lists[-1] == "5 photos with masks; 1 problem(s)"
+    assert lists[-1] == "5 images with masks; 1 problem(s)"
 
 
 def test_ctrl_c_is_one_line(own, monkeypatch):
@@ -110,7 +110,7 @@ def test_many_problems_of_a_kind_are_counted():
     assert lines[:2] == ["000.png: no", "001.png: no"]
     assert "z.jpg: damaged" in lines
     assert "... and 30 more of the kind 'id' (--json FILE holds all)" in lines
-    assert lines[-1] == "0 photos with masks; 51 problem(s)"
+    assert lines[-1] == "0 images with masks; 51 problem(s)"
 
 
 def test_a_file_name_cannot_break_the_report(own):
@@ -144,10 +144,10 @@ def test_sbd(tmp_path):
     done = data("sbd", release, "--voc", voc, "--out", out)
     assert done.exit_code == 0, done.output
     assert "train_aug          2 images, of the 10,582 published" in done.stdout
-    assert f"3 masks written, 0 were there: {out}" in done.stdout
+    assert f"3 masks written, 0 existed: {out}" in done.stdout
     assert "note: 1 listed images lack their photo or mask, such as missing" in done.stderr
     assert data("check", out).exit_code == 0
-    assert "0 masks written, 3 were there" in data("sbd", release, "--voc", voc, "--out", out).stdout
+    assert "0 masks written, 3 existed" in data("sbd", release, "--voc", voc, "--out", out).stdout
     with pytest.raises(InputError, match="expected SBD's release"):
         data("sbd", voc, "--voc", voc, "--out", out)
 

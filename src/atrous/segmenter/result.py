@@ -319,9 +319,7 @@ def outputs_missing(targets: Sequence[Path]) -> bool:
     for target in there[: 1 if complete else None]:
         # A mask that was edited in another program is still a label map.
         if not (is_label_map(target) if complete else _is_output(target)):
-            raise InputError(
-                f"{target}: exists and was not written by atrous; move it away or overwrite it"
-            )
+            raise InputError(f"{target}: exists and was not written by atrous; move it away or overwrite it")
     return not complete
 
 
