@@ -58,7 +58,7 @@ def timed(command: list[str]) -> tuple[float, float | None]:
     started = time.perf_counter()
     done = subprocess.run([sys.executable, "-m", "atrous", *command], check=True, capture_output=True, text=True)
     seconds = time.perf_counter() - started
-    rate = re.search(r"([\d.]+) photos/s", done.stdout)
+    rate = re.search(r"([\d.]+) images/s", done.stdout)
     return seconds, float(rate[1]) if rate else None
 
 

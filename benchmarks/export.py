@@ -110,7 +110,7 @@ def compare(arguments):
 
 
 def _image_row(parity):
-    (row,) = parity.photos
+    (row,) = parity.images
     overlaps = {
         name: [[counts.tolist() for counts in matrix.overlaps()] for matrix in parity.confusion[name]]
         for name in LABELINGS

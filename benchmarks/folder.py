@@ -24,7 +24,7 @@ from PIL import Image
 
 import atrous
 from atrous.backends import ENGINES
-from atrous.cli.bench import _copies, _photos, folder_times
+from atrous.cli.bench import _copies, _images, folder_times
 from atrous.segmenter.batch import segmented
 from segment import processor
 
@@ -35,7 +35,7 @@ def speed(arguments) -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         files = (
-            _photos([arguments.folder])[: arguments.photos] if arguments.folder else _copies(folder, arguments.photos)
+            _images([arguments.folder])[: arguments.photos] if arguments.folder else _copies(folder, arguments.photos)
         )
         rounds = {name: [] for name in segmenters}
         for _ in range(arguments.rounds):

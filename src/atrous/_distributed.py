@@ -11,7 +11,7 @@ from .errors import InputError, MissingExtra
 
 Part = TypeVar("Part")
 
-# A process may wait for a slower one; one that died is noticed at once.
+# Timeout for slower processes. A process that died is detected immediately.
 _PATIENCE = timedelta(days=1)
 
 _VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
@@ -58,19 +58,19 @@ class TorchrunProcess:
         return cls(rank, world, local_rank, local)
 
     def places(self, count: int) -> range:
-        """Return the places of this process's share among `count` items: every `world`-th one from `rank` on."""
+        """Return the indices of this process among `count` items: every `world`-th one, starting at `rank`."""
         return range(self.rank, count, self.world)
 
     @contextmanager
     def group(self) -> Iterator[None]:
-        """Connect the processes while the block runs; nothing to do for one alone.
+        """Connect the processes during the block; do nothing for a single process.
 
         Raises
         ------
         MissingExtra
-            If there are several processes and no PyTorch.
+            If there are several processes but PyTorch is not installed.
         InputError
-            If they cannot find each other.
+            If the processes cannot connect.
         """
         if self.world == 1:
             yield
@@ -83,7 +83,7 @@ class TorchrunProcess:
             dist.init_process_group("gloo", rank=self.rank, world_size=self.world, timeout=_PATIENCE)
         except (RuntimeError, ValueError) as error:
             raise InputError(
-                f"process {self.rank} of {self.world} cannot reach the others ({str(error).splitlines()[0]});"
+                f"process {self.rank} of {self.world} cannot connect to the others ({str(error).splitlines()[0]});"
                 " start them with torchrun"
             ) from None
         try:
@@ -92,12 +92,12 @@ class TorchrunProcess:
             dist.destroy_process_group()
 
     def gather(self, part: Part) -> list[Part] | None:
-        """Return all processes' parts on rank 0, within `group`, and None elsewhere.
+        """Return the parts of all processes on rank 0, within `group`, and None on other ranks.
 
         Raises
         ------
         InputError
-            If another process has failed.
+            If another process failed.
         """
         if self.world == 1:
             return [part]
@@ -107,7 +107,7 @@ class TorchrunProcess:
         try:
             dist.gather_object(part, parts)
         except RuntimeError:
-            raise InputError(f"process {self.rank} lost another one, whose message says why") from None
+            raise InputError(f"process {self.rank} lost another process; see its message") from None
         return parts
 
 

@@ -159,5 +159,5 @@ def test_scores_that_are_no_numbers_are_the_models_fault(engine_class, tiny_mode
     scores = np.zeros((1, 3, 6, 10), np.float32)
     scores[0, 2, 5, 9] = bad
     monkeypatch.setattr(engine_class, "_forward", lambda self, blob: scores)
-    with pytest.raises(InputError, match=rf"{tiny_model.name}: its scores hold NaN or infinity"):
+    with pytest.raises(InputError, match=rf"{tiny_model.name}: expected finite scores"):
         engine.scores(np.zeros((40, 70, 3), np.uint8))

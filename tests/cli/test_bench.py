@@ -37,7 +37,7 @@ def test_json_on_the_photo_that_ships(bench):
     assert whole["photos"] == 3
     assert whole["median_pixels"] == 375 * 500
     assert whole["photos_per_second"] == pytest.approx(3 / whole["seconds"])
-    assert set(whole["stages_alone"]) == {"decoding", "network", "zoom and CRF", "writing"}
+    assert set(whole["stages_alone"]) == {"decoding", "network", "upsampling and CRF", "writing"}
     assert 0 < whole["network_busy"] <= 1
     assert whole["network_busy"] * whole["seconds"] <= whole["network_seconds"] * 1.001
     assert whole["whole_by_slowest_stage"] == pytest.approx(whole["seconds"] / max(whole["stages_alone"].values()))
@@ -51,7 +51,7 @@ def test_a_table_of_ones_own_photos_which_stay_alone(bench, tmp_path, red_square
     code, out, err = bench(photos, "--photos", 2)
     assert (code, err) == (0, "")
     assert "CRF" in out
-    assert "2 photos of about 0.01 megapixels" in out
+    assert "2 images of about 0.01 megapixels" in out
     assert "times its slowest stage" in out
     assert sorted(p.name for p in photos.iterdir()) == ["0.png", "1.png", "2.png"]
 
@@ -72,4 +72,4 @@ def test_the_engine_is_named(tiny_model):
 
 def test_what_is_no_photo(bench, tmp_path):
     assert bench(tmp_path / "none")[0] == 2
-    assert "no photos" in bench(tmp_path)[2]
+    assert "expected images" in bench(tmp_path)[2]

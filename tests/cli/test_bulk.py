@@ -28,7 +28,7 @@ def test_photos_to_masks_and_a_rerun(tmp_path, tiny_model, red_square):
     assert done.returncode == 2
     assert done.stdout.startswith(f"{tmp_path / 'out'}: 4 done, 0 done before, 1 failed; ")
     last = done.stderr.splitlines()[-1]  # on a slow machine, lines of progress come first
-    assert last == f"error: 1 photos failed; see {tmp_path / 'out/errors.csv'}"
+    assert last == f"error: 1 images failed; see {tmp_path / 'out/errors.csv'}"
     (tmp_path / "in/bad.png").unlink()
     done = bulk(*given)
     assert (done.returncode, done.stderr) == (0, "")

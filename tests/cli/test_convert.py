@@ -64,7 +64,7 @@ def test_convert_writes_a_whole_network_and_says_what_is_in_it(vgg, tmp_path):
     assert again.read_bytes() == out.read_bytes()
     told = convert(again, "--classes", 5)
     assert "note: fc6, fc7, fc8, branches.image.layer1" in told.output
-    assert "were drawn at random when it was converted" in told.output
+    assert "initialized at random" in told.output
 
 
 def test_without_out_nothing_is_written(vgg, tmp_path):
@@ -110,9 +110,9 @@ def test_a_finished_model_becomes_a_checkpoint_that_runs(narrow, tmp_path, class
         expected = before(torch.from_numpy(network_input(photo))[None])[0].numpy()
     assert np.array_equal(scores, expected)
     if classes == 3:
-        with pytest.raises(InputError, match="a checkpoint names its 3 classes; give --class-names FILE"):
+        with pytest.raises(InputError, match="3 classes of a checkpoint"):
             convert(tmp_path / "released.pth", tmp_path / "other", "--classes", 3)
-        with pytest.raises(InputError, match="3 class names for 4 classes"):
+        with pytest.raises(InputError, match="4 names, one per class, got 3"):
             convert(tmp_path / "released.pth", tmp_path / "other", "--classes", 4, *options)
         assert not list(tmp_path.glob(".other*"))
         again = convert(tmp_path / "model", tmp_path / "copy")
@@ -124,12 +124,12 @@ def test_mistakes(vgg, tmp_path):
     out = tmp_path / "out.safetensors"
     for arguments, said in (
         ((vgg, tmp_path / "out.pth"), "out.pth: expected a name that ends in .safetensors, or one without a suffix"),
-        ((vgg, tmp_path / "folder"), "a checkpoint runs as it is, but fc6, fc7, fc8 would be random numbers"),
-        ((vgg, tmp_path), "is there already; give another name"),
-        ((vgg, tmp_path / "no" / "out.safetensors"), "there is no folder"),
+        ((vgg, tmp_path / "folder"), "fc6, fc7, fc8 would be random"),
+        ((vgg, tmp_path), "exists; choose another name"),
+        ((vgg, tmp_path / "no" / "out.safetensors"), "an existing folder"),
         ((tmp_path / "missing.pth", out), "missing.pth: no such file"),
         ((vgg, out, "--variant", "resnet"), "variant 'resnet' is unknown"),
-        ((vgg, vgg), "is there already; give another name or --overwrite"),
+        ((vgg, vgg), "exists; choose another name, or overwrite"),
     ):
         with pytest.raises(InputError, match=said):
             convert(*arguments)

@@ -44,7 +44,7 @@ def test_check_prints_the_classes_and_the_lists(own, tmp_path):
         "train                    4\n"
         "val                      1\n"
         "\n"
-        "5 photos with masks; all is well\n"
+        "5 images with masks; all is well\n"
     )
     report = json.loads((tmp_path / "report.json").read_text())
     assert report["problems"] == []
@@ -65,9 +65,9 @@ def test_check_names_each_problem_and_exits_with_1(own, tmp_path):
     done = data("check", own, "--json", tmp_path / "report.json")
     assert done.exit_code == 1
     lines = done.stdout.splitlines()
-    assert lines[0] == f"{own}/images/photo 6.png: no label map {own}/labels/photo 6.png"
+    assert lines[0].startswith(f"{own}/images/photo 6.png: expected a label map {own}/labels/photo 6.png")
     assert lines[1].startswith(f"{own}/labels/photo 7.png: expected a PNG image, got an unknown format")
-    assert lines[-1] == "3 photos with masks; 2 problem(s)"
+    assert lines[-1] == "3 images with masks; 2 problem(s)"
     report = json.loads((tmp_path / "report.json").read_text())
     assert [(p["kind"], p["file"][-5:]) for p in report["problems"]] == [("pair", "6.png"), ("label map", "7.png")]
 
@@ -80,7 +80,7 @@ def test_check_of_what_is_no_data_set_is_one_line(own, tmp_path):
 def test_a_report_that_cannot_be_written_is_said_before_the_work(own, tmp_path, monkeypatch):
     monkeypatch.setattr("atrous.data.check_dataset", lambda *_args, **_options: pytest.fail("checked all the same"))
     for report in (tmp_path / "none" / "report.json", tmp_path):
-        with pytest.raises(InputError, match=r"--json .*: expected a file's name in a folder that is there"):
+        with pytest.raises(InputError, match=r"--json .*: expected a file name"):
             data("check", own, "--json", report)
 
 
@@ -89,9 +89,9 @@ def test_without_classes_there_is_no_table_of_them(own):
     done = data("check", own)
     assert done.exit_code == 1
     first, _, *lists = done.stdout.splitlines()
-    assert first == f"{own}/classes.txt: 1 class(es); expected 2 to 255, a class name a line, id 0 first"
+    assert first.startswith(f"{own}/classes.txt: expected 2 to 255 classes")
     assert lists[0] == "list                images"
-    assert lists[-1] == "5 photos with masks; 1 problem(s)"
+    assert lists[-1] == "5 images with masks; 1 problem(s)"
 
 
 def test_ctrl_c_is_one_line(own, monkeypatch):
@@ -105,12 +105,12 @@ def test_ctrl_c_is_one_line(own, monkeypatch):
 
 def test_many_problems_of_a_kind_are_counted():
     found = Findings("folders", ("a", "b"))
-    found.problems = [Problem(f"{i:03}.png", "id", "no") for i in range(50)] + [Problem("z.jpg", "photo", "damaged")]
+    found.problems = [Problem(f"{i:03}.png", "id", "no") for i in range(50)] + [Problem("z.jpg", "image", "damaged")]
     lines = text(found).splitlines()
     assert lines[:2] == ["000.png: no", "001.png: no"]
     assert "z.jpg: damaged" in lines
     assert "... and 30 more of the kind 'id' (--json FILE holds all)" in lines
-    assert lines[-1] == "0 photos with masks; 51 problem(s)"
+    assert lines[-1] == "0 images with masks; 51 problem(s)"
 
 
 def test_a_file_name_cannot_break_the_report(own):
@@ -122,7 +122,7 @@ def test_a_file_name_cannot_break_the_report(own):
     done = data("check", own)
     assert done.exit_code == 1
     assert "\x1b" not in done.stdout
-    assert len([line for line in done.stdout.splitlines() if "no label map" in line]) == done.stdout.count("no label")
+    assert len([line for line in done.stdout.splitlines() if "a label map" in line]) == done.stdout.count("a label map")
 
 
 @pytest.mark.skipif(importlib.util.find_spec("scipy") is None, reason="SciPy writes the files")
@@ -144,10 +144,10 @@ def test_sbd(tmp_path):
     done = data("sbd", release, "--voc", voc, "--out", out)
     assert done.exit_code == 0, done.output
     assert "train_aug          2 images, of the 10,582 published" in done.stdout
-    assert f"3 masks written, 0 were there: {out}" in done.stdout
+    assert f"3 masks written, 0 existed: {out}" in done.stdout
     assert "note: 1 listed images lack their photo or mask, such as missing" in done.stderr
     assert data("check", out).exit_code == 0
-    assert "0 masks written, 3 were there" in data("sbd", release, "--voc", voc, "--out", out).stdout
+    assert "0 masks written, 3 existed" in data("sbd", release, "--voc", voc, "--out", out).stdout
     with pytest.raises(InputError, match="expected SBD's release"):
         data("sbd", voc, "--voc", voc, "--out", out)
 

@@ -104,7 +104,7 @@ def test_label_maps_for_the_server_where_there_are_no_labels(data, tiny_model, t
     (data / "ImageSets" / "Segmentation" / "test.txt").write_text("photo0\nphoto5\n")
     out = tmp_path / "submission"
     done = evaluate(data, "--model", tiny_model, "--list", "test", "--submit", out)
-    assert done.stderr == "note: no image of this list has labels, so there are no scores\n"
+    assert done.stderr == "note: no image of this list has labels, so no scores are printed\n"
     assert done.stdout == f"wrote {out / 'results.tgz'}\n"
     names = sorted(path.name for path in (out / "results/VOC2012/Segmentation/comp6_test_cls").iterdir())
     assert names == ["photo0.png", "photo5.png"]
@@ -129,12 +129,12 @@ def test_other_classes_than_the_models(data, tiny_model):
     done = evaluate(data, "--model", tiny_model, "--list", "train", "--limit", "2")
     assert done.stderr == f"warning: class 2 is green in {data}, but blue in the model\n"
     (data / "classes.txt").unlink()
-    with pytest.raises(InputError, match=r"has 21 classes \(background, aeroplane, bicycle, ...\), but the model 3"):
+    with pytest.raises(InputError, match=r"3 classes as in the model .* 21 \(background, aeroplane, bicycle, ...\)"):
         evaluate(data, "--model", tiny_model, "--list", "train")
 
 
 def test_mistakes_are_found_before_the_work(data, tiny_model, tmp_path, monkeypatch):
-    with pytest.raises(InputError, match="--json .*: expected a file's name in a folder that is there"):
+    with pytest.raises(InputError, match="--json .*: expected a file name"):
         evaluate(data, "--list", "train", "--json", tmp_path / "nowhere" / "s.json")
     with pytest.raises(InputError, match="--steps 1,x: expected numbers"):
         evaluate(data, "--list", "train", "--steps", "1,x")

@@ -90,7 +90,7 @@ def test_a_float_file_is_compared_on_a_generated_picture(checkpoint, tmp_path):
     out = tmp_path / "model.onnx"
     done = run(checkpoint.folder, out, "--notes", "mine")
     assert done.exit_code == 0, done.output
-    assert "a generated picture" in done.stdout
+    assert "a generated image" in done.stdout
     assert done.stdout.splitlines()[-1].endswith("MB, float32")
     metadata = OnnxEngine(out).metadata
     assert (metadata.precision, metadata.notes) == ("float32", "mine")
@@ -132,7 +132,7 @@ def test_out_of_tolerance_nothing_is_written(checkpoint, data, tmp_path):
     assert set(tmp_path.iterdir()) == before | {report}
     assert len(json.loads(report.read_text())["faults"]) == 5
     kept = run(checkpoint.folder, out, "--check", data, "--keep")
-    assert "written all the same (--keep)" in str(kept.exception)
+    assert "(--keep)" in str(kept.exception)
     assert OnnxEngine(out).metadata.precision == "float32"
 
 
@@ -155,17 +155,17 @@ def test_crf_parameters_are_stored(checkpoint, tmp_path):
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        (["model.onnx", "--precision", "int8"], "give --calibrate PHOTOS"),
+        (["model.onnx", "--precision", "int8"], "--calibrate IMAGES"),
         (["model.onnx", "--precision", "float16", "--calibrate", "data"], "has no part in float16"),
         (["model.onnx", "--list", "train"], "--list train: is a list of --calibrate's data set"),
         (["model.onnx", "--check-list", "val"], "give --check DATA too"),
         (["model.onnx", "--check", "nowhere"], "no such file or folder"),
-        (["model.onnx", "--check", "data/images", "--check-list", "val"], "mere photos have no lists"),
-        (["model.onnx", "--check", "other"], "2 classes (sea, sky, ...), but the checkpoint has 3"),
+        (["model.onnx", "--check", "data/images", "--check-list", "val"], "expected a data set"),
+        (["model.onnx", "--check", "other"], "got 2 (sea, sky, ...)"),
         (["model.onnx", "--crf", "data/classes.txt"], "expected CRF parameters as JSON"),
         (["model.onnx", "--report", "nowhere/parity.json"], "--report"),
         (["model"], "expected the name of an .onnx file"),
-        (["nowhere/model.onnx"], "in a folder that is there"),
+        (["nowhere/model.onnx"], "existing folder"),
     ],
 )
 def test_mistakes_are_one_line_and_write_nothing(checkpoint, data, tmp_path, monkeypatch, options, says):

@@ -95,8 +95,8 @@ def bad(p):
         "NaN": with_nan,
         "from -0.1": negative,
         "inf": huge,
-        "all classes are 0": zero,
-        "does not fit": p[:, :-1],
+        "0 for all classes": zero,
+        "upright image": p[:, :-1],
         "shape": p[0],
         r"1 class\(es\)": p[:1],
         "floats": (p * 255).astype(np.uint8),
@@ -136,7 +136,7 @@ def test_both_orders_fit(tmp_path, monkeypatch):
     Image.new("RGB", (4, 4)).save("photo.png")
     np.save("p.npy", np.full((4, 4, 4), 0.25, np.float32))
     result = CliRunner().invoke(app, ["refine", "photo.png", "p.npy"])
-    assert "could be" in str(result.exception)
+    assert "ambiguous" in str(result.exception)
 
 
 @pytest.mark.parametrize(

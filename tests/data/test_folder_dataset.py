@@ -9,7 +9,7 @@ from PIL import Image
 
 from atrous.data.folder_dataset import (
     default_lists,
-    find_photos,
+    find_images,
     list_names,
     part_of,
     read_classes,
@@ -51,21 +51,21 @@ def test_pairs_by_name(own):
 
 def test_two_photos_of_one_name(own):
     add(own, "photo 3", ".png")
-    with pytest.raises(InputError, match=r"photo 3\.png: photo 3\.jpg beside it has the same name"):
-        find_photos(own)
+    with pytest.raises(InputError, match=r"photo 3\.png: .*photo 3\.jpg"):
+        find_images(own)
 
 
 def test_no_photos(own):
     for path in (own / "images").iterdir():
         path.unlink()
-    with pytest.raises(InputError, match="expected photos in it"):
+    with pytest.raises(InputError, match="images: expected images"):
         read_list(own, "all")
 
 
 def test_a_photo_without_a_label_map(own):
     (own / "labels/photo 4.png").unlink()
     (own / "labels/photo 7.png").unlink()
-    with pytest.raises(InputError, match=r"photo 4\.png: no such file for .*photo 4\.jpg \(nor for 1 others\)"):
+    with pytest.raises(InputError, match=r"photo 4\.png: .*photo 4\.jpg.* 1 others"):
         read_list(own, "all")
     (own / "lists").mkdir()
     (own / "lists/labeled.txt").write_text("photo 5\nphoto 2.jpg\n")
@@ -75,7 +75,7 @@ def test_a_photo_without_a_label_map(own):
 def test_a_photo_that_a_list_names_in_two_ways_is_named_twice(own):
     (own / "lists").mkdir()
     (own / "lists/mine.txt").write_bytes(b"photo 5\r\nphoto 2\r\nphoto 5.jpg\r\n")
-    with pytest.raises(InputError, match=r"mine\.txt: line 3 repeats 'photo 5' of line 1; take one off"):
+    with pytest.raises(InputError, match=r"mine\.txt: line 3 repeats 'photo 5' of line 1"):
         read_list(own, "mine")
 
 
@@ -115,15 +115,15 @@ def test_shares_are_met_on_many_photos():
 
 @pytest.mark.parametrize("listed", ["val@", "val@0", "train@1", "val@1.5", "val@-0.1", "val@x", "val@nan", "val@inf"])
 def test_shares_that_cannot_be(own, listed):
-    with pytest.raises(InputError, match=f"--list {listed}: expected the part of the photos after @"):
+    with pytest.raises(InputError, match=f"{listed}: expected a share"):
         read_list(own, listed)
 
 
 def test_unknown_lists_name_those_that_are_there(own):
     for listed in ("test", "test@0.5", "all@0.5"):
-        with pytest.raises(InputError, match=r"no such list of .*there are all, train, val"):
+        with pytest.raises(InputError, match=r"expected one of all, train, val"):
             read_list(own, listed)
-    with pytest.raises(InputError, match="none of the 10 photos"):
+    with pytest.raises(InputError, match="none of the 10"):
         read_list(own, "val@0.0001")
 
 
@@ -137,7 +137,7 @@ def test_lists_of_files(own):
     assert names(own, "by hand") == ["photo 2", "photo 1"]
     assert read_list(own, "night").name == "night"
     (own / "night.txt").write_text("photo 3")
-    with pytest.raises(InputError, match=r"night\.txt: .*lists.*night\.txt is a list of the same name"):
+    with pytest.raises(InputError, match=r"night\.txt: .*lists.*night\.txt"):
         list_names(own)
 
 
@@ -145,7 +145,7 @@ def test_a_file_for_train_or_val_replaces_the_split(own):
     (own / "val.txt").write_text("photo 1\n")
     assert list_names(own) == ("all", "val")
     assert names(own, "val") == ["photo 1"]
-    with pytest.raises(InputError, match="--list train: no such list"):
+    with pytest.raises(InputError, match="list train: expected one of"):
         read_list(own, "train")
     assert names(own, "train@0.5")  # asked for by name it is still there
     assert default_lists(own) == ("train", "val")
@@ -159,7 +159,7 @@ def test_a_path_serves_as_a_list_too(own, tmp_path):
 
 def test_a_list_that_names_no_photo(own):
     (own / "val.txt").write_text("photo 1\nphoto 11\n")
-    with pytest.raises(InputError, match=r"val\.txt: names 'photo 11', but there is no such photo"):
+    with pytest.raises(InputError, match=r"val\.txt: .*'photo 11'"):
         read_list(own, "val")
 
 
@@ -184,8 +184,8 @@ def test_classes_are_numbered_from_0(tmp_path):
         ("sky\n\nroad\n", "line 2 is empty"),
         ("# my classes\nsky\nroad\n", "line 1 is a comment"),
         ("sky\nroad\nsky\n", "line 3 repeats 'sky' of line 1"),
-        ("sky\n", r"1 class\(es\); expected 2 to 255"),
-        ("\n".join(map(str, range(256))), r"256 class\(es\)"),
+        ("sky\n", r"expected 2 to 255 .* got 1"),
+        ("\n".join(map(str, range(256))), r"got 256"),
         ("", "empty"),
     ],
 )

@@ -79,7 +79,7 @@ def test_the_lists_and_whose_masks(sources, tmp_path):
         "trainval_aug": ["a", "b", "c", "d", "e", "f"],
     }
     assert merged.lists == {"train": 2, "val": 2, "trainval": 4, "train_aug": 4, "trainval_aug": 6}
-    assert (merged.written, merged.kept, merged.left_out) == (6, 0, ())
+    assert (merged.written, merged.existing, merged.skipped) == (6, 0, ())
     assert told == [(i, 6) for i in range(1, 7)]
 
     data = open_dataset(out)
@@ -97,12 +97,12 @@ def test_in_voc_itself_and_once_more(sources):
     release, voc = sources
     before = {p: p.stat().st_mtime_ns for p in voc.rglob("*") if p.is_file()}
     first = merge_sbd(release / "dataset", voc, voc)
-    assert (first.written, first.kept) == (6, 0)
+    assert (first.written, first.existing) == (6, 0)
     assert all(p.stat().st_mtime_ns == time for p, time in before.items())
     (voc / "SegmentationClassAug/d.png").unlink()
     (voc / "SegmentationClassAug/a.png").write_bytes(b"mine")
     again = merge_sbd(release, voc, voc)
-    assert (again.written, again.kept, again.lists) == (1, 5, first.lists)
+    assert (again.written, again.existing, again.lists) == (1, 5, first.lists)
     assert (voc / "SegmentationClassAug/a.png").read_bytes() == b"mine"
     assert (voc / "SegmentationClassAug/d.png").stat().st_size > 50
 
@@ -113,7 +113,7 @@ def test_a_part_of_the_data(sources, tmp_path):
     (release / "dataset/cls/d.mat").unlink()
     (voc / "JPEGImages/f.jpg").unlink()
     merged = merge_sbd(release, voc, tmp_path / "out")
-    assert merged.left_out == ("d", "f")
+    assert merged.skipped == ("d", "f")
     assert lists(tmp_path / "out")["train_aug"] == ["a", "b"]
     assert open_dataset(tmp_path / "out").read("train_aug")
 
@@ -124,7 +124,7 @@ def test_a_part_of_the_data(sources, tmp_path):
 
     # A list of images that are not here is somebody's own.
     (tmp_path / "out/ImageSets/Segmentation/train_aug.txt").write_text("a\nx\n")
-    with pytest.raises(InputError, match=r"train_aug\.txt: names 'x', without photo and mask here"):
+    with pytest.raises(InputError, match=r"train_aug\.txt: .*'x'"):
         merge_sbd(release, voc, tmp_path / "out")
 
 
@@ -155,7 +155,7 @@ def test_photos_that_are_links_already(sources, tmp_path):
 @needs_scipy
 def test_photos_that_only_sbd_has(sources, tmp_path):
     (sources[1] / "JPEGImages/d.jpg").unlink()
-    assert merge_sbd(*sources, tmp_path / "out").left_out == ()
+    assert merge_sbd(*sources, tmp_path / "out").skipped == ()
     assert (tmp_path / "out/JPEGImages/d.jpg").read_bytes() == (sources[0] / "dataset/img/d.jpg").read_bytes()
 
 
@@ -165,18 +165,16 @@ def test_damaged_files_are_named_and_the_others_are_done(sources, tmp_path):
     whole = (release / "dataset/cls/d.mat").read_bytes()
     (release / "dataset/cls/a.mat").write_bytes(whole[: len(whole) // 2])
     mat(release / "dataset/cls/d.mat", np.zeros((4, 4), np.uint8))
-    with pytest.raises(
-        InputError, match=r"a\.mat: expected a MATLAB file .*\(and 1 more such files\); the same"
-    ) as caught:
+    with pytest.raises(InputError, match=r"a\.mat: expected a MATLAB file .*\(and 1 more such files\)") as caught:
         merge_sbd(release, voc, tmp_path / "out")
     assert "\n" not in str(caught.value)
     assert lists(tmp_path / "out") == {}
     assert len(list((tmp_path / "out/SegmentationClassAug").iterdir())) == 4
     (release / "dataset/cls/a.mat").write_bytes(whole)
-    with pytest.raises(InputError, match=r"d\.mat: 4x4 pixels, but .*d\.jpg has 9x6"):
+    with pytest.raises(InputError, match=r"d\.mat: .*d\.jpg, 9x6 .* 4x4"):
         merge_sbd(release, voc, tmp_path / "out")
     (release / "dataset/cls/d.mat").write_bytes(whole)
-    assert merge_sbd(release, voc, tmp_path / "out").kept == 5
+    assert merge_sbd(release, voc, tmp_path / "out").existing == 5
 
 
 @needs_scipy
@@ -236,12 +234,10 @@ def test_folders_of_another_kind(sources, tmp_path):
     release, voc = sources
     with pytest.raises(InputError, match="expected SBD's release"):
         merge_sbd(voc, voc, tmp_path / "out")
-    with pytest.raises(
-        InputError, match=r"--voc .*: there is no ImageSets.Segmentation in it; expected the folder VOC2012"
-    ):
+    with pytest.raises(InputError, match=r"expected the folder VOC2012 .* no ImageSets.Segmentation"):
         merge_sbd(release, release, tmp_path / "out")
     (voc / "SegmentationClass").rename(voc / "Other")
-    with pytest.raises(InputError, match="there is no SegmentationClass in it"):
+    with pytest.raises(InputError, match="found no SegmentationClass"):
         merge_sbd(release, voc, tmp_path / "out")
     (voc / "Other").rename(voc / "SegmentationClass")
     assert not (tmp_path / "out").exists()
@@ -250,7 +246,7 @@ def test_folders_of_another_kind(sources, tmp_path):
         merge_sbd(release, voc, tmp_path / "out")
     (release / "dataset/other.txt").rename(release / "dataset/train.txt")
     (tmp_path / "file").touch()
-    with pytest.raises(InputError, match="cannot be made"):
+    with pytest.raises(InputError, match="cannot be created"):
         merge_sbd(release, voc, tmp_path / "file")
     (voc / "ImageSets/Segmentation/val.txt").write_text("b\n")
     with pytest.raises(InputError, match=r"train\.txt and val\.txt share b"):

@@ -114,10 +114,10 @@ def test_mistakes_are_named(engine, samples, tmp_path):
         evaluate(segmenter, samples, workers=0)
     with pytest.raises(InputError, match="mean_field_steps: expected a segmenter with a CRF"):
         evaluate(segmenter, samples, mean_field_steps=(1,))
-    with pytest.raises(InputError, match="trimap: expected half-widths from 1 pixel on"):
+    with pytest.raises(InputError, match="trimap: expected half-widths"):
         evaluate(segmenter, samples, trimap=(0, 1))
-    with pytest.raises(InputError, match="has no label map"):
+    with pytest.raises(InputError, match="expected a label map"):
         evaluate(segmenter, [Sample("a", samples[0].image, None)])
     Image.fromarray(np.full((40, 50), 7, np.uint8)).save(tmp_path / "seven.png")
-    with pytest.raises(InputError, match="seven.png: truth hold the id 7; expected 0 to 2"):
+    with pytest.raises(InputError, match="seven.png: truth: expected ids 0 to 2, got 7"):
         evaluate(segmenter, [*samples, Sample("b", samples[0].image, tmp_path / "seven.png")], workers=2)

@@ -15,7 +15,7 @@ VAL = listed("val", "a", "b", "c")
 
 def test_a_checkpoint_knows_its_images(tmp_path, tiny_metadata):
     (tmp_path / "training-list.txt").write_text("x\nb\nc\n")
-    assert overlap_warning(tiny_metadata, tmp_path, VAL) == "2 of val's 3 images are among those trained on"
+    assert overlap_warning(tiny_metadata, tmp_path, VAL) == "2 of val's 3 images were used in training"
     (tmp_path / "training-list.txt").write_text("x\ny\n")
     # The names tell more than the list's name.
     assert overlap_warning(replace(tiny_metadata, training_list="val"), tmp_path, VAL) is None
@@ -24,7 +24,7 @@ def test_a_checkpoint_knows_its_images(tmp_path, tiny_metadata):
 def test_a_model_knows_its_lists_name_and_hash(tiny_metadata):
     assert overlap_warning(tiny_metadata, None, VAL) is None
     trained = replace(tiny_metadata, training_list="mine", training_list_sha256=VAL.sha256)
-    assert overlap_warning(trained, None, VAL) == "the model was trained on the very images of val"
+    assert overlap_warning(trained, None, VAL) == "the model was trained on the images of val"
     named = replace(tiny_metadata, training_list="val")
     warning = overlap_warning(named, Path("model.onnx"), VAL)
     assert warning == "the model was trained on a list of the same name, val; it may have seen these images"
@@ -33,4 +33,4 @@ def test_a_model_knows_its_lists_name_and_hash(tiny_metadata):
 def test_names_that_are_no_text_are_known_too(tmp_path, tiny_metadata):
     (tmp_path / "training-list.txt").write_bytes(b"caf\xe9\nb\n")
     found = overlap_warning(tiny_metadata, tmp_path, listed("val", os.fsdecode(b"caf\xe9"), "c"))
-    assert found == "1 of val's 2 images are among those trained on"
+    assert found == "1 of val's 2 images were used in training"

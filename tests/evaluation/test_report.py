@@ -12,7 +12,7 @@ from PIL import Image
 from atrous.data.metadata import VOC_CLASSES
 from atrous.errors import MissingExtra
 from atrous.evaluation.evaluator import score
-from atrous.evaluation.plots import confusion_picture, trimap_curves
+from atrous.evaluation.plots import confusion_plot, trimap_curves
 from atrous.evaluation.predictors import FolderLabeler, SegmenterLabeler
 from atrous.evaluation.report import check_report, chosen, report_html
 from atrous.evaluation.results import ImageScores
@@ -128,7 +128,7 @@ def test_the_authors_curves_only_beside_the_same_classes(made, tmp_path, samples
 def test_a_matrix_with_classes_that_are_nowhere(made):
     counts = made[0].dcnn
     counts.counts[2] = 0
-    assert confusion_picture(counts, made[0].classes).startswith("<?xml")
+    assert confusion_plot(counts, made[0].classes).startswith("<?xml")
 
 
 def test_without_jinja2_or_matplotlib_the_extra_is_named(monkeypatch):

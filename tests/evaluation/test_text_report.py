@@ -35,4 +35,4 @@ def test_bands_and_steps():
 def test_images_without_void_are_counted():
     assert trimap_table(result(void=(0, 0))).startswith("no trimap: no label map has void pixels")
     lines = trimap_table(result(void=(0, 7, 0))).splitlines()
-    assert lines[3:] == ["images without void pixels, and so without a band: 2 of 3"]
+    assert lines[3:] == ["images without void pixels and thus without a band: 2 of 3"]

@@ -145,27 +145,27 @@ THIRDS = np.full((3, 12, 16), 1 / 3)
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (lambda f: remove(f, "scores/b.npy"), r"scores/b.npy: no such file \(nor .npz\) for .*images/b.jpg; add it"),
+        (lambda f: remove(f, "scores/b.npy"), r"scores/b.npy: .*images/b.jpg"),
         (lambda f: remove(f, "masks/b.png"), "masks/b.png: no such file for .*images/b.jpg; add it"),
         (
             lambda f: [remove(f, f"images/{n}") for n in ("a.png", "b.jpg", "c.jpg")],
-            "images: expected photos",
+            "images: expected images",
         ),
         (lambda f: save(f, "scores/b.npy", THIRDS[:, :, 1:]), r"b.jpg: probabilities: .*\(C, 12, 16\).*\(3, 12, 15\)"),
         (lambda f: save(f, "scores/b.npy", THIRDS[:2]), "b.jpg: probabilities: expected 3 labels .* got 2"),
         (lambda f: save(f, "scores/b.npy", 9 * THIRDS), "b.jpg: probabilities: expected 0 to 1, got 3 to 3; .*softmax"),
-        (lambda f: save(f, "scores/b.npy", np.array([{}])), "b.npy: not an array saved by numpy.save or"),
+        (lambda f: save(f, "scores/b.npy", np.array([{}])), "b.npy: expected an array"),
         (lambda f: save(f, "scores/c.npz", THIRDS, THIRDS), "c.npz: expected an archive of one array, got 2"),
-        (lambda f: write(f, "scores/b.npy", b""), "b.npy: not an array"),
-        (lambda f: write(f, "scores/b.npy", b"\x93NUMPY\x01\x00junk"), "b.npy: not an array"),
-        (lambda f: write(f, "scores/c.npz", b"PK\x03\x04 cut"), "c.npz: not an array"),
+        (lambda f: write(f, "scores/b.npy", b""), "b.npy: expected an array"),
+        (lambda f: write(f, "scores/b.npy", b"\x93NUMPY\x01\x00junk"), "b.npy: expected an array"),
+        (lambda f: write(f, "scores/c.npz", b"PK\x03\x04 cut"), "c.npz: expected an array"),
         (
             lambda f: write(f, "scores/b.npy", (f / "scores/b.npy").read_bytes()[:-9]),
-            "b.npy: not an array",
+            "b.npy: expected an array",
         ),
         (
             lambda f: write(f, "scores/c.npz", zeroed((f / "scores/c.npz").read_bytes())),
-            "c.npz: not an array",
+            "c.npz: expected an array",
         ),
         (
             lambda f: Image.new("L", (16, 12), 3).save(f / "masks/b.png"),
@@ -174,7 +174,7 @@ THIRDS = np.full((3, 12, 16), 1 / 3)
         (lambda f: Image.new("L", (15, 12)).save(f / "masks/b.png"), r"b.jpg: mask: .*\(12, 16\).*\(12, 15\)"),
         (lambda f: Image.new("RGB", (16, 12)).save(f / "masks/b.png"), "masks/b.png: expected label ids"),
         (lambda f: write(f, "images/b.jpg", b"no"), "images/b.jpg"),
-        (lambda f: write(f, "images/b.png", b"no"), "images/b: expected one photo of that name, got 2; rename"),
+        (lambda f: write(f, "images/b.png", b"no"), "images/b: .* got 2"),
     ],
 )
 def test_what_is_wrong_with_a_folder_is_one_line_that_names_the_file(folder, damage, message):
@@ -186,5 +186,5 @@ def test_what_is_wrong_with_a_folder_is_one_line_that_names_the_file(folder, dam
 
 def test_a_folder_of_something_else(tmp_path):
     (tmp_path / "images").mkdir()
-    with pytest.raises(InputError, match="expected a PASCAL VOC folder .*; there is no scores"):
+    with pytest.raises(InputError, match="expected a PASCAL VOC folder .* no scores"):
         FolderSamples(tmp_path)

@@ -36,7 +36,7 @@ def test_an_archive_lacks_no_image(tiny_voc, tmp_path):
     samples = read_unlabeled(tiny_voc, "train").samples[:2]
     submission = Submission(tmp_path, "test", PALETTE)
     submission.add(samples[0], np.zeros((40, 50), np.uint8))
-    with pytest.raises(InputError, match=r"photo1\.png: No such file or directory; the archive is not written"):
+    with pytest.raises(InputError, match=r"photo1\.png: No such file or directory"):
         submission.pack(samples)
     assert [path.name for path in tmp_path.iterdir()] == ["results"]
 
@@ -54,8 +54,8 @@ def test_mistakes_are_named(small_data, tmp_path):
     with pytest.raises(InputError, match=r"test\.txt: expected a text file .* lists of .*: train"):
         read_unlabeled(small_data, "test")
     (small_data / "JPEGImages" / "photo3.jpg").unlink()
-    with pytest.raises(InputError, match=r"photo3\.jpg: named by .*, but no such file"):
+    with pytest.raises(InputError, match=r"photo3\.jpg: no such file"):
         read_unlabeled(small_data, "train")
     (tmp_path / "results").write_text("in the way")
-    with pytest.raises(InputError, match="comp6_val_cls: cannot be made"):
+    with pytest.raises(InputError, match="comp6_val_cls: cannot be created"):
         Submission(tmp_path, "val", PALETTE)

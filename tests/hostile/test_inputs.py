@@ -146,5 +146,5 @@ def test_no_photos(light, model, tmp_path):
     (tmp_path / "in/deep").mkdir(parents=True)
     (tmp_path / "in/.hidden.jpg").write_bytes(b"")
     (tmp_path / "in/notes.txt").write_text("none")
-    light("segment", tmp_path / "in", "--out", tmp_path / "out", *model).refused("no photos")
+    light("segment", tmp_path / "in", "--out", tmp_path / "out", *model).refused("expected images")
     assert not (tmp_path / "out").exists()

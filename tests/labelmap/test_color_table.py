@@ -52,19 +52,19 @@ def test_the_first_color_of_a_class_is_drawn():
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("sky 128 128\nroad 1 2 3", "line 1 is 'sky 128 128'; expected lines such as 'sky 128 128 128'"),
-        ("sky 128 128 256\nroad 1 2 3", "line 1 .* 0 to 255"),
+        ("sky 128 128\nroad 1 2 3", "'sky 128 128' in line 1"),
+        ("sky 128 128 256\nroad 1 2 3", "0 to 255 .* line 1"),
         ("sky 1 2 3\nroad 1 2 -3", "line 2"),
         ("sky 1 2 3\nroad 1 2 ٣", "line 2"),
-        ("sky 1 2 3\n4 5 6\nroad 1 1 1", "line 2 is '4 5 6'"),
+        ("sky 1 2 3\n4 5 6\nroad 1 1 1", "'4 5 6' in line 2"),
         ("sky 1 2 3\nname r g b\nroad 1 1 1", "line 2"),
         ("sky * * *\nroad 1 1 1", "line 1"),
         ("# a comment\nsky 1 2 3\nroad 1 1 1", "line 1"),
         ("sky 1 2 3\nroad 1 2 3", "line 2 repeats the color of line 1"),
-        ("sky 1 2 3\nroad 1 1 1\nraod 5 5 5", "line 3 names 'raod', which is not on the class list"),
-        ("sky 1 2 3\n\nvoid 0 0 0", "the class 'road' has no color"),
-        ("name r g b\n", "no color in it"),
-        ("void * * *", "no color in it"),
+        ("sky 1 2 3\nroad 1 1 1\nraod 5 5 5", "line 3: .* 'raod'"),
+        ("sky 1 2 3\n\nvoid 0 0 0", "a color for class 'road'"),
+        ("name r g b\n", "got no color"),
+        ("void * * *", "got no color"),
         ("", "empty"),
     ],
 )
@@ -76,7 +76,7 @@ def test_what_cannot_be_right_is_one_line(tmp_path, text, says):
 
 
 def test_a_class_called_void_cannot_be_told_from_void(tmp_path):
-    with pytest.raises(InputError, match="'void' stands for no class"):
+    with pytest.raises(InputError, match="the name 'void'"):
         table_of(tmp_path, "sky 1 2 3\nvoid 0 0 0", ("sky", "void"))
 
 
@@ -100,7 +100,7 @@ def test_a_gray_file_is_taken_as_it_looks(tmp_path, mode):
 
 def test_an_unknown_color_is_named_with_its_first_pixel(tmp_path):
     path = mask(tmp_path, [[SKY, ROAD, SKY], [EDGE, (128, 128, 127), (9, 9, 9)]])
-    with pytest.raises(InputError, match=r"mask\.png: the pixel at x=1, y=1 has the color 128 128 127, .*\(2 such"):
+    with pytest.raises(InputError, match=r"mask\.png: .* 128 128 127 at x=1, y=1 \(2 such"):
         TABLE.read_labels(path)
     lenient = ColorTable(TABLE.ids, TABLE.colors, others_void=True)
     assert lenient.read_labels(path).tolist() == [[0, 1, 0], [255, 255, 255]]
@@ -114,7 +114,7 @@ def test_others_void_is_a_line_of_the_table(tmp_path):
 def test_transparent_pixels_have_no_color(tmp_path):
     rows = [[(*SKY, 255), (*ROAD, 0)]]
     path = mask(tmp_path, rows, "RGBA")
-    with pytest.raises(InputError, match="x=1, y=0 has the color 128 64 128 and is transparent"):
+    with pytest.raises(InputError, match="128 64 128 at x=1, y=0 .transparent"):
         TABLE.read_labels(path)
     assert ColorTable(TABLE.ids, TABLE.colors, others_void=True).read_labels(path).tolist() == [[0, 255]]
 
@@ -123,7 +123,7 @@ def test_files_that_cannot_hold_colors_exactly(tmp_path):
     with pytest.raises(InputError, match="expected a PNG image, got JPEG"):
         TABLE.read_labels(mask(tmp_path, PIXELS, name="mask.jpg"))
     Image.fromarray(np.zeros((2, 2), np.uint16)).save(tmp_path / "deep.png")
-    with pytest.raises(InputError, match="8 bits a channel"):
+    with pytest.raises(InputError, match="8 bits"):
         TABLE.read_labels(tmp_path / "deep.png")
 
 
@@ -169,13 +169,13 @@ def test_a_hundred_thousand_colors(tmp_path):
     assert classes == tuple(f"class {i}" for i in range(0, 400, 2))
     path = mask(tmp_path, [[[0, 0, 0], [2, 0, 0], [1, 0, 0]], [[150, 134, 1], [159, 134, 1], [158, 134, 1]]])
     assert table.read_labels(path).tolist() == [[0, 1, 255], [195, 255, 199]]
-    with pytest.raises(InputError, match="x=0, y=0 has the color 160 134 1"):
+    with pytest.raises(InputError, match="160 134 1 at x=0, y=0"):
         table.read_labels(mask(tmp_path, [[[160, 134, 1]]]))
 
 
 def test_more_classes_than_ids(tmp_path):
     text = "\n".join(f"class{i} {i & 255} {i >> 8} 0" for i in range(100_000 // 256 * 256) if i < 65_536)
-    with pytest.raises(InputError, match="65536 classes; expected up to 255"):
+    with pytest.raises(InputError, match="up to 255 classes.* got 65536"):
         table_of(tmp_path, text, None)
 
 

@@ -55,7 +55,7 @@ def test_gray_files_hold_ids_too(tmp_path):
 @pytest.mark.parametrize("mode", ["RGB", "RGBA", "I;16", "1"])
 def test_colors_are_no_ids(tmp_path, mode):
     Image.new(mode, (4, 4)).save(tmp_path / "color.png")
-    with pytest.raises(InputError, match="class number"):
+    with pytest.raises(InputError, match="class ids"):
         read_labels(tmp_path / "color.png")
 
 

@@ -29,9 +29,9 @@ def test_the_released_colors_turn_round_whatever_the_names(tmp_path):
     bias = torch.ones(64)
     for prefix, shown, notes in (
         ("conv1_1", weight, ()),
-        ("conv1_1", weight.flip(1), ("turned from red-green-blue",)),
-        ("features.0", weight, ("taken as it is",)),
-        ("features.0", weight.flip(1), ("turned from red-green-blue",)),
+        ("conv1_1", weight.flip(1), ("converted from red-green-blue",)),
+        ("features.0", weight, ("unchanged",)),
+        ("features.0", weight.flip(1), ("converted from red-green-blue",)),
     ):
         save_file({f"{prefix}.weight": shown.contiguous(), f"{prefix}.bias": bias}, tmp_path / "a.safetensors")
         file = read_weight_file(tmp_path / "a.safetensors")

@@ -7,7 +7,7 @@ from torch.nn import functional as F
 
 from atrous.network import multiscale
 from atrous.network.deeplab import DeepLab, initialize_head
-from atrous.network.multiscale import BRANCHES, zoom_twice
+from atrous.network.multiscale import BRANCHES, upsample_twice
 
 
 @pytest.fixture
@@ -32,8 +32,8 @@ def aligned_zoom(scores, factor):
 
 def test_zooming_twice_by_hand():
     rows = torch.tensor([[[[0.0, 2.0, 6.0], [4.0, 6.0, 10.0]]]])
-    assert zoom_twice(rows)[0, 0].tolist() == [[0, 1, 2, 4, 6], [2, 3, 4, 6, 8], [4, 5, 6, 8, 10]]
-    assert zoom_twice(rows[..., :1, :1]).tolist() == [[[[0]]]]
+    assert upsample_twice(rows)[0, 0].tolist() == [[0, 1, 2, 4, 6], [2, 3, 4, 6, 8], [4, 5, 6, 8, 10]]
+    assert upsample_twice(rows[..., :1, :1]).tolist() == [[[[0]]]]
 
 
 @pytest.mark.parametrize("size", [(65, 97), (70, 51), (7, 2), (1, 1)])

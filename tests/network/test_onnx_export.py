@@ -88,7 +88,7 @@ def test_calibration_sees_what_the_network_will_see(narrow, write_checkpoint, ti
 
 
 def test_int8_needs_photos(narrow, tiny_metadata, tmp_path):
-    with pytest.raises(InputError, match="expected photos"):
+    with pytest.raises(InputError, match="expected images"):
         export_int8(DeepLab(classes=3), tmp_path / "none.onnx", tiny_metadata, [])
 
 

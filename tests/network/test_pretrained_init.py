@@ -82,7 +82,7 @@ def test_torchvision(tmp_path, container):
     net = DeepLab("deeplab-7x7")
     done = start(net, path, subset="fourth")
     kind = "safetensors" if container == "safetensors" else "PyTorch state dict"
-    assert done.format == f"VGG-16 as torchvision names it ({kind})"
+    assert done.format == f"VGG-16 with torchvision's names ({kind})"
     assert_filled(net, layers, CONVOLUTIONS[1:])
     # Channels 0, 4, 8 and 12; a matrix's columns run over channels, rows, columns.
     assert torch.equal(net.fc6.weight, layers["fc6"][0].reshape(FC, 4, 7, 7)[::4])
@@ -92,7 +92,7 @@ def test_torchvision(tmp_path, container):
     assert done.drawn == ("fc8",)
     assert done.unused == ("classifier.6: shape (1000, 16) does not fit (21, 4, 1, 1)",)
     assert done.notes == (
-        "conv1_1 turned from torchvision's red-green-blue, 0 to 1, to blue-green-red, 0 to 255",
+        "conv1_1 converted from torchvision's red-green-blue, 0 to 1, to blue-green-red, 0 to 255",
         "fc6 and fc7 keep 4 of 16 channels, every fourth",
     )
 
@@ -128,7 +128,7 @@ def test_torchvisions_features_without_a_classifier(tmp_path):
     done = start(DeepLab("deeplab-7x7"), tmp_path / "features.pth")
     assert done.drawn == ("fc6", "fc7", "fc8")
     assert "classifier.0: holds NaN or infinity" in done.unused
-    assert "classifier.3: worth nothing without its fc6" in done.unused
+    assert "classifier.3: requires its fc6" in done.unused
 
 
 # (c) decimation
@@ -185,7 +185,7 @@ def test_ssds_reduced_vgg(tmp_path, prefix):
     done = start(net, tmp_path / "vgg16_reducedfc.pth")
     assert_filled(net, layers, [*CONVOLUTIONS, "fc6", "fc7"])
     assert done.drawn == ("fc8",)
-    assert done.unused == (("extras.0: no layer of ours", "L2Norm: no layer of ours") if prefix else ())
+    assert done.unused == (("extras.0: unknown layer", "L2Norm: unknown layer") if prefix else ())
     other = start(DeepLab("deeplab-4x4"), tmp_path / "vgg16_reducedfc.pth")
     assert other.drawn == ("fc6", "fc7", "fc8")
 

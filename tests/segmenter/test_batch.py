@@ -116,7 +116,7 @@ def test_a_caller_who_leaves_stops_the_rest_and_nothing_goes_on(segmenter, photo
     assert count[0] < 12
     time.sleep(0.05)
     assert (len(read), len(finished)) == count
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith("atrous-photo")]
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("atrous-image")]
 
 
 def test_what_is_not_yet_finished_is_dropped_between_two_steps(segmenter, photos, monkeypatch):

@@ -167,7 +167,7 @@ def test_nothing_is_written_if_one_file_fails(tiny_model, red_square, tmp_path, 
 def test_the_photo_is_never_replaced_by_its_mask(tiny_model, red_square, tmp_path):
     Image.fromarray(red_square).save(tmp_path / "photo.png")
     result = Segmenter(tiny_model)(tmp_path / "photo.png")
-    with pytest.raises(InputError, match="photo itself"):
+    with pytest.raises(InputError, match="image itself"):
         result.save(tmp_path)
     assert Image.open(tmp_path / "photo.png").mode == "RGB"
 

@@ -92,13 +92,13 @@ def test_a_damaged_newest_one_is_passed_over(tmp_path, net, optimizer, file, dam
         assert warnings == []  # a folder without a state is no checkpoint
     else:
         assert len(warnings) == 1
-        assert warnings[0].startswith("checkpoint-000002 is passed over: ")
+        assert warnings[0].startswith("checkpoint-000002 is skipped: ")
 
 
 def test_all_damaged_is_an_error(tmp_path, net, optimizer):
     for path in write(tmp_path, net, optimizer, 1, 2):
         (path / checkpoint.MODEL).write_bytes(b"")
-    with pytest.raises(InputError, match="all 2 checkpoints in it are damaged"):
+    with pytest.raises(InputError, match="all 2 are damaged"):
         newest_intact(tmp_path, lambda line: None)
 
 

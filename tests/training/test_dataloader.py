@@ -58,7 +58,7 @@ def test_given_weights_are_taken():
     recipe = dataclasses.replace(RECIPE, class_weights=(0.5, 2.0))
     assert class_weights(recipe, 2, None).tolist() == [0.5, 2.0]
     assert class_weights(RECIPE, 2, None) is None
-    with pytest.raises(InputError, match="class_weights: expected 3 numbers, one a class; got 2"):
+    with pytest.raises(InputError, match="class_weights: expected 3 numbers, .* got 2"):
         class_weights(recipe, 3, None)
 
 

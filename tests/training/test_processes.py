@@ -147,9 +147,9 @@ def test_a_container_without_shared_memory(tmp_path, train, mount, reason):
     except (OSError, subprocess.CalledProcessError):
         pytest.skip("needs Linux and the right to mount")
     usual, confined = train(tmp_path / "usual", *SGD), train(tmp_path / "confined", *SGD, before=private)
-    assert "threads load the data" not in finish(usual)
+    assert "loading data in" not in finish(usual)
     output = finish(confined)
-    (line,) = (line for line in output.splitlines() if "threads load the data" in line)
+    (line,) = (line for line in output.splitlines() if "loading data in" in line)
     assert reason in line
     assert "Traceback" not in output
     assert files(tmp_path / "confined") == files(tmp_path / "usual")
@@ -177,7 +177,7 @@ def test_two_runs_do_not_write_into_one_folder(tmp_path, train):
     first = train(tmp_path, steps=4000, save_every=4)
     wait_for(lambda: (tmp_path / "checkpoint-000004").is_dir(), first)
     output = finish(train(tmp_path, steps=4000, save_every=4), status=2)
-    assert f"another run writes into it (process {first.pid} on " in output
+    assert f"another run is writing to it (process {first.pid} on " in output
     assert first.poll() is None
     os.kill(first.pid, signal.SIGTERM)
     finish(first, status=130)

@@ -123,7 +123,7 @@ def test_another_recipe_list_or_class_list_is_refused_in_the_same_folder(tmp_pat
 
 
 def test_a_run_needs_a_start(tmp_path, dataset, narrow_network):
-    with pytest.raises(InputError, match="first weights"):
+    with pytest.raises(InputError, match="initial weights"):
         begin(tmp_path / "run", dataset, None)
 
 

@@ -1,4 +1,4 @@
-"""The command line: one module per command."""
+"""Command line interface, with one module per command."""
 
 import sys
 from collections.abc import Iterator
@@ -10,11 +10,11 @@ from typer.core import TyperGroup
 
 from .._printable import printable
 from ..errors import InputError, RunError
-from .terminal import guard_streams, say
+from .terminal import guard_streams, print_line
 
 
 class _Commands(TyperGroup):
-    """The commands. What a usage error repeats of the command line is escaped."""
+    """Group of the commands. Arguments repeated in usage errors are escaped."""
 
     def make_context(self, *args: Any, **kwargs: Any) -> Any:
         with _escaped():
@@ -24,8 +24,8 @@ class _Commands(TyperGroup):
         try:
             with _escaped():
                 return super().invoke(*args, **kwargs)
-        except KeyboardInterrupt:  # of a command that has no more to say of it
-            say("error: interrupted", err=True)
+        except KeyboardInterrupt:  # from a command without its own message
+            print_line("error: interrupted", err=True)
             raise typer.Exit(130) from None
 
 
@@ -34,7 +34,7 @@ def _escaped() -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        # Typer has click's exceptions, and newer versions a copy of them.
+        # Typer's exceptions are click's, or a copy of them in newer versions.
         if hasattr(error, "format_message"):
             error.message = printable(error.message)  # type: ignore[attr-defined]
         raise
@@ -43,7 +43,7 @@ def _escaped() -> Iterator[None]:
 app = typer.Typer(
     name="atrous",
     cls=_Commands,
-    help="DeepLab for Python: photos to masks, sharp at the edges.",
+    help="DeepLab for Python: segmentation of photos and videos, with sharp edges.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -51,18 +51,19 @@ app = typer.Typer(
 )
 
 
-def _say_version(wanted: bool) -> None:
-    if wanted:
+def _print_version(requested: bool) -> None:
+    if requested:
         from .._provenance import own_version
 
-        say(f"atrous {own_version()}")
+        print_line(f"atrous {own_version()}")
         raise typer.Exit
 
 
 @app.callback()
 def _atrous(
     version: Annotated[
-        bool, typer.Option("--version", "-V", callback=_say_version, is_eager=True, help="Say the version, and end.")
+        bool,
+        typer.Option("--version", "-V", callback=_print_version, is_eager=True, help="Print the version and exit."),
     ] = False,
 ) -> None:
     pass
@@ -90,29 +91,29 @@ _register()
 
 
 def _line(error: Exception) -> str | None:
-    """Return what there is to say of an error that is no fault of the program's; None if it may be one."""
+    """Return the message for an error that is not a bug of the program; None for others."""
     if isinstance(error, (InputError, RunError)):
         return str(error)
     if isinstance(error, MemoryError):
-        return "not enough memory; close other programs, or give the command less at a time"
+        return "not enough memory; close other programs, or process less at a time"
     if isinstance(error, OSError) and error.errno is not None:
         return f"{error.filename or 'the system'}: {error.strerror or error}"
-    if isinstance(error, ImportError):  # of a library that is installed; what is missing is a MissingExtra
+    if isinstance(error, ImportError):  # of an installed library; a missing library is a MissingExtra
         return f"{error.name or 'a library'}: cannot be imported ({(str(error).splitlines() or [''])[0]:.300})"
     if isinstance(error, RuntimeError) and "start new thread" in str(error):
-        return "the system starts no more threads; look at its limits of memory and processes (ulimit -a)"
+        return "the system cannot start more threads; check its limits of memory and processes (ulimit -a)"
     return None
 
 
 def main() -> None:
-    """Run a command; a mistake of the user's, or what cannot be computed, is one line on stderr and exit status 2."""
+    """Run a command. Print errors of the user or the system as one line on stderr and exit with status 2."""
     guard_streams()
     try:
         app()
     except Exception as error:
         if (line := _line(error)) is None:
             raise
-        say(f"error: {line}", err=True)
+        print_line(f"error: {line}", err=True)
         raise SystemExit(2) from None
     finally:
         sys.stdout.flush()

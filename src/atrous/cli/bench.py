@@ -1,4 +1,4 @@
-"""`atrous bench`."""
+"""The command `atrous bench`."""
 
 import json
 import platform
@@ -15,7 +15,7 @@ import typer
 from .._printable import printable
 from ..errors import InputError
 from .options import Device, Engine, Model, Threads
-from .terminal import show
+from .terminal import print_text
 
 if TYPE_CHECKING:
     import numpy as np
@@ -23,27 +23,29 @@ if TYPE_CHECKING:
 
     from ..segmenter import Segmenter
 
-# The paper's frames (a Titan GPU took 1/8 s for one), and most photos of PASCAL VOC.
+# Size of the paper's frames (1/8 s each on a Titan GPU), and of most images in PASCAL VOC.
 PAPER, VOC = (306, 306), (375, 500)
 
 
 def bench(
     paths: Annotated[
         list[Path] | None,
-        typer.Argument(metavar="[PATH]...", help="Photos or folders to measure with; a photo that ships if left out."),
+        typer.Argument(
+            metavar="[PATH]...", help="Images or folders to measure with. Default: an image of the package."
+        ),
     ] = None,
     model: Model = None,
     threads: Threads = None,
     device: Device = None,
     engine: Engine = None,
-    runs: Annotated[int, typer.Option(min=1, help="Timings of each step, of which the median counts.")] = 5,
-    photos: Annotated[int, typer.Option(min=1, help="How many photos the whole pipeline is timed on.")] = 12,
+    runs: Annotated[int, typer.Option(min=1, help="Repetitions of each step; the median is printed.")] = 5,
+    photos: Annotated[int, typer.Option(min=1, help="Number of images for the timing of the whole pipeline.")] = 12,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
 ) -> None:
     """Time network, CRF and the whole pipeline on this machine."""
     from ..segmenter import Segmenter
 
-    files = _photos(paths or [])
+    files = _images(paths or [])
     segmenter = Segmenter(model, threads=threads, device=device, engine=engine)
     with tempfile.TemporaryDirectory() as folder:
         if not files:
@@ -54,13 +56,13 @@ def bench(
             "folder": folder_times(segmenter, files[:photos], Path(folder)),
         }
     if as_json:
-        show(json.dumps(figures, indent=2))
+        print_text(json.dumps(figures, indent=2))
     else:
         _show(figures)
 
 
 def machine(segmenter: "Segmenter") -> dict[str, Any]:
-    """What the figures depend on, by name."""
+    """Return the properties of the machine and the software that affect the figures."""
     from .._provenance import processor, versions
     from .._resources import processors
 
@@ -81,14 +83,14 @@ def machine(segmenter: "Segmenter") -> dict[str, Any]:
     }
 
 
-def step_times(segmenter: "Segmenter", photo: Path, folder: Path, runs: int) -> dict[str, float]:
-    """Seconds of each step, median of `runs` after one that is not counted, with all threads."""
+def step_times(segmenter: "Segmenter", image: Path, folder: Path, runs: int) -> dict[str, float]:
+    """Return the median seconds of `runs` repetitions of each step, after a warm-up, with all threads."""
     import numpy as np
     from PIL import Image
 
     from ..image_io import read_image
 
-    original = Image.fromarray(read_image(photo))
+    original = Image.fromarray(read_image(image))
     paper, voc = (np.asarray(original.resize(size[::-1])) for size in (PAPER, VOC))
     file = folder / "step.jpg"
     Image.fromarray(voc).save(file, quality=90)
@@ -98,44 +100,44 @@ def step_times(segmenter: "Segmenter", photo: Path, folder: Path, runs: int) -> 
         f"network, {PAPER[0]}x{PAPER[1]}": lambda: segmenter.engine.scores(paper),
         f"network, {VOC[0]}x{VOC[1]}": lambda: segmenter.engine.scores(voc),
         "decoding a JPEG": lambda: read_image(file),
-        "network, zoom, softmax": lambda: segmenter.probabilities(voc),
+        "network, upsampling, softmax": lambda: segmenter.probabilities(voc),
         "CRF": lambda: segmenter.refine(voc, probabilities),
         "writing mask and overlay": lambda: result.save(folder, "step"),
-        "photo to labels": lambda: segmenter(file).labels,
+        "image to labels": lambda: segmenter(file).labels,
     }
     return {name: _median(step, runs) for name, step in steps.items()}
 
 
 def folder_times(segmenter: "Segmenter", files: list[Path], folder: Path) -> dict[str, Any]:
-    """Seconds for all photos, from files to files, and of each stage by itself over all of them."""
+    """Return the seconds for all images, from files to files, and for each stage alone over all images."""
     from concurrent.futures import ThreadPoolExecutor
 
     from ..image_io import read_image
     from ..segmenter import segmented, worker_count
 
-    results = [segmenter(file) for file in files[:1]]  # warms up
-    with _network_watched(segmenter) as spans:
-        begun = time.perf_counter()
+    results = [segmenter(file) for file in files[:1]]  # warm-up
+    with _timed_network(segmenter) as spans:
+        started = time.perf_counter()
         for done in segmented(segmenter, files, finish=lambda file, result: result.save(folder / "out", file.stem)):
             if done.error is not None:
                 raise done.error
-        whole = time.perf_counter() - begun
+        whole = time.perf_counter() - started
 
     images = [read_image(file) for file in files]
     results = [segmenter.segment(image, source=file) for image, file in zip(images, files, strict=True)]
-    # As many at a time as in the pipeline, each on one thread: what the stage would take with nothing beside it.
+    # As many in parallel as in the pipeline, each with one thread: the time of the stage without the other stages.
     stages: dict[str, Callable[[int], object]] = {
         "decoding": lambda i: read_image(files[i]),
         "network": lambda i: segmenter.engine.scores(images[i]),
-        "zoom and CRF": lambda i: _refine(segmenter, images[i], results[i].network),
+        "upsampling and CRF": lambda i: _refine(segmenter, images[i], results[i].network),
         "writing": lambda i: results[i].save(folder / "again", files[i].stem),
     }
     alone = {}
     with ThreadPoolExecutor(worker_count(segmenter.threads)) as pool:
         for name, stage in stages.items():
-            begun = time.perf_counter()
+            started = time.perf_counter()
             list(pool.map(stage, range(len(files))))
-            alone[name] = time.perf_counter() - begun
+            alone[name] = time.perf_counter() - started
     sizes = sorted(image.shape[0] * image.shape[1] for image in images)
     return {
         "photos": len(files),
@@ -149,45 +151,45 @@ def folder_times(segmenter: "Segmenter", files: list[Path], folder: Path) -> dic
     }
 
 
-class _Watched:
-    """An engine that notes when it is at work."""
+class _TimedEngine:
+    """Engine that records the times of its calls."""
 
     def __init__(self, engine: Any) -> None:
         self.engine, self.metadata = engine, engine.metadata
         self.spans: list[tuple[float, float]] = []
 
     def scores(self, image: "NDArray[np.uint8]") -> "NDArray[np.float32]":
-        begun = time.perf_counter()
+        started = time.perf_counter()
         scores = self.engine.scores(image)
-        self.spans.append((begun, time.perf_counter()))
+        self.spans.append((started, time.perf_counter()))
         return scores
 
 
 @contextmanager
-def _network_watched(segmenter: "Segmenter") -> Iterator[list[tuple[float, float]]]:
-    """Yield the list that gets the beginning and end of each photo's network."""
+def _timed_network(segmenter: "Segmenter") -> Iterator[list[tuple[float, float]]]:
+    """Yield a list that receives the start and end of each image's network."""
     engine = segmenter.engine
-    watched = _Watched(engine)
-    segmenter.engine = watched
+    timed = _TimedEngine(engine)
+    segmenter.engine = timed
     try:
-        yield watched.spans
+        yield timed.spans
     finally:
         segmenter.engine = engine
 
 
 def _covered(spans: list[tuple[float, float]]) -> float:
-    """Return the seconds that lie in any span."""
+    """Return the total time covered by the spans, in seconds."""
     covered, reached = 0.0, 0.0
-    for begun, ended in sorted(spans):
-        covered += max(0.0, ended - max(begun, reached))
+    for started, ended in sorted(spans):
+        covered += max(0.0, ended - max(started, reached))
         reached = max(reached, ended)
     return covered
 
 
 def _refine(segmenter: "Segmenter", image: "NDArray[np.uint8]", network: Any) -> object:
-    from ..segmenter import zoomed_probabilities
+    from ..segmenter import upsampled_probabilities
 
-    planes = zoomed_probabilities(network.scores, network.inner, image.shape[:2], stride=network.stride)
+    planes = upsampled_probabilities(network.scores, network.inner, image.shape[:2], stride=network.stride)
     return planes if segmenter.crf is None else segmenter.dense_crf(image, threads=1).infer(planes)
 
 
@@ -195,24 +197,26 @@ def _median(step: Callable[[], object], runs: int) -> float:
     step()
     seconds = []
     for _ in range(runs):
-        begun = time.perf_counter()
+        started = time.perf_counter()
         step()
-        seconds.append(time.perf_counter() - begun)
+        seconds.append(time.perf_counter() - started)
     return statistics.median(seconds)
 
 
-def _photos(paths: list[Path]) -> list[Path]:
+def _images(paths: list[Path]) -> list[Path]:
     from ..image_io import VIDEO_SUFFIXES
-    from .jobs import photos_below
+    from .jobs import images_below
 
     files: list[Path] = []
     for path in paths:
         if not path.exists():
-            raise InputError(f"{path}: no such file or folder; expected photos or folders of them")
-        found = photos_below(path, path, _refuse) if path.is_dir() else [path]
+            raise InputError(f"{path}: no such file or folder; expected images or folders of images")
+        found = images_below(path, path, _refuse) if path.is_dir() else [path]
         files += [file for file in found if file.suffix.lower() not in VIDEO_SUFFIXES]
     if paths and not files:
-        raise InputError(f"{paths[0]}: no photos in it; leave it out to measure with the one that ships")
+        raise InputError(
+            f"{paths[0]}: expected images, found none; without the argument an image of the package is used"
+        )
     return files
 
 
@@ -221,16 +225,16 @@ def _refuse(message: str) -> None:
 
 
 def _copies(folder: Path, count: int) -> list[Path]:
-    """Copies of the photo that ships, at VOC's size, every other one mirrored."""
+    """Write copies of the package's image at VOC's size, every second one flipped; return their paths."""
     from PIL import Image, ImageOps
 
     from ..image_io import read_image
 
-    photo = Image.fromarray(read_image(Path(__file__).with_name("bench.jpg"))).resize(VOC[::-1])
+    image = Image.fromarray(read_image(Path(__file__).with_name("bench.jpg"))).resize(VOC[::-1])
     files = []
     for i in range(count):
         files.append(folder / f"{i:03d}.jpg")
-        (ImageOps.mirror(photo) if i % 2 else photo).save(files[-1], quality=90)
+        (ImageOps.mirror(image) if i % 2 else image).save(files[-1], quality=90)
     return files
 
 
@@ -246,21 +250,21 @@ def _show(figures: dict[str, Any]) -> None:
         f" {about['engine']} {about['engine_version']}"
     )
     console.print(printable(machine), highlight=False, markup=False)
-    steps = Table("one photo, 375x500 where no size is given", title_justify="left")
+    steps = Table("one image, 375x500 unless stated otherwise", title_justify="left")
     steps.add_column("ms", justify="right")
-    steps.add_column("a second", justify="right")
+    steps.add_column("per second", justify="right")
     for name, seconds in figures["steps"].items():
         steps.add_row(name, f"{1000 * seconds:.1f}", f"{1 / seconds:.1f}")
     console.print(steps)
-    several = Table(f"{whole['photos']} photos of about {whole['median_pixels'] / 1e6:.2f} megapixels")
+    several = Table(f"{whole['photos']} images of about {whole['median_pixels'] / 1e6:.2f} megapixels")
     several.add_column("s", justify="right")
-    several.add_column("photos a second", justify="right")
+    several.add_column("images per second", justify="right")
     several.add_row("whole pipeline", f"{whole['seconds']:.2f}", f"{whole['photos_per_second']:.2f}")
     for name, seconds in whole["stages_alone"].items():
-        several.add_row(f"{name} by itself", f"{seconds:.2f}", f"{whole['photos'] / seconds:.1f}")
+        several.add_row(f"{name} alone", f"{seconds:.2f}", f"{whole['photos'] / seconds:.1f}")
     console.print(several)
     console.print(
-        f"whole pipeline: {whole['whole_by_slowest_stage']:.2f} times its slowest stage by itself;"
-        f" a network was at work for {100 * whole['network_busy']:.0f} % of it",
+        f"whole pipeline: {whole['whole_by_slowest_stage']:.2f} times its slowest stage alone;"
+        f" the network was busy for {100 * whole['network_busy']:.0f} % of it",
         highlight=False,
     )

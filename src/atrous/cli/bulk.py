@@ -1,4 +1,4 @@
-"""`atrous bulk`."""
+"""The command `atrous bulk`."""
 
 import sys
 import time
@@ -9,12 +9,12 @@ import typer
 from ..errors import MissingExtra
 from .options import Engine, MaxSide, Model
 from .progress import Update, progress_bar
-from .terminal import say
+from .terminal import print_line
 
 if TYPE_CHECKING:
     from ..bulk import Progress
 
-SECONDS_BETWEEN_LINES = 30  # of progress, where there is no terminal for a bar
+SECONDS_BETWEEN_LINES = 30  # between progress lines if there is no terminal
 
 
 def bulk(
@@ -22,40 +22,40 @@ def bulk(
         str,
         typer.Argument(
             metavar="INPUT",
-            help="Folder of photos, of parquet files or of WebDataset tars; a .txt list of paths or URLs (- for stdin);"
-            " a quoted pattern; or one such file. Local, or any fsspec URL.",
+            help="Folder of images, of parquet files or of WebDataset tars; a .txt list of paths or URLs (- for stdin);"
+            " a quoted pattern; or one such file. A local path or any fsspec URL.",
         ),
     ],
     out: Annotated[str, typer.Argument(metavar="OUTPUT", help="Folder for masks and tables; a path or fsspec URL.")],
     to: Annotated[
-        str, typer.Option(help="Format of the masks: png, a file each; parquet; or tar, WebDataset.")
+        str, typer.Option(help="Format of the masks: png (one file each), parquet or tar (WebDataset).")
     ] = "png",
     ray_address: Annotated[
         str | None,
-        typer.Option(envvar="RAY_ADDRESS", help="Address of a Ray cluster: auto, host:port. Default: this machine."),
+        typer.Option(envvar="RAY_ADDRESS", help="Address of a Ray cluster: auto or host:port. Default: this machine."),
     ] = None,
-    actors: Annotated[int | None, typer.Option(help="Largest number of actors. Default: as many as fit.")] = None,
-    cpus: Annotated[int, typer.Option(help="CPUs, and threads, of an actor.")] = 1,
-    gpus: Annotated[float, typer.Option(help="GPUs of an actor; 0.5 puts two on one.")] = 0,
+    actors: Annotated[int | None, typer.Option(help="Maximum number of actors. Default: as many as fit.")] = None,
+    cpus: Annotated[int, typer.Option(help="CPUs and threads per actor.")] = 1,
+    gpus: Annotated[float, typer.Option(help="GPUs per actor; 0.5 puts two actors on one GPU.")] = 0,
     model: Model = None,
     engine: Engine = None,
     crf: Annotated[bool, typer.Option("--crf/--no-crf", help="Refine with the fully connected CRF.")] = True,
     max_side: MaxSide = 513,
     kind: Annotated[
-        str | None, typer.Option(help="Files to segment where INPUT holds several kinds: images, parquet or tars.")
+        str | None, typer.Option(help="Files to segment if INPUT contains several kinds: images, parquet or tars.")
     ] = None,
     column: Annotated[
-        str | None, typer.Option(help="Column of encoded photos in parquet files; suffix of photos in tars.")
+        str | None, typer.Option(help="Column of encoded images in parquet files; suffix of images in tars.")
     ] = None,
     key_column: Annotated[
         str | None, typer.Option(help="Column of names for the masks in parquet files. Default: file and row.")
     ] = None,
     shard_size: Annotated[
-        int | None, typer.Option(help="Photos per shard: an actor's unit of work, and one parquet or tar file.")
+        int | None, typer.Option(help="Images per shard: an actor's unit of work, and one parquet or tar file.")
     ] = None,
-    retry_errors: Annotated[bool, typer.Option(help="Try photos again that failed in an earlier run.")] = False,
+    retry_errors: Annotated[bool, typer.Option(help="Retry images that failed in an earlier run.")] = False,
 ) -> None:
-    """Segment very many photos with Ray Data, here or on a cluster. Run again, it does what is missing."""
+    """Segment very many images with Ray Data, on this machine or a cluster. A second run resumes the first."""
     try:
         from ..bulk import Actors, Settings, run
     except ImportError as error:
@@ -80,29 +80,31 @@ def bulk(
         with progress_bar("segmenting") as reporter.update:
             summary = run(source, out, settings, Actors(actors, cpus, gpus), address=ray_address, progress=reporter)
     except KeyboardInterrupt:
-        say(f"error: interrupted after {reporter.count}; what is written is whole, run again for the rest", err=True)
+        print_line(
+            f"error: interrupted after {reporter.count}; all written files are complete; run again to resume", err=True
+        )
         raise typer.Exit(130) from None
     retried = f", {summary.retried} shards retried" if summary.retried else ""
-    rate = f"; {summary.rate:.2f} photos/s" if summary.done else ""
-    say(f"{out}: {summary.done} done, {summary.skipped} done before, {summary.failed} failed{retried}{rate}")
+    rate = f"; {summary.rate:.2f} images/s" if summary.done else ""
+    print_line(f"{out}: {summary.done} done, {summary.skipped} skipped, {summary.failed} failed{retried}{rate}")
     if summary.failed:
-        say(f"error: {summary.failed} photos failed; see {summary.errors}", err=True)
+        print_line(f"error: {summary.failed} images failed; see {summary.errors}", err=True)
         raise typer.Exit(2)
 
 
 class _Reporter:
-    """Progress as a bar on a terminal, as a line now and then elsewhere."""
+    """Progress display: a bar on a terminal, else a line at intervals."""
 
     update: Update
 
     def __init__(self) -> None:
-        self.count = "0 photos"
+        self.count = "0 images"
         self._last = time.monotonic()
 
     def __call__(self, progress: "Progress") -> None:
-        self.count = f"{progress.done} of {progress.total} photos"
+        self.count = f"{progress.done} of {progress.total} images"
         self.update(progress.done, progress.total)
         if not sys.stderr.isatty() and time.monotonic() - self._last >= SECONDS_BETWEEN_LINES:
             self._last = time.monotonic()
             rate = progress.done / progress.seconds if progress.seconds else 0.0
-            say(f"{self.count}, {progress.failed} failed, {rate:.2f} photos/s", err=True)
+            print_line(f"{self.count}, {progress.failed} failed, {rate:.2f} images/s", err=True)

@@ -1,11 +1,11 @@
-"""`atrous convert`."""
+"""The command `atrous convert`."""
 
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
-from .terminal import say, show
+from .terminal import print_line, print_text
 
 
 def convert(
@@ -19,27 +19,30 @@ def convert(
         Path | None,
         typer.Argument(
             metavar="OUT",
-            help="A .safetensors file to train from, or a new checkpoint folder that runs; "
-            "without it, only tell what is in IN.",
+            help="A .safetensors file to train from, or a new checkpoint folder that can run. "
+            "Default: only print the contents of IN.",
         ),
     ] = None,
     variant: Annotated[
         str | None, typer.Option(help="deeplab-largefov (default), deeplab, deeplab-4x4 or deeplab-7x7.")
     ] = None,
-    classes: Annotated[int | None, typer.Option(min=2, help="Background included; default 21.")] = None,
+    classes: Annotated[
+        int | None, typer.Option(min=2, help="Number of classes, including the background. Default: 21.")
+    ] = None,
     class_names: Annotated[
-        Path | None, typer.Option(help="For a folder: the names, one a line, background first; default VOC's.")
+        Path | None, typer.Option(help="Class names for a folder, one per line, background first. Default: VOC's.")
     ] = None,
     multiscale: Annotated[
-        bool | None, typer.Option("--multiscale/--one-scale", help="With the branches of multi-scale prediction.")
+        bool | None,
+        typer.Option("--multiscale/--one-scale", help="Whether to add the branches of multi-scale prediction."),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of what is drawn at random.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the random initialization.")] = 0,
     subset: Annotated[
-        Literal["random", "fourth"], typer.Option(help="Channels that a narrower fc6 and fc7 keep.")
+        Literal["random", "fourth"], typer.Option(help="Selection of channels for a narrower fc6 and fc7.")
     ] = "random",
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace OUT if it is there.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing OUT.")] = False,
 ) -> None:
-    """Turn any file that training can start from into one of ours; a finished model also to run."""
+    """Convert any weight file that training can start from; a complete model also becomes a folder that runs."""
     from ..data import read_classes
     from ..network import convert as run
     from .options import weights_path
@@ -55,7 +58,7 @@ def convert(
         subset=subset,
         overwrite=overwrite,
     )
-    show(done.report())
+    print_text(done.report())
     if out is not None:
         size = sum(file.stat().st_size for file in (out.iterdir() if out.is_dir() else [out]))
-        say(f"wrote {out}: {size / 1e6:.1f} MB")
+        print_line(f"wrote {out}: {size / 1e6:.1f} MB")

@@ -1,4 +1,4 @@
-"""`atrous data check` and `atrous data sbd`."""
+"""The commands `atrous data check` and `atrous data sbd`."""
 
 import json
 from collections import Counter
@@ -11,16 +11,16 @@ from .._printable import printable
 from ..errors import InputError
 from .options import Threads, check_output
 from .progress import progress_bar
-from .terminal import say, show
+from .terminal import print_line, print_text
 
 if TYPE_CHECKING:
     from ..data import Findings
 
 data = typer.Typer(
-    name="data", help="Look after labeled photos.", no_args_is_help=True, context_settings={"max_content_width": 120}
+    name="data", help="Check and prepare data sets.", no_args_is_help=True, context_settings={"max_content_width": 120}
 )
 
-# Of one kind; the rest is in the JSON.
+# Number of printed problems per kind. The JSON file contains all.
 _MOST_LINES = 20
 
 
@@ -33,12 +33,14 @@ def check(
     colors: Annotated[
         Path | None, typer.Option(help="Color table of masks drawn in colors, instead of the folder's colors.txt.")
     ] = None,
-    report: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write everything found here.")] = None,
+    report: Annotated[
+        Path | None, typer.Option("--json", metavar="FILE", help="Write all results to this file.")
+    ] = None,
     threads: Threads = None,
 ) -> None:
-    """Decode every photo and mask, say what is wrong, and count what is there.
+    """Decode all images and masks, report problems, and print statistics.
 
-    Exit status: 0 if all is well, 1 if something is to be put right, 2 if the folder is no data set.
+    Exit status: 0 without problems, 1 with problems, 2 if the folder is not a data set.
     """
     from ..data import check_dataset
 
@@ -52,7 +54,7 @@ def check(
             write_text(report, json.dumps(found.as_dict(), indent=1) + "\n")
         except OSError as error:
             raise InputError(f"--json {report}: cannot be written ({error.strerror or error})") from None
-    show(text(found))
+    print_text(text(found))
     if found.problems:
         raise typer.Exit(1)
 
@@ -63,12 +65,14 @@ def sbd(
         Path, typer.Argument(metavar="SBD", help="SBD's unpacked release, benchmark_RELEASE, or its dataset/.")
     ],
     voc: Annotated[Path, typer.Option(help="The folder VOC2012 of PASCAL VOC 2012.")],
-    out: Annotated[Path, typer.Option(help="The VOC folder to make; may be the same as --voc. What is there is kept.")],
+    out: Annotated[
+        Path, typer.Option(help="VOC folder to create; may be the same as --voc. Existing files are not replaced.")
+    ],
     threads: Threads = None,
 ) -> None:
-    """Make the paper's train_aug: SBD's masks as PNG files beside VOC's, and the lists.
+    """Create the paper's train_aug: SBD's masks as PNG files beside VOC's, and the lists.
 
-    Stopped, the same command goes on.
+    After an interruption, run the same command again to resume.
     """
     from ..data import LIST_SIZES, merge_sbd
 
@@ -76,32 +80,32 @@ def sbd(
         merged = merge_sbd(release, voc, out, threads=threads, done=done)
     for name, count in merged.lists.items():
         of = "as published" if count == LIST_SIZES[name] else f"of the {LIST_SIZES[name]:,} published"
-        say(f"{name:<13}{count:>7,} images, {of}")
-    say(f"{merged.written:,} masks written, {merged.kept:,} were there: {out}")
-    if merged.left_out:
-        say(
-            f"note: {len(merged.left_out):,} listed images lack their photo or mask, such as {merged.left_out[0]};"
-            " lists are without them",
+        print_line(f"{name:<13}{count:>7,} images, {of}")
+    print_line(f"{merged.written:,} masks written, {merged.existing:,} existed: {out}")
+    if merged.skipped:
+        print_line(
+            f"note: {len(merged.skipped):,} listed images lack their image file or mask, such as {merged.skipped[0]};"
+            " the lists omit them",
             err=True,
         )
     elif any(count != LIST_SIZES[name] for name, count in merged.lists.items()):
-        say("note: these are not the whole of SBD and VOC 2012; figures do not compare with published", err=True)
+        print_line("note: SBD or VOC 2012 is incomplete, so scores are not comparable with published ones", err=True)
 
 
 def text(found: "Findings") -> str:
-    """Return the problems, the notes, the classes' shares and the lists as text."""
+    """Return problems, notes, shares of the classes and lists as text."""
     lines: list[str] = []
     shown: Counter[str] = Counter()
     for problem in sorted(found.problems, key=lambda p: (p.file, p.kind)):
         shown[problem.kind] += 1
         if shown[problem.kind] <= _MOST_LINES:
-            lines.append(f"{problem.file}: {problem.says}")
+            lines.append(f"{problem.file}: {problem.message}")
     for kind, count in shown.items():
         if count > _MOST_LINES:
-            lines.append(f"... and {count - _MOST_LINES:,} more of the kind '{kind}' (--json FILE holds all)")
+            lines.append(f"... and {count - _MOST_LINES:,} more of the kind '{kind}' (--json FILE lists all)")
     lines += [f"note: {note}" for note in found.notes[:_MOST_LINES]]
     if len(found.notes) > _MOST_LINES:
-        lines.append(f"note: ... and {len(found.notes) - _MOST_LINES:,} more (--json FILE holds all)")
+        lines.append(f"note: ... and {len(found.notes) - _MOST_LINES:,} more (--json FILE lists all)")
     if lines and found.classes:
         lines.append("")
     lines += _classes(found)
@@ -110,12 +114,12 @@ def text(found: "Findings") -> str:
         lines += [f"{name:<16}{count:>10,}" for name, count in found.lists.items()]
         lines += [f"{a} and {b} share {count:,} images" for a, b, count in found.overlaps]
     count = len(found.problems)
-    lines += ["", f"{found.pairs:,} photos with masks; " + (f"{count:,} problem(s)" if count else "all is well")]
+    lines += ["", f"{found.pairs:,} images with masks; " + (f"{count:,} problem(s)" if count else "no problems found")]
     return "\n".join(map(printable, lines))
 
 
 def _classes(found: "Findings") -> list[str]:
-    if not found.classes:  # the list of them is a problem; void alone would look like an empty data set
+    if not found.classes:  # the class list has a problem; a table of void alone would be misleading
         return []
     total = max(int(found.pixels.sum()), 1)
     names = [*enumerate(map(printable, found.classes)), (255, "void")]

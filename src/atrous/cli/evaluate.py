@@ -1,4 +1,4 @@
-"""`atrous evaluate`."""
+"""The command `atrous evaluate`."""
 
 import time
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from .._printable import printable
 from ..errors import InputError
 from .options import Classes, Colors, Device, Engine, Model, check_output
 from .progress import progress_bar
-from .terminal import say, show
+from .terminal import print_line, print_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from ..evaluation import Evaluation, Labeler, RunInfo, Scored
     from ..segmenter import Segmenter
 
-# Beyond, images in work would take much memory; each gets more threads instead.
+# Maximum of parallel images, to limit memory. Above it, each image gets more threads.
 _MOST_WORKERS = 8
 
 _MOST_STEPS = 1000
@@ -33,7 +33,7 @@ _MOST_STEPS = 1000
 
 @dataclass(frozen=True)
 class _Subject:
-    """What is to be scored: where the label maps come from, of which samples, and what is to be said of it."""
+    """Subject of the evaluation: labeler, samples, description and warnings."""
 
     labeler: "Labeler"
     samples: "ImageList"
@@ -47,36 +47,46 @@ def evaluate(
     model: Model = None,
     masks: Annotated[
         list[Path] | None,
-        typer.Option(help="Score the label maps NAME.png of this folder instead of a model's; may be repeated."),
+        typer.Option(help="Folder of label maps NAME.png to score instead of a model; may be repeated."),
     ] = None,
     eval_list: Annotated[str | None, typer.Option("--list", help="List of images to score. Default: val.")] = None,
     classes: Classes = None,
     colors: Colors = None,
-    crf: Annotated[bool, typer.Option("--crf/--no-crf", help="Score the CRF's result too.")] = True,
-    preset: Annotated[str | None, typer.Option(help="A released model's CRF instead of the model's own.")] = None,
-    trimap: Annotated[bool, typer.Option("--trimap/--no-trimap", help="Score the band along the outlines too.")] = True,
+    crf: Annotated[bool, typer.Option("--crf/--no-crf", help="Also score the result of the CRF.")] = True,
+    preset: Annotated[
+        str | None, typer.Option(help="CRF parameters of a released model instead of the model's own.")
+    ] = None,
+    trimap: Annotated[
+        bool, typer.Option("--trimap/--no-trimap", help="Also score the bands along the outlines.")
+    ] = True,
     steps: Annotated[
-        str | None, typer.Option(help="Score the CRF after these numbers of steps, such as 0,1,2,5,10,20.")
+        str | None, typer.Option(help="Numbers of mean-field steps to score, such as 0,1,2,5,10,20.")
     ] = None,
     limit: Annotated[
-        int | None, typer.Option(min=1, help="Only that many images, evenly spaced along the list.")
+        int | None, typer.Option(min=1, help="Number of images, evenly spaced in the list. Default: all.")
     ] = None,
-    report: Annotated[Path | None, typer.Option(help="Write a page with tables, curves and examples (.html).")] = None,
-    json: Annotated[Path | None, typer.Option(help="Write all numbers.")] = None,
-    csv: Annotated[Path | None, typer.Option(help="Write a line an image.")] = None,
+    report: Annotated[
+        Path | None, typer.Option(help="HTML file for a report with tables, curves and examples.")
+    ] = None,
+    json: Annotated[Path | None, typer.Option(help="File for all figures.")] = None,
+    csv: Annotated[Path | None, typer.Option(help="File with one line per image.")] = None,
     against: Annotated[
         Path | None,
-        typer.Option(help="Other scores of the same images, written by --json: the gain over them, and its interval."),
+        typer.Option(
+            help="Scores of another model on the same images (a file of --json), to print the gain and its interval."
+        ),
     ] = None,
     submit: Annotated[
-        Path | None, typer.Option(help="Write label maps into this folder as VOC's server takes them; needs no labels.")
+        Path | None, typer.Option(help="Folder for label maps in the format of VOC's server; needs no labels.")
     ] = None,
-    workers: Annotated[int | None, typer.Option(min=1, help="Images at once. Default: one a core, 8 at most.")] = None,
-    threads: Annotated[int | None, typer.Option(min=1, help="Of each image. Default: what is left.")] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Number of parallel images. Default: one per core, at most 8.")
+    ] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="Threads per image. Default: the remaining cores.")] = None,
     device: Device = None,
     engine: Engine = None,
 ) -> None:
-    """Score a model, or label maps, on labeled images: IoU per class without and with the CRF.
+    """Score a model or label maps on labeled images: IoU per class without and with the CRF.
 
     Several processes, on one machine or many: torchrun --nproc-per-node N -m atrous evaluate ...
     """
@@ -84,7 +94,7 @@ def evaluate(
     from ..evaluation import WIDTHS, RunInfo, Scored, Submission, merged, official_size, score
 
     if masks and (model is not None or preset or steps or submit is not None):
-        raise InputError("--masks: scores label maps that are there; leave --model, --preset, --steps and --submit out")
+        raise InputError("--masks: expected no --model, --preset, --steps or --submit with it; remove them")
     files = {"report": report, "json": json, "csv": csv}
     _check_files(files)
     theirs = Scored.read(against) if against is not None else None
@@ -95,7 +105,7 @@ def evaluate(
     unlabeled = submit is not None and dataset.layout == "voc"
     listed = dataset.read(eval_list or dataset.default_evaluation_list, unlabeled=unlabeled)
     samples = listed if limit is None or limit >= len(listed) else listed.hold_out(limit)[1]
-    workers, threads = _shared_out(workers, threads, process.local)
+    workers, threads = _distribute(workers, threads, process.local)
     if masks:
         subject = _of_masks(masks, dataset, samples)
     else:
@@ -103,12 +113,12 @@ def evaluate(
         subject = _of_model(segmenter, model, dataset, listed, samples, counts)
     if process.rank == 0:
         for warning in subject.warnings:
-            say(f"warning: {warning}", err=True)
+            print_line(f"warning: {warning}", err=True)
     samples = subject.samples
     if theirs is not None:
         theirs.check_comparable(samples.sha256, dataset.classes, subject.labeler.labelings)
     submission = Submission(submit, listed.name, subject.palette) if submit is not None else None
-    begun, start, finished = datetime.now().astimezone(), time.perf_counter(), 0
+    started, start, finished = datetime.now().astimezone(), time.perf_counter(), 0
     try:
         count = len(process.places(len(samples)))
         with process.group(), progress_bar("scoring", count, shown=process.rank == 0) as show_progress:
@@ -130,7 +140,9 @@ def evaluate(
             parts = process.gather(part)
     except KeyboardInterrupt:
         if process.rank == 0:
-            say(f"error: interrupted after {finished} of {len(samples)} images; no scores are written", err=True)
+            print_line(
+                f"error: interrupted after {finished} of {len(samples)} images; no scores were written", err=True
+            )
         raise typer.Exit(130) from None
     if parts is None:
         return
@@ -143,7 +155,7 @@ def evaluate(
         official=official_size(listed.name, dataset.classes),
         subject=subject.facts,
         warnings=subject.warnings,
-        begun=begun.isoformat(timespec="seconds"),
+        started=started.isoformat(timespec="seconds"),
         seconds=time.perf_counter() - start,
         workers=workers,
         threads=threads,
@@ -151,17 +163,17 @@ def evaluate(
     )
     written: list[Path] = []
     if result.images:
-        # Before anything is printed: a reader that has gone (| head) would end the command.
+        # Before printing, because a closed output (| head) would end the command.
         written += _write(files, result, run, subject)
         _print(result, run)
         if theirs is not None:
             _compare(result, samples, theirs)
     else:
-        say("note: no image of this list has labels, so there are no scores", err=True)
+        print_line("note: no image of this list has labels, so no scores are printed", err=True)
     if submission is not None:
         written.append(submission.pack(samples.samples))
     if written:
-        say("wrote " + ", ".join(map(str, written)))
+        print_line("wrote " + ", ".join(map(str, written)))
 
 
 def _of_masks(masks: list[Path], dataset: "Dataset", samples: "ImageList") -> _Subject:
@@ -191,8 +203,8 @@ def _of_model(
     metadata = segmenter.engine.metadata
     if len(metadata.classes) != len(dataset.classes):
         raise InputError(
-            f"{dataset.root}: has {len(dataset.classes)} classes ({_some(dataset.classes)}), but the model"
-            f" {len(metadata.classes)} ({_some(metadata.classes)}); score it on data of its own classes"
+            f"{dataset.root}: expected {len(metadata.classes)} classes as in the model ({_some(metadata.classes)}), got"
+            f" {len(dataset.classes)} ({_some(dataset.classes)}); use data with the model's classes"
         )
     warnings = []
     for c, (ours, theirs) in enumerate(zip(dataset.classes, metadata.classes, strict=True)):
@@ -218,8 +230,8 @@ def _segmenter(
     if model is None or not model.is_dir():
         return Segmenter(model, crf=crf, threads=threads, device=device, engine=engine)
     if engine is not None:
-        raise InputError(f"--engine {engine}: leave it out, PyTorch runs a checkpoint; an .onnx file is run by others")
-    from ..network import TorchEngine  # without PyTorch: MissingExtra
+        raise InputError(f"--engine {engine}: expected an .onnx file for it, got a checkpoint, which PyTorch runs")
+    from ..network import TorchEngine  # raises MissingExtra without PyTorch
 
     checkpoint = TorchEngine.read(model, device=_torch_device(device, threads, process))
     return Segmenter(checkpoint, crf=crf, threads=threads)
@@ -232,12 +244,12 @@ def _torch_device(device: str | None, threads: int, process: TorchrunProcess) ->
 
     torch.set_num_threads(threads)
     device = usable_device(device)
-    # Each process of a machine takes the next GPU.
+    # Each process on a machine uses the next GPU.
     return f"cuda:{process.local_rank % torch.cuda.device_count()}" if device == "cuda" else device
 
 
 def _check_files(files: dict[str, Path | None]) -> None:
-    """Say what could not be written before the work is done."""
+    """Check before the evaluation that the files can be written."""
     for name, path in files.items():
         check_output(name, path)
     if files["report"] is not None:
@@ -246,8 +258,8 @@ def _check_files(files: dict[str, Path | None]) -> None:
         check_report()
 
 
-def _shared_out(workers: int | None, threads: int | None, processes: int) -> tuple[int, int]:
-    """Return workers, and threads of each, that fill the cores which are this process'."""
+def _distribute(workers: int | None, threads: int | None, processes: int) -> tuple[int, int]:
+    """Return a number of workers and of threads per worker that fill this process' cores."""
     from .._resources import check_threads
 
     cores = max(1, check_threads(None) // processes)
@@ -257,7 +269,7 @@ def _shared_out(workers: int | None, threads: int | None, processes: int) -> tup
 
 
 def _step_counts(text: str | None) -> list[int]:
-    """Read `0,1,2,5` or `0:20` (first:last)."""
+    """Parse `0,1,2,5` or `0:20` (first:last)."""
     if text is None:
         return []
     counts: set[int] = set()
@@ -268,27 +280,27 @@ def _step_counts(text: str | None) -> list[int]:
     except ValueError:
         counts = set()
     if not counts or not 0 <= min(counts) <= max(counts) <= _MOST_STEPS:
-        raise InputError(f"--steps {text}: expected numbers with commas between, such as 0,1,2,5,10, or 0:20")
+        raise InputError(f"--steps {text}: expected numbers separated by commas, such as 0,1,2,5,10, or 0:20")
     return sorted(counts)
 
 
 def _print(result: "Evaluation", run: "RunInfo") -> None:
     from ..evaluation import score_table, steps_table, trimap_table
 
-    show(score_table(result))
+    print_text(score_table(result))
     if result.widths:
-        show("\n" + trimap_table(result))
+        print_text("\n" + trimap_table(result))
     if result.steps:
-        show("\n" + steps_table(result))
+        print_text("\n" + steps_table(result))
     rate = result.images / run.seconds
-    show(f"\nover {printable(run.scope(result.images))}, {rate:.2f} images a second")
+    print_text(f"\nover {printable(run.scope(result.images))}, {rate:.2f} images per second")
 
 
 def _compare(result: "Evaluation", samples: "ImageList", theirs: "Scored") -> None:
     from ..evaluation import Scored, differences, differences_table
 
     found = differences(Scored.of(result, samples.sha256), theirs)
-    show("\n" + differences_table(found, theirs.name))
+    print_text("\n" + differences_table(found, theirs.name))
 
 
 def _write(files: dict[str, Path | None], result: "Evaluation", run: "RunInfo", subject: _Subject) -> list[Path]:

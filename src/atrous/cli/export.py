@@ -1,4 +1,4 @@
-"""`atrous export`."""
+"""The command `atrous export`."""
 
 from enum import StrEnum
 from pathlib import Path
@@ -8,7 +8,7 @@ import typer
 
 from ..errors import InputError
 from .options import check_output
-from .terminal import say, show
+from .terminal import print_line, print_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Precision(StrEnum):
-    """Of the exported file."""
+    """Precision of the exported file."""
 
     float32 = "float32"
     float16 = "float16"
@@ -29,42 +29,44 @@ class Precision(StrEnum):
 
 
 def export(
-    checkpoint: Annotated[Path, typer.Argument(help="A training checkpoint's folder.")],
+    checkpoint: Annotated[Path, typer.Argument(help="Folder of a training checkpoint.")],
     out: Annotated[Path, typer.Argument(metavar="MODEL.onnx", help="The file to write.")],
     precision: Annotated[
-        Precision | None, typer.Option(help="Default: int8 if --calibrate is given, else float32.")
+        Precision | None, typer.Option(help="Precision of the file. Default: int8 with --calibrate, else float32.")
     ] = None,
     calibrate: Annotated[
         Path | None,
-        typer.Option(metavar="PHOTOS|DATA", help="Photos, or a data set, that fix the ranges of int8."),
+        typer.Option(metavar="IMAGES|DATA", help="Images or a data set for the calibration of int8."),
     ] = None,
     calibrate_list: Annotated[
-        str | None, typer.Option("--list", help="The data set's list to calibrate on; default: its training list.")
+        str | None, typer.Option("--list", help="List of the data set for calibration. Default: its training list.")
     ] = None,
-    images: Annotated[int, typer.Option(min=1, help="How many photos to calibrate on, evenly spaced.")] = 48,
+    images: Annotated[int, typer.Option(min=1, help="Number of images for calibration, evenly spaced.")] = 48,
     check: Annotated[
         Path | None,
         typer.Option(
-            metavar="PHOTOS|DATA",
-            help="Photos on which to compare the file with the checkpoint; with the masks of a data set, mean IoU too.",
+            metavar="IMAGES|DATA",
+            help="Images or a data set for the comparison with the checkpoint; a data set adds mean IoU.",
         ),
     ] = None,
-    check_list: Annotated[str | None, typer.Option(help="The data set's list to check on; default: val.")] = None,
-    check_images: Annotated[int, typer.Option(min=1, help="How many photos to check on, evenly spaced.")] = 16,
+    check_list: Annotated[
+        str | None, typer.Option(help="List of the data set for the comparison. Default: val.")
+    ] = None,
+    check_images: Annotated[int, typer.Option(min=1, help="Number of images for the comparison, evenly spaced.")] = 16,
     score_tolerance: Annotated[
-        float | None, typer.Option(min=0, help="Largest difference of a score, in % of the largest score.")
+        float | None, typer.Option(min=0, help="Tolerated difference of a score, in % of the largest score.")
     ] = None,
     label_tolerance: Annotated[
-        float | None, typer.Option(min=0, help="Pixels that may get another label, in %.")
+        float | None, typer.Option(min=0, help="Tolerated share of pixels with another label, in %.")
     ] = None,
-    miou_tolerance: Annotated[float | None, typer.Option(min=0, help="Mean IoU that may be lost, in points.")] = None,
-    keep: Annotated[bool, typer.Option("--keep", help="Write the file even when it is out of tolerance.")] = False,
-    report: Annotated[Path | None, typer.Option(metavar="FILE.json", help="Write the comparison here too.")] = None,
-    crf: Annotated[Path | None, typer.Option(help="CRF parameters as written by atrous tune.")] = None,
-    classes: Annotated[Path | None, typer.Option(help="Class list of the data sets instead of their own.")] = None,
-    notes: Annotated[str, typer.Option(help="Where the weights come from, under which terms.")] = "",
+    miou_tolerance: Annotated[float | None, typer.Option(min=0, help="Tolerated loss in mean IoU, in points.")] = None,
+    keep: Annotated[bool, typer.Option("--keep", help="Write the file even if it exceeds a tolerance.")] = False,
+    report: Annotated[Path | None, typer.Option(metavar="FILE.json", help="File for the comparison.")] = None,
+    crf: Annotated[Path | None, typer.Option(help="CRF parameters from atrous tune (.json).")] = None,
+    classes: Annotated[Path | None, typer.Option(help="Class list instead of that of the data sets.")] = None,
+    notes: Annotated[str, typer.Option(help="Origin of the weights and their license terms.")] = "",
 ) -> None:
-    """Write a checkpoint as one ONNX file that runs without PyTorch, after comparing the two."""
+    """Export a checkpoint to one ONNX file that runs without PyTorch, and compare both."""
     kind = (precision or (Precision.int8 if calibrate is not None else Precision.float32)).value
     _check_options(kind, out, report, calibrate, calibrate_list, check, check_list)
 
@@ -87,7 +89,7 @@ def export(
     checks = choose_photos(check, check_list, classes=classes) if check else None
     for choice in (calibration, checks):
         _check_classes(choice, metadata)
-    on, seen = _what_to_check_on(checks, calibration, images, check_images)
+    on, description = _images_to_check(checks, calibration, images, check_images)
     ours = Segmenter(engine)
     try:
         with replacing(out) as temporary:
@@ -95,21 +97,21 @@ def export(
             theirs = Segmenter(OnnxEngine(temporary, device="cpu"))
             result = compare(ours, theirs, on.samples if on else ())
             if kind == "float16":
-                result.largest_activation = largest_activation(engine, _pictures(on, ours.max_side))
+                result.largest_activation = largest_activation(engine, _activation_images(on, ours.max_side))
             size = temporary.stat().st_size
             faults = result.faults(tolerance)
             if report is not None:
                 facts = {"checkpoint": str(checkpoint), "model": str(out), "precision": kind, "bytes": size}
-                write_text(report, parity_json(facts, result, tolerance, seen))
+                write_text(report, parity_json(facts, result, tolerance, description))
             if faults and not keep:
-                show(parity_table(result, tolerance, seen))
-                raise InputError(f"{out}: out of tolerance, not written: {'; '.join(faults)}")
+                print_text(parity_table(result, tolerance, description))
+                raise InputError(f"{out}: not written, as it exceeds a tolerance: {'; '.join(faults)}")
     except OSError as error:
         raise InputError(f"{out}: cannot be written ({error.strerror or error})") from None
-    show(parity_table(result, tolerance, seen))
-    say(f"{out}: {size / 1e6:.1f} MB, {kind}")
+    print_text(parity_table(result, tolerance, description))
+    print_line(f"{out}: {size / 1e6:.1f} MB, {kind}")
     if faults:
-        raise InputError(f"{out}: out of tolerance, written all the same (--keep): {'; '.join(faults)}")
+        raise InputError(f"{out}: written in spite of an exceeded tolerance (--keep): {'; '.join(faults)}")
 
 
 def _check_options(
@@ -121,20 +123,20 @@ def _check_options(
     check: Path | None,
     check_list: str | None,
 ) -> None:
-    """Say what cannot be before the work is done."""
+    """Check the options before the work starts."""
     if out.suffix.lower() != ".onnx" or out.is_dir() or not out.parent.is_dir():
-        raise InputError(f"{out}: expected the name of an .onnx file in a folder that is there")
+        raise InputError(f"{out}: expected the name of an .onnx file in an existing folder")
     check_output("report", report)
     if kind == "int8" and calibrate is None:
-        raise InputError("--precision int8: needs photos like those to come; give --calibrate PHOTOS or DATA")
+        raise InputError("--precision int8: expected images for calibration; pass --calibrate IMAGES or DATA")
     if kind != "int8" and calibrate is not None:
-        raise InputError(f"--calibrate: has no part in {kind}; leave it out, or give --precision int8")
+        raise InputError(f"--calibrate: expected --precision int8 with it, got {kind}; remove one of them")
     for name, given, of, there in (
         ("--list", calibrate_list, "--calibrate", calibrate),
         ("--check-list", check_list, "--check", check),
     ):
         if given is not None and there is None:
-            raise InputError(f"{name} {given}: is a list of {of}'s data set; give {of} DATA too")
+            raise InputError(f"{name} {given}: is a list of the data set of {of}; pass {of} DATA, too")
 
 
 def _crf_parameters(path: Path | None) -> Any:
@@ -154,27 +156,27 @@ def _with_notes(metadata: "ModelMetadata", notes: str) -> "ModelMetadata":
 def _check_classes(choice: "Choice | None", metadata: "ModelMetadata") -> None:
     if choice is not None and choice.classes is not None and len(choice.classes) != len(metadata.classes):
         raise InputError(
-            f"list {choice.images.name}: of data with {len(choice.classes)} classes ({', '.join(choice.classes[:3])},"
-            f" ...), but the checkpoint has {len(metadata.classes)}; give data of its own classes, or mere photos"
+            f"list {choice.images.name}: expected {len(metadata.classes)} classes as in the checkpoint, got"
+            f" {len(choice.classes)} ({', '.join(choice.classes[:3])}, ...); use data with its classes, or plain images"
         )
 
 
-def _what_to_check_on(
+def _images_to_check(
     checks: "Choice | None", calibration: "Choice | None", images: int, check_images: int
 ) -> tuple["ImageList | None", str]:
-    """Return the photos to compare on, and which they are, in words."""
+    """Return the images to compare, and their description."""
     from ..data import Choice
 
     if checks is not None:
         chosen, _ = checks.some(check_images)
         return chosen, f"of {checks.images.name}"
     if calibration is None:
-        return None, "a generated picture"
+        return None, "a generated image"
     used, rest = calibration.some(images)
     name = calibration.images.name
     if len(rest):
-        return Choice(rest).some(check_images)[0], f"of {name}, not calibrated on"
-    return Choice(used).some(check_images)[0], f"of {name}, calibrated on too"
+        return Choice(rest).some(check_images)[0], f"of {name}, not used for calibration"
+    return Choice(used).some(check_images)[0], f"of {name}, also used for calibration"
 
 
 def _write_model(
@@ -193,15 +195,15 @@ def _write_model(
         (export_float if kind == "float32" else export_float16)(engine.net, path, metadata)
         return
     used, _ = calibration.some(images)
-    # As large as the segmenter shows them to the network.
-    photos = [read_at_most(sample.image, max_side) for sample in used.samples]
-    export_int8(engine.net, path, metadata, photos)
+    # At the size of the network's input in the segmenter.
+    calibration_images = [read_at_most(sample.image, max_side) for sample in used.samples]
+    export_int8(engine.net, path, metadata, calibration_images)
 
 
-def _pictures(on: "ImageList | None", max_side: int) -> "Iterable[NDArray[np.uint8]]":
+def _activation_images(on: "ImageList | None", max_side: int) -> "Iterable[NDArray[np.uint8]]":
     from ..data import read_at_most
-    from ..evaluation import generated_picture
+    from ..evaluation import generated_image
 
     if on is None:
-        return [generated_picture()]
+        return [generated_image()]
     return (read_at_most(sample.image, max_side) for sample in on.samples)

@@ -1,4 +1,4 @@
-"""Photos and videos to segment: where they lie, where their outputs go and which of these are complete."""
+"""Jobs of `atrous segment`: inputs, output names, and detection of complete outputs."""
 
 import os
 from collections import Counter
@@ -12,56 +12,56 @@ from ..errors import InputError
 
 @dataclass(frozen=True)
 class Job:
-    """A photo and the name, relative to the output folder and without suffix, of what is made of it."""
+    """An image or a video, and the name of its outputs, relative to the output folder and without suffix."""
 
-    photo: Path
+    path: Path
     name: Path
 
 
 def find_jobs(paths: list[Path], out: Path, fail: Callable[[str], None]) -> Iterator[Job]:
-    """Yield a job for each photo; say by `fail` what is no photo or no folder with one."""
+    """Yield a job for each image and video; report other paths and folders without images to `fail`."""
     from ..image_io import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 
-    found: dict[Path, Path] = {}  # photo -> its place below the output folder, with suffix
+    found: dict[Path, Path] = {}  # place below the output folder, with suffix, by path
     seen: set[Path] = set()
 
-    def add(photo: Path, place: Path) -> None:
-        if (real := _real(photo)) not in seen:
+    def add(image: Path, place: Path) -> None:
+        if (real := _real(image)) not in seen:
             seen.add(real)
-            found[photo] = place
+            found[image] = place
 
     for path in paths:
         if (trouble := _trouble(path)) is not None:
             fail(f"{path}: {trouble}")
         elif path.is_dir():
-            photos = photos_below(path, out, fail)
-            if not photos:
+            images = images_below(path, out, fail)
+            if not images:
                 looked_for = ", ".join(sorted(IMAGE_SUFFIXES) + sorted(VIDEO_SUFFIXES))
-                fail(f"{path}: no photos and no clips in this folder; looked for {looked_for}")
-            for photo in photos:
-                add(photo, photo.relative_to(path))
+                fail(f"{path}: expected images or videos in this folder, found none of {looked_for}")
+            for image in images:
+                add(image, image.relative_to(path))
         else:
             add(path, Path(path.name))
     stems = Counter(_lower(place.with_suffix("")) for place in found.values())
     taken: set[str] = set()
-    for photo, place in found.items():
+    for image, place in found.items():
         name = place.with_suffix("") if stems[_lower(place.with_suffix(""))] == 1 else place
         if _lower(name) in taken:
-            fail(f"{photo}: another photo is called {place} too; segment them into different folders (--out)")
+            fail(f"{image}: another photo has the name {place}, too; segment them into different folders (--out)")
             continue
         taken.add(_lower(name))
-        yield Job(photo, name)
+        yield Job(image, name)
 
 
-def photos_below(folder: Path, out: Path, fail: Callable[[str], None]) -> list[Path]:
-    """Return photos and clips in a folder and its subfolders, without what this command wrote and hidden files.
+def images_below(folder: Path, out: Path, fail: Callable[[str], None]) -> list[Path]:
+    """Return images and videos in a folder and its subfolders, without outputs of this command and hidden files.
 
-    Folders that cannot be listed are reported by `fail`.
+    Folders that cannot be listed are reported to `fail`.
     """
     from ..data import files_below
     from ..image_io import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 
-    # An output folder inside is left out as a whole; results beside the photos are told by their headers.
+    # An output folder inside is skipped as a whole. Outputs beside the images are detected by their headers.
     top, results = _real(folder), _real(out)
     inside = results != top and results.is_relative_to(top)
     return sorted(
@@ -78,7 +78,7 @@ def photos_below(folder: Path, out: Path, fail: Callable[[str], None]) -> list[P
 def unfinished(
     jobs: list[Job], is_unfinished: Callable[[Job], bool], fail: Callable[[str], None]
 ) -> tuple[list[Job], int]:
-    """Return the jobs that are not done yet, and how many are; report by `fail` what cannot be done."""
+    """Return the unfinished jobs and the number of finished ones; report impossible ones to `fail`."""
     todo, done = [], 0
     for job in jobs:
         try:
@@ -91,7 +91,7 @@ def unfinished(
     return todo, done
 
 
-def photo_unfinished(
+def image_unfinished(
     job: Job,
     out: Path,
     inputs: set[tuple[int, int]],
@@ -101,7 +101,7 @@ def photo_unfinished(
     overwrite: bool,
     cutout: bool = False,
 ) -> bool:
-    """Return whether a photo's outputs have still to be made; InputError if that would replace what it should not."""
+    """Return whether outputs of an image are missing; raise InputError if they would replace other files."""
     from ..segmenter import output_files, outputs_missing
 
     targets = output_files(
@@ -112,14 +112,16 @@ def photo_unfinished(
             if file_keys([target]) & inputs:
                 raise InputError(f"{target}: is an input and would be replaced; choose another --out")
             if target.is_dir():
-                raise InputError(f"{target}: is a folder; expected no such file; move it away or choose another --out")
+                raise InputError(
+                    f"{target}: expected a file or nothing, got a folder; move it away or choose another --out"
+                )
         except OSError as error:
             raise InputError(f"{target}: cannot be written ({error.strerror or error}); rename the photo") from None
     return overwrite or outputs_missing(targets)
 
 
 def file_keys(paths: Iterable[Path]) -> set[tuple[int, int]]:
-    """Return what tells files apart whatever they are called, of those of `paths` that exist."""
+    """Return the device and inode numbers of the files that exist, which identify them under any name."""
     keys = set()
     for path in paths:
         with suppress(FileNotFoundError, NotADirectoryError):
@@ -129,7 +131,7 @@ def file_keys(paths: Iterable[Path]) -> set[tuple[int, int]]:
 
 
 def check_out(out: Path) -> None:
-    """Raise InputError if a folder cannot be written, before any work is done for it."""
+    """Raise InputError if a folder is not writable, before the work starts."""
     from .._io import written
 
     try:
@@ -141,22 +143,22 @@ def check_out(out: Path) -> None:
 
 
 def _trouble(path: Path) -> str | None:
-    """Say what is wrong with a path that was given."""
+    """Return the problem with a given path, or None."""
     try:
         path.stat()
     except FileNotFoundError:
         is_address = path.parts and path.parts[0].lower() in ("http:", "https:")
-        return "addresses are not fetched; download the photo first" if is_address else "no such file or folder"
+        return "web addresses are not supported; download the photo first" if is_address else "no such file or folder"
     except OSError as error:
         return error.strerror or str(error)
     return None
 
 
 def _real(path: Path) -> Path:
-    """Return where a path leads; a link in a circle leads to itself."""
+    """Return the target of a path; a circular link is its own target."""
     try:
         return Path(os.path.realpath(path))
-    except OSError as error:  # the working folder is gone
+    except OSError as error:  # the working folder was deleted
         raise InputError(f"{path}: cannot be found from the working folder ({error.strerror or error})") from None
 
 
@@ -182,13 +184,13 @@ def _made_here(path: Path) -> bool:
 
 
 def _lower(path: Path) -> str:
-    # Some file systems hold Photo.png and photo.png for the same.
+    # Some file systems treat Photo.png and photo.png as the same file.
     return path.as_posix().lower()
 
 
-def report_line(photo: Path, shares: dict[str, float], seconds: float) -> str:
-    """Return one line: the photo, the things in it with their shares of the pixels, the time it took."""
-    return f"{photo}: {things(shares)} ({seconds:.2f} s)"
+def report_line(image: Path, shares: dict[str, float], seconds: float) -> str:
+    """Return a line with an image, its classes with their shares of the pixels, and the time."""
+    return f"{image}: {things(shares)} ({seconds:.2f} s)"
 
 
 def things(shares: dict[str, float]) -> str:
@@ -203,9 +205,9 @@ def things(shares: dict[str, float]) -> str:
     return listed or "nothing it knows"
 
 
-def reduction_line(photo: Path, reduction: int) -> str:
-    """One line for a photo whose CRF did not see it at its own size."""
+def reduction_line(image: Path, reduction: int) -> str:
+    """Return a note for an image whose CRF was computed at reduced size."""
     return (
-        f"note: {photo}: too much noise for a CRF of each pixel in bounded memory; computed on means of"
+        f"note: {image}: too noisy for a CRF of each pixel in limited memory; computed on means of"
         f" {reduction} x {reduction} pixels"
     )

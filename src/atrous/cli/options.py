@@ -1,4 +1,4 @@
-"""Options and arguments that several commands share."""
+"""Options and arguments shared by several commands."""
 
 from pathlib import Path
 from typing import Annotated
@@ -7,12 +7,14 @@ import typer
 
 from ..errors import InputError
 
-Model = Annotated[Path | None, typer.Option(help="Exported .onnx or checkpoint folder instead of the bundled model.")]
-MaxSide = Annotated[int, typer.Option(help="Scale larger photos down to this for the network.")]
+Model = Annotated[
+    Path | None, typer.Option(help="Exported .onnx file or checkpoint folder. Default: the bundled model.")
+]
+MaxSide = Annotated[int, typer.Option(help="Longest side for the network, in pixels. Larger images are scaled down.")]
 Threads = Annotated[int | None, typer.Option(help="Number of CPU threads. Default: all cores.")]
 Device = Annotated[
     str | None,
-    typer.Option(help="Device of the network: cpu, cuda or cuda:N. Default: a GPU that can be used, or the CPU."),
+    typer.Option(help="Device of the network: cpu, cuda or cuda:N. Default: a GPU if one is available, else the CPU."),
 ]
 Engine = Annotated[
     str | None,
@@ -30,20 +32,20 @@ Opacity = Annotated[float, typer.Option(metavar="SHARE", help="Opacity of the co
 OverlayColors = Annotated[
     Path | None, typer.Option(metavar="FILE", help="Color table of overlays, lines such as 'cat 255 180 0'.")
 ]
-Classes = Annotated[Path | None, typer.Option(help="Class list instead of the folder's own.")]
+Classes = Annotated[Path | None, typer.Option(help="Class list. Default: that of the folder.")]
 Colors = Annotated[Path | None, typer.Option(help="Color table of masks that are drawn in colors.")]
 
 BUNDLED = "bundled"
 
 
 def weights_path(given: Path) -> Path:
-    """Return the path of a weights argument; the word "bundled" names the model that ships with the package."""
+    """Return the path of a weights argument. The word "bundled" stands for the bundled model."""
     from ..backends import bundled_model_path
 
     return bundled_model_path() if str(given) == BUNDLED else given
 
 
 def check_output(option: str, path: Path | None) -> None:
-    """Raise InputError if an option's file cannot be written, before any work is done for it."""
+    """Raise InputError if an option's file cannot be written, before the work starts."""
     if path is not None and (path.is_dir() or not path.parent.is_dir()):
-        raise InputError(f"--{option} {path}: expected a file's name in a folder that is there")
+        raise InputError(f"--{option} {path}: expected a file name in an existing folder")

@@ -9,28 +9,28 @@ from .._printable import printable
 
 
 class Update(Protocol):
-    """Moves a progress bar."""
+    """Callable that updates a progress bar."""
 
     def __call__(self, done: float, total: float | None = None, *, label: str = "", text: str = "") -> None:
-        """Show `done` of `total`; the total and the label stay as they are if left out."""
+        """Show `done` of `total`. Default: the total and the label do not change."""
 
 
 @contextmanager
 def progress_bar(
     label: str, total: float | None = None, *, counted: bool = True, shown: bool = True
 ) -> Iterator[Update]:
-    """Show a bar and the time left on standard error while the block runs, if that is a terminal.
+    """Show a bar and the remaining time on standard error during the block, if it is a terminal.
 
     Parameters
     ----------
     label : str
-        Text before the bar.
+        Text in front of the bar.
     total : float, optional
-        Unknown if left out.
+        Total. Default: unknown.
     counted : bool
-        Write "3/10" beside the bar; False: a percentage.
+        Whether to show "3/10" instead of a percentage.
     shown : bool
-        False: show no bar.
+        Whether to show a bar.
     """
     if not (shown and sys.stderr.isatty()):
         yield lambda done, total=None, *, label="", text="": None
@@ -56,7 +56,7 @@ def progress_bar(
         task = bar.add_task(printable(label), total=total, text="")
 
         def update(done: float, total: float | None = None, *, label: str = "", text: str = "") -> None:
-            if label and bar.tasks[0].description != printable(label):  # another task: its speed is another
+            if label and bar.tasks[0].description != printable(label):  # a new task has its own speed
                 bar.reset(task, description=printable(label))
             bar.update(task, completed=done, total=total, text=text)
 

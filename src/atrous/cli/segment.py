@@ -1,4 +1,4 @@
-"""`atrous segment`."""
+"""The command `atrous segment`."""
 
 import errno
 import time
@@ -17,7 +17,7 @@ from .jobs import (
     check_out,
     file_keys,
     find_jobs,
-    photo_unfinished,
+    image_unfinished,
     reduction_line,
     report_line,
     things,
@@ -25,43 +25,43 @@ from .jobs import (
 )
 from .options import Device, Engine, MaxSide, MinRegion, Model, Opacity, OverlayColors, Threads
 from .progress import Update, progress_bar
-from .terminal import say
+from .terminal import print_line
 
 if TYPE_CHECKING:
     from ..segmenter import Done, Segmentation, Segmenter
     from ..video import Progress, VideoReport
 
 
-# Of a disk, or of what a user may write to it: no photo's fault, and the next one's the same.
+# Errors of the disk or the user's quota, which would also affect the next image.
 FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
-_SHOWN_FROM = 4  # photos from which there is a progress bar
+_SHOWN_FROM = 4  # minimum number of images for a progress bar
 
 
 class Written(NamedTuple):
-    """What is reported of a photo whose files are written: shares of its classes, and the reduction of its CRF."""
+    """Reported results of an image: shares of its classes, and the reduction of its CRF."""
 
     shares: dict[str, float]
     reduction: int
 
 
 def segment(
-    paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Photos or clips, or folders of them.")],
+    paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Photos, videos, or folders of them.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for masks and overlays.")] = Path("segmentation"),
     model: Model = None,
-    crf: Annotated[bool, typer.Option("--crf/--no-crf", help="Sharpen with the fully connected CRF.")] = True,
+    crf: Annotated[bool, typer.Option("--crf/--no-crf", help="Refine with the fully connected CRF.")] = True,
     max_side: MaxSide = 513,
     threads: Threads = None,
     device: Device = None,
     engine: Engine = None,
-    overlay: Annotated[bool, typer.Option("--overlay/--no-overlay", help="Write photo.overlay.jpg too.")] = True,
-    probabilities: Annotated[bool, typer.Option(help="Write photo.probabilities.npy (float16) too.")] = False,
+    overlay: Annotated[bool, typer.Option("--overlay/--no-overlay", help="Also write photo.overlay.jpg.")] = True,
+    probabilities: Annotated[bool, typer.Option(help="Also write photo.probabilities.npy (float16).")] = False,
     cutout: Annotated[
         str | None,
         typer.Option(
             metavar="CLASSES",
-            help="Write photo.cutout.png too, transparent around these classes: 'person,dog', or 'all'.",
+            help="Also write photo.cutout.png, transparent outside these classes: 'person,dog', or 'all'.",
         ),
     ] = None,
     classes: Annotated[
@@ -71,17 +71,17 @@ def segment(
     opacity: Opacity = 0.45,
     colors: OverlayColors = None,
     format: Annotated[
-        str | None, typer.Option(metavar="coco", help="Write coco.json too, with the regions of all photos.")
+        str | None, typer.Option(metavar="coco", help="Also write coco.json with the regions of all photos.")
     ] = None,
-    labels: Annotated[bool, typer.Option("--labels/--no-labels", help="Write label frames of videos too.")] = False,
-    overwrite: Annotated[bool, typer.Option(help="Replace outputs that exist.")] = False,
+    labels: Annotated[bool, typer.Option("--labels/--no-labels", help="Also write label frames of videos.")] = False,
+    overwrite: Annotated[bool, typer.Option(help="Replace existing outputs.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print a line of JSON for each photo.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")] = False,
 ) -> None:
     """Segment photos and videos.
 
-    For photo.jpg, write the mask photo.png (label ids) and photo.overlay.jpg; for video.mp4, video.overlay.mp4. Run
-    again, the command writes what is missing and skips what is done.
+    For photo.jpg, write the mask photo.png (label ids) and photo.overlay.jpg; for video.mp4, video.overlay.mp4. A second run
+    writes only missing outputs.
     """
     if format not in (None, "coco"):
         raise InputError(f"--format {format}: expected coco")
@@ -95,15 +95,15 @@ def segment(
     def fail(message: str) -> None:
         nonlocal failures
         failures += 1
-        say(f"error: {message}", err=True)
+        print_line(f"error: {message}", err=True)
 
     jobs = list(find_jobs(paths, out, fail))
-    inputs = file_keys(job.photo for job in jobs)
+    inputs = file_keys(job.path for job in jobs)
     for folder in {(out / job.name).parent for job in jobs}:
         remove_stale(folder)
-    photos, done_before = unfinished(
-        [job for job in jobs if job.photo.suffix.lower() not in VIDEO_SUFFIXES],
-        lambda job: photo_unfinished(
+    images, done_before = unfinished(
+        [job for job in jobs if job.path.suffix.lower() not in VIDEO_SUFFIXES],
+        lambda job: image_unfinished(
             job,
             out,
             inputs,
@@ -114,13 +114,13 @@ def segment(
         ),
         fail,
     )
-    clips = [job for job in jobs if job.photo.suffix.lower() in VIDEO_SUFFIXES]
-    if clips:
-        clips, clips_before = unfinished_clips(clips, out, inputs, labels=labels, overwrite=overwrite, fail=fail)
-        done_before += clips_before
+    videos = [job for job in jobs if job.path.suffix.lower() in VIDEO_SUFFIXES]
+    if videos:
+        videos, videos_before = unfinished_videos(videos, out, inputs, labels=labels, overwrite=overwrite, fail=fail)
+        done_before += videos_before
     if done_before and not (quiet or json):
-        say(f"{done_before:,} done before, skipped")
-    if photos or clips or (jobs and (format or cut or only)):
+        print_line(f"{done_before:,} done before, skipped")
+    if images or videos or (jobs and (format or cut or only)):
         from ..segmenter import Segmenter
 
         check_out(out)
@@ -137,7 +137,7 @@ def segment(
         palette = (
             None if colors is None else read_color_table(colors, segmenter.classes)[0].palette(len(segmenter.classes))
         )
-        if photos:
+        if images:
             kinds: dict[str, Any] = {
                 "overlay": overlay,
                 "probabilities": probabilities,
@@ -146,16 +146,16 @@ def segment(
             }
             kinds["cutout"] = False if cut is None else cut or True
             write = partial(_write, out=out, only=only, kinds=kinds)
-            _segment_photos(photos, segmenter, write, out, fail, _Printer(len(photos), json=json, quiet=quiet))
-        if clips:
-            segment_videos(clips, segmenter, out, overwrite=overwrite, labels=labels, fail=fail)
+            _segment_images(images, segmenter, write, out, fail, _Printer(len(images), json=json, quiet=quiet))
+        if videos:
+            segment_videos(videos, segmenter, out, overwrite=overwrite, labels=labels, fail=fail)
         if format:
-            _write_coco(out, [job for job in jobs if job.photo.suffix.lower() not in VIDEO_SUFFIXES], segmenter.classes)
+            _write_coco(out, [job for job in jobs if job.path.suffix.lower() not in VIDEO_SUFFIXES], segmenter.classes)
     if failures:
         raise typer.Exit(2)
 
 
-def _segment_photos(
+def _segment_images(
     jobs: list[Job],
     segmenter: "Segmenter",
     write: "Callable[[Job, Segmentation], Written]",
@@ -163,7 +163,7 @@ def _segment_photos(
     fail: Callable[[str], None],
     report: "_Printer",
 ) -> None:
-    """Write the outputs of each photo and report it; several photos are in work at a time."""
+    """Write the outputs of each image and print a line for it; several images are processed at a time."""
     done = 0
     try:
         with (
@@ -171,7 +171,7 @@ def _segment_photos(
             progress_bar("segmenting", len(jobs), shown=len(jobs) >= _SHOWN_FROM) as show_progress,
         ):
             for result in results:
-                photo = result.item.photo
+                image = result.item.path
                 try:
                     if result.error is not None:
                         raise result.error
@@ -180,23 +180,23 @@ def _segment_photos(
                 except InputError as error:
                     fail(str(error))
                 except ComputeError as error:
-                    fail(f"{photo}: {error}")
+                    fail(f"{image}: {error}")
                 except OSError as error:
                     fail(f"{error.filename or out / result.item.name}: cannot be written ({error.strerror or error})")
                     if error.errno in FULL and (left := len(jobs) - done - 1):
-                        fail(f"{left} photos are left; make room and run the command again")
+                        fail(f"{left} images remain; make room and run the command again")
                         break
                 except MemoryError:
-                    fail(f"{photo}: not enough memory for a photo of this size; scale it down first")
+                    fail(f"{image}: not enough memory for a photo of this size; scale it down first")
                 else:
-                    # Not above: a reader of the lines who has gone is no error of the photo's.
+                    # Outside the `try`, because a closed standard output is not an error of the image.
                     report(result.item, out, written.shares, result.seconds)
                     if written.reduction > 1:
-                        say(reduction_line(photo, written.reduction), err=True)
+                        print_line(reduction_line(image, written.reduction), err=True)
                 done += 1
                 show_progress(done)
     except KeyboardInterrupt:
-        say(f"error: interrupted after {done} of {len(jobs)} photos; what is written is whole", err=True)
+        print_line(f"error: interrupted after {done} of {len(jobs)} images; all written files are complete", err=True)
         raise typer.Exit(130) from None
 
 
@@ -206,16 +206,16 @@ def _each_done(
     from ..segmenter import Done, segmented
 
     if len(jobs) > 1:
-        yield from segmented(segmenter, jobs, read=lambda job: job.photo, finish=write)
+        yield from segmented(segmenter, jobs, read=lambda job: job.path, finish=write)
         return
-    # One photo is done soonest with all threads on each step.
+    # A single image is fastest with all threads for each step.
     (job,) = jobs
-    begun = time.perf_counter()
+    started = time.perf_counter()
     try:
-        made, error = write(job, segmenter(job.photo)), None
+        made, error = write(job, segmenter(job.path)), None
     except Exception as caught:
         made, error = None, caught
-    yield Done(job, made, error, time.perf_counter() - begun)
+    yield Done(job, made, error, time.perf_counter() - started)
 
 
 def _write(job: Job, result: "Segmentation", *, out: Path, only: list[str] | None, kinds: dict[str, Any]) -> Written:
@@ -226,14 +226,14 @@ def _write(job: Job, result: "Segmentation", *, out: Path, only: list[str] | Non
 
 
 class _Printer:
-    """Prints a line for each photo.
+    """Lines of output, one for each image.
 
     Parameters
     ----------
     total : int
-        Photos of the run.
+        Number of images of the run.
     json, quiet : bool
-        As the command's options.
+        Options of the command.
     """
 
     def __init__(self, total: int, *, json: bool, quiet: bool) -> None:
@@ -244,15 +244,15 @@ class _Printer:
         self._done += 1
         if self._json:
             rounded = {name: round(share, 6) for name, share in shares.items()}
-            found = {"photo": str(job.photo), "mask": f"{out / job.name}.png", "shares": rounded}
-            say(dumps(found | {"seconds": round(seconds, 3)}, ensure_ascii=True))
+            found = {"photo": str(job.path), "mask": f"{out / job.name}.png", "shares": rounded}
+            print_line(dumps(found | {"seconds": round(seconds, 3)}, ensure_ascii=True))
         elif not self._quiet:
             count = f"[{self._done:,}/{self._total:,}] " if self._total > 1 else ""
-            say(count + report_line(job.photo, shares, seconds))
+            print_line(count + report_line(job.path, shares, seconds))
 
 
 def _names(given: str | None) -> list[str] | None:
-    """Return the classes of an option; [] for "all", None without the option."""
+    """Return the class names in an option; [] for "all", None without the option."""
     if given is None:
         return None
     names = [name.strip() for name in given.split(",") if name.strip()]
@@ -260,7 +260,7 @@ def _names(given: str | None) -> list[str] | None:
 
 
 def check_classes(names: Sequence[str], classes: Sequence[str]) -> None:
-    """Raise InputError if a name is none of the classes."""
+    """Raise InputError if a name is not among the classes."""
     from ..labelmap import display_name
 
     known = {*classes, *map(display_name, classes)}
@@ -270,14 +270,14 @@ def check_classes(names: Sequence[str], classes: Sequence[str]) -> None:
 
 
 def _write_coco(out: Path, jobs: list[Job], classes: Sequence[str]) -> None:
-    """Write coco.json with the regions of all masks, those of earlier runs included."""
+    """Write coco.json with the regions of all masks, including those of earlier runs."""
     from .._io import write_bytes
     from ..labelmap import coco, read_labels
 
-    # A photo without a mask was reported as an error.
+    # The error of an image without a mask was reported earlier.
     masks = ((job, out / f"{job.name}.png") for job in jobs)
     content = coco(
-        (((job.name.parent / job.photo.name).as_posix(), read_labels(mask)) for job, mask in masks if mask.is_file()),
+        (((job.name.parent / job.path.name).as_posix(), read_labels(mask)) for job, mask in masks if mask.is_file()),
         classes,
     )
     try:
@@ -286,8 +286,8 @@ def _write_coco(out: Path, jobs: list[Job], classes: Sequence[str]) -> None:
         raise InputError(f"{out / 'coco.json'}: cannot be written ({error.strerror or error})") from None
 
 
-def unfinished_clips(
-    clips: list[Job],
+def unfinished_videos(
+    videos: list[Job],
     out: Path,
     inputs: set[tuple[int, int]],
     *,
@@ -295,7 +295,7 @@ def unfinished_clips(
     overwrite: bool,
     fail: Callable[[str], None],
 ) -> tuple[list[Job], int]:
-    """Return the clips that are not done yet, and how many are; report by `fail` what cannot be done."""
+    """Return the unfinished videos and the number of finished ones; report impossible ones to `fail`."""
     try:
         from ..video import output_paths, outputs_missing
     except MissingExtra as error:
@@ -304,18 +304,18 @@ def unfinished_clips(
 
     def is_unfinished(job: Job) -> bool:
         folder, name = (out / job.name).parent, job.name.name
-        missing = outputs_missing(job.photo, folder, name, labels=labels, overwrite=overwrite)
+        missing = outputs_missing(job.path, folder, name, labels=labels, overwrite=overwrite)
         if file_keys(output_paths(folder, name)[:1]) & inputs:
             raise InputError(
                 f"{output_paths(folder, name)[0]}: is an input and would be replaced; choose another --out"
             )
         return missing
 
-    return unfinished(clips, is_unfinished, fail)
+    return unfinished(videos, is_unfinished, fail)
 
 
 def segment_videos(
-    clips: list[Job],
+    videos: list[Job],
     segmenter: "Segmenter",
     out: Path,
     *,
@@ -323,38 +323,38 @@ def segment_videos(
     labels: bool,
     fail: Callable[[str], None],
 ) -> None:
-    """Segment clips one after the other: for clip.mp4 write clip.overlay.mp4 and, with `labels`, clip/000001.png...
+    """Segment videos one after the other: for video.mp4, write video.overlay.mp4 and, with `labels`, label frames.
 
-    Prints a line for each clip; what goes wrong with one is said by `fail`, and the next follows. So is what of a
-    clip could not be read, though the rest is written.
+    Prints a line for each video. Errors, and parts of a video that could not be read, are reported to `fail`, and the
+    next video follows.
 
     Parameters
     ----------
-    clips : list of Job
-        Those that `unfinished_clips` returns.
+    Unfinished videos, from `unfinished_videos`.
+        Those that `unfinished_videos` returns.
     segmenter : Segmenter
     out : Path
-        Folder for what is written.
+        Output folder.
     overwrite, labels : bool
-        As the command's options.
+        See the command's options.
     fail : callable
-        Says an error and counts it.
+        Prints and counts an error.
 
     Raises
     ------
     typer.Exit
-        With status 130, at Ctrl-C. Clips that are done stay; of the one in work nothing is left.
+        With status 130, on Ctrl-C. Finished videos stay; files of the current one are removed.
     """
     from ..video import segment_video
 
     done = 0
     try:
-        for job in clips:
+        for job in videos:
             try:
-                with progress_bar(job.photo.name, counted=False) as update:
+                with progress_bar(job.path.name, counted=False) as update:
                     report = segment_video(
                         segmenter,
-                        job.photo,
+                        job.path,
                         (out / job.name).parent,
                         job.name.name,
                         labels=labels,
@@ -364,34 +364,37 @@ def segment_videos(
             except InputError as error:
                 fail(str(error))
             except ComputeError as error:
-                fail(f"{job.photo}: {error}")
+                fail(f"{job.path}: {error}")
             except OSError as error:
                 fail(f"{error.filename or out / job.name}: cannot be written ({error.strerror or error})")
-                if error.errno in FULL and (left := len(clips) - done - 1):
-                    fail(f"{left} clips are left; make room and run the command again")
+                if error.errno in FULL and (left := len(videos) - done - 1):
+                    fail(f"{left} videos remain; make room and run the command again")
                     break
             except MemoryError:
-                fail(f"{job.photo}: not enough memory for a clip of this size; scale it down first")
+                fail(f"{job.path}: not enough memory for a video of this size; scale it down first")
             else:
-                say(video_line(report))
+                print_line(video_line(report))
                 for note in report.notes:
-                    say(f"{job.photo}: {note}", err=True)
+                    print_line(f"{job.path}: {note}", err=True)
                 for damage in report.damage:
-                    fail(f"{job.photo}: {damage}")
+                    fail(f"{job.path}: {damage}")
             done += 1
     except KeyboardInterrupt:
-        say(f"error: interrupted after {done} of {len(clips)} clips; nothing is left of an unfinished one", err=True)
+        print_line(
+            f"error: interrupted after {done} of {len(videos)} videos; files of the unfinished one were removed",
+            err=True,
+        )
         raise typer.Exit(130) from None
 
 
 def video_line(report: "VideoReport") -> str:
-    """One line: the clip, its length, its classes with their share of the pixels, the time it took."""
+    """Return a line with a video, its length, its classes with their shares of the pixels, and the time."""
     frames = f"{report.frames} {'frame' if report.frames == 1 else 'frames'}, {report.seconds:.2f} s"
     speed = f"{report.took:.1f} s, {report.frames / report.took:.1f} frames/s"
     return f"{report.source}: {frames}: {things(report.shares)} ({speed})"
 
 
 def _show_progress(update: Update, progress: "Progress") -> None:
-    # A clip may last longer than its file says.
+    # A video may be longer than its header states.
     total = None if progress.duration is None else max(progress.duration, progress.seconds)
     update(progress.seconds, total, text=f"{progress.frames} frames")

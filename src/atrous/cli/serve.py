@@ -1,4 +1,4 @@
-"""`atrous serve`."""
+"""The command `atrous serve`."""
 
 from importlib.util import find_spec
 from typing import Annotated
@@ -7,26 +7,28 @@ import typer
 
 from ..errors import InputError, MissingExtra
 from .options import Engine, MaxSide, Model
-from .terminal import say
+from .terminal import print_line
 
 
 def serve(
-    host: Annotated[str, typer.Option(help="Address to listen at; 0.0.0.0 is all of this machine's.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 7860,
+    host: Annotated[
+        str, typer.Option(help="Address to listen on; 0.0.0.0 means all addresses of this machine.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 selects a free one.")] = 7860,
     model: Model = None,
-    max_megapixels: Annotated[float, typer.Option(help="Of a picture; larger ones are refused.")] = 16,
-    max_megabytes: Annotated[float, typer.Option(help="Of an upload; larger ones are refused.")] = 64,
-    queue: Annotated[int, typer.Option(help="Requests that may wait; more are refused (429).")] = 32,
-    workers: Annotated[int, typer.Option(help="Requests that are computed at a time.")] = 2,
+    max_megapixels: Annotated[float, typer.Option(help="Size limit of an image.")] = 16,
+    max_megabytes: Annotated[float, typer.Option(help="Size limit of an upload.")] = 64,
+    queue: Annotated[int, typer.Option(help="Maximum number of waiting requests; others get status 429.")] = 32,
+    workers: Annotated[int, typer.Option(help="Number of requests that are computed at the same time.")] = 2,
     max_side: MaxSide = 513,
-    threads: Annotated[int | None, typer.Option(help="Of one request. Default: all cores.")] = None,
+    threads: Annotated[int | None, typer.Option(help="Threads per request. Default: all cores.")] = None,
     engine: Engine = None,
-    root_path: Annotated[str, typer.Option(help="Path under which a proxy serves this, such as /atrous.")] = "",
+    root_path: Annotated[str, typer.Option(help="Path under which a proxy serves the page, such as /atrous.")] = "",
     origin: Annotated[
-        list[str] | None, typer.Option(help="Origin of other web pages that may post here, such as https://my.site.")
+        list[str] | None, typer.Option(help="Origin of web pages that may send requests, such as https://my.site.")
     ] = None,
 ) -> None:
-    """Serve a page and an HTTP interface (POST /api/segment). Nothing leaves this machine; Ctrl-C ends it."""
+    """Serve a web page and an HTTP interface (POST /api/segment). No data leaves this machine; Ctrl-C stops it."""
     if find_spec("gradio") is None:
         raise MissingExtra("gradio is not installed: the page needs the extra, pip install 'atrous[web]'")
     from ..web.files import confined
@@ -34,7 +36,7 @@ def serve(
 
     root_path = root_path.rstrip("/")
     if root_path and not root_path.startswith("/"):
-        raise InputError(f"--root-path {root_path}: expected a path that begins with /")
+        raise InputError(f"--root-path {root_path}: expected a path that starts with /")
     with stopping() as check, confined() as folder:
         from ..backends import bundled_model_path
         from ..segmenter import Segmenter
@@ -55,6 +57,6 @@ def serve(
             with application(segmenter, settings, folder, model=name, root_path=root_path) as app:
                 url = f"http://{address_of(listening.getsockname())}{root_path}"
                 check()
-                say(f"{url}/  (HTTP interface: {url}/api/docs)  Ctrl-C ends it")
+                print_line(f"{url}/  (HTTP interface: {url}/api/docs)  Ctrl-C stops it")
                 run(app, listening, root_path=root_path)
-    say("stopped")
+    print_line("stopped")

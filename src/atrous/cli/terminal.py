@@ -1,4 +1,4 @@
-"""Printing to standard output and standard error, also where they are closed, full or not read."""
+"""Output to standard output and standard error, including closed, full and unread ones."""
 
 import errno
 import io
@@ -12,13 +12,13 @@ import typer
 from .._printable import printable
 
 
-def say(line: object, *, err: bool = False) -> None:
-    """Print one line: a message, or a name, whatever characters are in it."""
+def print_line(line: object, *, err: bool = False) -> None:
+    """Print a message or a name on one line, with control characters escaped."""
     _echo(printable(line), err=err)
 
 
-def show(text: str) -> None:
-    """Print lines, such as a table, in which names are printable already."""
+def print_text(text: str) -> None:
+    """Print lines, such as a table, in which names are already escaped."""
     _echo("\n".join(map(printable, text.split("\n"))))
 
 
@@ -32,16 +32,16 @@ def _echo(text: str, *, err: bool = False) -> None:
 
 
 def guard_streams() -> None:
-    """End this process with status 1, without a traceback, when standard output cannot be written.
+    """Make a failed write to standard output end this process with status 1, without a traceback.
 
-    A full disk is reported in one line on standard error, a reader that has gone (`| head`) is not. What cannot be
-    written to standard error is lost. Streams that were closed before the start discard everything.
+    A full disk is reported in one line on standard error; a closed pipe (`| head`) is not. Write errors of standard
+    error are ignored. Streams that were closed before the start discard everything.
     """
     for number in range(3):
         try:
             os.fstat(number)
         except OSError:
-            # Else the next file that is opened would get its number, and with it what a library prints.
+            # Otherwise the next opened file would get the descriptor, and with it the output of libraries.
             os.open(os.devnull, os.O_RDWR)
     sys.stdin = sys.stdin or open(os.devnull)  # noqa: PTH123, SIM115
     sys.stdout = _guarded(sys.stdout, 1)
@@ -53,9 +53,9 @@ def _guarded(stream: TextIO | None, number: int) -> TextIO:
         return open(os.devnull, "w")  # noqa: PTH123
     try:
         own = stream.fileno() == number
-    except (OSError, ValueError, AttributeError):  # somebody else's object
+    except (OSError, ValueError, AttributeError):  # an object of another library
         own = False
-    if not own or (os.name == "nt" and stream.isatty()):  # Python's own way to a console, which never fills up
+    if not own or (os.name == "nt" and stream.isatty()):  # Python's console stream, which never fills up
         return stream
     stream.flush()
     return io.TextIOWrapper(
@@ -67,23 +67,23 @@ def _guarded(stream: TextIO | None, number: int) -> TextIO:
 
 
 class _Guarded(io.FileIO):
-    """A descriptor whose write errors end the process; those of standard error are ignored."""
+    """File descriptor whose write errors end the process; those of standard error are ignored."""
 
     def __init__(self, number: int, stream: TextIO) -> None:
         super().__init__(number, "w", closefd=False)
-        self._stream = stream  # which would close the descriptor when nobody held it
+        self._stream = stream  # keeps the descriptor open
 
     def write(self, data: object, /) -> int:
         try:
             return super().write(data)  # type: ignore[arg-type]
         except OSError as error:
             number = self.fileno()
-            # What is still in buffers goes nowhere, without an error at the end.
+            # Discard the buffers without an error at exit.
             nowhere = os.open(os.devnull, os.O_WRONLY)
             os.dup2(nowhere, number)
             os.close(nowhere)
             if number == 2:
                 return super().write(data)  # type: ignore[arg-type]
-            if error.errno not in (errno.EPIPE, errno.EINVAL):  # EINVAL: a pipe's reader has gone, on Windows
-                say(f"error: standard output: cannot be written ({error.strerror or error})", err=True)
+            if error.errno not in (errno.EPIPE, errno.EINVAL):  # EINVAL: a closed pipe on Windows
+                print_line(f"error: standard output: cannot be written ({error.strerror or error})", err=True)
             raise SystemExit(1) from None

@@ -1,4 +1,4 @@
-"""`atrous train`."""
+"""The command `atrous train`."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -8,67 +8,71 @@ import typer
 from .._distributed import TorchrunProcess
 from ..errors import InputError
 from .options import Classes, Colors
-from .terminal import say
+from .terminal import print_line
 
 if TYPE_CHECKING:
     from ..data import Dataset, ImageList
 
-# Of --soft-targets: masks and the other network count the same.
+# Default of --soft-weight with --soft-targets: masks and soft targets have equal weight.
 _SOFT_WEIGHT = 0.5
 
 
 def train(
     data: Annotated[Path, typer.Argument(help="A PASCAL VOC folder, or one with images, labels and classes.txt.")],
     out: Annotated[Path, typer.Option(help="The run's folder; an unfinished run in it is resumed.")],
-    # Not --start: torchrun would take that for an option of its own.
+    # Not --start, which torchrun would interpret as its own option.
     weights: Annotated[
         Path | None,
         typer.Option(
-            help="First weights: a file of VGG-16 or of DeepLab, an exported .onnx, a checkpoint folder, or the word"
-            " bundled for the model that ships."
+            help="Initial weights: a file of VGG-16 or DeepLab, an exported .onnx, a checkpoint folder, or the word"
+            " bundled for the bundled model."
         ),
     ] = None,
     soft_targets: Annotated[
         Path | None,
-        typer.Option(help="Folder with another network's scores (NAME.npy or .npz) for each image, to learn from too."),
+        typer.Option(help="Folder of another network's scores (NAME.npy or .npz) as soft targets."),
     ] = None,
     soft_weight: Annotated[
-        float | None, typer.Option(help="Share of the soft targets, 0 to 1. Default: 0.5 with --soft-targets.")
+        float | None, typer.Option(help="Weight of the soft targets, 0 to 1. Default: 0.5 with --soft-targets.")
     ] = None,
-    recipe: Annotated[str, typer.Option(help="paper, poly, msc, cpu, or a .toml file.")] = "paper",
+    recipe: Annotated[str, typer.Option(help="Recipe: paper, poly, msc, cpu, or a .toml file.")] = "paper",
     settings: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change any of the recipe's settings.")
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Override a setting of the recipe; may be repeated."),
     ] = None,
-    variant: Annotated[str | None, typer.Option(help="Which network of the paper.")] = None,
+    variant: Annotated[str | None, typer.Option(help="Network of the paper, such as deeplab-largefov.")] = None,
     multiscale: Annotated[
-        bool | None, typer.Option("--multiscale/--no-multiscale", help="Multi-scale prediction.")
+        bool | None, typer.Option("--multiscale/--no-multiscale", help="Whether to use multi-scale prediction.")
     ] = None,
-    crop: Annotated[int | None, typer.Option(help="Side of the crops, 8 k - 7.")] = None,
-    batch: Annotated[int | None, typer.Option(help="Crops in a step, over all processes.")] = None,
+    crop: Annotated[int | None, typer.Option(help="Side of the crops in pixels, 8 k - 7.")] = None,
+    batch: Annotated[int | None, typer.Option(help="Crops per step, over all processes.")] = None,
     iterations: Annotated[int | None, typer.Option(help="Steps.")] = None,
     learning_rate: Annotated[float | None, typer.Option(help="Base learning rate.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Of everything random.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Random seed.")] = None,
     train_list: Annotated[
-        str | None, typer.Option("--list", help="List of training images; default: train_aug, or train.")
+        str | None, typer.Option("--list", help="List of training images. Default: train_aug or train.")
     ] = None,
     hold_out: Annotated[
-        int, typer.Option(min=0, help="Images, evenly spaced along the list, left out for tuning the CRF.")
+        int,
+        typer.Option(
+            min=0, help="Number of images, evenly spaced in the list, to exclude from training for tuning the CRF."
+        ),
     ] = 0,
-    evaluate_list: Annotated[str | None, typer.Option(help="List that is scored on the way; default: val.")] = None,
+    evaluate_list: Annotated[str | None, typer.Option(help="List to score during training. Default: val.")] = None,
     evaluate_every: Annotated[
-        int, typer.Option(min=0, help="Steps between scorings; the end is one. 0: none at all.")
+        int, typer.Option(min=0, help="Steps between evaluations; the last step is evaluated, too. 0: no evaluation.")
     ] = 0,
     evaluate_images: Annotated[
-        int | None, typer.Option(min=1, help="Score only that many, evenly spaced along the list.")
+        int | None, typer.Option(min=1, help="Number of images to score, evenly spaced in the list. Default: all.")
     ] = None,
-    allow_overlap: Annotated[bool, typer.Option(help="Train on images of the evaluation list too.")] = False,
+    allow_overlap: Annotated[bool, typer.Option(help="Allow training on images of the evaluation list.")] = False,
     classes: Classes = None,
     colors: Colors = None,
     device: Annotated[
-        str | None, typer.Option(help="cpu or cuda. Default: GPUs if there is one for each process, or the CPU.")
+        str | None, typer.Option(help="Device: cpu or cuda. Default: GPUs if there is one per process, else the CPU.")
     ] = None,
-    threads: Annotated[int | None, typer.Option(min=1, help="Threads of a CPU run.")] = None,
-    workers: Annotated[int, typer.Option(min=0, help="Processes that cut crops.")] = 1,
+    threads: Annotated[int | None, typer.Option(min=1, help="Threads for training on a CPU.")] = None,
+    workers: Annotated[int, typer.Option(min=0, help="Number of data-loading processes.")] = 1,
     save_every: Annotated[int, typer.Option(min=1, help="Steps between checkpoints.")] = 100,
 ) -> None:
     """Train a network. Run again to resume. Under torchrun, the processes divide each step's crops."""
@@ -78,9 +82,7 @@ def train(
     from .options import weights_path
 
     if evaluate_images is not None and not evaluate_every:
-        raise InputError(
-            f"--evaluate-images {evaluate_images}: is of the scorings on the way; give --evaluate-every too"
-        )
+        raise InputError(f"--evaluate-images {evaluate_images}: expected --evaluate-every with it")
     given: dict[str, Any] = dict(map(parsed_setting, settings or ()))
     options = {
         "variant": variant,
@@ -126,22 +128,22 @@ def train(
     if newest.name != checkpoint_folder(out, plan.iterations).name:
         raise typer.Exit(130)
     if TorchrunProcess.from_environment().rank == 0:
-        say(newest)
+        print_line(newest)
 
 
 def _check_apart(samples: "ImageList", validation: "ImageList") -> None:
     shared = sorted({s.name for s in samples.samples} & {s.name for s in validation.samples})
     if shared:
         raise InputError(
-            f"list {samples.name}: {len(shared)} of its images are in list {validation.name} too ({shared[0]}, ...), so"
-            " scores on that would say nothing; take them off, or give --allow-overlap"
+            f"list {samples.name}: expected no images of list {validation.name}, got {len(shared)} ({shared[0]}, ...);"
+            " remove them, or use --allow-overlap"
         )
 
 
 def _validation(
     dataset: "Dataset", name: str | None, samples: "ImageList", *, scored: bool, allow_overlap: bool
 ) -> "ImageList | None":
-    """Return the list that is scored, or that the training list must not share images with; None if there is none."""
+    """Return the list to score or to compare with the training list; None if there is none."""
     usual = dataset.default_evaluation_list
     if name is not None or scored:
         return dataset.read(name or usual)
@@ -149,7 +151,7 @@ def _validation(
         return None
     try:
         return dataset.read(usual)
-    except InputError as error:  # nobody asked for scores on it
+    except InputError as error:  # the user did not request scores on it
         if TorchrunProcess.from_environment().rank == 0:
-            say(f"warning: list {samples.name} is not checked for images of {usual}: {error}", err=True)
+            print_line(f"warning: list {samples.name} was not checked for images of {usual}: {error}", err=True)
         return None

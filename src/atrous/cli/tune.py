@@ -1,4 +1,4 @@
-"""`atrous tune`."""
+"""The command `atrous tune`."""
 
 import dataclasses
 import importlib.util
@@ -13,14 +13,14 @@ import typer
 from ..errors import InputError
 from .options import Classes, Colors, Model, Threads
 from .progress import Update, progress_bar
-from .terminal import say
+from .terminal import print_line
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ..crf.tune import LabeledImage, Progress, SearchResult, Trial
 
-# In one range; more are a slip of the pen.
+# Maximum number of values in a range; more are probably a mistake.
 _MOST_VALUES = 1000
 
 
@@ -28,46 +28,54 @@ def tune(
     data: Annotated[
         Path,
         typer.Argument(
-            help="Labeled photos: a PASCAL VOC folder, or images/, labels/ and classes.txt. Or any network's output:"
+            help="Labeled images: a PASCAL VOC folder, or images/, labels/ and classes.txt. Or outputs of any network:"
             " images/, scores/ (.npy, .npz) and masks/."
         ),
     ],
     out: Annotated[
         Path,
-        typer.Option(help="Best parameters, as JSON for atrous export --crf; all trials beside it: .csv, .png."),
+        typer.Option(
+            help="JSON file for the best parameters, for atrous export --crf. All trials: .csv and .png beside it."
+        ),
     ] = Path("crf.json"),
     model: Model = None,
     tune_list: Annotated[
-        str | None, typer.Option("--list", help="List of images; default: the data's training list.")
+        str | None, typer.Option("--list", help="List of images. Default: the training list of the data.")
     ] = None,
     hold_out: Annotated[
-        int, typer.Option(min=0, help="Of the list, the images that training left out by the same option; 0 is all.")
+        int, typer.Option(min=0, help="Use the images of the list that training excluded with the same option. 0: all.")
     ] = 100,
-    limit: Annotated[int | None, typer.Option(min=1, help="Only that many of the images, evenly spaced.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Number of images, evenly spaced. Default: all.")] = None,
     classes: Classes = None,
     colors: Colors = None,
-    weight: Annotated[str, typer.Option(help="Bilateral weights to begin with.")] = "5,10",
-    sxy: Annotated[str, typer.Option(help="Bilateral sxy to begin with, pixels; start:step:stop.")] = "50:10:100",
-    srgb: Annotated[str, typer.Option(help="Bilateral srgb to begin with, gray values.")] = "3:1:10",
-    finer: Annotated[int, typer.Option(min=0, max=20, help="How often the steps are halved around the best.")] = 2,
-    iterations: Annotated[int, typer.Option(min=0, help="Mean field steps.")] = 10,
+    weight: Annotated[str, typer.Option(help="First values of the bilateral weight.")] = "5,10",
+    sxy: Annotated[
+        str, typer.Option(help="First values of the bilateral sxy in pixels; start:step:stop.")
+    ] = "50:10:100",
+    srgb: Annotated[str, typer.Option(help="First values of the bilateral srgb in gray values.")] = "3:1:10",
+    finer: Annotated[
+        int, typer.Option(min=0, max=20, help="Number of times to halve the steps around the best trial.")
+    ] = 2,
+    iterations: Annotated[int, typer.Option(min=0, help="Number of mean-field steps.")] = 10,
     threads: Threads = None,
 ) -> None:
-    """Search the CRF's parameters, coarse to fine, on images that the network was not trained on.
+    """Search the CRF's parameters from coarse to fine, on images that the network was not trained on.
 
-    Finished trials are kept in the .csv: stopped, the same command goes on.
+    Finished trials are saved in the .csv file; the same command resumes an interrupted search.
     """
     from .._io import write_text
     from ..crf.tune import search
     from ..data import CrfParameters
 
-    table, picture = out.with_suffix(".csv"), out.with_suffix(".png")
-    if out in (table, picture):
-        raise InputError(f"--out {out}: expected a name for JSON such as crf.json; .csv and .png are written too")
+    table, heat_map = out.with_suffix(".csv"), out.with_suffix(".png")
+    if out in (table, heat_map):
+        raise InputError(
+            f"--out {out}: expected a JSON name such as crf.json; the .csv and .png names are used for other outputs"
+        )
     if not out.parent.is_dir():
-        raise InputError(f"--out {out}: there is no folder {out.parent}; make it first")
+        raise InputError(f"--out {out}: expected an existing folder {out.parent}; create it first")
     weights, sxys, srgbs = _numbers("weight", weight), _numbers("sxy", sxy), _numbers("srgb", srgb)
-    for end in (min, max):  # what could not be saved after hours
+    for end in (min, max):  # detects values that could not be saved after hours
         try:
             CrfParameters(weight=end(weights), sxy=end(sxys), srgb=end(srgbs), iterations=iterations)
         except InputError as error:
@@ -77,9 +85,9 @@ def tune(
     )
     drawn = importlib.util.find_spec("matplotlib") is not None
     if not drawn:
-        say(f"note: {picture} needs matplotlib: pip install 'atrous[plot]' and run this once more", err=True)
+        print_line(f"note: {heat_map} needs matplotlib: pip install 'atrous[plot]' and run the command again", err=True)
     before = _known(table)
-    say(f"{len(samples)} images of {data}" + (f", {before} trials known from {table}" if before else ""))
+    print_line(f"{len(samples)} images of {data}" + (f", {before} trials from {table}" if before else ""))
     try:
         with progress_bar("reading", counted=False) as update:
             result = search(
@@ -95,7 +103,10 @@ def tune(
                 progress=partial(_show_progress, update),
             )
     except KeyboardInterrupt:
-        say(f"error: interrupted; {_known(table)} trials are kept in {table}: the same command goes on", err=True)
+        print_line(
+            f"error: interrupted; {_known(table)} trials are saved in {table}; run the same command again to resume",
+            err=True,
+        )
         raise typer.Exit(130) from None
     best = result.best
     found = CrfParameters(weight=best.weight, sxy=best.sxy, srgb=best.srgb, iterations=iterations)
@@ -104,8 +115,8 @@ def tune(
     except OSError as error:
         raise InputError(f"{out}: cannot be written ({error.strerror or error})") from None
     if drawn:
-        result.save_heat_map(picture)
-    _report(result, [out, table, *([picture] if drawn else [])])
+        result.save_heat_map(heat_map)
+    _report(result, [out, table, *([heat_map] if drawn else [])])
 
 
 def _samples(
@@ -119,7 +130,7 @@ def _samples(
     classes: Path | None,
     colors: Path | None,
 ) -> "tuple[Sequence[LabeledImage], dict[str, str] | None]":
-    """Return the labeled images of any kind of folder, and what they are if that is not told by their contents."""
+    """Return the labeled images of a folder, and their description if the files do not contain it."""
     from ..data import open_dataset
     from ..evaluation import FolderSamples, NetworkSamples, model_sha256, overlap_warning
     from ..segmenter import Segmenter
@@ -129,7 +140,9 @@ def _samples(
     if any((data / name).is_dir() for name in ("scores", "masks")):
         for option, given in {"model": model, "list": listed, "classes": classes, "colors": colors}.items():
             if given is not None:
-                raise InputError(f"--{option} {given}: {data} holds scores already; leave the option out")
+                raise InputError(
+                    f"--{option} {given}: expected no such option for {data}, which contains scores; remove it"
+                )
         return FolderSamples(data, limit), None
     dataset = open_dataset(data, classes=classes, colors=colors)
     names = dataset.read(listed or dataset.default_training_list)
@@ -141,36 +154,39 @@ def _samples(
     if len(segmenter.classes) != len(dataset.classes):
         of = "the bundled model" if model is None else model
         raise InputError(
-            f"{data}: has {len(dataset.classes)} classes, but {of} {len(segmenter.classes)}; give another --model"
+            f"{data}: expected {len(segmenter.classes)} classes as in {of}, got {len(dataset.classes)}; use another"
+            " --model"
         )
     if (overlap := overlap_warning(segmenter.engine.metadata, model, names)) is not None:
-        say(f"warning: {overlap}: there the network is surer than on others", err=True)
-    # A network may answer with other last bits on another machine; the trials compare all the same.
+        print_line(f"warning: {overlap}: the network is more certain there than on other images", err=True)
+    # Results may differ in the last bits between machines. The trials are comparable anyway.
     identity = {"list": names.name, "sha256": names.sha256, "model": model_sha256(model)}
     return NetworkSamples(segmenter, names.samples), identity
 
 
 def _show_progress(update: Update, now: "Progress") -> None:
-    best = f"best {_said(now.best)}" if now.best else ""
+    best = f"best {_described(now.best)}" if now.best else ""
     update(now.done, now.total, label=now.stage, text=best)
     if now.finished and best:
-        say(f"{now.stage}: {now.trials} trials, {best}", err=True)
+        print_line(f"{now.stage}: {now.trials} trials, {best}", err=True)
 
 
 def _report(result: "SearchResult", files: list[Path]) -> None:
     gain = 100 * (result.best.mean_iou - result.baseline)
-    say(f"best: {_said(result.best)}; {100 * result.baseline:.2f} % without the CRF, {gain:+.2f}")
+    print_line(f"best: {_described(result.best)}; {100 * result.baseline:.2f} % without the CRF, {gain:+.2f}")
     if not result.converged:
-        say("note: stopped before it settled; begin nearer to the best (--weight, --sxy, --srgb)", err=True)
-    say("wrote " + ", ".join(map(str, files)))
+        print_line(
+            "note: the search did not converge; start closer to the best trial (--weight, --sxy, --srgb)", err=True
+        )
+    print_line("wrote " + ", ".join(map(str, files)))
 
 
-def _said(trial: "Trial") -> str:
+def _described(trial: "Trial") -> str:
     return f"{100 * trial.mean_iou:.2f} % at weight {trial.weight:g}, sxy {trial.sxy:g}, srgb {trial.srgb:g}"
 
 
 def _known(table: Path) -> int:
-    """Trials in a table; what is wrong with it, the search says."""
+    """Return the number of trials in a table. The search reports damaged tables."""
     try:
         return max(0, table.read_bytes().count(b"\n") - 2)
     except OSError:
@@ -178,7 +194,7 @@ def _known(table: Path) -> int:
 
 
 def _numbers(name: str, text: str) -> list[float]:
-    """Read `5,10` or `50:10:100` (start:step:stop, both ends included), or several with commas between."""
+    """Parse `5,10` or `50:10:100` (start:step:stop, including both ends), or several of these separated by commas."""
     numbers: list[float] = []
     try:
         for part in text.split(","):
@@ -195,5 +211,5 @@ def _numbers(name: str, text: str) -> list[float]:
     except (ValueError, ZeroDivisionError, OverflowError):
         numbers = []
     if not numbers or not all(0 < n < float("inf") for n in numbers):
-        raise InputError(f"--{name} {text}: expected positive numbers with commas between, or start:step:stop")
+        raise InputError(f"--{name} {text}: expected positive numbers separated by commas, or start:step:stop")
     return numbers

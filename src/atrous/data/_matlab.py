@@ -1,6 +1,6 @@
-"""Reader of one matrix in a MATLAB file (MAT-File Format, version 5): a struct's field, as SBD stores its labels.
+"""Reader of one matrix in a MATLAB file (MAT-File Format, version 5): a field of a struct, as SBD stores its labels.
 
-SciPy's reader follows the type numbers in a file without checking them: a damaged file is a segmentation fault.
+SciPy's reader does not check the type numbers in a file, so a damaged file causes a segmentation fault.
 """
 
 import math
@@ -15,33 +15,33 @@ _ORDERS = {b"\x00\x01IM": "<", b"\x01\x00MI": ">"}
 _NUMBERS = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 9: "f8", 12: "i8", 13: "u8"}
 _MATRIX, _COMPRESSED = 14, 15  # element types
 _STRUCT, _FIRST_NUMERIC, _LAST_NUMERIC = 2, 6, 15  # array classes
-_LARGEST = 1 << 28  # bytes of an element when it is unpacked: masks of 16,000 x 16,000 pixels
+_LARGEST = 1 << 28  # bytes of an unpacked element: a mask of 16,000 x 16,000 pixels
 
 Element = tuple[int, memoryview]
 
 
 def read_field(content: bytes, variable: str, field: str) -> NDArray[np.generic]:
-    """Return a numeric matrix that is a field of a 1x1 struct.
+    """Return a numeric matrix from a field of a 1x1 struct.
 
     Parameters
     ----------
     content : bytes
-        Of the file.
+        Contents of the file.
     variable, field : str
 
     Returns
     -------
     array
-        Of the type and shape that are stored.
+        The matrix with its stored type and shape.
 
     Raises
     ------
     ValueError
-        If the file is damaged, of another version or holds something else.
+        If the file is damaged, has another version or another structure.
     """
     order = _ORDERS.get(content[_HEADER - 4 : _HEADER])
     if order is None:
-        raise ValueError("not of version 5")
+        raise ValueError("expected version 5")
     for element in _elements(memoryview(content)[_HEADER:], order):
         kind, data = _unpacked(element, order)
         if kind != _MATRIX:
@@ -50,11 +50,11 @@ def read_field(content: bytes, variable: str, field: str) -> NDArray[np.generic]
         if name != variable:
             continue
         if array_class != _STRUCT or math.prod(shape) != 1:
-            raise ValueError(f"{variable} is no struct")
+            raise ValueError(f"{variable} is not a struct")
         length = _number(next(parts), order)
         names = bytes(next(parts)[1])
         if length < 1:
-            raise ValueError("field names of no length")
+            raise ValueError("field names have length 0")
         for start in range(0, len(names), length):
             kind, data = next(parts)
             if names[start : start + length].split(b"\0")[0] == field.encode():
@@ -68,10 +68,10 @@ def _elements(data: memoryview, order: str) -> Iterator[Element]:
     at = 0
     while at + 8 <= len(data):
         tag, size = map(int, np.frombuffer(data[at : at + 8], f"{order}u4"))
-        if tag >> 16:  # up to four bytes, in the tag itself
+        if tag >> 16:  # up to four bytes are stored in the tag
             kind, size, start, following = tag & 0xFFFF, tag >> 16, at + 4, at + 8
             if size > 4:
-                raise ValueError(f"an element of {size} bytes where 4 fit")
+                raise ValueError(f"expected an element of up to 4 bytes, got {size}")
         else:
             kind, start = tag, at + 8
             following = start + size + (0 if kind == _COMPRESSED else -size % 8)
@@ -82,7 +82,7 @@ def _elements(data: memoryview, order: str) -> Iterator[Element]:
 
 
 def _parts(data: memoryview, order: str) -> Iterator[Element]:
-    """Yield the elements that an element is made of; ValueError where there are no more."""
+    """Yield the nested elements of an element; raise ValueError after the last one."""
     yield from _elements(data, order)
     raise ValueError("cut short")
 
@@ -115,19 +115,19 @@ def _numeric(data: memoryview, order: str) -> NDArray[np.generic]:
         raise ValueError("not a matrix of numbers")
     values = _numbers(next(parts), order)
     if len(shape) < 2 or any(side < 0 for side in shape) or math.prod(shape) != len(values):
-        raise ValueError(f"{len(values)} numbers for a shape of {shape}"[:100])
+        raise ValueError(f"expected numbers for shape {shape}, got {len(values)}"[:100])
     return values.reshape(shape, order="F")
 
 
 def _number(element: Element, order: str) -> int:
     values = _numbers(element, order)
     if len(values) == 0 or values.dtype.kind == "f":
-        raise ValueError("no whole number where one was expected")
+        raise ValueError("expected a whole number")
     return int(values[0])
 
 
 def _numbers(element: Element, order: str) -> NDArray[np.generic]:
     kind, data = element
     if kind not in _NUMBERS:
-        raise ValueError(f"an element of type {kind} where numbers were expected")
+        raise ValueError(f"expected numbers, got an element of type {kind}")
     return np.frombuffer(data, f"{order}{_NUMBERS[kind]}")

@@ -1,4 +1,4 @@
-"""A folder of labeled photos, whichever way it is laid out."""
+"""Data sets of labeled images in any supported folder layout."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -22,13 +22,13 @@ from .folder_dataset import entries, read_classes
 from .metadata import VOC_CLASSES
 from .samples import ImageList, Sample, image_list
 
-# Each knows the lists of its layout: list_names, default_lists and read_list.
+# Each module implements the lists of its layout: list_names, default_lists and read_list.
 _LAYOUTS: dict[str, ModuleType] = {"voc": voc, "folders": folders}
 
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Labeled photos, their classes and their lists.
+    """Labeled images, their classes and their lists.
 
     Attributes
     ----------
@@ -36,10 +36,10 @@ class Dataset:
     classes : tuple of str
         Names by label id.
     palette : (C, 3) uint8
-        The color to draw each class in.
+        Color of each class in overlays and masks.
     layout : "voc" or "folders"
     colors : ColorTable or None
-        Given if the label maps are drawn in colors.
+        Color table of label maps that are drawn in colors; None for label maps of ids.
     """
 
     root: Path
@@ -54,7 +54,7 @@ class Dataset:
         return names
 
     def read(self, name: str, *, unlabeled: bool = False) -> ImageList:
-        """Read a list; for the names and the errors see `voc.read_list` and `folders.read_list`."""
+        """Read a list. See `voc.read_list` and `folders.read_list` for the names and errors."""
         samples: ImageList = _LAYOUTS[self.layout].read_list(
             self.root, name, colors=self.colors, classes=len(self.classes), unlabeled=unlabeled
         )
@@ -62,13 +62,13 @@ class Dataset:
 
     @property
     def default_training_list(self) -> str:
-        """Of VOC train_aug, or train where that is not there; else train."""
+        """Return train_aug of a VOC folder if it exists, else train."""
         name: str = _LAYOUTS[self.layout].default_lists(self.root)[0]
         return name
 
     @property
     def default_evaluation_list(self) -> str:
-        """Always val, which is not there in every folder."""
+        """Return val, which does not exist in every folder."""
         name: str = _LAYOUTS[self.layout].default_lists(self.root)[1]
         return name
 
@@ -79,24 +79,24 @@ def open_dataset(
     classes: str | os.PathLike[str] | None = None,
     colors: str | os.PathLike[str] | None = None,
 ) -> Dataset:
-    """Recognize a data set by the folders in it.
+    """Open a data set; detect its layout from its folders.
 
     Parameters
     ----------
     root : path
-        A PASCAL VOC folder (`JPEGImages`, `SegmentationClassAug` or `SegmentationClass`, `ImageSets`), or one of
-        own data (`images`, `labels`).
+        A PASCAL VOC folder (`JPEGImages`, `SegmentationClassAug` or `SegmentationClass`, `ImageSets`), or a folder with
+        `images` and `labels`.
     classes : path, optional
-        Class list, a name a line; `classes.txt` of the folder if left out, else VOC's 21 classes (VOC's layout) or
-        those of the color table.
+        Class list, one name per line. Default: `classes.txt` of the folder if it exists, else VOC's 21 classes (VOC
+        layout) or those of the color table.
     colors : path, optional
-        Color table (see `palette.color_table`) of label maps that are drawn in colors; `colors.txt` of the folder
-        if left out. Without either, label maps hold ids.
+        Color table (see `palette.color_table`) of label maps that are drawn in colors. Default: `colors.txt` of the
+        folder if it exists; otherwise label maps contain ids.
 
     Raises
     ------
     InputError
-        If the folder is laid out otherwise, or its classes are not told.
+        If the folder has another layout, or its classes are unknown.
     """
     root = Path(root)
     if not root.is_dir():
@@ -109,7 +109,7 @@ def open_dataset(
         table, names = read_color_table(table_file, names)
         return Dataset(root, names, table.palette(len(names)), layout, table)
     if names is None:
-        raise InputError(f"{root / 'classes.txt'}: no such file; expected the class names, one a line, id 0 first")
+        raise InputError(f"{root / 'classes.txt'}: no such file; expected class names, one per line, id 0 first")
     return Dataset(root, names, voc_palette(len(names)), layout)
 
 
@@ -133,20 +133,20 @@ def _given_or_there(given: str | os.PathLike[str] | None, usual: Path) -> Path |
 
 @dataclass(frozen=True)
 class Choice:
-    """Photos, with their masks if they come from a data set.
+    """Selected images, with their label maps if they come from a data set.
 
     Attributes
     ----------
     images : ImageList
     classes : tuple of str or None
-        The data set's; None of mere photos.
+        The data set's classes; None for a plain image or folder of images.
     """
 
     images: ImageList
     classes: tuple[str, ...] | None = None
 
     def some(self, count: int) -> tuple[ImageList, ImageList]:
-        """Split into (`count` images evenly spaced, the rest); all of them and none if there are not more."""
+        """Split into (`count` evenly spaced images, the rest); (all, none) if there are no more than `count`."""
         if count >= len(self.images):
             return self.images, image_list(self.images.name, ())
         rest, held = self.images.hold_out(count)
@@ -160,23 +160,24 @@ def choose_photos(
     classes: str | os.PathLike[str] | None = None,
     training: bool = False,
 ) -> Choice:
-    """Find photos.
+    """Return images from a file, a folder or a data set.
 
     Parameters
     ----------
     path : path
-        A photo, a folder of photos (subfolders too, without what this package wrote), or a data set as
-        `open_dataset` knows them.
+        An image, a folder of images (with subfolders, without outputs of this package), or a data set that
+        `open_dataset` accepts.
     listed : str, optional
-        The data set's list; if left out that for training, or that for evaluation.
+        List of a data set. Default: its training or evaluation list.
     classes : path, optional
-        The data set's class list.
+        Class list of a data set.
     training : bool
+        Whether the default is the training list.
 
     Raises
     ------
     InputError
-        If there are no photos, or `listed` or `classes` is given and there is no data set.
+        If there are no images, or `listed` or `classes` is given without a data set.
     """
     path = Path(path)
     if path.is_dir() and (
@@ -186,19 +187,19 @@ def choose_photos(
         usual = dataset.default_training_list if training else dataset.default_evaluation_list
         return Choice(dataset.read(listed or usual), dataset.classes)
     if listed is not None or classes is not None:
-        raise InputError(f"{path}: mere photos have no lists and no classes; expected a data set, or neither option")
+        raise InputError(f"{path}: expected a data set for a list or classes, got images; use neither")
     if path.is_file():
         return Choice(image_list(path.name, [Sample(path.name, path, None)]))
     if not path.is_dir():
-        raise InputError(f"{path}: no such file or folder; expected photos or a data set")
-    found = sorted(file for file in files_below(path, _refuse) if _is_photo(file))
+        raise InputError(f"{path}: no such file or folder; expected images or a data set")
+    found = sorted(file for file in files_below(path, _refuse) if _is_image(file))
     if not found:
-        raise InputError(f"{path}: no photos in this folder; looked for {', '.join(sorted(IMAGE_SUFFIXES))}")
+        raise InputError(f"{path}: expected images in this folder, found none of {', '.join(sorted(IMAGE_SUFFIXES))}")
     return Choice(image_list(path.name, [Sample(p.relative_to(path).as_posix(), p, None) for p in found]))
 
 
 def read_at_most(path: str | os.PathLike[str], side: int) -> NDArray[np.uint8]:
-    """Read a photo and scale it down to `side` pixels at the most, as the segmenter does for its network.
+    """Read an image and scale it down so that its longer side is at most `side` pixels, like the segmenter.
 
     Returns
     -------
@@ -215,13 +216,13 @@ def read_at_most(path: str | os.PathLike[str], side: int) -> NDArray[np.uint8]:
 
 
 def files_below(folder: Path, unreadable: Callable[[OSError], None]) -> Iterator[Path]:
-    """Yield the files in a folder and its subfolders without hidden ones; links to folders are not followed.
+    """Yield the files in a folder and its subfolders, except hidden ones. Links to folders are not followed.
 
     Parameters
     ----------
     folder : Path
     unreadable : callable
-        Called with the error of each folder whose files cannot be listed.
+        Called with the error of each folder that cannot be listed.
     """
     for parent, inner, names in os.walk(folder, onerror=unreadable):
         inner[:] = [name for name in inner if not name.startswith(".")]
@@ -232,5 +233,5 @@ def _refuse(error: OSError) -> None:
     raise InputError(f"{error.filename}: cannot be read ({error.strerror or error})")
 
 
-def _is_photo(path: Path) -> bool:
+def _is_image(path: Path) -> bool:
     return path.suffix.lower() in IMAGE_SUFFIXES and path.is_file() and not made_here(path)

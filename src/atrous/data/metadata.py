@@ -1,4 +1,4 @@
-"""What has to be known about a model beside its weights, stored in the model's file."""
+"""Model metadata: everything besides the weights that a model file stores."""
 
 import dataclasses
 import json
@@ -14,16 +14,16 @@ from .._settings_files import LONGEST_NAME, parse_json, read_json
 from ..errors import InputError
 from ..labelmap.voc_colormap import VOID
 
-# The ONNX file's metadata entry that holds the JSON.
+# Metadata entry of an ONNX file that contains the JSON.
 METADATA_KEY = "atrous"
 
-# Beside the weights, in a folder by the segmenter's save_pretrained: JSON that holds the metadata too.
+# JSON file with the metadata, beside the weights in a folder of the segmenter's save_pretrained.
 CONFIG = "config.json"
 
-MOST_CLASSES = VOID  # the last of the 8-bit ids is no class
+MOST_CLASSES = VOID  # the last 8-bit id is void
 _LONGEST_TEXT = 100_000
 
-# Ten steps are the paper's, and more than a few dozen change nothing.
+# The paper uses ten steps. More than a few dozen have no effect.
 MOST_ITERATIONS = 1000
 _SIGMAS = 0.01, 1e6
 _LARGEST_WEIGHT = 1e6
@@ -42,19 +42,19 @@ class CrfParameters:
     Attributes
     ----------
     weight, sxy, srgb : float
-        Of the bilateral kernel; `sxy` in pixels of the image that the network sees.
+        Of the bilateral kernel; `sxy` in pixels of the network's input image.
     spatial_weight, spatial_sxy : float
         Of the spatial kernel.
     iterations : int
         Mean-field steps, up to 1,000.
     normalization : str
-        Of both kernels.
+        Normalization of both kernels.
 
     Raises
     ------
     InputError
-        If a weight is below 0 or above 10^6, a standard deviation is not from 0.01 to 10^6, or another value is of
-        the wrong type or out of range.
+        If a weight is below 0 or above 10^6, a standard deviation is not from 0.01 to 10^6, or another value has the
+        wrong type or is out of range.
     """
 
     weight: float
@@ -80,41 +80,41 @@ class CrfParameters:
         Raises
         ------
         InputError
-            If the file cannot be read, is no JSON, a key is missing or unknown, or a value is out of range.
+            If the file cannot be read, is not JSON, a key is missing or unknown, or a value is out of range.
         """
         return _built(cls, read_json(path, "CRF parameters as JSON from atrous tune"), str(path))
 
 
 @dataclass(frozen=True)
 class ModelMetadata:
-    """Everything between a photo and the meaning of a score, apart from the network itself.
+    """Metadata of a network: preprocessing, classes, CRF parameters and provenance.
 
     Attributes
     ----------
     variant : str
-        Which network of the paper.
+        Name of the network, as in the paper.
     classes : tuple of str
         Names by label id, background first: 2 to 255, all different.
     palette : tuple of (red, green, blue)
-        A color per class, 0 to 255.
+        Color of each class, 0 to 255.
     mean : tuple of float
-        Mean pixel that was subtracted, in `color_order`, 0 to 255.
+        Mean pixel to subtract, in `color_order`, 0 to 255.
     color_order : "BGR" or "RGB"
-        Of the network's input channels.
+        Order of the network's input channels.
     output_stride : int
-        Pixels from one cell of the score grid to the next: 1, 2, 4 or 8.
+        Step of the score grid in pixels: 1, 2, 4 or 8.
     precision : str
         "float32", "float16" or "int8".
     crf : CrfParameters
     training_list, training_list_sha256 : str
-        Name of the list of training images and hash of its sorted names.
+        Name of the training list, and hash of its sorted image names.
     notes : str
-        Where the weights come from and under which terms.
+        Origin of the weights and their license terms.
 
     Raises
     ------
     InputError
-        If a value is of the wrong type or out of range.
+        If a value has the wrong type or is out of range.
     """
 
     variant: str
@@ -138,44 +138,44 @@ class ModelMetadata:
             raise InputError(f"mean: expected 3 numbers, got {self.mean!r:.60}")
         for value in self.mean:
             _check_range("mean", value, 0, 255)
-        # Images are padded to 8 k - 7 a side, where these grids meet both corners.
+        # Images are padded to 8 k - 7 a side, where these grids coincide with both corner pixels.
         if self.output_stride not in (1, 2, 4, 8):
             raise InputError(f"output_stride: expected 1, 2, 4 or 8, got {self.output_stride!r:.60}")
 
     def scores_shape(self, height: int, width: int) -> tuple[int, int, int]:
-        """Return the shape of the scores of an image of 8 k - 7 pixels a side."""
+        """Return the shape of the scores of an image with sides of 8 k - 7 pixels."""
         stride = self.output_stride
         return len(self.classes), (height - 1) // stride + 1, (width - 1) // stride + 1
 
     def to_json(self) -> str:
-        """Return the text that `from_json` reads."""
+        """Return JSON for `from_json`."""
         return json.dumps(dataclasses.asdict(self))
 
     @classmethod
     def from_json(cls, text: str, source: str) -> "ModelMetadata":
-        """Read what `to_json` wrote.
+        """Parse the output of `to_json`.
 
         Parameters
         ----------
         text : str
         source : str
-            Name of the file, for errors.
+            Name of the file for messages.
 
         Raises
         ------
         InputError
-            If the text is no JSON, a key is missing or unknown, or a value cannot be right.
+            If the text is not JSON, a key is missing or unknown, or a value is invalid.
         """
-        return cls.from_values(parse_json(text, source, "atrous' metadata"), source)
+        return cls.from_values(parse_json(text, source, "the metadata of atrous"), source)
 
     @classmethod
     def from_values(cls, values: Any, source: str) -> "ModelMetadata":
-        """Check what was read as JSON, and take it; see `from_json`."""
+        """Build from parsed JSON; see `from_json`."""
         if isinstance(values, dict) and values.get("format") != 1:
             raise InputError(
-                f"{source}: metadata of format {values.get('format')!r:.60}, this version reads 1; update atrous"
+                f"{source}: expected metadata of format 1, got {values.get('format')!r:.60}; update atrous"
             )
-        if isinstance(values, dict):  # older files spell one key otherwise
+        if isinstance(values, dict):  # older files have another spelling of one key
             values = {"color_order" if key == "colour_order" else key: value for key, value in values.items()}
         _check_keys(cls, values, source)
         crf = _built(CrfParameters, values["crf"], f"{source}: crf")
@@ -183,7 +183,7 @@ class ModelMetadata:
         return _built(cls, {**values, **lists, "crf": crf}, source)
 
     def check_scores(self, scores: NDArray[Any], size: tuple[int, ...], source: str) -> None:
-        """Raise InputError unless a network's scores are what this metadata promises.
+        """Raise InputError unless a network's scores match this metadata.
 
         Parameters
         ----------
@@ -192,26 +192,26 @@ class ModelMetadata:
         size : (height, width)
             Of the network's padded input.
         source : str
-            The model's file, for the message.
+            The model's file for the message.
         """
         height, width = size
         stride = self.output_stride
         expected = self.scores_shape(height, width)
         if scores.shape != expected or scores.dtype != np.float32:
             raise InputError(
-                f"{source}: expected scores of shape {expected} float32 for {height}x{width} pixels, by its"
+                f"{source}: expected scores of shape {expected} float32 for {height}x{width} pixels, from"
                 f" {len(self.classes)} classes and output_stride {stride}; got {scores.shape} {scores.dtype};"
                 " export the model again"
             )
         if not np.isfinite(scores).all():
             raise InputError(
-                f"{source}: its scores hold NaN or infinity, a fault of the model, not of the image; train or export"
+                f"{source}: expected finite scores, got NaN or infinity, an error of the model; train or export"
                 f" it again{', in float32' if self.precision == 'float16' else ''}, or use another one"
             )
 
 
 def check_classes(classes: Any) -> None:
-    """Raise InputError unless these are a model's classes: a tuple of 2 to 255 different names."""
+    """Raise InputError unless the value is a tuple of 2 to 255 distinct names."""
     if not isinstance(classes, tuple) or not 2 <= len(classes) <= MOST_CLASSES:
         got = len(classes) if isinstance(classes, tuple) else f"{classes!r:.60}"
         raise InputError(f"classes: expected 2 to {MOST_CLASSES} names, got {got}")
@@ -220,20 +220,20 @@ def check_classes(classes: Any) -> None:
             raise InputError(f"classes: expected names of 1 to {LONGEST_NAME} characters, got {name!r:.60}")
     if len(set(classes)) < len(classes):
         twice = next(name for name in classes if classes.count(name) > 1)
-        raise InputError(f"classes: expected different names, got {twice!r:.60} twice")
+        raise InputError(f"classes: expected distinct names, got {twice!r:.60} twice")
 
 
 def check_palette(palette: Any, classes: int) -> None:
-    """Raise InputError unless this is a tuple of (red, green, blue), 0 to 255, for each class."""
+    """Raise InputError unless the value is a tuple of (red, green, blue), 0 to 255, for each class."""
     if not isinstance(palette, tuple) or len(palette) != classes:
         raise InputError(f"palette: expected a color for each of {classes} classes, got {palette!r:.60}")
     for color in palette:
         if not (isinstance(color, tuple) and len(color) == 3 and all(map(_is_byte, color))):
-            raise InputError(f"palette: expected red, green and blue from 0 to 255 of a class, got {color!r:.60}")
+            raise InputError(f"palette: expected red, green and blue from 0 to 255, got {color!r:.60}")
 
 
 def tuples(value: Any) -> Any:
-    """Return lists as JSON has them, of lists too, as tuples; anything else as it is."""
+    """Convert nested lists from JSON to tuples; return other values unchanged."""
     return tuple(tuple(v) if isinstance(v, list) else v for v in value) if isinstance(value, list) else value
 
 
@@ -251,13 +251,13 @@ def _check_keys(kind: type[Any], values: Any, source: str) -> None:
     known = {f.name for f in dataclasses.fields(kind)}
     required = {f.name for f in dataclasses.fields(kind) if f.default is dataclasses.MISSING}
     if wrong := sorted(set(values) - known):
-        raise InputError(f"{source}: its metadata has the unknown key {wrong[0]!r:.60}; update atrous")
+        raise InputError(f"{source}: unknown metadata key {wrong[0]!r:.60}; update atrous")
     if wrong := sorted(required - set(values)):
-        raise InputError(f"{source}: its metadata lacks the key {wrong[0]!r}; export the model again")
+        raise InputError(f"{source}: missing metadata key {wrong[0]!r}; export the model again")
 
 
 def _is_text(name: str) -> bool:
-    """Whether there is no half of a character in it, which JSON may hold and no file."""
+    """Return whether a name has no surrogates, which JSON may contain but files may not."""
     return not any("\ud800" <= letter <= "\udfff" for letter in name)
 
 
@@ -271,12 +271,12 @@ def _is_byte(value: Any) -> bool:
 
 def _check_range(name: str, value: Any, low: float, high: float) -> None:
     number = _is_whole(value) or isinstance(value, (float, np.floating))
-    if not number or not low <= value <= high:  # which NaN is not
+    if not number or not low <= value <= high:  # false for NaN
         raise InputError(f"{name}: expected a number from {low:g} to {high:g}, got {value!r:.60}")
 
 
 def _check_types(settings: Any) -> None:
-    """Raise InputError unless words and whole numbers are such."""
+    """Raise InputError unless text, whole numbers and CrfParameters have their types."""
     for name, kind in typing.get_type_hints(type(settings)).items():
         value = getattr(settings, name)
         if typing.get_origin(kind) is Literal:
@@ -285,6 +285,6 @@ def _check_types(settings: Any) -> None:
         elif kind is int and not _is_whole(value):
             raise InputError(f"{name}: expected a whole number, got {value!r:.60}")
         elif kind is str and not (isinstance(value, str) and len(value) <= _LONGEST_TEXT):
-            raise InputError(f"{name}: expected a text of up to {_LONGEST_TEXT} characters, got {value!r:.60}")
+            raise InputError(f"{name}: expected text of up to {_LONGEST_TEXT} characters, got {value!r:.60}")
         elif kind is CrfParameters and not isinstance(value, CrfParameters):
             raise InputError(f"{name}: expected CrfParameters, got {value!r:.60}")

@@ -1,4 +1,4 @@
-"""The order in which training images are drawn: a pure function of seed and position."""
+"""Sampler of training images: a pure function of seed and position."""
 
 from collections.abc import Sequence
 
@@ -17,7 +17,7 @@ def rarest_class_weights(present: Sequence[frozenset[int]]) -> NDArray[np.float6
     Returns
     -------
     (N,) float64
-        Probabilities, summing to 1. Images without any class weigh like those of the commonest one.
+        Probabilities, summing to 1. Images without foreground classes have the weight of the most common class.
     """
     counts: dict[int, int] = {}
     for ids in present:
@@ -30,10 +30,10 @@ def rarest_class_weights(present: Sequence[frozenset[int]]) -> NDArray[np.float6
 
 
 class TrainingOrder:
-    """Which image stands at position 0, 1, 2, ... of an endless training run.
+    """Infinite sequence of image indices for training.
 
     Each epoch of N positions is a permutation of the N images, or, with `weights`, N systematic draws:
-    image i comes floor(N w_i) or ceil(N w_i) times, in random order.
+    image i occurs floor(N w_i) or ceil(N w_i) times, in random order.
     """
 
     def __init__(self, count: int, seed: int, weights: NDArray[np.float64] | None = None) -> None:
@@ -44,7 +44,7 @@ class TrainingOrder:
 
     def __getitem__(self, position: int) -> int:
         epoch, place = divmod(position, self.count)
-        drawn = self._drawn  # which another thread may replace
+        drawn = self._drawn  # another thread may replace it
         if drawn[0] != epoch:
             drawn = self._drawn = epoch, self._draw(epoch)
         return int(drawn[1][place])
@@ -54,7 +54,7 @@ class TrainingOrder:
         if self.weights is None:
             return rng.permutation(self.count)
         points = (np.arange(self.count) + rng.random()) / self.count
-        # Shuffled before the draw too, so that neighbors on the list do not share their fate.
+        # Shuffled before the systematic draw, too, so that neighbors in the list are drawn independently.
         shuffle = rng.permutation(self.count)
         drawn = np.searchsorted(np.cumsum(self.weights[shuffle]), points).clip(max=self.count - 1)
         return rng.permutation(shuffle[drawn])

@@ -1,4 +1,4 @@
-"""Photos with their label maps, and lists of them."""
+"""Images with label maps, and lists of them."""
 
 import hashlib
 from collections.abc import Iterable
@@ -17,7 +17,7 @@ from ..labelmap.voc_colormap import VOID
 
 @dataclass(frozen=True)
 class Sample:
-    """A photo and its label file (None where only the photo is needed).
+    """An image and its label file, or None if only the image is needed.
 
     Attributes
     ----------
@@ -26,9 +26,9 @@ class Sample:
     label : Path or None
         A PNG file of label ids.
     colors : ColorTable, optional
-        Given if the label file is drawn in colors instead.
+        Color table if the label file is drawn in colors. Default: the file contains ids.
     classes : int, optional
-        How many there are; larger ids are an error. Any are taken if left out.
+        Number of classes; larger ids are errors. Default: any id is accepted.
     """
 
     name: str
@@ -47,7 +47,7 @@ class ImageList:
     name : str
         The list's name, for example "train_aug".
     sha256 : str
-        Hash of the sorted sample names, so that two runs can tell whether they saw the same images.
+        Hash of the sorted sample names, which identifies the set of images.
     samples : tuple of Sample
         In the order of the list.
     """
@@ -57,17 +57,17 @@ class ImageList:
     samples: tuple[Sample, ...]
 
     def hold_out(self, count: int) -> tuple["ImageList", "ImageList"]:
-        """Split into (the rest, `count` images evenly spaced along the list).
+        """Split into (the rest, `count` evenly spaced images).
 
-        The held-out images serve to choose the CRF's parameters without touching the evaluation set.
+        The held-out images serve to tune the CRF without using the evaluation set.
 
         Raises
         ------
         InputError
-            If fewer than `count` + 1 images are there.
+            If there are fewer than `count` + 1 images.
         """
         if not 0 <= count < len(self):
-            raise InputError(f"hold_out={count}: expected 0 to {len(self) - 1}, as list {self.name} is that long")
+            raise InputError(f"hold_out={count}: expected 0 to {len(self) - 1}, the length of list {self.name} minus 1")
         held = {i * len(self) // count for i in range(count)}
         rest = tuple(s for i, s in enumerate(self.samples) if i not in held)
         return image_list(self.name, rest), image_list(
@@ -79,20 +79,20 @@ class ImageList:
 
 
 def image_list(name: str, samples: Iterable[Sample]) -> ImageList:
-    """Make a list of samples, and the hash of their names."""
+    """Return a list of samples with the hash of their names."""
     samples = tuple(samples)
     digest = hashlib.sha256("\n".join(sorted(s.name for s in samples)).encode(errors="surrogateescape")).hexdigest()
     return ImageList(name, digest, samples)
 
 
 def read_pair(sample: Sample, *, unlabeled: bool = False) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Read a photo and its labels.
+    """Read an image and its labels.
 
     Parameters
     ----------
     sample : Sample
     unlabeled : bool
-        Return labels that are all void where there is no label file, instead of raising.
+        If there is no label file, whether to return void labels instead of raising an error.
 
     Returns
     -------
@@ -104,7 +104,7 @@ def read_pair(sample: Sample, *, unlabeled: bool = False) -> tuple[NDArray[np.ui
     Raises
     ------
     InputError
-        If there is no label file, one of the two cannot be read, they differ in size, or a label is no class.
+        If there is no label file, a file cannot be read, the sizes differ, or a label is out of range.
     """
     if unlabeled and sample.label is None:
         image = read_image(sample.image)
@@ -113,29 +113,29 @@ def read_pair(sample: Sample, *, unlabeled: bool = False) -> tuple[NDArray[np.ui
     image = read_image(sample.image)
     if image.shape[:2] != labels.shape:
         raise InputError(
-            f"{sample.label}: {labels.shape[1]}x{labels.shape[0]} pixels, but {sample.image} has"
-            f" {image.shape[1]}x{image.shape[0]}; they have to be of one size"
+            f"{sample.label}: expected the size of {sample.image}, {image.shape[1]}x{image.shape[0]} pixels, got"
+            f" {labels.shape[1]}x{labels.shape[0]}; save the label map at the image's size"
         )
     return image, labels
 
 
 def read_label_map(sample: Sample) -> NDArray[np.uint8]:
-    """Read a sample's labels alone, (H, W) uint8; for errors see `read_pair`."""
+    """Read a sample's labels, (H, W) uint8; see `read_pair` for errors."""
     if sample.label is None:
-        raise InputError(f"{sample.image}: has no label map")
+        raise InputError(f"{sample.image}: expected a label map, found none")
     labels = read_labels(sample.label) if sample.colors is None else sample.colors.read_labels(sample.label)
     if sample.classes is not None and (place := first_beyond(labels, sample.classes)) is not None:
         y, x = place
         raise InputError(
-            f"{sample.label}: the pixel at x={x}, y={y} has id {labels[y, x]}; expected 0 to {sample.classes - 1},"
-            f" or {VOID} for void, as there are {sample.classes} classes"
+            f"{sample.label}: expected ids 0 to {sample.classes - 1}, or {VOID} for void, got id {labels[y, x]} at"
+            f" x={x}, y={y}; there are {sample.classes} classes"
         )
     return labels
 
 
 def first_beyond(labels: NDArray[np.uint8], classes: int) -> tuple[int, int] | None:
-    """Return (row, column) of the first pixel that is neither one of `classes` ids nor void, or None."""
-    # Void, one more, is 0 in 8 bits: one comparison finds what lies between the classes and it.
+    """Return (row, column) of the first pixel that is neither a valid id nor void, or None."""
+    # Adding 1 maps void to 0 in 8 bits, so that one comparison finds invalid ids.
     beyond = labels + np.uint8(1) > classes
     if not beyond.any():
         return None

@@ -1,8 +1,8 @@
-"""From the Semantic Boundaries Dataset's release to the masks and lists that the paper trained on.
+"""Conversion of the Semantic Boundaries Dataset (SBD) to the label maps and lists of the paper.
 
-Hariharan et al. (ICCV 2011) labeled 11,355 images of PASCAL VOC. The paper's train_aug is all of them and VOC's own
-training images, without those of VOC's val: 10,582; with val trainval_aug, 12,031. Where both labeled an image,
-VOC's mask is taken, which is finer and has a void border.
+Hariharan et al. (ICCV 2011) labeled 11,355 images of PASCAL VOC. The paper's train_aug contains all of them and VOC's
+own training images, without VOC's val: 10,582 images; trainval_aug includes val: 12,031. If both data sets labeled an
+image, VOC's label map is used, which is more precise and has a void border.
 """
 
 import os
@@ -30,30 +30,30 @@ _MASKS = "SegmentationClassAug"
 
 @dataclass(frozen=True)
 class Merged:
-    """What `merge_sbd` did.
+    """Result of `merge_sbd`.
 
     Attributes
     ----------
     lists : dict of str to int
-        Length of each list written.
-    written, kept : int
-        Masks that were written, and that had been there.
-    left_out : tuple of str
-        Images on a list of SBD or VOC whose mask or photo is not there.
+        Length of each list.
+    written, existing : int
+        Number of masks written, and of masks that existed before.
+    skipped : tuple of str
+        Listed images without mask or image file.
     """
 
     lists: dict[str, int]
     written: int
-    kept: int
-    left_out: tuple[str, ...]
+    existing: int
+    skipped: tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class _Source:
-    """Where an image's photo and mask are taken from."""
+    """Source files of an image and its mask."""
 
     name: str
-    photo: Path
+    image: Path
     mask: Path
 
 
@@ -63,7 +63,7 @@ def read_mat(path: str | os.PathLike[str]) -> NDArray[np.uint8]:
     Raises
     ------
     InputError
-        The file is damaged, or is no MATLAB file with the struct GTcls and its field Segmentation of ids 0 to 20.
+        If the file is damaged, or not a MATLAB file with the struct GTcls and its field Segmentation of ids 0 to 20.
     """
     try:
         found = read_field(Path(path).read_bytes(), "GTcls", "Segmentation")
@@ -72,11 +72,11 @@ def read_mat(path: str | os.PathLike[str]) -> NDArray[np.uint8]:
             f"{path}: expected a MATLAB file with the struct GTcls and its field Segmentation ({error});"
             " unpack SBD's release again"
         ) from None
-    with np.errstate(invalid="ignore"):  # of what is no id, NaN, say
+    with np.errstate(invalid="ignore"):  # invalid values such as NaN
         labels = found.astype(np.uint8)
     exact = labels.ndim == 2 and labels.size > 0 and np.array_equal(labels, found)
     if not exact or first_beyond(labels, len(VOC_CLASSES)) is not None:
-        raise InputError(f"{path}: expected GTcls.Segmentation to hold ids 0 to 20 (H, W); unpack SBD's release again")
+        raise InputError(f"{path}: expected GTcls.Segmentation with ids 0 to 20 (H, W); unpack SBD's release again")
     return labels
 
 
@@ -88,38 +88,43 @@ def merge_sbd(
     threads: int | None = None,
     done: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> Merged:
-    """Make a VOC folder with SBD's masks and the lists train_aug and trainval_aug.
+    """Create a VOC folder with SBD's masks and the lists train_aug and trainval_aug.
 
-    Masks that are there already are kept, so a run that was stopped is gone on with. Lists are written last.
+    Existing masks are not replaced, so that the same call resumes an interrupted run. The lists are written last.
 
     Parameters
     ----------
     sbd : path
-        SBD's release, or its folder `dataset`, with `cls`, `train.txt` and `val.txt` in it; a part of it will do.
+        SBD's release, or its folder `dataset`, with `cls`, `train.txt` and `val.txt`. A part of it is sufficient.
     voc : path
         PASCAL VOC 2012 with `SegmentationClass`.
     out : path
-        May be `voc` itself. Elsewhere photos are linked (hard links), or copied where that cannot be.
+        May be `voc` itself. In another folder, images are hard-linked, or copied if that is not possible.
     threads : int, optional
+        Default: the number of processors.
     done : callable
-        Told how many images are ready, and of how many.
+        Called with the number of finished images and the total.
 
     Raises
     ------
     InputError
-        A folder is laid out otherwise, a file cannot be read or written, or a mask does not fit its photo.
+        If a folder has another layout, a file cannot be read or written, or a mask and its image differ in size.
     """
     sbd, voc, out = _release(Path(sbd)), Path(voc), Path(out)
     for folder in (_LISTS, Path("SegmentationClass")):
         if not (voc / folder).is_dir():
-            raise InputError(f"--voc {voc}: there is no {folder} in it; expected the folder VOC2012 of PASCAL VOC 2012")
+            raise InputError(f"{voc}: expected the folder VOC2012 of PASCAL VOC 2012, found no {folder} in it")
     extra = _names(sbd / "train.txt") | _names(sbd / "val.txt")
     train, val = (_names(voc / _LISTS / f"{name}.txt") for name in ("train", "val"))
     if both := sorted(train & val):
-        raise InputError(f"{voc / _LISTS}: train.txt and val.txt share {both[0]}; unpack VOC 2012 again")
+        raise InputError(
+            f"{voc / _LISTS}: expected disjoint train.txt and val.txt, got {both[0]} in both; unpack VOC 2012 again"
+        )
     sources = _sources(sorted(extra | train | val), sbd, voc)
     if not sources:
-        raise InputError(f"{voc}: none of the listed images has both its photo and its mask; unpack SBD and VOC again")
+        raise InputError(
+            f"{voc}: expected listed images with image file and mask, found none; unpack SBD and VOC again"
+        )
 
     _make_folders(out)
     results = []
@@ -128,7 +133,7 @@ def merge_sbd(
         done(len(results), len(sources))
     if failed := [made for made in results if isinstance(made, InputError)]:
         more = f" (and {len(failed) - 1} more such files)" if len(failed) > 1 else ""
-        raise InputError(f"{failed[0]}{more}; the same command goes on from here")
+        raise InputError(f"{failed[0]}{more}; run the same command again to resume")
 
     there = sources.keys()
     lists = {
@@ -140,13 +145,13 @@ def merge_sbd(
     }
     in_place = out.samefile(voc)
     for name, images in lists.items():
-        if not (in_place and name in ("train", "val")):  # VOC's own, which may name what is not there
+        if not (in_place and name in ("train", "val")):  # VOC's own lists may name missing images
             _write_list(out / _LISTS / f"{name}.txt", images)
     return Merged(
         {name: len(images) for name, images in lists.items()},
         written=sum(made is True for made in results),
-        kept=sum(made is False for made in results),
-        left_out=tuple(sorted((extra | train | val) - there)),
+        existing=sum(made is False for made in results),
+        skipped=tuple(sorted((extra | train | val) - there)),
     )
 
 
@@ -154,19 +159,19 @@ def _release(folder: Path) -> Path:
     for dataset in (folder, folder / "dataset", folder / "benchmark_RELEASE" / "dataset"):
         if (dataset / "cls").is_dir():
             return dataset
-    raise InputError(f"{folder}: expected SBD's release, with the folder cls of .mat files in it or in its dataset/")
+    raise InputError(f"{folder}: expected SBD's release, with a folder cls of .mat files in it or in its dataset/")
 
 
 def _names(path: Path) -> set[str]:
     names = read_names(path)
     if wrong := [name for name in names if "/" in name or "\\" in name]:
-        raise InputError(f"{path}: names {wrong[0]!r:.60}; expected one image name per line")
+        raise InputError(f"{path}: expected one image name per line, got {wrong[0]!r:.60}")
     return set(names)
 
 
 def _sources(names: list[str], sbd: Path, voc: Path) -> dict[str, _Source]:
-    """Find each image's photo and mask, VOC's before SBD's; images that lack one are left out."""
-    photos, masks = (
+    """Return each image's files, with VOC's mask if it exists, else SBD's; skip images that lack a file."""
+    images, masks = (
         {path.stem: path for folder in folders if folder.is_dir() for path in entries(folder) if path.suffix == suffix}
         for folders, suffix in (
             ((sbd / "img", voc / "JPEGImages"), ".jpg"),
@@ -174,7 +179,7 @@ def _sources(names: list[str], sbd: Path, voc: Path) -> dict[str, _Source]:
         )
     )
     masks = {path.stem: path for path in entries(sbd / "cls") if path.suffix == ".mat"} | masks
-    return {name: _Source(name, photos[name], masks[name]) for name in names if name in photos and name in masks}
+    return {name: _Source(name, images[name], masks[name]) for name in names if name in images and name in masks}
 
 
 def _make_folders(out: Path) -> None:
@@ -182,7 +187,7 @@ def _make_folders(out: Path) -> None:
         for folder in (_MASKS, "JPEGImages", _LISTS):
             (out / folder).mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise InputError(f"{error.filename or out}: cannot be made ({error.strerror or error})") from None
+        raise InputError(f"{error.filename or out}: cannot be created ({error.strerror or error})") from None
 
 
 def _attempt(source: _Source, out: Path) -> bool | InputError:
@@ -195,24 +200,24 @@ def _attempt(source: _Source, out: Path) -> bool | InputError:
 
 
 def _make(source: _Source, out: Path) -> bool:
-    """Put an image's photo and mask in place; return whether the mask had to be made."""
-    photo, mask = out / "JPEGImages" / f"{source.name}.jpg", out / _MASKS / f"{source.name}.png"
-    if not photo.exists():
+    """Create an image's link and mask; return whether the mask was written."""
+    image, mask = out / "JPEGImages" / f"{source.name}.jpg", out / _MASKS / f"{source.name}.png"
+    if not image.exists():
         try:
-            os.link(source.photo.resolve(), photo)
-        except OSError:  # another disk, or one without hard links
-            _copy(source.photo, photo)
+            os.link(source.image.resolve(), image)
+        except OSError:  # another file system, or one without hard links
+            _copy(source.image, image)
     if mask.exists():
         return False
     if source.mask.suffix == ".png":
         _copy(source.mask, mask)
         return True
     labels = read_mat(source.mask)
-    width, height = stored_size(source.photo)
+    width, height = stored_size(source.image)
     if (height, width) != labels.shape:
         raise InputError(
-            f"{source.mask}: {labels.shape[1]}x{labels.shape[0]} pixels, but {source.photo} has {width}x{height};"
-            " unpack SBD and VOC again"
+            f"{source.mask}: expected the size of {source.image}, {width}x{height} pixels, got"
+            f" {labels.shape[1]}x{labels.shape[0]}; unpack SBD and VOC again"
         )
     write_labels(mask, labels)
     return True
@@ -229,10 +234,10 @@ def _write_list(path: Path, names: set[str]) -> None:
     if path.exists():
         known = set(read_names(path))
         if known == names:
-            return  # in the order of whoever wrote it
+            return  # the same names in any order
         if more := sorted(known - names):
             raise InputError(
-                f"{path}: names {more[0]!r:.60}, without photo and mask here ({len(more)} such); move the list away"
+                f"{path}: expected images with masks, got {more[0]!r:.60} ({len(more)} such names); move the list away"
             )
     try:
         write_text(path, "".join(f"{name}\n" for name in sorted(names)))

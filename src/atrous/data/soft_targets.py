@@ -1,4 +1,4 @@
-"""Scores of another network as soft targets of training (Papandreou et al. 2015; Hinton et al. 2015)."""
+"""Soft targets for training: another network's scores (Papandreou et al. 2015; Hinton et al. 2015)."""
 
 import os
 from pathlib import Path
@@ -13,21 +13,21 @@ from .unary_io import read_array
 
 _SUFFIXES = (".npy", ".npz")
 
-# How far the sum of a cell's probabilities may be from 1: they may be stored in half precision.
+# Tolerance for the sum of a cell's probabilities, which may be stored in half precision.
 _SUM_TOLERANCE = 0.02
 
 
 class SoftTargets:
-    """A folder of scores, one file for each image of a list.
+    """Folder of scores with one file for each image of a list.
 
     Parameters
     ----------
     folder : path
-        `NAME.npy`, or the one array of `NAME.npz`, for each image: logits or probabilities (C, h, w) at any
-        resolution. The corner cells lie on the image's corner pixels.
+        `NAME.npy`, or `NAME.npz` with one array, for each image: logits or probabilities (C, h, w) at any resolution.
+        The corner cells lie on the image's corner pixels.
     images : ImageList
     classes : int
-        C.
+        Number of classes, C.
 
     Raises
     ------
@@ -39,24 +39,27 @@ class SoftTargets:
         self.folder = Path(folder)
         self.classes = classes
         if not self.folder.is_dir():
-            raise InputError(f"{self.folder}: no such folder; expected soft targets, NAME.npy for each image")
+            raise InputError(
+                f"{self.folder}: expected a folder of soft targets, NAME.npy for each image; no such folder"
+            )
         self._files: dict[str, Path] = {}
         for sample in images.samples:
             candidates = (self.folder / f"{sample.name}{suffix}" for suffix in _SUFFIXES)
             found = next((path for path in candidates if path.is_file()), None)
             if found is None:
                 raise InputError(
-                    f"{self.folder / sample.name}.npy: no such file (nor .npz) for {sample.image}; add it, or take the"
-                    f" image off list {images.name}"
+                    f"{self.folder / sample.name}.npy: expected the scores of {sample.image} (.npy or .npz); no such"
+                    " file; add it, or remove the"
+                    f" image from list {images.name}"
                 )
             self._files[sample.name] = found
 
     def at(
         self, sample: Sample, shape: tuple[int, int], rows: NDArray[np.float64], columns: NDArray[np.float64]
     ) -> NDArray[np.float32]:
-        """Interpolate an image's probabilities bilinearly.
+        """Interpolate an image's probabilities bilinearly at given pixels.
 
-        Logits are interpolated before their softmax, as the segmenter does it.
+        Logits are interpolated before their softmax, as in the segmenter.
 
         Parameters
         ----------
@@ -64,7 +67,7 @@ class SoftTargets:
         shape : (height, width)
             Of the image.
         rows, columns : (n,) and (m,) float
-            Pixels of the image.
+            Coordinates of pixels in the image.
 
         Returns
         -------
@@ -74,7 +77,7 @@ class SoftTargets:
         Raises
         ------
         InputError
-            If the file cannot be read, is of another shape, or holds neither logits nor probabilities.
+            If the file cannot be read, has another shape, or contains neither logits nor probabilities.
         """
         path = self._files[sample.name]
         scores = self._checked(read_array(path), path)
@@ -88,32 +91,33 @@ class SoftTargets:
 
     def _checked(self, scores: NDArray[Any], path: Path) -> NDArray[Any]:
         if scores.dtype.kind != "f":
-            raise InputError(f"{path}: holds {scores.dtype}; expected logits or probabilities as floats")
+            raise InputError(f"{path}: expected logits or probabilities as floats, got {scores.dtype}")
         if scores.ndim == 3 and scores.size and len(scores) == self.classes:
             return scores
-        # Not turned round in silence: on a coarse grid h or w may equal the number of classes.
+        # Not transposed silently: on a coarse grid, h or w may equal the number of classes.
         remedy = "; transpose(2, 0, 1) puts the classes first" if scores.shape[2:] == (self.classes,) else ""
-        raise InputError(f"{path}: shape {scores.shape}; expected ({self.classes}, h, w), classes first{remedy}")
+        raise InputError(f"{path}: expected shape ({self.classes}, h, w), classes first, got {scores.shape}{remedy}")
 
 
 def _are_logits(scores: NDArray[Any], path: Path) -> bool:
-    """Tell logits from probabilities, which lie between 0 and 1 and sum to 1."""
+    """Return whether scores are logits. Probabilities lie between 0 and 1 and sum to 1."""
     low, high = float(scores.min()), float(scores.max())
     if not (np.isfinite(low) and np.isfinite(high)):
-        raise InputError(f"{path}: holds NaN or infinity; expected logits or probabilities")
+        raise InputError(f"{path}: expected logits or probabilities, got NaN or infinity")
     if low < 0 or high > 1 + _SUM_TOLERANCE:
         return True
     sums = scores.sum(axis=0, dtype=np.float32)
     if np.abs(sums - 1).max() > _SUM_TOLERANCE:
         raise InputError(
-            f"{path}: values from {low:.3g} to {high:.3g} that sum to {sums.min():.3g} to {sums.max():.3g} over the"
-            " classes; expected probabilities, which sum to 1, or logits"
+            f"{path}: expected probabilities that sum to 1, or logits, got values from {low:.3g} to {high:.3g} that"
+            " sum to"
+            f" {sums.min():.3g} to {sums.max():.3g} over the classes"
         )
     return False
 
 
 def _interpolated(scores: NDArray[Any], axis: int, places: NDArray[np.float64]) -> NDArray[Any]:
-    """Return scores at fractional places along an axis."""
+    """Interpolate scores linearly at fractional positions along an axis."""
     first = np.clip(places.astype(np.intp), 0, max(scores.shape[axis] - 2, 0))
     second = np.minimum(first + 1, scores.shape[axis] - 1)
     share = np.clip(places - first, 0, 1).astype(np.float32)

@@ -1,4 +1,4 @@
-"""From a photo and its labels to what the network trains on (Chen et al. 2015; PAPER: Caffe's data layer)."""
+"""Conversion of images and labels to network inputs and training crops (Chen et al. 2015; Caffe's data layer)."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -9,7 +9,7 @@ from PIL import Image as PillowImage
 
 from ..labelmap.voc_colormap import VOID
 
-# Mean pixel of the VGG-16 training set, blue, green, red, 0 to 255.
+# Mean pixel of VGG-16's training set: blue, green, red, 0 to 255.
 MEAN_BGR = (104.008, 116.669, 122.675)
 
 Image = NDArray[np.uint8]
@@ -19,19 +19,19 @@ Labels = NDArray[np.uint8]
 def to_network(
     image: Image, mean: tuple[float, float, float] = MEAN_BGR, color_order: Literal["BGR", "RGB"] = "BGR"
 ) -> NDArray[np.float32]:
-    """Turn (H, W, 3) uint8 RGB into the network's (3, H, W) float32: in its color order, 0 to 255, minus the mean."""
+    """Convert (H, W, 3) uint8 RGB to the network's (3, H, W) float32: its color order, 0 to 255, minus the mean."""
     ordered = image[..., ::-1] if color_order == "BGR" else image
     centered = ordered.astype(np.float32) - np.asarray(mean, np.float32)
     return np.ascontiguousarray(centered.transpose(2, 0, 1))
 
 
 def aligned_size(side: int) -> int:
-    """Smallest 8 k - 7 that is at least `side`: sizes at which the score grid of stride 8 meets both corners."""
+    """Return the smallest 8 k - 7 that is at least `side`, so that the stride-8 grid meets both corner pixels."""
     return -(-(side + 7) // 8) * 8 - 7
 
 
 def pad_bottom_right(blob: NDArray[np.float32], height: int, width: int) -> NDArray[np.float32]:
-    """Pad a (3, H, W) network input with zeros, which are the mean pixel, up to `height` x `width`."""
+    """Pad a (3, H, W) network input to `height` x `width` with zeros, which represent the mean pixel."""
     _, h, w = blob.shape
     return np.pad(blob, ((0, 0), (0, max(height - h, 0)), (0, max(width - w, 0))))
 
@@ -39,27 +39,27 @@ def pad_bottom_right(blob: NDArray[np.float32], height: int, width: int) -> NDAr
 def network_input(
     image: Image, mean: tuple[float, float, float] = MEAN_BGR, color_order: Literal["BGR", "RGB"] = "BGR"
 ) -> NDArray[np.float32]:
-    """Do as `to_network`, and pad at the bottom and right with zeros, which are the mean, to 8 k - 7 a side."""
+    """Convert as `to_network`, and pad at the bottom and right with zeros, the mean pixel, to sides of 8 k - 7."""
     h, w, _ = image.shape
     return pad_bottom_right(to_network(image, mean, color_order), aligned_size(h), aligned_size(w))
 
 
 @dataclass(frozen=True)
 class CropWindow:
-    """The part of an image that a training crop shows.
+    """Part of an image that a training crop shows.
 
     Attributes
     ----------
     image : (int, int)
-        Height and width of the image before it is resized.
+        Height and width of the image before resizing.
     resized : (int, int)
-        Height and width after that.
+        Height and width after resizing.
     top, left : int
         First pixel of the crop in the resized image.
     mirrored : bool
-        Whether left and right are exchanged.
+        Whether the crop is flipped horizontally.
     size : int
-        Side of the crop. Where the resized image is smaller, the crop is padded at the bottom and right.
+        Side of the crop. If the resized image is smaller, the crop is padded at the bottom and right.
     """
 
     image: tuple[int, int]
@@ -71,17 +71,17 @@ class CropWindow:
 
     @property
     def inside(self) -> tuple[int, int]:
-        """Height and width of the crop without its padding."""
+        """Height and width of the crop without padding."""
         height, width = self.resized
         return min(self.size, height - self.top), min(self.size, width - self.left)
 
     def cells(self, stride: int = 8) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Return where the cells of the score grid lie in the image, as `shrink_labels` picks them.
+        """Return the positions of the score grid's cells in the image, as in `shrink_labels`.
 
         Returns
         -------
         rows, columns : (n,) and (m,) float64
-            Pixels of the image before it was resized, of the cells inside it. A pixel's center is a whole number.
+            Pixel coordinates in the image before resizing, for the cells inside it. Pixel centers are whole numbers.
         """
         height, width = self.inside
         y, x = np.arange(0, height, stride), np.arange(0, width, stride)
@@ -101,7 +101,7 @@ def draw_window(
     scales: tuple[float, float] = (1.0, 1.0),
     mirror: bool = True,
 ) -> CropWindow:
-    """Draw the part of an image that a crop shows.
+    """Draw a random crop window.
 
     Parameters
     ----------
@@ -110,11 +110,11 @@ def draw_window(
     size : int
         Side of the crop in pixels, 8 k - 7.
     rng : numpy.random.Generator
-        Draws the scale, the position and the mirroring, in this order.
+        Draws scale, position and flip, in this order.
     scales : (float, float)
-        The image is first resized by a factor drawn from between these two.
+        Range of the random factor by which the image is first resized.
     mirror : bool
-        Mirror half of the crops.
+        Whether to flip half of the crops horizontally.
     """
     height, width = shape
     if scales != (1.0, 1.0):
@@ -126,7 +126,7 @@ def draw_window(
 
 
 def cut(image: Image, labels: Labels, window: CropWindow) -> tuple[NDArray[np.float32], Labels]:
-    """Cut a training crop.
+    """Return a training crop.
 
     Parameters
     ----------
@@ -139,9 +139,9 @@ def cut(image: Image, labels: Labels, window: CropWindow) -> tuple[NDArray[np.fl
     Returns
     -------
     blob : (3, size, size) float32
-        Network input; the mean pixel outside the image.
+        Network input, with the mean pixel outside the image.
     crop : (size, size) uint8
-        Labels; void outside the image.
+        Labels, void outside the image.
     """
     if window.resized != window.image:
         image, labels = _resized(image, labels, window.resized)
@@ -157,7 +157,7 @@ def cut(image: Image, labels: Labels, window: CropWindow) -> tuple[NDArray[np.fl
 
 
 def _resized(image: Image, labels: Labels, shape: tuple[int, int]) -> tuple[Image, Labels]:
-    """Interpolate the image's colors, pick the labels' ids."""
+    """Interpolate the image, and pick the nearest labels."""
     size = shape[1], shape[0]
     colors = PillowImage.fromarray(image).resize(size, PillowImage.Resampling.BILINEAR)
     ids = PillowImage.fromarray(labels).resize(size, PillowImage.Resampling.NEAREST)
@@ -165,8 +165,8 @@ def _resized(image: Image, labels: Labels, shape: tuple[int, int]) -> tuple[Imag
 
 
 def shrink_labels(labels: Labels, stride: int = 8) -> Labels:
-    """Labels at the cells of the score grid: ids are picked, never blended.
+    """Return the labels at the cells of the score grid, subsampled without interpolation.
 
-    With H = 8 k - 7 and align-corners geometry cell (i, j) lies exactly on pixel (8 i, 8 j).
+    With H = 8 k - 7 and aligned corners, cell (i, j) lies exactly on pixel (8 i, 8 j).
     """
     return labels[..., ::stride, ::stride]

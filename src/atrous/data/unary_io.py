@@ -1,4 +1,4 @@
-"""What is known of each pixel's label before the CRF: probabilities from any network, or a label map."""
+"""Inputs of the CRF: probabilities from any network, or a label map."""
 
 from pathlib import Path
 from typing import TypeAlias
@@ -16,66 +16,68 @@ Planes: TypeAlias = tuple[NDArray[np.float32], NDArray[np.intp]]
 
 
 def class_names(path: Path | None, count: int, *, ids: bool) -> tuple[str, ...]:
-    """Read a class list as `read_classes` does; without one take VOC's names where they can be meant, else numbers.
+    """Read class names as `read_classes` does. Default: VOC's names if the number fits, else numbers.
 
-    Probabilities of 21 classes are taken for VOC's, `ids` of a label map for VOC's as long as there are no others.
+    VOC's names are used for probabilities of 21 classes, and for a label map (`ids`) whose ids are all below 21.
     """
     if path is None:
         voc = count <= len(VOC_CLASSES) if ids else count == len(VOC_CLASSES)
         return VOC_CLASSES if voc else tuple(f"class {c}" for c in range(count))
     names = read_classes(path)
     if len(names) < count:
-        raise InputError(f"{path}: {len(names)} names; expected {count}, one for each class, in order")
+        raise InputError(f"{path}: expected {count} names, one per class in order, got {len(names)}")
     return names
 
 
 def read_probabilities(path: Path, shape: tuple[int, int], confidence: float | None) -> Planes:
-    """Read what is known of each pixel's label, as (K, H, W) probabilities and the K labels' ids.
+    """Read (K, H, W) probabilities and the ids of their K labels.
 
     Parameters
     ----------
     path : Path
-        .npy or .npz with probabilities (C, H, W) or (H, W, C), or an index PNG; in the PNG 255 means unknown.
+        .npy or .npz with probabilities (C, H, W) or (H, W, C), or an index PNG, in which 255 means unknown.
     shape : (H, W)
-        Of the photo.
+        Of the image.
     confidence : float or None
-        Probability of the PNG's labels; the rest is shared by the other labels. 0.7 if None.
+        Probability of the PNG's labels; the other labels share the rest. None means 0.7.
 
     Raises
     ------
     InputError
-        If the file cannot be read or does not fit the photo.
+        If the file cannot be read, or its size differs from the image's.
     """
     if path.suffix.lower() in (".npy", ".npz"):
         if confidence is not None:
-            raise InputError(f"confidence {confidence}: is for an index PNG, not for probabilities ({path})")
+            raise InputError(
+                f"confidence={confidence}: expected None for probabilities ({path}); it applies to index PNGs"
+            )
         given = _fitted(read_array(path), path, shape)
         return given, np.arange(len(given))
     ids = read_labels(path)
     if ids.shape != shape:
-        raise InputError(f"{path}: {_size(ids.shape)}, but the photo is {_size(shape)}; they have to be of one size")
+        raise InputError(f"{path}: expected the image's size, {_size(shape)}, got {_size(ids.shape)}")
     return probabilities_from_labels(ids, 0.7 if confidence is None else confidence, str(path))
 
 
 def probabilities_from_labels(ids: NDArray[np.uint8], confidence: float, source: str) -> Planes:
-    """Give each label of (H, W) ids the probability `confidence`; pixels of id 255 are uniform.
+    """Return (K, H, W) probabilities with `confidence` for each pixel's label. Pixels of id 255 are uniform.
 
     Returns
     -------
     (K, H, W) float32 and (K,) int
-        Of the labels that occur, and their ids.
+        Probabilities of the labels that occur, and their ids.
     """
     known = ids != 255
-    kept = np.unique(ids[known]).astype(np.intp)
-    if len(kept) < 2:
-        raise InputError(f"{source}: holds {len(kept)} label(s) beside 255 (unknown); expected two at least")
-    if not 1 / len(kept) < confidence < 1:
-        raise InputError(f"confidence {confidence}: expected above {1 / len(kept):.3g} (1 / labels) and under 1")
-    out = np.full((len(kept), *ids.shape), (1 - confidence) / (len(kept) - 1), np.float32)
-    for plane, label in zip(out, kept, strict=True):
+    present = np.unique(ids[known]).astype(np.intp)
+    if len(present) < 2:
+        raise InputError(f"{source}: expected at least two labels besides 255 (unknown), got {len(present)}")
+    if not 1 / len(present) < confidence < 1:
+        raise InputError(f"confidence {confidence}: expected above {1 / len(present):.3g} (1 / labels) and below 1")
+    out = np.full((len(present), *ids.shape), (1 - confidence) / (len(present) - 1), np.float32)
+    for plane, label in zip(out, present, strict=True):
         plane[ids == label] = confidence
-    out[:, ~known] = 1 / len(kept)
-    return out, kept
+    out[:, ~known] = 1 / len(present)
+    return out, present
 
 
 def read_array(path: Path) -> NDArray[np.generic]:
@@ -84,12 +86,12 @@ def read_array(path: Path) -> NDArray[np.generic]:
     Raises
     ------
     InputError
-        If the file is missing, damaged or holds something else.
+        If the file is missing, damaged or contains something else.
     """
     if not path.is_file():
-        raise InputError(f"{path}: no such file; expected an array saved by numpy.save or numpy.savez")
+        raise InputError(f"{path}: expected an array saved by numpy.save or numpy.savez; no such file")
     try:
-        # Mapped, a header that promises more than the file holds is found before memory is taken.
+        # Memory mapping detects a header that claims more than the file contains before memory is allocated.
         loaded = np.load(path, mmap_mode="r", allow_pickle=False)
         if isinstance(loaded, np.ndarray):
             return loaded
@@ -99,40 +101,44 @@ def read_array(path: Path) -> NDArray[np.generic]:
             return loaded[loaded.files[0]]
     except InputError:
         raise
-    except Exception as error:  # on damaged headers and archives NumPy raises nearly anything
-        # NumPy takes whatever has no header for a pickle, and advises to load it all the same.
+    except Exception as error:  # NumPy raises many types of errors for damaged files
+        # NumPy treats files without a header as pickles, and its message recommends loading them.
         reason = "" if "pickle" in str(error) else f" ({' '.join(str(error).split())[:200]})"
-        raise InputError(f"{path}: not an array saved by numpy.save or numpy.savez{reason}") from None
+        raise InputError(f"{path}: expected an array saved by numpy.save or numpy.savez{reason}") from None
 
 
 def _fitted(array: NDArray[np.generic], path: Path, shape: tuple[int, int]) -> NDArray[np.float32]:
     if array.dtype.kind != "f":
-        raise InputError(f"{path}: holds {array.dtype}; expected probabilities as floats, from 0 to 1")
+        raise InputError(f"{path}: expected probabilities as floats, from 0 to 1, got {array.dtype}")
     first, last = array.ndim == 3 and array.shape[1:] == shape, array.ndim == 3 and array.shape[:2] == shape
     if not first and not last:
         h, w = shape
         raise InputError(
-            f"{path}: shape {array.shape} does not fit the upright photo; expected (C, {h}, {w}) or ({h}, {w}, C)"
+            f"{path}: expected shape (C, {h}, {w}) or ({h}, {w}, C), as the upright image, got {array.shape}"
         )
     if first and last:
-        raise InputError(f"{path}: shape {array.shape} could be (C, H, W) or (H, W, C) of this photo; pad photo and it")
-    with np.errstate(over="ignore"):  # what becomes infinite is found below
+        raise InputError(
+            f"{path}: ambiguous shape {array.shape}: both (C, H, W) and (H, W, C) fit; pad image and array"
+        )
+    with np.errstate(over="ignore"):  # infinity is detected below
         values = array.astype(np.float32)
     values = values if first else np.ascontiguousarray(values.transpose(2, 0, 1))
     if not 2 <= len(values) <= 255:
         raise InputError(
-            f"{path}: {len(values)} class(es); expected 2 to 255 (of one probability p, stack 1 - p and p)"
+            f"{path}: expected 2 to 255 classes, got {len(values)}; for one probability p, stack 1 - p and p"
         )
     if np.isnan(values).any():
         place = np.argwhere(np.isnan(values))[0]
-        raise InputError(f"{path}: NaN at class {place[0]}, row {place[1]}, column {place[2]}; expected 0 to 1")
+        raise InputError(f"{path}: expected 0 to 1, got NaN at class {place[0]}, row {place[1]}, column {place[2]}")
     if values.min() < 0 or values.max() > LARGEST_PROBABILITY:
         raise InputError(
-            f"{path}: values from {values.min():.3g} to {values.max():.3g}; expected probabilities, 0 to 1"
-            " (of scores take the softmax first)"
+            f"{path}: expected probabilities from 0 to 1, got {values.min():.3g} to {values.max():.3g};"
+            " apply the softmax to scores first"
         )
     if (empty := np.argwhere(values.max(axis=0) == 0)).size:
-        raise InputError(f"{path}: all classes are 0 at row {empty[0, 0]}, column {empty[0, 1]}; expected a sum of 1")
+        raise InputError(
+            f"{path}: expected a sum of 1, got 0 for all classes at row {empty[0, 0]}, column {empty[0, 1]}"
+        )
     return values
 
 

@@ -1,4 +1,4 @@
-"""What is wrong with a data set, file by file, and what is in it."""
+"""Validation of a data set, file by file, with statistics."""
 
 import dataclasses
 import hashlib
@@ -25,44 +25,44 @@ from .samples import Sample, first_beyond, read_label_map
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing to put right.
+    """A problem in a data set.
 
     Attributes
     ----------
     file : str
     kind : str
-        "photo", "label map", "pair", "size", "id", "void", "name", "list" or "classes".
-    says : str
-        What was expected and what was got.
+        "image", "label map", "pair", "size", "id", "void", "name", "list" or "classes".
+    message : str
+        Expected and found values.
     """
 
     file: str
     kind: str
-    says: str
+    message: str
 
 
 @dataclass
 class Findings:
-    """What `check_dataset` found.
+    """Result of `check_dataset`.
 
     Attributes
     ----------
     layout : "voc" or "folders"
     classes : tuple of str
-        Empty if the class list itself cannot be read; ids are not checked then.
+        Empty if the class list cannot be read; then ids are not checked.
     problems : list of Problem
     notes : list of str
-        Things worth a look that stop nothing.
+        Observations that are not problems.
     pairs : int
-        Photos with a label map without a problem; the counts below are of these.
+        Images with a label map and without problems. The counts below refer to them.
     pixels : (256,) int64
-        Pixels of each id, 255 void.
+        Pixels per id; 255 is void.
     images : (256,) int64
-        Label maps that hold each id.
+        Label maps that contain each id.
     lists : dict of str to int
         Length of each list.
     overlaps : list of (str, str, int)
-        Pairs of lists that share images, and how many.
+        Pairs of lists with common images, and their number.
     """
 
     layout: str
@@ -76,7 +76,7 @@ class Findings:
     overlaps: list[tuple[str, str, int]] = field(default_factory=list)
 
     def as_dict(self) -> dict[str, Any]:
-        """Return everything as plain values, for JSON."""
+        """Return all results as plain values for JSON."""
         total = max(int(self.pixels.sum()), 1)
         return {
             "layout": self.layout,
@@ -101,11 +101,11 @@ class Findings:
 
 @dataclass(frozen=True)
 class _Seen:
-    """One pair: what is wrong with it, or its histogram; and a hash of the photo's file."""
+    """Result of one pair: problems or histogram, and a hash of the image file."""
 
     problems: tuple[Problem, ...]
     pixels: NDArray[np.int64] | None
-    photo: bytes | None
+    digest: bytes | None
 
 
 def check_dataset(
@@ -116,20 +116,21 @@ def check_dataset(
     threads: int | None = None,
     done: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> Findings:
-    """Decode every photo and label map of a data set, and go on whatever is wrong with them.
+    """Decode all images and label maps of a data set; record problems and continue.
 
     Parameters
     ----------
     root, classes, colors
-        As for `open_dataset`. Of a VOC folder the photos that have a label map or are on a list are checked.
+        See `open_dataset`. In a VOC folder, images with a label map and listed images are checked.
     threads : int, optional
+        Default: the number of processors.
     done : callable
-        Told how many photos and label maps are checked, and of how many.
+        Called with the number of checked pairs and the total.
 
     Raises
     ------
     InputError
-        If the folder is laid out like no data set, or a file that is given cannot be used.
+        If the folder has no known layout, or a given file cannot be used.
     """
     root = Path(root)
     try:
@@ -159,87 +160,85 @@ def check_dataset(
     found.lists = {name: len(names) for name, names in lists.items()}
 
     if not samples:
-        found.problems.append(_problem(root, "pair", "expected photos and their label maps, got none"))
-    found.notes += [
-        f"no photo falls to {n}; write lists/{n}.txt" for n, names in lists.items() if samples and not names
-    ]
+        found.problems.append(_problem(root, "pair", "expected images and their label maps, got none"))
+    found.notes += [f"list {n} is empty; write lists/{n}.txt" for n, names in lists.items() if samples and not names]
     twins = list(_decode(samples, found, threads, done))
-    found.notes += [f"class {name!r} is in no label map" for c, name in enumerate(found.classes) if not found.images[c]]
+    found.notes += [
+        f"class {name!r} occurs in no label map" for c, name in enumerate(found.classes) if not found.images[c]
+    ]
     for (a, first), (b, second) in combinations(sorted(lists.items()), 2):
         if folders.ALL not in (a, b) and (shared := len(first & second)):
             found.overlaps.append((a, b, shared))
     training, evaluation = (voc if is_voc else folders).default_lists(root)
     train, val = lists.get(training, set()), lists.get(evaluation, set())
     if leak := sorted(train & val):
-        says = f"the lists {training} and {evaluation} share {len(leak)} images, such as {leak[0]}; expected none"
-        found.problems.append(_problem(root, "list", says))
+        message = f"expected disjoint lists, got {len(leak)} images in {training} and {evaluation}, such as {leak[0]}"
+        found.problems.append(_problem(root, "list", message))
     for one, other in twins:
         apart = (one.name in train and other.name in val) or (one.name in val and other.name in train)
         parts = f"; one is in {training}, one in {evaluation}" if apart else ""
-        found.notes.append(f"{other.image}: the same picture as {one.image.name}{parts}")
+        found.notes.append(f"{other.image}: the same image as {one.image.name}{parts}")
     return found
 
 
 def _decode(
     samples: list[Sample], found: Findings, threads: int | None, done: Callable[[int, int], None]
 ) -> Iterator[tuple[Sample, Sample]]:
-    """Look at all pairs and count what they hold; yield those whose photos are the same file twice."""
-    photos: dict[bytes, Sample] = {}
+    """Check and count all pairs; yield pairs whose images are the same file."""
+    images: dict[bytes, Sample] = {}
     for number, (sample, seen) in enumerate(zip(samples, map_ordered(_look, samples, threads), strict=True), 1):
         found.problems += seen.problems
         if seen.pixels is not None:
             found.pairs += 1
             found.pixels += seen.pixels
             found.images += seen.pixels > 0
-        if seen.photo is not None and (one := photos.setdefault(seen.photo, sample)) is not sample:
+        if seen.digest is not None and (one := images.setdefault(seen.digest, sample)) is not sample:
             yield one, sample
         done(number, len(samples))
 
 
-def _problem(path: str | os.PathLike[str], kind: str, says: str) -> Problem:
-    return Problem(os.fspath(path), kind, says.removeprefix(f"{os.fspath(path)}: "))
+def _problem(path: str | os.PathLike[str], kind: str, message: str) -> Problem:
+    return Problem(os.fspath(path), kind, message.removeprefix(f"{os.fspath(path)}: "))
 
 
 def _look(sample: Sample) -> _Seen:
     """Check one pair."""
     problems: list[Problem] = []
-    photo = labels = digest = None
+    image = labels = digest = None
     if sample.image.is_file():
         try:
-            photo = read_image(sample.image)
+            image = read_image(sample.image)
             digest = hashlib.sha256(sample.image.read_bytes()).digest()
-        except Exception as error:  # whatever a file does, the others are checked
-            problems.append(_problem(sample.image, "photo", _said(error)))
+        except Exception as error:  # after any error, the other files are checked
+            problems.append(_problem(sample.image, "image", _text(error)))
     if sample.label is not None and sample.label.is_file():
         try:
             labels = _labels(sample, problems)
         except Exception as error:
-            problems.append(_problem(sample.label, "label map", _said(error)))
-    if photo is not None and labels is not None and photo.shape[:2] != labels.shape:
-        problems.append(_problem(sample.label or "", "size", _sizes(sample, photo, labels)))
-    if problems or photo is None or labels is None:
+            problems.append(_problem(sample.label, "label map", _text(error)))
+    if image is not None and labels is not None and image.shape[:2] != labels.shape:
+        problems.append(_problem(sample.label or "", "size", _sizes(sample, image, labels)))
+    if problems or image is None or labels is None:
         return _Seen(tuple(problems), None, digest)
     return _Seen((), np.bincount(labels.ravel(), minlength=256), digest)
 
 
-def _said(error: Exception) -> str:
+def _text(error: Exception) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
 def _labels(sample: Sample, problems: list[Problem]) -> NDArray[np.uint8]:
-    """Read a label map that can be decoded; ids that are no class are a problem of their own."""
+    """Read a label map; record invalid ids as a problem."""
     assert sample.label is not None
     if sample.colors is None:
         decoded = decode(sample.label, formats=("PNG",))
         mode = decoded.image.mode
         if mode.startswith(("I", "F")):
-            raise InputError(f"{mode} pixels (16 bits or more); expected label ids in an 8-bit gray or palette PNG")
+            raise InputError(f"expected label ids in an 8-bit gray or palette PNG, got {mode} pixels (16 bits or more)")
         if mode == "1":
-            raise InputError("1-bit pixels, which may be meant as 0 and 1 or 0 and 255; expected 8-bit label ids")
+            raise InputError("expected 8-bit label ids, got 1-bit pixels, which may mean 0 and 1 or 0 and 255")
         if mode not in ("P", "L"):
-            raise InputError(
-                f"colors ({mode}) where label ids are expected; add colors.txt (a line NAME R G B for each color)"
-            )
+            raise InputError(f"expected label ids, got colors ({mode}); add colors.txt (one line NAME R G B per color)")
         labels = label_ids(decoded, str(sample.label))
     else:
         labels = read_label_map(dataclasses.replace(sample, classes=None))
@@ -251,25 +250,25 @@ def _labels(sample: Sample, problems: list[Problem]) -> NDArray[np.uint8]:
             _problem(
                 sample.label,
                 "id",
-                f"id {labels[y, x]} at x={x}, y={y} ({beyond.size} pixels of id {ids}); expected 0 to"
-                f" {sample.classes - 1}, or {VOID} for void",
+                f"expected 0 to {sample.classes - 1}, or {VOID} for void, got id {labels[y, x]} at x={x}, y={y}"
+                f" ({beyond.size} pixels of id {ids})",
             )
         )
     if (labels == VOID).all():
-        problems.append(_problem(sample.label, "void", "all void; expected some pixels of a class"))
+        problems.append(_problem(sample.label, "void", "expected labeled pixels, got only void"))
     return labels
 
 
-def _sizes(sample: Sample, photo: NDArray[np.uint8], labels: NDArray[np.uint8]) -> str:
-    (height, width), (rows, columns) = photo.shape[:2], labels.shape
-    says = f"{columns}x{rows} pixels, but {sample.image} has {width}x{height}; expected one size"
+def _sizes(sample: Sample, image: NDArray[np.uint8], labels: NDArray[np.uint8]) -> str:
+    (height, width), (rows, columns) = image.shape[:2], labels.shape
+    message = f"expected the size of {sample.image}, {width}x{height} pixels, got {columns}x{rows}"
     if stored_size(sample.image) == (columns, rows):
-        says += " (the camera's note turns the photo, EXIF: label the upright one, or take the note out)"
-    return says
+        message += " (the image has an EXIF orientation: label the upright image, or remove the tag)"
+    return message
 
 
 def _own_samples(root: Path, lists: dict[str, set[str]], found: Findings) -> Iterator[Sample]:
-    """Pair `images` and `labels` by name, and say what has no other half."""
+    """Pair `images` and `labels` by name, and record files without a counterpart."""
     halves: list[dict[str, Path]] = []
     for folder, suffixes in (("images", IMAGE_SUFFIXES), ("labels", frozenset({".png"}))):
         named: dict[str, Path] = {}
@@ -279,41 +278,45 @@ def _own_samples(root: Path, lists: dict[str, set[str]], found: Findings) -> Ite
                 continue
             if path.suffix not in suffixes and (folder == "labels" or path.suffix.lower() not in suffixes):
                 if path.suffix.lower() in IMAGE_SUFFIXES:
-                    says = f"a label map of a photo NAME is a file NAME.png; got the suffix {path.suffix}"
-                    found.problems.append(_problem(path, "name", says))
+                    message = f"expected the suffix .png of a label map, got {path.suffix}"
+                    found.problems.append(_problem(path, "name", message))
                 else:
-                    found.notes.append(f"{path}: not looked at; {'a folder' if path.is_dir() else 'no picture'}")
+                    found.notes.append(f"{path}: skipped; {'a folder' if path.is_dir() else 'not an image'}")
             elif not path.is_file():
-                kind = "photo" if folder == "images" else "label map"
+                kind = "image" if folder == "images" else "label map"
                 found.problems.append(_problem(path, kind, "expected a file, got a folder or a broken link"))
             elif name in named:
-                says = f"the same name as {named[name].name}; expected one file of a name"
-                found.problems.append(_problem(path, "name", says))
+                message = f"expected one file per name, got {named[name].name}, too"
+                found.problems.append(_problem(path, "name", message))
             else:
                 named[name] = path
         halves.append(named)
-    photos, labels = halves
+    images, labels = halves
     listed = set[str]().union(*lists.values()) if lists else None
-    for name in sorted(photos.keys() | labels.keys()):
-        photo, label = photos.get(name), labels.get(name)
-        if photo is None:
-            found.problems.append(_problem(labels[name], "pair", f"no photo {name} in {root / 'images'}"))
+    for name in sorted(images.keys() | labels.keys()):
+        image, label = images.get(name), labels.get(name)
+        if image is None:
+            found.problems.append(
+                _problem(labels[name], "pair", f"expected an image {name} in {root / 'images'}, found none")
+            )
         elif label is None and (listed is None or name in listed):
-            found.problems.append(_problem(photo, "pair", f"no label map {root / 'labels' / name}.png"))
-        yield Sample(name, photo or root / "images" / name, label)
+            found.problems.append(
+                _problem(image, "pair", f"expected a label map {root / 'labels' / name}.png, found none")
+            )
+        yield Sample(name, image or root / "images" / name, label)
 
 
 def _voc_samples(root: Path, lists: dict[str, set[str]], found: Findings) -> Iterator[Sample]:
-    """Pair the label maps and the listed images with their photos."""
+    """Pair the label maps and the listed images with the image files."""
     folder = voc.label_folder(root)
     labels = {path.stem: path for path in folders.entries(folder) if path.suffix == ".png"}
     for name in sorted(labels.keys() | set[str]().union(*lists.values())):
-        photo, label = root / "JPEGImages" / f"{name}.jpg", folder / f"{name}.png"
-        if not photo.is_file():
-            found.problems.append(_problem(photo, "pair", "no such photo, though it is on a list or has a label map"))
+        image, label = root / "JPEGImages" / f"{name}.jpg", folder / f"{name}.png"
+        if not image.is_file():
+            found.problems.append(_problem(image, "pair", "no such file, although it is listed or has a label map"))
         if name not in labels:
-            found.problems.append(_problem(label, "pair", "no such label map, though it is on a list"))
-        yield Sample(name, photo, label)
+            found.problems.append(_problem(label, "pair", "no such file, although it is listed"))
+        yield Sample(name, image, label)
 
 
 def _own_lists(root: Path, found: Findings) -> dict[str, set[str]]:
@@ -322,8 +325,8 @@ def _own_lists(root: Path, found: Findings) -> dict[str, set[str]]:
     except InputError as error:
         found.problems.append(_problem(root, "list", str(error)))
         return {}
-    photos = {folders.composed(path.stem) for path in folders.photo_files(root)}
-    return _read_lists(files, lambda line: folders.named(line, photos) or line, found, photos)
+    images = {folders.composed(path.stem) for path in folders.image_files(root)}
+    return _read_lists(files, lambda line: folders.named(line, images) or line, found, images)
 
 
 def _voc_lists(root: Path, found: Findings) -> dict[str, set[str]]:
@@ -334,7 +337,7 @@ def _voc_lists(root: Path, found: Findings) -> dict[str, set[str]]:
 
 
 def _read_lists(
-    files: dict[str, Path], image: Callable[[str], str], found: Findings, photos: Set[str] | None = None
+    files: dict[str, Path], image: Callable[[str], str], found: Findings, images: Set[str] | None = None
 ) -> dict[str, set[str]]:
     lists = {}
     for list_name, path in files.items():
@@ -343,9 +346,9 @@ def _read_lists(
         except InputError as error:
             found.problems.append(_problem(path, "list", str(error)))
             continue
-        unknown = names - photos if photos is not None else set()
+        unknown = names - images if images is not None else set()
         found.problems += [
-            _problem(path, "list", f"names {name!r:.80}, but there is no such photo") for name in sorted(unknown)
+            _problem(path, "list", f"expected names of images, got {name!r:.80}") for name in sorted(unknown)
         ]
         lists[list_name] = names - unknown
     return lists

@@ -1,4 +1,4 @@
-"""PASCAL VOC 2012 as it lies on disk."""
+"""Data sets in the layout of PASCAL VOC 2012."""
 
 import os
 from pathlib import Path, PurePosixPath
@@ -8,12 +8,12 @@ from ..labelmap.color_table import ColorTable
 from .folder_dataset import read_names
 from .samples import ImageList, Sample, image_list
 
-# Images in PASCAL VOC 2012's lists and in those with the masks of Hariharan et al. 2011 (Chen et al. 2015, section 5).
+# Sizes of PASCAL VOC 2012's lists and of those with the masks of Hariharan et al. 2011 (Chen et al. 2015, section 5).
 LIST_SIZES = {"train": 1464, "val": 1449, "trainval": 2913, "test": 1456, "train_aug": 10582, "trainval_aug": 12031}
 
 
 def label_folder(root: str | os.PathLike[str]) -> Path:
-    """Return `SegmentationClassAug`, or `SegmentationClass` where that is not there; InputError without either."""
+    """Return `SegmentationClassAug` if it exists, else `SegmentationClass`; raise InputError if neither exists."""
     folder = _label_folder(Path(root))
     if folder is None:
         raise InputError(f"{root}: expected a folder SegmentationClassAug or SegmentationClass in it, got none")
@@ -31,23 +31,23 @@ def list_names(root: str | os.PathLike[str]) -> tuple[str, ...]:
 
 
 def default_lists(root: str | os.PathLike[str]) -> tuple[str, str]:
-    """Return the names of the list to train on, train_aug if it is there, and of the list to score on."""
+    """Return the names of the training list, train_aug if it exists, and of the evaluation list."""
     return "train_aug" if "train_aug" in list_names(root) else "train", "val"
 
 
 def image_name(line: str) -> str:
-    """Return which image a line of a list means.
+    """Return the image that a line of a list names.
 
-    Lines hold names, names of photos, or a photo and its label map as in the lists of the paper's authors.
+    A line contains a name, the name of an image file, or an image and its label map as in the authors' lists.
 
     Examples
     --------
     >>> image_name("/JPEGImages/2007_000032.jpg /SegmentationClassAug/2007_000032.png")
     '2007_000032'
     """
-    photo, *label = map(PurePosixPath, line.split())
-    if photo.suffix == ".jpg" and [path.name for path in label] in ([], [f"{photo.stem}.png"]):
-        return photo.stem
+    image, *label = map(PurePosixPath, line.split())
+    if image.suffix == ".jpg" and [path.name for path in label] in ([], [f"{image.stem}.png"]):
+        return image.stem
     return line
 
 
@@ -64,21 +64,21 @@ def read_list(
     Parameters
     ----------
     root : path
-        The folder that holds `JPEGImages`, `SegmentationClassAug` (or `SegmentationClass`) and
+        The folder with `JPEGImages`, `SegmentationClassAug` (or `SegmentationClass`) and
         `ImageSets/Segmentation`.
     name : str
-        List name without ".txt", or the path of a text file with an image a line, as `image_name` reads it.
+        Name of a list without ".txt", or path of a text file with one image per line; see `image_name`.
     colors : ColorTable, optional
-        Given if the label maps are drawn in colors.
+        Color table of label maps that are drawn in colors. Default: label maps contain ids.
     classes : int, optional
-        How many there are.
+        Number of classes.
     unlabeled : bool
-        Take images without a label map too, as VOC's test images are.
+        Whether to include images without a label map, such as VOC's test images.
 
     Raises
     ------
     InputError
-        If the folder is not laid out as VOC's, or the list is empty, names an image twice, or one that is not there.
+        If the folder has another layout, or the list is empty, names an image twice, or names a missing one.
     """
     root = Path(root)
     listing = Path(name) if name.endswith(".txt") else root / "ImageSets" / "Segmentation" / f"{name}.txt"
@@ -90,18 +90,20 @@ def read_list(
     labels = _label_folder(root) if unlabeled else label_folder(root)
     samples = []
     for stem in read_names(listing, image_name):
-        photo, label = root / "JPEGImages" / f"{stem}.jpg", labels / f"{stem}.png" if labels is not None else None
+        image, label = root / "JPEGImages" / f"{stem}.jpg", labels / f"{stem}.png" if labels is not None else None
         if unlabeled and label is not None and not _is_file(label):
             label = None
-        for path in (photo, label):
+        for path in (image, label):
             if path is not None and not _is_file(path):
-                raise InputError(f"{path!s:.400}: named by {listing}, but no such file; take it off the list or add it")
-        samples.append(Sample(stem, photo, label, colors, classes))
+                raise InputError(
+                    f"{path!s:.400}: no such file, although {listing} names it; remove it from the list or add the file"
+                )
+        samples.append(Sample(stem, image, label, colors, classes))
     return image_list(listing.stem, samples)
 
 
 def _is_file(path: Path) -> bool:
     try:
         return path.is_file()
-    except OSError:  # a line that is longer than a file's name may be
+    except OSError:  # a line that is too long for a file name
         return False

@@ -2,7 +2,7 @@
 
 from .bootstrap import Difference, Scored, differences, paired_bootstrap
 from .evaluator import evaluate, score
-from .export_check import TOLERANCES, Parity, Tolerance, compare, generated_picture
+from .export_check import TOLERANCES, Parity, Tolerance, compare, generated_image
 from .metrics import ConfusionMatrix, mean_iou
 from .predictors import FolderLabeler, Labeler, SegmenterLabeler, with_maps
 from .report import check_report, report_html
@@ -48,7 +48,7 @@ __all__ = [
     "differences",
     "differences_table",
     "evaluate",
-    "generated_picture",
+    "generated_image",
     "mean_iou",
     "merged",
     "model_sha256",

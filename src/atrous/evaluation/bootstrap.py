@@ -1,4 +1,4 @@
-"""Whether a gain in mean IoU is more than the choice of images: a paired bootstrap (Efron and Tibshirani 1993)."""
+"""Paired bootstrap of the gain in mean IoU (Efron and Tibshirani 1993)."""
 
 import dataclasses
 import os
@@ -16,19 +16,19 @@ from .metrics import mean_iou
 from .results import Evaluation
 
 DRAWS = 10_000
-# Drawn at once: one product of matrices.
+# Number of draws computed in one matrix product.
 _AT_ONCE = 500
 
 
 @dataclass(frozen=True)
 class Difference:
-    """Two mean IoUs over the same images, 0 to 1.
+    """Two mean IoUs over the same images, 0 to 1, with the interval of their difference.
 
     Attributes
     ----------
     ours, theirs : float
     low, high : float
-        Within them, the difference (ours - theirs) in 95 % of the draws.
+        Interval that contains the difference (ours - theirs) in 95 % of the draws.
     images : int
     """
 
@@ -40,23 +40,22 @@ class Difference:
 
     @property
     def gain(self) -> float:
-        """Ours - theirs."""
+        """Difference ours - theirs."""
         return self.ours - self.theirs
 
 
 def paired_bootstrap(
     ours: NDArray[np.int64], theirs: NDArray[np.int64], *, draws: int = DRAWS, seed: int = 0
 ) -> Difference:
-    """Draw as many images as there are, with replacement, many times; each time both mean IoUs are of what is drawn.
+    """Compare two mean IoUs on many random samples of the images, each as large as the set, with replacement.
 
-    What the interval tells is how far the difference depends on which images happened to be scored. Of what another
-    training with another seed would give, it says nothing.
+    The interval shows how much the difference depends on the choice of images. It does not cover the variation between
+    trainings with different seeds.
 
     Parameters
     ----------
     ours, theirs : (N, 2, C) int64
-        Of each image and class the pixels that truth and labels both have, and that either has; the same images in
-        the same order.
+        Intersection and union in pixels for each image and class; the same images in the same order.
     draws, seed : int
 
     Raises
@@ -86,7 +85,7 @@ def paired_bootstrap(
         times = random.multinomial(images, np.full(images, 1 / images), size=min(_AT_ONCE, draws - begin))
         first, second = _mean_ious(times @ both, ours.shape[2])
         differences.append(first - second)
-    # A draw of images without a labeled pixel has no score.
+    # A draw without labeled pixels has no score.
     low, high = np.nanquantile(np.concatenate(differences), [0.025, 0.975])
     whole = _mean_ious(both.sum(axis=0, keepdims=True), ours.shape[2])
     return Difference(float(whole[0][0]), float(whole[1][0]), float(low), float(high), images)
@@ -101,17 +100,17 @@ def _mean_ious(sums: NDArray[np.float64], classes: int) -> tuple[NDArray[np.floa
 
 @dataclass(frozen=True)
 class Scored:
-    """What there is to compare of an evaluation.
+    """Scores of an evaluation for a comparison.
 
     Attributes
     ----------
     name : str
-        Where it is from.
+        Origin of the scores.
     sha256 : str
-        Of the images' names.
+        Hash of the images' names.
     classes : tuple of str
     overlaps : dict of str to (N, 2, C) int64
-        By labeling, as `paired_bootstrap` takes them.
+        Intersections and unions by labeling, for `paired_bootstrap`.
     """
 
     name: str
@@ -121,20 +120,20 @@ class Scored:
 
     @classmethod
     def of(cls, result: Evaluation, sha256: str) -> "Scored":
-        """Take what has just been scored; `sha256` is its list's."""
+        """Return the scores of an evaluation; `sha256` is the hash of its list."""
         rows = [dataclasses.asdict(row) for row in result.rows]
         return cls("this", sha256, result.classes, _overlaps(rows, result.labelings, result.classes))
 
     @classmethod
     def read(cls, path: str | os.PathLike[str]) -> "Scored":
-        """Read what `atrous evaluate --json` wrote.
+        """Read a file of `atrous evaluate --json`.
 
         Raises
         ------
         InputError
-            If it is no such file, or one of a version that did not write each image's counts.
+            If the file is of another kind, or of an older version without counts per image.
         """
-        document = read_json(path, "scores as `atrous evaluate --json` writes them", LARGEST_SCORES)
+        document = read_json(path, "scores of `atrous evaluate --json`", LARGEST_SCORES)
         try:
             classes = tuple(document["classes"])
             check_classes(classes)
@@ -143,24 +142,26 @@ class Scored:
         except (ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError) as error:
             if isinstance(error, KeyError) and error.args == ("overlaps",):
                 raise InputError(
-                    f"{path}: is of an older version, without each image's counts; score it again"
+                    f"{path}: expected counts for each image, got a file of an older version; score it again"
                 ) from None
-            raise InputError(f"{path}: expected scores as `atrous evaluate --json` writes them") from None
+            raise InputError(f"{path}: expected scores of `atrous evaluate --json`") from None
 
     def check_comparable(self, sha256: str, classes: Sequence[str], labelings: Sequence[str]) -> None:
-        """Raise InputError unless the images and classes are those, and a labeling is among those."""
+        """Raise InputError unless images and classes are equal and at least one labeling is in both."""
         if self.sha256 != sha256:
-            raise InputError(f"{self.name}: is of other images; score the same list (and --limit) again")
-        if self.classes != tuple(classes):
-            raise InputError(f"{self.name}: is of other classes; score the same data with the same --classes again")
-        if not set(self.overlaps) & set(labelings):
             raise InputError(
-                f"{self.name}: has the scores of {', '.join(self.overlaps)}, not of {', '.join(labelings)}"
+                f"{self.name}: expected scores of the same images; score the same list with the same limit again"
             )
+        if self.classes != tuple(classes):
+            raise InputError(
+                f"{self.name}: expected scores of the same classes; score the same data with the same class list again"
+            )
+        if not set(self.overlaps) & set(labelings):
+            raise InputError(f"{self.name}: expected scores of {', '.join(labelings)}, got {', '.join(self.overlaps)}")
 
 
 def differences(ours: Scored, theirs: Scored) -> dict[str, Difference]:
-    """Compare each labeling that both have."""
+    """Compare the labelings that occur in both."""
     return {
         name: paired_bootstrap(overlaps, theirs.overlaps[name])
         for name, overlaps in ours.overlaps.items()
@@ -171,7 +172,7 @@ def differences(ours: Scored, theirs: Scored) -> dict[str, Difference]:
 def _overlaps(
     rows: Sequence[Mapping[str, Any]], labelings: Sequence[str], classes: Sequence[str]
 ) -> dict[str, NDArray[np.int64]]:
-    """Return the counts of images as ImageScores has them, classes that do not occur filled in."""
+    """Return the counts of images as an array, with zeros for classes that do not occur."""
     found = {name: np.zeros((len(rows), 2, len(classes)), np.int64) for name in labelings}
     place = {name: c for c, name in enumerate(classes)}
     for n, row in enumerate(rows):

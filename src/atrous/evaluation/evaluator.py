@@ -1,4 +1,4 @@
-"""Score a segmenter, or label maps, on a list of images."""
+"""Evaluation of a segmenter or of label maps on a list of images."""
 
 from collections.abc import Callable, Iterator, Sequence
 
@@ -26,27 +26,27 @@ def evaluate(
     mean_field_steps: Sequence[int] = (),
     done: Callable[[int], None] = lambda n: None,
 ) -> Evaluation:
-    """Segment each image and count its pixels into one confusion matrix (Chen et al. 2015, section 5).
+    """Segment each image and add its pixels to one confusion matrix (Chen et al. 2015, section 5).
 
     Parameters
     ----------
     segmenter : Segmenter
     samples : sequence of Sample
-        With label maps.
+        Images with label maps.
     workers : int
-        Images in work at once; the result is the same for any number. Each uses as many threads as the segmenter
-        was given.
+        Number of images processed at the same time; it does not change the result. Each image uses as many threads as
+        the segmenter.
     trimap : sequence of int
-        Half-widths in pixels of bands along the outlines to be scored too; `trimap.WIDTHS` are the authors'.
+        Half-widths in pixels of further bands along the outlines to score; `trimap.WIDTHS` are the authors'.
     mean_field_steps : sequence of int
         Also score the CRF after these numbers of steps.
     done : callable
-        Told the number of images that are done, after each.
+        Called with the number of finished images after each one.
 
     Raises
     ------
     InputError
-        If an image or its labels cannot be read or do not fit the segmenter's classes.
+        If an image or its labels cannot be read, or a label is not one of the segmenter's classes.
     """
     labeler = SegmenterLabeler(segmenter, mean_field_steps)
     return score(labeler, samples, workers=workers, trimap=trimap, done=done)
@@ -62,25 +62,25 @@ def score(
     save: Callable[[Sample, LabelMaps], None] | None = None,
     done: Callable[[int], None] = lambda n: None,
 ) -> Evaluation:
-    """Count the pixels of each image's label maps; as `evaluate`, for any labeler.
+    """Count the pixels of each image's label maps, like `evaluate` but for any labeler.
 
     Parameters
     ----------
     labeler : Labeler
     samples : sequence of Sample
     workers, trimap, done
-        As for `evaluate`.
+        See `evaluate`.
     process : TorchrunProcess
-        Score its share of the samples alone.
+        This process, which scores its share of the samples.
     save : callable, optional
-        Is given each sample's maps, from several threads. With it, samples without labels are not scored; else they
-        are an error.
+        Called with each sample's maps, from several threads. With it, samples without labels are not scored; without
+        it, they are errors.
     """
     if workers < 1:
         raise InputError(f"workers: expected 1 or more, got {workers}")
     widths = tuple(sorted(set(trimap)))
     if widths and not 1 <= widths[0] <= widths[-1] < 2**15:
-        raise InputError(f"trimap: expected half-widths from 1 pixel on, got {list(trimap)}")
+        raise InputError(f"trimap: expected half-widths of at least 1 pixel, got {list(trimap)}")
     nothing = empty(labeler.classes, labeler.labelings, widths, labeler.steps)
 
     def one(place: int) -> Evaluation | None:

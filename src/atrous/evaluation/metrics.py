@@ -1,4 +1,4 @@
-"""The confusion matrix that every score comes from (Everingham et al. 2010; one matrix per set of images)."""
+"""Confusion matrix and the scores derived from it (Everingham et al. 2010; one matrix per set of images)."""
 
 from typing import Any
 
@@ -15,12 +15,12 @@ class ConfusionMatrix:
     Parameters
     ----------
     classes : int or (C, C) array_like of int
-        How many, to begin from nothing, or the counts to begin from.
+        Number of classes, for a matrix of zeros, or the initial counts.
 
     Attributes
     ----------
     counts : (C, C) int64
-        `counts[t, p]` pixels of true class t were given class p. Void pixels are not counted.
+        `counts[t, p]`: number of pixels of true class t with predicted class p. Void pixels are not counted.
     """
 
     def __init__(self, classes: int | NDArray[np.int64]) -> None:
@@ -42,11 +42,11 @@ class ConfusionMatrix:
         self.counts += count_pixels(truth, predicted, len(self.counts))[0]
 
     def iou(self) -> NDArray[np.float64]:
-        """Intersection over union of each class, (C,) float64; NaN where a class occurs in neither."""
+        """Intersection over union of each class, (C,) float64; NaN for classes that do not occur."""
         return _ratios(*self.overlaps())
 
     def overlaps(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Pixels that are of each class and were given it, and that are or were, both (C,) int64."""
+        """Intersection and union of each class in pixels, both (C,) int64."""
         hits = np.diagonal(self.counts)
         return hits, self.counts.sum(0) + self.counts.sum(1) - hits
 
@@ -55,30 +55,30 @@ class ConfusionMatrix:
         return float(mean_iou(*self.overlaps()))
 
     def recall(self) -> NDArray[np.float64]:
-        """Share of each class' pixels that are right, (C,) float64; NaN where a class is nowhere true."""
+        """Share of each class' pixels that are correct, (C,) float64; NaN for classes not in the truth."""
         return _ratios(np.diagonal(self.counts), self.counts.sum(1))
 
     def precision(self) -> NDArray[np.float64]:
-        """Share of the pixels given each class that are right, (C,) float64; NaN where none was given it."""
+        """Share of the pixels predicted as each class that are correct, (C,) float64; NaN for unpredicted classes."""
         return _ratios(np.diagonal(self.counts), self.counts.sum(0))
 
     def pixel_accuracy(self) -> float:
-        """Share of the labeled pixels that are right."""
+        """Share of the labeled pixels that are correct."""
         total = self.counts.sum()
         return float(np.trace(self.counts) / total) if total else float("nan")
 
     def class_accuracy(self) -> float:
-        """Mean of `recall` over the classes that are true somewhere."""
+        """Mean of `recall` over the classes that occur in the truth."""
         return _mean(self.recall())
 
     def frequency_weighted_iou(self) -> float:
-        """Mean of `iou`, each class weighted with its share of the true pixels (Long et al. 2015)."""
+        """Mean of `iou`, weighted by each class' share of the true pixels (Long et al. 2015)."""
         true = self.counts.sum(1)
         total = true.sum()
         return float((true[true > 0] * self.iou()[true > 0]).sum() / total) if total else float("nan")
 
     def summary(self) -> dict[str, float]:
-        """Return the measures that are one number, by name, 0 to 1."""
+        """Return the scalar measures by name, 0 to 1."""
         return {
             "mean IoU": self.mean_iou(),
             "pixel accuracy": self.pixel_accuracy(),
@@ -94,7 +94,7 @@ def count_pixels(
     part: NDArray[np.uint8] | None = None,
     parts: int = 1,
 ) -> NDArray[np.int64]:
-    """Count the labeled pixels of one image by part of the image, true class and predicted class.
+    """Count the labeled pixels of an image by part of the image, true class and predicted class.
 
     Parameters
     ----------
@@ -102,7 +102,7 @@ def count_pixels(
         Class ids; 255 in `truth` is void and not counted.
     classes : int
     part : (H, W) uint8, optional
-        Which part each pixel is in, 0 to `parts` - 1; all in part 0 if left out.
+        Index of the part that contains each pixel, 0 to `parts` - 1. Default: 0 for all pixels.
     parts : int
 
     Returns
@@ -115,12 +115,12 @@ def count_pixels(
         If the shapes differ or an id is out of range.
     """
     if truth.shape != predicted.shape:
-        raise InputError(f"labels of shape {predicted.shape} scored against truth of shape {truth.shape}")
+        raise InputError(f"predicted: expected the shape of truth, {truth.shape}, got {predicted.shape}")
     labeled = truth != VOID
     t, p = truth[labeled].astype(np.int64), predicted[labeled].astype(np.int64)
     for name, ids in (("truth", t), ("predicted labels", p)):
         if ids.size and ids.max() >= classes:
-            raise InputError(f"{name} hold the id {ids.max()}; expected 0 to {classes - 1}")
+            raise InputError(f"{name}: expected ids 0 to {classes - 1}, got {ids.max()}")
     cell = classes * t + p
     if part is not None:
         cell += classes * classes * part[labeled].astype(np.int64)
@@ -129,12 +129,12 @@ def count_pixels(
 
 
 def mean_iou(both: NDArray[Any], either: NDArray[Any]) -> NDArray[np.float64]:
-    """Mean intersection over union over the classes that occur; NaN where none does.
+    """Return the mean intersection over union over the classes that occur; NaN if none occurs.
 
     Parameters
     ----------
     both, either : (..., C) array
-        Pixels that truth and labels both give to each class, and that either gives to it.
+        Intersection and union of each class in pixels.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""The report's drawings, as SVG."""
+"""Plots of the report, as SVG."""
 
 import io
 from collections.abc import Sequence
@@ -15,25 +15,25 @@ from .trimap import WIDTHS
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-# Of Chen et al. 2015 on the 1,449 images of VOC 2012 val, the basic model "DeepLab", at the half-widths of
-# `trimap.WIDTHS`: from the authors' released evaluation. In per cent: mean IoU, pixel accuracy.
+# Results of Chen et al. 2015 on the 1,449 images of VOC 2012 val, for the basic model "DeepLab" at the half-widths of
+# `trimap.WIDTHS`, from the authors' released evaluation. In per cent: mean IoU, pixel accuracy.
 DEEPLAB_TRIMAP: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
     "DeepLab": ((39.14, 40.92, 45.51, 50.83, 56.42, 60.43), (59.76, 62.10, 67.88, 74.05, 80.09, 84.98)),
     "DeepLab-CRF": ((45.86, 47.79, 51.66, 55.68, 60.15, 63.67), (67.81, 69.84, 73.96, 78.20, 82.77, 86.86)),
 }
 
-# Of the first and the second labeling, in curves and bars; more take the rest.
+# Colors of the labelings in curves and bars.
 _COLORS = ("#7d8fa3", "#c8452f", "#2a7f62", "#6c4f9e")
 _GRAY = "#667"
 
 
 def trimap_curves(result: Evaluation, *, accuracy: bool) -> str:
-    """Draw mean IoU or pixel accuracy over the band's half-width, the authors' curves beside if the classes are VOC's.
+    """Plot mean IoU or pixel accuracy over the band's half-width, with the authors' curves for VOC's classes.
 
     Returns
     -------
     str
-        SVG, as all functions here.
+        SVG.
     """
     figure, axes = _figure(5.2, 3.6)
     for name, color in colors(result).items():
@@ -51,7 +51,7 @@ def trimap_curves(result: Evaluation, *, accuracy: bool) -> str:
 
 
 def step_curve(result: Evaluation, *, accuracy: bool) -> str:
-    """Draw mean IoU or pixel accuracy over the number of mean-field steps."""
+    """Plot mean IoU or pixel accuracy over the number of mean-field steps."""
     figure, axes = _figure(5.2, 3.2)
     matrices = result.by_steps()
     values = [_percent(matrix, accuracy) for matrix in matrices.values()]
@@ -62,17 +62,17 @@ def step_curve(result: Evaluation, *, accuracy: bool) -> str:
     return _svg(figure)
 
 
-def confusion_picture(matrix: ConfusionMatrix, classes: Sequence[str]) -> str:
-    """Draw the shares of each true class' pixels that were given each class."""
+def confusion_plot(matrix: ConfusionMatrix, classes: Sequence[str]) -> str:
+    """Plot the confusion matrix, each row divided by the number of true pixels."""
     from matplotlib.colors import PowerNorm
 
     true = matrix.counts.sum(axis=1, keepdims=True)
     shares = 100 * np.divide(matrix.counts, true, out=np.full(matrix.counts.shape, np.nan), where=true > 0)
     side = 2.2 + 0.26 * len(classes)
     figure, axes = _figure(side + 0.8, side)
-    # The square root shows what is confused now and then, too.
+    # The square root makes rare confusions visible.
     painted = axes.pcolormesh(shares, cmap="Blues", norm=PowerNorm(0.5, 0, 100), edgecolors="white", linewidth=0.5)
-    axes.set_facecolor("#eee")  # a class that is nowhere true
+    axes.set_facecolor("#eee")  # classes that do not occur in the truth
     places = np.arange(len(classes)) + 0.5
     names = list(map(_literal, classes))
     axes.set_xticks(places, names, rotation=90, fontsize=8)
@@ -81,7 +81,7 @@ def confusion_picture(matrix: ConfusionMatrix, classes: Sequence[str]) -> str:
     axes.set_aspect("equal")
     axes.grid(visible=False)
     axes.tick_params(length=0)
-    axes.set_xlabel("given class")
+    axes.set_xlabel("predicted class")
     axes.set_ylabel("true class")
     for c in range(len(classes)):
         if np.isfinite(shares[c, c]):
@@ -100,12 +100,12 @@ def colors(result: Evaluation) -> dict[str, str]:
 
 
 def comparable(result: Evaluation) -> bool:
-    """Whether the authors' curves are of the same classes."""
+    """Return whether the authors' curves have the same classes."""
     return result.classes == VOC_CLASSES
 
 
 def _literal(name: str) -> str:
-    """Return a name that matplotlib draws as it is: between dollar signs it would read a formula."""
+    """Return a name escaped for matplotlib, which parses text between dollar signs as a formula."""
     return printable(name).replace("$", r"\$")
 
 
@@ -130,7 +130,7 @@ def _svg(figure: "Figure") -> str:
     import matplotlib
 
     text = io.StringIO()
-    # Letters become outlines, so that no font is missing; the same scores make the same file.
+    # Text is drawn as paths, so that no font is needed. The same scores give the same file.
     with matplotlib.rc_context({"svg.fonttype": "path", "svg.hashsalt": "atrous"}):
         figure.savefig(text, format="svg", bbox_inches="tight", metadata={"Date": None})
     return text.getvalue()

@@ -1,4 +1,4 @@
-"""Where the label maps that are scored come from: a segmenter, or folders of them."""
+"""Sources of label maps for an evaluation: a segmenter, or folders of PNG files."""
 
 import os
 from collections.abc import Sequence
@@ -22,9 +22,9 @@ class LabelMaps(NamedTuple):
     Attributes
     ----------
     maps : dict of str to (H, W) uint8
-        By labeling.
+        Maps by labeling.
     steps : dict of int to (H, W) uint8
-        After that many mean-field steps.
+        Maps by number of mean-field steps.
     """
 
     maps: dict[str, NDArray[np.uint8]]
@@ -32,37 +32,37 @@ class LabelMaps(NamedTuple):
 
 
 class Labeler(Protocol):
-    """What gives the label maps; it is called from several threads at once."""
+    """Callable that returns label maps. Several threads call it at once."""
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """Names by id."""
+        """Class names by id."""
 
     @property
     def labelings(self) -> tuple[str, ...]:
-        """Names of the maps that each image gets."""
+        """Names of the label maps of each image."""
 
     @property
     def steps(self) -> tuple[int, ...]:
-        """Numbers of mean-field steps that maps are made after."""
+        """Numbers of mean-field steps for further maps."""
 
     def __call__(self, sample: Sample, image: NDArray[np.uint8]) -> LabelMaps:
         """Return the label maps of an (H, W, 3) uint8 RGB image."""
 
 
 class SegmenterLabeler:
-    """The network alone and, if the segmenter has one, the CRF.
+    """Labeler that runs the network alone and, if the segmenter has one, the CRF.
 
     Parameters
     ----------
     segmenter : Segmenter
     steps : sequence of int
-        Also give the maps after these numbers of mean-field steps.
+        Numbers of mean-field steps for further maps.
 
     Raises
     ------
     InputError
-        If there are steps to be made but no CRF, or a number is negative.
+        If there are steps but no CRF, or a number is negative.
     """
 
     def __init__(self, segmenter: Segmenter, steps: Sequence[int] = ()) -> None:
@@ -84,7 +84,7 @@ class SegmenterLabeler:
         crf = self._segmenter.dense_crf(image)
         maps[CRF] = crf.labels(probabilities).astype(np.uint8, copy=False)
         known = {crf.iterations: maps[CRF]}
-        # Building the lattice is most of the work of a few steps, and all the counts share it.
+        # Building the lattice takes longer than a few steps, so all step counts share it.
         for steps in self.steps:
             if steps not in known:
                 crf.iterations = steps
@@ -93,7 +93,7 @@ class SegmenterLabeler:
 
 
 class FolderLabeler:
-    """Label maps that lie in folders as `NAME.png`, one labeling a folder.
+    """Labeler that reads label maps `NAME.png` from folders, one labeling per folder.
 
     Parameters
     ----------
@@ -106,13 +106,13 @@ class FolderLabeler:
     def __init__(self, folders: Sequence[str | os.PathLike[str]], classes: tuple[str, ...]) -> None:
         paths = [Path(folder) for folder in folders]
         names = [path.name for path in paths]
-        # Two folders of one name are told apart by their paths.
+        # Folders with the same name are distinguished by their paths.
         self._folders = dict(zip(names if len(set(names)) == len(names) else map(str, paths), paths, strict=True))
         self.classes = classes
         self.labelings = tuple(self._folders)
 
     def __call__(self, sample: Sample, image: NDArray[np.uint8]) -> LabelMaps:
-        """Read the maps of one image."""
+        """Read the label maps of one image."""
         maps = {}
         for name, folder in self._folders.items():
             path = folder / f"{sample.name}.png"
@@ -120,24 +120,24 @@ class FolderLabeler:
             if maps[name].shape != image.shape[:2]:
                 height, width = maps[name].shape
                 raise InputError(
-                    f"{path}: {width}x{height} pixels, but {sample.image} has {image.shape[1]}x{image.shape[0]};"
-                    " they have to be of one size"
+                    f"{path}: expected the size of {sample.image}, {image.shape[1]}x{image.shape[0]} pixels, got"
+                    f" {width}x{height}"
                 )
         return LabelMaps(maps, {})
 
 
 def with_maps(samples: ImageList, folders: Sequence[str | os.PathLike[str]]) -> ImageList:
-    """Return the samples that have a label map `NAME.png` in each of some folders.
+    """Return the samples that have a label map `NAME.png` in each folder.
 
     Raises
     ------
     InputError
-        If a folder is not there, or there is no such sample.
+        If a folder does not exist, or there is no such sample.
     """
     left = list(samples.samples)
     for folder in map(Path, folders):
         if not folder.is_dir():
-            raise InputError(f"{folder}: no such folder; expected one with label maps NAME.png")
+            raise InputError(f"{folder}: expected a folder with label maps NAME.png; no such folder")
         left = [sample for sample in left if (folder / f"{sample.name}.png").is_file()]
         if not left:
             example = samples.samples[0].name

@@ -1,4 +1,4 @@
-"""The evaluation as one HTML file that needs nothing else."""
+"""Report of an evaluation as one self-contained HTML file."""
 
 import base64
 import io
@@ -19,18 +19,18 @@ from ..data.samples import Sample, read_pair
 from ..errors import MissingExtra
 from ..labelmap import overlay
 from ..labelmap.voc_colormap import full_palette
-from .plots import colors, comparable, confusion_picture, step_curve, trimap_curves
+from .plots import colors, comparable, confusion_plot, step_curve, trimap_curves
 from .predictors import Labeler
 from .results import Evaluation, ImageScores
 from .run_info import RunInfo
 
-# Pixels along the longer side of an example's pictures.
+# Longer side of an example's images, in pixels.
 _SIDE = 480
 
 
 @dataclass(frozen=True)
-class Picture:
-    """A picture within the page."""
+class EmbeddedImage:
+    """An image in the page."""
 
     caption: str
     uri: str
@@ -40,16 +40,16 @@ class Picture:
 
 @dataclass(frozen=True)
 class Example:
-    """An image with its truth and what was made of it."""
+    """An image with its truth and its label maps."""
 
     title: str
     name: str
     scores: str
-    pictures: tuple[Picture, ...]
+    images: tuple[EmbeddedImage, ...]
 
 
 def check_report() -> None:
-    """Raise MissingExtra unless a report can be made."""
+    """Raise MissingExtra if a report cannot be created."""
     if missing := [package for package in ("jinja2", "matplotlib") if find_spec(package) is None]:
         raise MissingExtra(f"a report needs {' and '.join(missing)}; pip install 'atrous[plot]'")
 
@@ -57,22 +57,22 @@ def check_report() -> None:
 def report_html(
     result: Evaluation, run: RunInfo, labeler: Labeler, samples: Sequence[Sample], palette: NDArray[np.uint8]
 ) -> str:
-    """Return the page.
+    """Return the HTML page.
 
     Parameters
     ----------
     result : Evaluation
     run : RunInfo
     labeler : Labeler
-        Asked once more for the images that are shown.
+        Computes the label maps of the examples.
     samples : sequence of Sample
-        That were scored.
+        The scored samples.
     palette : (C, 3) uint8
 
     Raises
     ------
     MissingExtra
-        Without jinja2 or matplotlib.
+        If jinja2 or matplotlib is not installed.
     """
     check_report()
     import_matplotlib()
@@ -98,7 +98,7 @@ def report_html(
         recall=matrices[last].recall().tolist(),
         precision=matrices[last].precision().tolist(),
         palette=full_palette(palette).tolist(),
-        confusion=confusion_picture(matrices[last], result.classes),
+        confusion=confusion_plot(matrices[last], result.classes),
         trimaps=[trimap_curves(result, accuracy=accuracy) for accuracy in (False, True)] if bands else [],
         steps=[step_curve(result, accuracy=accuracy) for accuracy in (False, True)] if result.steps else [],
         examples=[
@@ -109,7 +109,7 @@ def report_html(
 
 
 def chosen(rows: Sequence[ImageScores], labeling: str) -> dict[str, ImageScores]:
-    """Return the best, the median and the worst image by their own mean IoU; fewer if there are fewer."""
+    """Return the best, the median and the worst image by mean IoU; fewer if there are fewer images."""
     ranked = [row for row in rows if math.isfinite(row.mean_iou[labeling])]
     ranked.sort(key=lambda row: -row.mean_iou[labeling])
     if not ranked:
@@ -126,21 +126,21 @@ def _example(
     title: str, row: ImageScores, sample: Sample, labeler: Labeler, result: Evaluation, palette: NDArray[np.uint8]
 ) -> Example:
     image, truth = read_pair(sample)
-    maps = {"photo": None, "truth": truth, **labeler(sample, image).maps}
-    pictures = []
+    maps = {"image": None, "truth": truth, **labeler(sample, image).maps}
+    images = []
     for caption, labels in maps.items():
         drawn = Image.fromarray(image) if labels is None else overlay(image, labels, result.classes, palette)
-        pictures.append(_picture(caption, drawn))
+        images.append(_embedded(caption, drawn))
     scores = ", ".join(f"{_percent(row.mean_iou[name])} % {name}" for name in result.labelings)
-    return Example(title, row.name, scores, tuple(pictures))
+    return Example(title, row.name, scores, tuple(images))
 
 
-def _picture(caption: str, image: Image.Image) -> Picture:
+def _embedded(caption: str, image: Image.Image) -> EmbeddedImage:
     image.thumbnail((_SIDE, _SIDE), Image.Resampling.LANCZOS)
     data = io.BytesIO()
     image.save(data, format="JPEG", quality=85)
     uri = "data:image/jpeg;base64," + base64.b64encode(data.getvalue()).decode()
-    return Picture(caption, uri, *image.size)
+    return EmbeddedImage(caption, uri, *image.size)
 
 
 def _svg_uri(svg: str) -> str:

@@ -1,4 +1,4 @@
-"""What an evaluation found."""
+"""Results of an evaluation: pixel counts and the scores derived from them."""
 
 import itertools
 from collections.abc import Iterable, Sequence
@@ -10,25 +10,25 @@ from numpy.typing import NDArray
 from ..errors import InputError
 from .metrics import ConfusionMatrix
 
-# The labelings that a segmenter gives.
+# Labelings of a segmenter.
 DCNN, CRF = "DCNN", "with CRF"
 
 
 @dataclass(frozen=True)
 class ImageScores:
-    """One image's scores by themselves; they do not average to those of the set.
+    """Scores of one image. Their mean is not the score of the set.
 
     Attributes
     ----------
     place : int
-        In the list, from 0.
+        Index in the list, from 0.
     name : str
     labeled, void : int
-        Pixels that are scored and pixels that are not.
+        Numbers of labeled and of void pixels.
     mean_iou, pixel_accuracy : dict of str to float
-        By labeling, 0 to 1; NaN where no pixel is labeled. The mean is over the classes that occur in this image.
+        Scores by labeling, 0 to 1; NaN without labeled pixels. The mean is over the classes that occur in the image.
     overlaps : dict of str to dict of str to (int, int)
-        By labeling and class that occurs, as truth or as label: the pixels that both have, and that either has.
+        Intersection and union in pixels, by labeling and by class that occurs.
     """
 
     place: int
@@ -42,21 +42,21 @@ class ImageScores:
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """Pixel counts over a set of images, and every score that follows from them.
+    """Pixel counts over a set of images, and all scores derived from them.
 
     Attributes
     ----------
     classes : tuple of str
-        Names by id, background first.
+        Class names by id, background first.
     counts : dict of str to (R, C, C) int64
-        Of each labeling, "DCNN" and "with CRF" of a segmenter: pixels by the narrowest band of the trimap that they
-        are in (the last: in none), by true and by predicted class.
+        Counts by labeling ("DCNN" and "with CRF" of a segmenter): pixels by the narrowest band of the trimap that
+        contains them (the last index: none), by true class and by predicted class.
     widths : tuple of int
-        Half-widths of the R - 1 bands; none without a trimap.
+        Half-widths of the R - 1 bands; empty without a trimap.
     steps : dict of int to (C, C) int64
-        After that many mean-field steps; empty unless asked for.
+        Counts by number of mean-field steps; empty by default.
     rows : tuple of ImageScores
-        In the order of the list.
+        Scores of the images in the order of the list.
     """
 
     classes: tuple[str, ...]
@@ -67,27 +67,27 @@ class Evaluation:
 
     @property
     def labelings(self) -> tuple[str, ...]:
-        """Names of what was scored."""
+        """Names of the scored label maps."""
         return tuple(self.counts)
 
     @property
     def images(self) -> int:
-        """How many were scored."""
+        """Number of scored images."""
         return len(self.rows)
 
     @property
     def without_void(self) -> int:
-        """How many of them have no void pixel, and so no band along the outlines."""
+        """Number of images without void pixels, which have no band along the outlines."""
         return sum(row.void == 0 for row in self.rows)
 
     @property
     def dcnn(self) -> ConfusionMatrix:
-        """Of the network alone."""
+        """Confusion matrix of the network alone."""
         return self.confusion(DCNN)
 
     @property
     def crf(self) -> ConfusionMatrix | None:
-        """After the CRF, if the segmenter has one."""
+        """Confusion matrix after the CRF; None if the segmenter has no CRF."""
         return self.confusion(CRF) if CRF in self.counts else None
 
     def confusion(self, labeling: str) -> ConfusionMatrix:
@@ -98,30 +98,30 @@ class Evaluation:
         """Return a labeling's matrix over each band, by half-width; empty if no image has a band."""
         if not self.widths or self.without_void == self.images:
             return {}
-        bands = self.counts[labeling].cumsum(axis=0)  # the wider ones hold the narrower
+        bands = self.counts[labeling].cumsum(axis=0)  # wider bands include narrower ones
         return {width: ConfusionMatrix(counts) for width, counts in zip(self.widths, bands, strict=False)}
 
     def by_steps(self) -> dict[int, ConfusionMatrix]:
-        """Return the matrix after each number of mean-field steps that was asked for."""
+        """Return the matrix after each scored number of mean-field steps."""
         return {steps: ConfusionMatrix(counts) for steps, counts in self.steps.items()}
 
 
 def empty(
     classes: tuple[str, ...], labelings: Iterable[str], widths: tuple[int, ...], steps: Iterable[int]
 ) -> Evaluation:
-    """Return the evaluation of no image."""
+    """Return an evaluation without images."""
     n = len(classes)
     counts = {name: np.zeros((len(widths) + 1, n, n), np.int64) for name in labelings}
     return Evaluation(classes, counts, widths, {k: np.zeros((n, n), np.int64) for k in steps}, ())
 
 
 def total(parts: Iterable[Evaluation], begin: Evaluation) -> Evaluation:
-    """Sum evaluations of different images of one list; `begin` is added to and not to be used again.
+    """Sum evaluations of different images of one list into `begin`, which must not be used afterward.
 
     Raises
     ------
     InputError
-        If an image is in two of them.
+        If two of them contain the same image.
     """
     rows = list(begin.rows)
     for part in parts:
@@ -133,7 +133,7 @@ def total(parts: Iterable[Evaluation], begin: Evaluation) -> Evaluation:
     rows.sort(key=lambda row: row.place)
     for before, row in itertools.pairwise(rows):
         if before.place == row.place:
-            raise InputError(f"{row.name}: expected to be scored once, got two scores of image {row.place}")
+            raise InputError(f"{row.name}: expected one score per image, got two of image {row.place}")
     return Evaluation(begin.classes, begin.counts, begin.widths, begin.steps, tuple(rows))
 
 

@@ -1,4 +1,4 @@
-"""Facts about an evaluation run that head every report."""
+"""Description of an evaluation run for reports: data, model, machine and versions."""
 
 import dataclasses
 import os
@@ -13,7 +13,7 @@ from ..data.voc import LIST_SIZES
 from ..segmenter import Segmenter
 from .tuning_samples import model_sha256
 
-# The names of the training images, one a line, that training leaves in a checkpoint's folder.
+# File in a checkpoint's folder with the names of the training images, one per line.
 TRAINING_LIST = "training-list.txt"
 
 
@@ -25,20 +25,20 @@ class RunInfo:
     ----------
     data : str
     listed, sha256 : str
-        The list's name, and the hash of the names that were scored.
+        Name of the list, and hash of the scored names.
     listed_images : int
-        In the list, before a limit.
+        Number of images in the list, before a limit.
     official : int or None
-        Images in VOC's list of that name, if this is one of VOC's.
+        Number of images in VOC's list of that name; None for other data.
     subject : dict of str to str
-        What was scored: model and CRF, or folders.
+        Scored model and CRF, or folders.
     warnings : tuple of str
-    begun : str
-        Date and time, ISO 8601.
+    started : str
+        Start time, ISO 8601.
     seconds : float
-        That the scoring took.
+        Duration of the scoring.
     workers, threads, processes : int
-        Images in work at once, threads of each, processes of the evaluation.
+        Parallel images, threads per image, and processes.
     machine : str
     versions : dict of str to str
     """
@@ -50,7 +50,7 @@ class RunInfo:
     official: int | None
     subject: dict[str, str]
     warnings: tuple[str, ...]
-    begun: str
+    started: str
     seconds: float
     workers: int
     threads: int
@@ -59,14 +59,14 @@ class RunInfo:
     versions: dict[str, str] = field(default_factory=lambda: scoring_versions())
 
     def scope(self, images: int) -> str:
-        """Say over what the scores are: a part of a list is not the list."""
+        """Return the number of scored images, and the size of the list if it is larger."""
         some = f"{images:,} of the {self.listed_images:,}" if images != self.listed_images else f"{images:,}"
         part = f", a part of VOC's {self.official:,}" if self.official and self.official != images else ""
         return f"{some} images of {self.listed}{part}"
 
 
 def official_size(listed: str, classes: tuple[str, ...]) -> int | None:
-    """Return how many images PASCAL VOC 2012's list of that name has, or None for other data."""
+    """Return the number of images in PASCAL VOC 2012's list of that name, or None for other data."""
     return LIST_SIZES.get(listed) if classes == VOC_CLASSES else None
 
 
@@ -97,29 +97,30 @@ def _short(value: float | str) -> str:
 
 
 def scoring_versions() -> dict[str, str]:
-    """Return the versions of what took part in the scores."""
+    """Return the versions of the packages that affect the scores."""
     used = [name for name in ("openvino", "torch") if name in sys.modules]
     return versions(["atrous", "numpy", "onnxruntime", *used])
 
 
 def overlap_warning(metadata: ModelMetadata, model: Path | None, samples: ImageList) -> str | None:
-    """Return a sentence if a model has, or may have, seen images that it is to be scored on.
+    """Return a warning if the model was, or may have been, trained on images of the evaluation list.
 
     Parameters
     ----------
     metadata : ModelMetadata
     model : Path or None
-        A checkpoint's folder holds the names themselves; of an exported model only the list's name and hash are known.
+        A checkpoint's folder contains the training images' names; of an exported model only the list's name and hash
+        are known.
     samples : ImageList
-        The whole list, before any are left out.
+        The whole list, before a limit.
     """
     names = model / TRAINING_LIST if model is not None else None
     if names is not None and names.is_file():
         seen = set(names.read_bytes().decode("utf-8", "surrogateescape").split("\n"))
         count = sum(sample.name in seen for sample in samples.samples)
-        return f"{count} of {samples.name}'s {len(samples)} images are among those trained on" if count else None
+        return f"{count} of {samples.name}'s {len(samples)} images were used in training" if count else None
     if metadata.training_list_sha256 == samples.sha256:
-        return f"the model was trained on the very images of {samples.name}"
+        return f"the model was trained on the images of {samples.name}"
     if metadata.training_list == samples.name:
-        return f"the model was trained on a list of the same name, {samples.name}; it may have seen these images"
+        return f"the model was trained on a list with the name {samples.name}, possibly on these images"
     return None

@@ -1,4 +1,4 @@
-"""Reports as aligned text, JSON and CSV."""
+"""Reports as text tables, JSON and CSV."""
 
 import csv
 import dataclasses
@@ -21,7 +21,7 @@ from .run_info import RunInfo, scoring_versions
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:
-    """Write a file, whole or not at all; InputError if it cannot be. Names of files in it may be no text."""
+    """Write a file atomically; raise InputError on failure. File names in the text need not be valid Unicode."""
     try:
         _io.write_text(path, text)
     except OSError as error:
@@ -29,7 +29,7 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
 
 
 def as_json(result: Evaluation, run: RunInfo) -> str:
-    """Return all numbers, 0 to 1, as JSON; null where a score has nothing to be of."""
+    """Return all figures, 0 to 1, as JSON; null for undefined scores."""
     document = {
         "format": 1,
         "run": dataclasses.asdict(run),
@@ -64,7 +64,7 @@ def _by_class(result: Evaluation, values: Any) -> dict[str, float]:
 
 
 def finite(value: Any) -> Any:
-    """Put None, JSON's null, for numbers that JSON has not."""
+    """Replace numbers that JSON does not support by None."""
     if isinstance(value, dict):
         return {key: finite(each) for key, each in value.items()}
     if isinstance(value, (list, tuple)):
@@ -73,21 +73,21 @@ def finite(value: Any) -> Any:
 
 
 def as_csv(result: Evaluation) -> str:
-    """Return a line for each image: its name, scored and void pixels, mean IoU and pixel accuracy, 0 to 1."""
+    """Return one line per image: its name, scored and void pixels, mean IoU and pixel accuracy, 0 to 1."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     measures = [f"{name} {measure}" for name in result.labelings for measure in ("mean IoU", "pixel accuracy")]
     writer.writerow(["name", "labeled pixels", "void pixels", *measures])
     for row in result.rows:
         scores = [score for name in result.labelings for score in (row.mean_iou[name], row.pixel_accuracy[name])]
-        # Of an image without a labeled pixel there is no score.
+        # An image without labeled pixels has no score.
         written = [f"{score:.6f}" if math.isfinite(score) else "" for score in scores]
         writer.writerow([row.name, row.labeled, row.void, *written])
     return text.getvalue()
 
 
 def score_table(result: Evaluation) -> str:
-    """Return IoU per class and the measures that are one number, in per cent, a column a labeling."""
+    """Return a table of IoU per class and of the scalar measures, in per cent, with one column per labeling."""
     matrices = [result.confusion(name) for name in result.labelings]
     scores = [matrix.iou() for matrix in matrices]
     rows = [(name, [iou[c] for iou in scores]) for c, name in enumerate(result.classes)]
@@ -97,7 +97,7 @@ def score_table(result: Evaluation) -> str:
 
 
 def trimap_table(result: Evaluation) -> str:
-    """Return mean IoU and pixel accuracy in each band, in per cent; one line if there is no band."""
+    """Return a table of mean IoU and pixel accuracy in each band, in per cent, or one line if there is no band."""
     if result.without_void == result.images:
         return "no trimap: no label map has void pixels, which mark the outlines (masks of SBD have none)"
     rows = []
@@ -106,18 +106,18 @@ def trimap_table(result: Evaluation) -> str:
     table = _table("trimap half-width, pixels", list(map(str, result.widths)), rows)
     if not result.without_void:
         return table
-    return f"{table}\nimages without void pixels, and so without a band: {result.without_void} of {result.images}"
+    return f"{table}\nimages without void pixels and thus without a band: {result.without_void} of {result.images}"
 
 
 def steps_table(result: Evaluation) -> str:
-    """Return mean IoU and pixel accuracy after each number of mean-field steps, in per cent."""
+    """Return a table of mean IoU and pixel accuracy after each number of mean-field steps, in per cent."""
     matrices = result.by_steps()
     rows = [(name, list(map(measure, matrices.values()))) for name, measure in _MEASURES]
     return _table("mean-field steps", list(map(str, matrices)), rows)
 
 
 def differences_table(found: Mapping[str, Difference], theirs: str) -> str:
-    """Return how much better the mean IoU is than that of other scores, in points, with its 95 % interval."""
+    """Return a table of the gain in mean IoU over other scores, in points, with its 95 % interval."""
     rows = [(name, [each.ours, each.theirs, each.gain, each.low, each.high]) for name, each in found.items()]
     table = _table("mean IoU in %", ("this", "that", "gain", "from", "to"), rows)
     images = next(iter(found.values())).images
@@ -143,56 +143,56 @@ def _percent(value: float) -> str:
     return f"{100 * value:.2f}" if value == value else "-"
 
 
-_PARITY_COLUMNS = ("score off by", "other labels", "with CRF")
+_PARITY_COLUMNS = ("score off", "other labels", "with CRF")
 
 
-def parity_table(parity: Parity, tolerance: Tolerance, seen: str) -> str:
-    """Return aligned text: a line a size, one for all photos, one for what is tolerated, and mean IoU.
+def parity_table(parity: Parity, tolerance: Tolerance, description: str) -> str:
+    """Return a table of the differences at each size, over all images, the tolerances, and mean IoU.
 
     Parameters
     ----------
     parity : Parity
     tolerance : Tolerance
-    seen : str
-        Which pictures were compared on, in words that follow "8 photos", or those of a generated one.
+    description : str
+        Description of the compared images: words that follow "8 images", or those for a generated image.
     """
-    photos = compared_on(parity, seen) if parity.photos else None
-    largest = max(row.largest for row in (*parity.sizes, *parity.photos))
+    images = compared_on(parity, description) if parity.images else None
+    largest = max(row.largest for row in (*parity.sizes, *parity.images))
     rows = [(row.name, _number(row.difference), _short_percent(row.others / row.pixels), "") for row in parity.sizes]
-    if photos is not None:
-        off = max(row.difference for row in parity.photos)
-        rows.append((photos, _number(off), _short_percent(parity.others), _short_percent(parity.crf_others)))
-    limits = _short_percent(tolerance.labels) if photos else ""
-    rows.append(("tolerated", _number(tolerance.scores * largest), limits, limits))
+    if images is not None:
+        off = max(row.difference for row in parity.images)
+        rows.append((images, _number(off), _short_percent(parity.others), _short_percent(parity.crf_others)))
+    limits = _short_percent(tolerance.labels) if images else ""
+    rows.append(("tolerance", _number(tolerance.scores * largest), limits, limits))
     first = max(len(name) for name, *_ in rows)
     lines = [" " * first + "".join(f"{name:>14}" for name in _PARITY_COLUMNS)]
     lines += [f"{name:<{first}}" + "".join(f"{value:>14}" for value in values).rstrip() for name, *values in rows]
-    lines.append(f"the largest score is {largest:.4g}; the sizes (rows x columns) are of {_first(parity, seen)}")
+    lines.append(f"the largest score is {largest:.4g}; the sizes (rows x columns) are of {_first(parity, description)}")
     for name, (before, after) in parity.mean_iou().items():
         few = before - after > tolerance.miou and parity.lost(name).high >= 0
         lines.append(
             f"mean IoU, {name}: {100 * before:.2f} in PyTorch, {100 * after:.2f} exported ({parity.masks} masks,"
-            f" {100 * tolerance.miou:.3g} less tolerated{', more as a few of them decide' if few else ''})"
+            f" tolerance {100 * tolerance.miou:.3g}{', exceeded but not significant' if few else ''})"
         )
     if parity.largest_activation is not None:
         lines.append(f"activations reach {parity.largest_activation:,.0f}; half precision ends at {LARGEST_HALF:,.0f}")
     return "\n".join(map(printable, lines))
 
 
-def parity_json(facts: dict[str, Any], parity: Parity, tolerance: Tolerance, seen: str) -> str:
-    """Return all figures as JSON, shares and mean IoU 0 to 1.
+def parity_json(facts: dict[str, Any], parity: Parity, tolerance: Tolerance, description: str) -> str:
+    """Return all figures as JSON; shares and mean IoU are 0 to 1.
 
     Parameters
     ----------
     facts : dict
-        What was exported to where; put first.
-    parity, tolerance, seen
-        As in `parity_table`.
+        Source and target of the export, for the head of the file.
+    parity, tolerance, description
+        See `parity_table`.
     """
     document = {
         "format": 1,
         **facts,
-        "compared_on": compared_on(parity, seen),
+        "compared_on": compared_on(parity, description),
         "faults": parity.faults(tolerance),
         "tolerance": dataclasses.asdict(tolerance),
         **parity.as_dict(),
@@ -202,14 +202,14 @@ def parity_json(facts: dict[str, Any], parity: Parity, tolerance: Tolerance, see
     return json.dumps(finite(document), indent=1, allow_nan=False) + "\n"
 
 
-def compared_on(parity: Parity, seen: str) -> str:
-    """Return how many photos, or the words for a generated picture."""
-    count = len(parity.photos)
-    return f"{count} photo{'s' if count > 1 else ''} {seen}" if count else seen
+def compared_on(parity: Parity, description: str) -> str:
+    """Return the number of images, or the words for a generated image."""
+    count = len(parity.images)
+    return f"{count} image{'s' if count > 1 else ''} {description}" if count else description
 
 
-def _first(parity: Parity, seen: str) -> str:
-    return parity.photos[0].name if parity.photos else seen
+def _first(parity: Parity, description: str) -> str:
+    return parity.images[0].name if parity.images else description
 
 
 def _number(value: float) -> str:

@@ -1,4 +1,4 @@
-"""Scores in a narrow band along the objects' outlines (Chen et al. 2015, section 5.2 and figure 6)."""
+"""Trimap: bands along the objects' outlines for scoring (Chen et al. 2015, section 5.2 and figure 6)."""
 
 from collections.abc import Sequence
 
@@ -8,11 +8,11 @@ from numpy.typing import NDArray
 from ..labelmap.voc_colormap import VOID
 
 WIDTHS = (1, 2, 5, 10, 20, 40)
-"""Half-widths of the band in pixels, those of the authors' evaluation."""
+"""Half-widths of the bands in pixels, as in the authors' evaluation."""
 
 
 def near_void(truth: NDArray[np.uint8], width: int) -> NDArray[np.bool_]:
-    """Return which pixels have a void one in the square of side 2 `width` + 1 around them.
+    """Return a mask of the pixels with a void pixel in the square of side 2 `width` + 1 around them.
 
     Parameters
     ----------
@@ -29,9 +29,9 @@ def near_void(truth: NDArray[np.uint8], width: int) -> NDArray[np.bool_]:
 
 
 def band(truth: NDArray[np.uint8], width: int) -> NDArray[np.bool_]:
-    """Return the band of a trimap: the labeled pixels within `width` of a void pixel, (H, W) bool.
+    """Return the band of a trimap: a mask of the labeled pixels within `width` of a void pixel, (H, W) bool.
 
-    VOC's annotators left a border of void pixels around each object, so that this is what lies along the outlines.
+    VOC's annotations have a border of void pixels around each object, so the band follows the outlines.
 
     Examples
     --------
@@ -42,14 +42,14 @@ def band(truth: NDArray[np.uint8], width: int) -> NDArray[np.bool_]:
 
 
 def rings(truth: NDArray[np.uint8], widths: Sequence[int] = WIDTHS) -> NDArray[np.uint8]:
-    """Return for each pixel the index of the narrowest band that it is in, (H, W) uint8.
+    """Return the index of the narrowest band that contains each pixel, (H, W) uint8.
 
     Parameters
     ----------
     truth : (H, W) uint8
         Class ids, 255 is void.
     widths : sequence of int
-        Rising half-widths. A pixel in none of these bands gets the index after the last.
+        Increasing half-widths. Pixels outside all bands get the index after the last one.
     """
     integral = _integral(truth == VOID)
     ring = np.zeros(truth.shape, np.uint8)
@@ -59,7 +59,7 @@ def rings(truth: NDArray[np.uint8], widths: Sequence[int] = WIDTHS) -> NDArray[n
 
 
 def _integral(void: NDArray[np.bool_]) -> NDArray[np.int32]:
-    """Sums over the rectangles from the first pixel on, with a row and a column of 0 before."""
+    """Return the integral image, with a leading row and column of zeros."""
     sums = np.zeros((void.shape[0] + 1, void.shape[1] + 1), np.int32)
     np.cumsum(void, axis=0, out=sums[1:, 1:])
     np.cumsum(sums[1:, 1:], axis=1, out=sums[1:, 1:])
@@ -67,7 +67,7 @@ def _integral(void: NDArray[np.bool_]) -> NDArray[np.int32]:
 
 
 def _near(integral: NDArray[np.int32], width: int) -> NDArray[np.bool_]:
-    # Four reads a pixel for any width; the dilation is the same as counting in the window.
+    # Four reads per pixel for any width. Counting in the window is equivalent to a dilation.
     height, breadth = integral.shape[0] - 1, integral.shape[1] - 1
     rows, columns = np.arange(height), np.arange(breadth)
     top, bottom = np.maximum(rows - width, 0), np.minimum(rows + width + 1, height)

@@ -1,4 +1,4 @@
-"""What the CRF's parameters are searched on: a network's held-out images, or a folder of anybody's scores."""
+"""Samples for tuning the CRF: a network's held-out images, or a folder of any network's scores."""
 
 import hashlib
 import os
@@ -23,16 +23,16 @@ from ..image_io.decode import IMAGE_SUFFIXES, read_image
 from ..labelmap import read_labels
 from ..segmenter import Segmenter
 
-# Probabilities beyond go to the disk: some 250 VOC photos of 21 classes fit.
+# Larger probabilities are stored on disk. About 250 VOC images with 21 classes fit in memory.
 MOST_IN_MEMORY = 2 * 2**30
 
 
 class _LabeledImages(Sequence[LabeledImage]):
-    """A sequence that reads its items when asked for them."""
+    """Sequence that reads its items on access."""
 
     @abstractmethod
     def _read(self, index: int) -> LabeledImage:
-        """Return the item at a place from 0 on."""
+        """Return the item at a nonnegative index."""
 
     @overload
     def __getitem__(self, index: SupportsIndex) -> LabeledImage: ...
@@ -44,19 +44,19 @@ class _LabeledImages(Sequence[LabeledImage]):
 
 
 class NetworkSamples(_LabeledImages):
-    """Labeled photos and what a network says of them; it is asked once, when a photo is first read.
+    """Labeled images and a network's probabilities for them. The network runs when an image is first read.
 
-    Probabilities are kept in half precision, in memory or, beyond a limit, in a temporary folder. Photos that are
-    too large for the network are taken at the size that it sees, whose pixels `sxy` counts.
+    Probabilities are cached in half precision, in memory or, above a limit, in a temporary folder. Images larger than
+    the network's input are used at the input size, because `sxy` is in pixels of that size.
 
     Parameters
     ----------
     segmenter : Segmenter
-        Its own CRF parameters play no part.
+        Its CRF parameters are not used.
     samples : sequence of Sample
-        Labeled photos that the network was not trained on.
+        Labeled images that the network was not trained on.
     most_in_memory : int, optional
-        Bytes. Default: 2 GiB, or a quarter of the memory that this process may have.
+        Limit in bytes. Default: 2 GiB, or a quarter of the process' memory limit if that is less.
     """
 
     def __init__(self, segmenter: Segmenter, samples: Sequence[Sample], *, most_in_memory: int | None = None) -> None:
@@ -73,7 +73,7 @@ class NetworkSamples(_LabeledImages):
             sample = self._samples[index]
             image, truth = self._at_network_size(*read_pair(sample))
             probabilities = self._segmenter.probabilities(image).astype(np.float16)
-            self._known[index] = LabeledImage(image, self._kept(probabilities, index), truth, str(sample.image))
+            self._known[index] = LabeledImage(image, self._cached(probabilities, index), truth, str(sample.image))
         return self._known[index]
 
     def _at_network_size(
@@ -88,7 +88,7 @@ class NetworkSamples(_LabeledImages):
         labels = Image.fromarray(truth).resize(size, Image.Resampling.NEAREST)
         return np.asarray(smaller), np.asarray(labels)
 
-    def _kept(self, probabilities: NDArray[np.float16], index: int) -> NDArray[np.float16]:
+    def _cached(self, probabilities: NDArray[np.float16], index: int) -> NDArray[np.float16]:
         if self._room >= probabilities.nbytes:
             self._room -= probabilities.nbytes
             return probabilities
@@ -99,26 +99,26 @@ class NetworkSamples(_LabeledImages):
             np.save(path, probabilities)
         except OSError as error:
             raise InputError(
-                f"{path}: cannot be written ({error.strerror or error}); set TMPDIR to a folder with more room"
+                f"{path}: cannot be written ({error.strerror or error}); set TMPDIR to a folder with more space"
             ) from None
         return np.load(path, mmap_mode="r")
 
 
 class FolderSamples(_LabeledImages):
-    """A folder with `images/`, `scores/` and `masks/`; the files of one photo share its name.
+    """Folder with `images/`, `scores/` and `masks/`; the files of an image share its name.
 
     Parameters
     ----------
     folder : path
-        Each photo `images/NAME.jpg` (.png, ...) has probabilities (C, H, W) in `scores/NAME.npy`, or as the one
-        array of `scores/NAME.npz`, and label ids in the index PNG `masks/NAME.png`, 255 for void.
+        Each image `images/NAME.jpg` (.png, ...) has probabilities (C, H, W) in `scores/NAME.npy`, or in
+        `scores/NAME.npz` with one array, and label ids in the index PNG `masks/NAME.png`, with 255 for void.
     limit : int, optional
-        Only that many photos, evenly spaced.
+        Maximum number of images, evenly spaced. Default: all.
 
     Raises
     ------
     InputError
-        If a folder or a file is missing; when read, if a file is damaged.
+        If a folder or a file is missing. On access, if a file is damaged.
     """
 
     def __init__(self, folder: str | os.PathLike[str], limit: int | None = None) -> None:
@@ -127,47 +127,47 @@ class FolderSamples(_LabeledImages):
             if not (folder / name).is_dir():
                 raise InputError(
                     f"{folder}: expected a PASCAL VOC folder (with ImageSets/) or the folders images, scores and"
-                    f" masks in it; there is no {name}"
+                    f" masks, found no {name}"
                 )
-        photos = sorted(
+        images = sorted(
             path
             for path in (folder / "images").iterdir()
             if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")
         )
-        if not photos:
-            raise InputError(f"{folder / 'images'}: expected photos, got none")
-        name, count = Counter(path.stem for path in photos).most_common(1)[0]
+        if not images:
+            raise InputError(f"{folder / 'images'}: expected images, found none")
+        name, count = Counter(path.stem for path in images).most_common(1)[0]
         if count > 1:
-            raise InputError(f"{folder / 'images' / name}: expected one photo of that name, got {count}; rename")
-        if limit is not None and limit < len(photos):
-            photos = [photos[i * len(photos) // limit] for i in range(limit)]
-        self._files = [(photo, _scores_of(folder, photo), _mask_of(folder, photo)) for photo in photos]
+            raise InputError(f"{folder / 'images' / name}: expected one image of that name, got {count}; rename")
+        if limit is not None and limit < len(images):
+            images = [images[i * len(images) // limit] for i in range(limit)]
+        self._files = [(image, _scores_of(folder, image), _mask_of(folder, image)) for image in images]
 
     def __len__(self) -> int:
         return len(self._files)
 
     def _read(self, index: int) -> LabeledImage:
-        photo, scores, mask = self._files[index]
-        return LabeledImage(read_image(photo), read_array(scores), read_labels(mask), str(photo))
+        image, scores, mask = self._files[index]
+        return LabeledImage(read_image(image), read_array(scores), read_labels(mask), str(image))
 
 
-def _scores_of(folder: Path, photo: Path) -> Path:
+def _scores_of(folder: Path, image: Path) -> Path:
     for suffix in (".npy", ".npz"):
-        path = folder / "scores" / (photo.stem + suffix)
+        path = folder / "scores" / (image.stem + suffix)
         if path.is_file():
             return path
-    raise InputError(f"{folder / 'scores' / photo.stem}.npy: no such file (nor .npz) for {photo}; add it")
+    raise InputError(f"{folder / 'scores' / image.stem}.npy: no such file (nor .npz) for {image}; add it")
 
 
-def _mask_of(folder: Path, photo: Path) -> Path:
-    path = folder / "masks" / f"{photo.stem}.png"
+def _mask_of(folder: Path, image: Path) -> Path:
+    path = folder / "masks" / f"{image.stem}.png"
     if not path.is_file():
-        raise InputError(f"{path}: no such file for {photo}; add it")
+        raise InputError(f"{path}: no such file for {image}; add it")
     return path
 
 
 def model_sha256(model: str | os.PathLike[str] | None) -> str:
-    """Return a hash of a model's file, of all files of a checkpoint's folder, or of the bundled model for None."""
+    """Return a hash of a model file, of all files of a checkpoint folder, or of the bundled model for None."""
     path = Path(bundled_model_path() if model is None else model)
     digest = hashlib.sha256()
     files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]

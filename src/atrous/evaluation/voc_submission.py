@@ -1,4 +1,4 @@
-"""Label maps as the PASCAL VOC evaluation server takes them."""
+"""Label maps in the format of the PASCAL VOC evaluation server."""
 
 import io
 import os
@@ -19,23 +19,23 @@ ARCHIVE = "results.tgz"
 
 
 class Submission:
-    """A folder that fills with `results/VOC2012/Segmentation/comp6_LIST_cls/NAME.png`.
+    """Writer of a folder `results/VOC2012/Segmentation/comp6_LIST_cls/NAME.png`.
 
-    "comp6" is the competition for models that saw other data than VOC's, as all that begin from ImageNet did.
+    "comp6" is the competition for models trained on further data, such as ImageNet.
 
     Parameters
     ----------
     folder : path
-        Made if it is not there.
+        Created if it does not exist.
     listed : str
-        The list's name, "test" for the server.
+        Name of the list, "test" for the server.
     palette : (n, 3) array_like
         Colors of the PNGs.
 
     Raises
     ------
     InputError
-        If the folder cannot be made.
+        If the folder cannot be created.
     """
 
     def __init__(self, folder: str | os.PathLike[str], listed: str, palette: ArrayLike) -> None:
@@ -46,7 +46,7 @@ class Submission:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise InputError(f"{self.folder}: cannot be made ({error.strerror or error})") from None
+            raise InputError(f"{self.folder}: cannot be created ({error.strerror or error})") from None
 
     def add(self, sample: Sample, labels: NDArray[np.uint8]) -> None:
         """Write one image's labels, (H, W) uint8 ids."""
@@ -57,11 +57,11 @@ class Submission:
             raise InputError(f"{path}: cannot be written ({error.strerror or error})") from None
 
     def saver(self, labeling: str) -> Callable[[Sample, LabelMaps], None]:
-        """Return what writes one labeling of each sample that it is given."""
+        """Return a function that writes one labeling of each sample."""
         return lambda sample, maps: self.add(sample, maps.maps[labeling])
 
     def pack(self, samples: Sequence[Sample]) -> Path:
-        """Write the archive to be uploaded, of these images' label maps; return its path.
+        """Write the archive for upload, with these images' label maps; return its path.
 
         Raises
         ------
@@ -74,12 +74,12 @@ class Submission:
                 for sample in samples:
                     name = f"{sample.name}.png"
                     data = (self.folder / name).read_bytes()
-                    # Without owner and time: the same labels make the same archive members.
+                    # Without owner and time, so that the same labels give the same archive.
                     member = tarfile.TarInfo((self._inside / name).as_posix())
                     member.size = len(data)
                     archive.addfile(member, io.BytesIO(data))
         except OSError as error:
             raise InputError(
-                f"{error.filename or path}: {error.strerror or error}; the archive is not written"
+                f"{error.filename or path}: {error.strerror or error}; the archive was not written"
             ) from None
         return path

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .base import ImageError, ImageTooLargeError, Limits, UnknownFormatError
-    from .decode import IMAGE_SUFFIXES, VIDEO_SUFFIXES, Photo, read_image, read_rgb, stored_size
+    from .decode import IMAGE_SUFFIXES, VIDEO_SUFFIXES, ImageLike, read_image, read_rgb, stored_size
 
 __all__ = [
     "IMAGE_SUFFIXES",
@@ -13,7 +13,7 @@ __all__ = [
     "ImageError",
     "ImageTooLargeError",
     "Limits",
-    "Photo",
+    "ImageLike",
     "UnknownFormatError",
     "read_image",
     "read_rgb",

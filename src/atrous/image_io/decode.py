@@ -66,7 +66,7 @@ IMAGE_SUFFIXES = frozenset(
 VIDEO_SUFFIXES = frozenset(
     [".mp4", ".mov", ".mkv", ".avi", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv", ".flv", ".3gp", ".ts", ".mts", ".m2ts"]
 )
-Photo: TypeAlias = str | os.PathLike[str] | Image.Image | NDArray[np.uint8]
+ImageLike: TypeAlias = str | os.PathLike[str] | Image.Image | NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
@@ -223,64 +223,64 @@ def _named(source: Source, name: str | None) -> Iterator[str]:
         raise InputError(f"{name}: {reason}" if name else reason) from None
 
 
-def read_image(photo: Photo) -> NDArray[np.uint8]:
-    """Decode a photo.
+def read_image(image: ImageLike) -> NDArray[np.uint8]:
+    """Decode an image.
 
     Parameters
     ----------
-    photo : path, PIL image or (H, W, 3) uint8 array
-        The orientation that a camera noted (EXIF) is applied. Gray pictures get three equal channels, 16-bit
-        ones are scaled to 8 bits, CMYK is converted, transparent pixels are laid on white. Of animations the
-        first frame is taken. An array is taken as RGB and returned as it is.
+    image : path, PIL image or (H, W, 3) uint8 array
+        The EXIF orientation is applied. Gray images get three equal channels, 16-bit images are scaled to 8 bits, CMYK
+        is converted, and transparent pixels are placed on white. Of an animation, the first frame is returned. An array
+        is interpreted as RGB and returned unchanged.
 
     Returns
     -------
     (H, W, 3) uint8
-        Red, green, blue.
+        RGB.
 
     Raises
     ------
     InputError
-        If the file is missing, no picture or damaged, or an array has another shape or type.
+        If the file is missing, damaged or not an image, or an array has another shape or dtype.
     """
-    if isinstance(photo, np.ndarray):
-        if photo.ndim != 3 or photo.shape[2] != 3 or photo.dtype != np.uint8 or photo.size == 0:
+    if isinstance(image, np.ndarray):
+        if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or image.size == 0:
             raise InputError(
-                f"image: expected (H, W, 3) uint8 RGB, got shape {photo.shape} {photo.dtype}; {_remedy(photo)}"
+                f"image: expected (H, W, 3) uint8 RGB, got shape {image.shape} {image.dtype}; {_remedy(image)}"
             )
-        return photo
-    if isinstance(photo, Image.Image):
+        return image
+    if isinstance(image, Image.Image):
         try:
-            photo.load()
+            image.load()
         except Exception as error:
             raise InputError(f"image: cannot be decoded ({' '.join(str(error).split())})") from None
         try:
-            return to_rgb(photo, orientation=_orientation(photo))
+            return to_rgb(image, orientation=_orientation(image))
         except Unsupported as error:
             raise InputError(f"image: {error}") from None
-    if not isinstance(photo, (str, os.PathLike)):
-        got = " ".join(repr(photo).split())
+    if not isinstance(image, (str, os.PathLike)):
+        got = " ".join(repr(image).split())
         raise InputError(f"image: expected a path, a PIL image or an (H, W, 3) uint8 array, got {got:.80}")
-    return read_rgb(photo)
+    return read_rgb(image)
 
 
-def _remedy(photo: NDArray[Any]) -> str:
-    """Say what makes of an array one that is taken."""
-    if photo.size == 0:
+def _remedy(image: NDArray[Any]) -> str:
+    """Return the conversion that makes an array valid."""
+    if image.size == 0:
         return "it is empty"
-    if photo.ndim == 3 and photo.shape[0] == 3 and photo.shape[2] != 3:
+    if image.ndim == 3 and image.shape[0] == 3 and image.shape[2] != 3:
         return "image.transpose(1, 2, 0) puts the channels last"
-    if photo.dtype == np.uint8 and (photo.ndim == 2 or photo.shape[2:] == (4,)):
-        return "PIL.Image.fromarray(image) is taken"
-    if photo.ndim != 3 or photo.shape[2] != 3:
-        return "give it three channels, the last axis"
-    if np.issubdtype(photo.dtype, np.floating):
+    if image.dtype == np.uint8 and (image.ndim == 2 or image.shape[2:] == (4,)):
+        return "pass PIL.Image.fromarray(image)"
+    if image.ndim != 3 or image.shape[2] != 3:
+        return "stack three channels as the last axis"
+    if np.issubdtype(image.dtype, np.floating):
         return "(image * 255).round().astype(np.uint8) if it goes from 0 to 1"
     return "image.astype(np.uint8) if it goes from 0 to 255"
 
 
 def _orientation(image: Image.Image) -> int:
-    # A damaged note of the orientation does not spoil the image.
+    # A damaged orientation tag is ignored.
     with suppress(Exception), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return int(image.getexif().get(ExifTags.Base.Orientation, 1))

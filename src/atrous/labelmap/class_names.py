@@ -1,6 +1,6 @@
-"""Class names as people read them."""
+"""Display names of classes."""
 
-# VOC's names without a space.
+# Display names of VOC's classes whose names lack a space.
 _SPACED = {"diningtable": "dining table", "pottedplant": "potted plant", "tvmonitor": "tv monitor"}
 _BACKGROUND = frozenset({"background", "_background_", "bg"})
 
@@ -17,5 +17,5 @@ def display_name(name: str) -> str:
 
 
 def is_background(name: str) -> bool:
-    """Return whether a class is the background: called so, or `_background_`, or `bg`."""
+    """Return whether a class is the background: its name is `background`, `_background_` or `bg`."""
     return name.strip().lower() in _BACKGROUND

@@ -1,8 +1,8 @@
-"""Label maps drawn in colors: which color stands for which class.
+"""Color tables of label maps that are drawn in colors.
 
-A color table is a text file with a line `NAME R G B` for each color, parted by spaces, tabs, commas or semicolons;
-NAME is a class or `void`. A class may have several colors, of which the first is drawn. The line `void * * *` makes
-void of every color that is not listed; without it such a pixel is an error. A first line `name r g b` is a heading.
+A color table is a text file with a line `NAME R G B` for each color, separated by spaces, tabs, commas or semicolons.
+NAME is a class or `void`. A class may have several colors; overlays use the first. The line `void * * *` makes every
+unlisted color void; without it, unlisted colors are errors. A first line `name r g b` is a heading.
 """
 
 import os
@@ -27,16 +27,16 @@ Color = tuple[int, int, int]
 
 @dataclass(frozen=True)
 class ColorTable:
-    """The class id of each color.
+    """Mapping from colors to class ids.
 
     Attributes
     ----------
     ids : tuple of int
-        A class id, or 255 for void, for each color.
+        Class id of each color, or 255 for void.
     colors : tuple of (red, green, blue)
-        All different.
+        Distinct colors.
     others_void : bool
-        Whether colors beside these are void, not mistakes.
+        Whether other colors are void instead of errors.
     """
 
     ids: tuple[int, ...]
@@ -44,11 +44,11 @@ class ColorTable:
     others_void: bool = False
 
     def palette(self, classes: int) -> NDArray[np.uint8]:
-        """Return the color to draw each class in, (classes, 3) uint8: the first that stands for it."""
+        """Return the color of each class, (classes, 3) uint8: the first one in the table."""
         return np.array([self.colors[self.ids.index(c)] for c in range(classes)], np.uint8)
 
     def read_labels(self, path: str | os.PathLike[str]) -> NDArray[np.uint8]:
-        """Read a label map drawn in these colors: a PNG of any 8-bit mode, taken as it looks.
+        """Read a label map that is drawn in these colors: a PNG of any 8-bit mode.
 
         Returns
         -------
@@ -58,12 +58,12 @@ class ColorTable:
         Raises
         ------
         InputError
-            The file cannot be decoded, is no PNG, has more than 8 bits a channel, or shows a color that is not
-            in the table; the message names the first such pixel and its color.
+            If the file cannot be decoded, is not a PNG, has more than 8 bits per channel, or contains a color that is
+            not in the table. The message names the first such pixel and its color.
         """
         image = decode(path, formats=("PNG",)).image
         if image.mode.startswith(("I", "F")):
-            raise InputError(f"{path}: a label map in colors has 8 bits a channel; got a picture of mode {image.mode}")
+            raise InputError(f"{path}: expected a label map with 8 bits per channel, got an image of mode {image.mode}")
         opaque = None
         if image.has_transparency_data:
             rgba = image.convert("RGBA")
@@ -89,9 +89,9 @@ class ColorTable:
             y, x = divmod(int(unknown.argmax()), labels.shape[1])
             shown = f"{packed[y, x] & 255} {packed[y, x] >> 8 & 255} {packed[y, x] >> 16}"
             raise InputError(
-                f"{path}: the pixel at x={x}, y={y} has the color {shown}"
-                f"{'' if opaque is None or opaque[y, x] else ' and is transparent'}, which is not in the color table"
-                f" ({int(unknown.sum())} such pixels); add it there, or the line '{VOID_NAME} * * *'"
+                f"{path}: expected colors of the color table, got {shown} at x={x}, y={y}"
+                f"{'' if opaque is None or opaque[y, x] else ' (transparent)'}"
+                f" ({int(unknown.sum())} such pixels); add it to the table, or the line '{VOID_NAME} * * *'"
             )
         return labels
 
@@ -99,14 +99,14 @@ class ColorTable:
 def read_color_table(
     path: str | os.PathLike[str], classes: tuple[str, ...] | None = None
 ) -> tuple[ColorTable, tuple[str, ...]]:
-    """Read a color table, for the format see the top of this module.
+    """Read a color table. The module docstring describes the format.
 
     Parameters
     ----------
     path
         The text file.
     classes : tuple of str, optional
-        The names by id. If left out the table's own, in their order, are the classes.
+        Class names by id. Default: the names in the table, in their order.
 
     Returns
     -------
@@ -115,12 +115,12 @@ def read_color_table(
     Raises
     ------
     InputError
-        The file cannot be read, a line is not understood, names an unknown class or repeats a color, or a class
-        has no color.
+        If the file cannot be read, a line is invalid, names an unknown class or repeats a color, or a class has no
+        color.
     """
     path = Path(path)
     names: list[str] = []
-    colors: dict[Color, int] = {}  # to the line
+    colors: dict[Color, int] = {}  # line number by color
     others_void = False
     for number, line in enumerate(read_lines(path, _EXPECTED), 1):
         if not line:
@@ -135,26 +135,29 @@ def read_color_table(
             continue
         color = _color(channels)
         if not 0 < len(name) <= LONGEST_NAME or color is None:
-            raise InputError(f"{path}: line {number} is {line!r:.60}; expected {_EXPECTED}, 0 to 255 each")
+            raise InputError(f"{path}: expected {_EXPECTED}, 0 to 255 each, got {line!r:.60} in line {number}")
         if color in colors:
-            raise InputError(f"{path}: line {number} repeats the color of line {colors[color]}; give it to one")
+            raise InputError(f"{path}: line {number} repeats the color of line {colors[color]}; remove one")
         colors[color] = number
         names.append(name)
     if not names:
-        raise InputError(f"{path}: no color in it; expected {_EXPECTED}")
+        raise InputError(f"{path}: expected {_EXPECTED}, got no color")
     if classes is None:
         classes = tuple(name for name in dict.fromkeys(names) if name != VOID_NAME)
     elif VOID_NAME in classes and VOID_NAME in (*names, *([VOID_NAME] if others_void else [])):
-        raise InputError(f"{path}: '{VOID_NAME}' stands for no class here, but is one on the class list; rename that")
+        raise InputError(
+            f"{path}: expected no class with the name '{VOID_NAME}', which means void in a color table; rename the"
+            " class"
+        )
     ids = {_key(name): c for c, name in enumerate(classes)}
     for name, number in zip(names, colors.values(), strict=True):
         if name != VOID_NAME and name not in ids:
-            raise InputError(f"{path}: line {number} names {name!r:.60}, which is not on the class list")
+            raise InputError(f"{path}: line {number}: expected a name of the class list, got {name!r:.60}")
     if len(classes) > VOID:
-        raise InputError(f"{path}: {len(classes)} classes; expected up to {VOID}, as {VOID} is void")
+        raise InputError(f"{path}: expected up to {VOID} classes, as id {VOID} is void, got {len(classes)}")
     there = set(names)
     if missing := [name for name in classes if _key(name) not in there]:
-        raise InputError(f"{path}: the class {missing[0]!r:.60} has no color; add a line for it")
+        raise InputError(f"{path}: expected a color for class {missing[0]!r:.60}; add a line")
     table = ColorTable(tuple(VOID if n == VOID_NAME else ids[n] for n in names), tuple(colors), others_void)
     return table, classes
 
@@ -175,8 +178,8 @@ def _color(channels: tuple[str, str, str]) -> Color | None:
 
 
 def _packed(image: Image.Image) -> NDArray[np.uint32]:
-    """Each pixel's red, green and blue as one number, red lowest, (H, W) uint32."""
-    # Four channels are one 32-bit number a pixel; the fourth is masked out.
+    """Return each pixel's red, green and blue as one number, red in the lowest bits, (H, W) uint32."""
+    # Four channels form a 32-bit number per pixel. The fourth one is masked out.
     rgba = np.asarray(image if image.mode == "RGBA" else image.convert("RGBA"))
     return rgba.view("<u4")[..., 0] & np.uint32(0xFFFFFF)
 
@@ -188,7 +191,7 @@ def _number(color: Color) -> int:
 
 @lru_cache(maxsize=2)
 def _id_of_color(table: ColorTable) -> NDArray[np.uint8]:
-    """Each of the 2^24 colors' id, 16 MB; void where there is none."""
+    """Return the ids of all 2^24 colors, 16 MB; void for unlisted colors."""
     ids = np.full(1 << 24, VOID, np.uint8)
     ids[[_number(color) for color in table.colors]] = table.ids
     return ids

@@ -16,7 +16,7 @@ _FOLDERS = {
     "darwin": ("/System/Library/Fonts", "/Library/Fonts", "~/Library/Fonts"),
     "win32": ("C:/Windows/Fonts",),
 }
-# Sans-serif fonts with large character sets come first, by these parts of their file names.
+# Parts of the file names of sans-serif fonts with large character sets, which are tried first.
 _PREFERRED = (
     "dejavusans.",
     "notosanscjk-regular",
@@ -30,18 +30,18 @@ _PREFERRED = (
 
 
 def font_for(text: str, size: int, otherwise: str) -> tuple[str, Font]:
-    """Return a text that can be written, and a font for it.
+    """Return the text to draw and a font that contains its characters.
 
-    Pillow's own font has the Latin letters. For others the fonts of the system are searched. If none has all
-    characters, accents are dropped; if that does not help, `otherwise` is written.
+    Pillow's own font contains Latin letters. For other characters the system's fonts are searched. If no font contains
+    all of them, accents are removed; if that does not help, `otherwise` is returned.
 
     Parameters
     ----------
     text : str
     size : int
-        Pixels.
+        Font size in pixels.
     otherwise : str
-        ASCII text.
+        ASCII text as a fallback.
     """
     for each in (text, _without_accents(text)):
         if each and (found := _font_with(frozenset(each), size)):
@@ -69,7 +69,7 @@ def _default(size: int) -> Font:
 
 
 def _has(font: Font, characters: frozenset[str]) -> bool:
-    """Return whether a font draws each character as something else than the sign for a missing one."""
+    """Return whether a font draws each character differently from a missing one."""
     if not isinstance(font, ImageFont.FreeTypeFont):
         return False
     missing = bytes(font.getmask(_MISSING))
@@ -79,7 +79,7 @@ def _has(font: Font, characters: frozenset[str]) -> bool:
 @lru_cache(maxsize=1)
 def _system_fonts() -> list[Path]:
     folders = [Path(folder).expanduser() for folder in _FOLDERS.get(sys.platform, _FOLDERS["linux"])]
-    if (spec := find_spec("matplotlib")) and spec.origin:  # which brings DejaVu Sans
+    if (spec := find_spec("matplotlib")) and spec.origin:  # includes DejaVu Sans
         folders.append(Path(spec.origin).parent / "mpl-data/fonts/ttf")
     found = [path for folder in folders for path in sorted(folder.rglob("*.[tToO][tT][fFcC]"))]
 

@@ -1,4 +1,4 @@
-"""Outlines of masks: polygons, and COCO's annotations."""
+"""Outlines of masks as polygons and as COCO annotations."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -21,8 +21,8 @@ def polygons(mask: NDArray[np.bool_]) -> list[NDArray[np.int32]]:
     Returns
     -------
     list of (n, 2) int32
-        Closed polygons of (x, y) corners, x from 0 to W and y from 0 to H: outer outlines clockwise as an image is
-        seen, those of holes counterclockwise. Filled by the nonzero rule, they are the mask, pixel by pixel.
+        Closed polygons of (x, y) corners, with x from 0 to W and y from 0 to H. Outer outlines are clockwise in the
+        displayed image, outlines of holes counterclockwise. The nonzero fill rule reproduces the mask exactly.
 
     Examples
     --------
@@ -31,7 +31,7 @@ def polygons(mask: NDArray[np.bool_]) -> list[NDArray[np.int32]]:
     """
     padded = np.pad(np.asarray(mask, bool), 1)
     following: dict[tuple[int, int], list[tuple[int, int]]] = {}
-    # Edges with the mask on the right: along its upper side to the right, down, to the left, up.
+    # Directed edges with the mask on their right: top edges point right, right edges down, and so on.
     inside, outside_above = padded[1:-1, 1:-1], ~padded[:-2, 1:-1]
     sides = (
         (outside_above, (0, 0), (1, 0)),
@@ -46,7 +46,7 @@ def polygons(mask: NDArray[np.bool_]) -> list[NDArray[np.int32]]:
         for start, end in zip(starts, ends, strict=True):
             following.setdefault(start, []).append(end)
     found = []
-    # Begun in reading order, so that outer outlines come before the holes in them.
+    # Starting in reading order puts outer outlines before their holes.
     for start in sorted(following, key=lambda corner: corner[::-1]):
         while following[start]:
             found.append(_corners(_loop(following, start)))
@@ -80,10 +80,10 @@ def coco(label_maps: Iterable[tuple[str, NDArray[np.uint8]]], classes: Sequence[
 
 
 def coco_annotations(labels: NDArray[np.uint8], classes: Sequence[str]) -> list[dict[str, Any]]:
-    """Return COCO's annotations of a label map, one for each connected region.
+    """Return COCO annotations of a label map, one for each connected region.
 
-    Background and void have none. A region is given by its polygon, or run-length encoded (uncompressed) if it has
-    holes, because COCO's polygons cannot have any.
+    Background and void are omitted. A region is encoded as a polygon, or as uncompressed run lengths if it has holes,
+    which COCO's polygons do not support.
 
     Parameters
     ----------
@@ -94,8 +94,8 @@ def coco_annotations(labels: NDArray[np.uint8], classes: Sequence[str]) -> list[
     Returns
     -------
     list of dict
-        With `category_id` (the class id), `segmentation`, `area` in pixels, `bbox` (x, y, width, height) and
-        `iscrowd` 0; without `id` and `image_id`.
+        Dictionaries with `category_id` (the class id), `segmentation`, `area` in pixels, `bbox` (x, y, width, height)
+        and `iscrowd` 0, without `id` and `image_id`.
     """
     regions = connected_regions(labels)
     _, first = np.unique(regions, return_index=True)
@@ -121,7 +121,7 @@ def coco_annotations(labels: NDArray[np.uint8], classes: Sequence[str]) -> list[
 
 
 def run_lengths(mask: NDArray[np.bool_]) -> dict[str, list[int]]:
-    """Return COCO's uncompressed run lengths of a mask, column by column, that of False first.
+    """Return COCO's uncompressed run lengths of a mask, column by column, starting with a run of False.
 
     Examples
     --------
@@ -135,7 +135,7 @@ def run_lengths(mask: NDArray[np.bool_]) -> dict[str, list[int]]:
 
 
 def _loop(following: dict[tuple[int, int], list[tuple[int, int]]], start: tuple[int, int]) -> list[tuple[int, int]]:
-    """Take a closed loop of edges out of those that follow each corner."""
+    """Remove a closed loop of edges from `following`, the edges by their first corner."""
     loop = [start]
     corner = following[start].pop()
     while corner != start:
@@ -145,7 +145,7 @@ def _loop(following: dict[tuple[int, int], list[tuple[int, int]]], start: tuple[
         if len(ways) == 1:
             corner = ways.pop()
             continue
-        # Two pixels of the mask touch at this corner: turn right, which stays at the same pixel.
+        # Two pixels of the mask touch at this corner. Turning right stays at the same pixel.
         dx, dy = corner[0] - before[0], corner[1] - before[1]
         right = corner[0] - dy, corner[1] + dx
         ways.remove(right)
@@ -154,7 +154,7 @@ def _loop(following: dict[tuple[int, int], list[tuple[int, int]]], start: tuple[
 
 
 def _corners(loop: list[tuple[int, int]]) -> NDArray[np.int32]:
-    """Drop the points of a loop between two edges of one direction."""
+    """Remove the points of a loop between two edges of the same direction."""
     points = np.array(loop, np.int32)
     steps = np.diff(points, axis=0, append=points[:1])
     return points[(steps != np.roll(steps, 1, axis=0)).any(axis=1)]

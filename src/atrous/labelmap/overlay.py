@@ -1,4 +1,4 @@
-"""Overlay of a label map: regions colored, outlined and named on the dimmed image."""
+"""Overlay of a label map: the dimmed image with colored, outlined and named regions."""
 
 import io
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Label maps on disk: PNG files whose pixel values are label ids."""
+"""Label maps as PNG files whose pixel values are label ids."""
 
 import io
 import os
@@ -14,10 +14,10 @@ from atrous.errors import InputError
 from atrous.image_io.decode import Decoded, Source, decode
 from atrous.labelmap.voc_colormap import full_palette
 
-SOFTWARE = "atrous"  # the PNG "Software" entry of a mask, the JPEG comment of an overlay
+SOFTWARE = "atrous"  # PNG "Software" entry of masks and JPEG comment of overlays
 _MARKS = (b"tEXtSoftware\0" + SOFTWARE.encode(), b"\xff\xfe" + (len(SOFTWARE) + 2).to_bytes(2) + SOFTWARE.encode())
-_HEAD = 2048  # bytes, within which Pillow writes them
-_HEADER = 26  # bytes of a PNG, the last two the depth and the color type
+_HEAD = 2048  # bytes; Pillow writes both entries within them
+_HEADER = 26  # bytes of a PNG, which end with bit depth and color type
 
 
 def label_image(labels: NDArray[np.uint8], palette: ArrayLike | None = None) -> Image.Image:
@@ -25,8 +25,8 @@ def label_image(labels: NDArray[np.uint8], palette: ArrayLike | None = None) -> 
     labels = np.asarray(labels)
     if labels.ndim != 2 or labels.dtype != np.uint8 or labels.size == 0:
         raise InputError(
-            f"labels: expected (H, W) uint8, got shape {labels.shape} {labels.dtype}; take the argmax of scores first,"
-            " and .astype(numpy.uint8) of ids"
+            f"labels: expected (H, W) uint8, got shape {labels.shape} {labels.dtype}; take the argmax of scores,"
+            " and convert ids with .astype(numpy.uint8)"
         )
     image = Image.fromarray(np.ascontiguousarray(labels))
     image.putpalette(full_palette(palette).tobytes())
@@ -34,7 +34,7 @@ def label_image(labels: NDArray[np.uint8], palette: ArrayLike | None = None) -> 
 
 
 def write_labels(path: str | os.PathLike[str], labels: NDArray[np.uint8], palette: ArrayLike | None = None) -> None:
-    """Write a label map as an index PNG, whole or not at all.
+    """Write a label map as an index PNG, atomically.
 
     Parameters
     ----------
@@ -43,18 +43,18 @@ def write_labels(path: str | os.PathLike[str], labels: NDArray[np.uint8], palett
     labels
         (H, W) uint8 label ids; 255 is void.
     palette
-        (n, 3) colors of the first n ids; VOC's are used for the others, and for all if left out.
+        Colors of the first n ids, (n, 3). The other ids have VOC's colors. Default: VOC's colors for all ids.
     """
     write_bytes(path, label_png(labels, palette))
 
 
 def label_png(labels: NDArray[np.uint8], palette: ArrayLike | None = None) -> bytes:
-    """Return the index PNG that `write_labels` writes, marked as made by this package."""
+    """Return the index PNG of `write_labels`, marked as an output of this package."""
     return png_bytes(label_image(labels, palette))
 
 
 def png_bytes(image: Image.Image) -> bytes:
-    """Return an image as a PNG, marked as made by this package."""
+    """Return an image as a PNG, marked as an output of this package."""
     made_by = PngInfo()
     made_by.add_text("Software", SOFTWARE)
     content = io.BytesIO()
@@ -63,21 +63,21 @@ def png_bytes(image: Image.Image) -> bytes:
 
 
 def made_here(path: str | os.PathLike[str]) -> bool:
-    """Return whether a file is a mask, an overlay or a cut-out that this package wrote, told by its first bytes."""
+    """Return whether a file is a mask, an overlay or a cut-out of this package, from its first bytes."""
     try:
         with Path(path).open("rb") as file:
             head = file.read(_HEAD)
-    except OSError:  # whoever reads it says so
+    except OSError:  # reported when the file is read
         return False
     return head.startswith((b"\x89PNG", b"\xff\xd8")) and any(mark in head for mark in _MARKS)
 
 
 def is_label_map(path: str | os.PathLike[str]) -> bool:
-    """Return whether a file is a PNG of label ids, palette-mode or 8-bit gray, told by its header."""
+    """Return whether a file is a PNG of label ids, palette-mode or 8-bit gray, from its header."""
     try:
         with Path(path).open("rb") as file:
             head = file.read(_HEADER)
-    except OSError:  # whoever reads it says so
+    except OSError:  # reported when the file is read
         return False
     return head.startswith(b"\x89PNG\r\n\x1a\n") and (head[25:] == b"\3" or head[24:] == b"\x08\0")
 
@@ -89,27 +89,27 @@ def read_labels(path: Source, name: str | None = None) -> NDArray[np.uint8]:
     ----------
     path : path, bytes or binary file
     name : str, optional
-        The label map in messages; a path's own by default.
+        Name of the label map in messages. Default: the path.
 
     Raises
     ------
     InputError
-        The file cannot be decoded, or its pixels are colors and not ids.
+        If the file cannot be decoded, or its pixels are colors instead of ids.
     """
     return label_ids(decode(path, name, formats=("PNG",)), name or str(path))
 
 
 def label_ids(decoded: Decoded, name: str) -> NDArray[np.uint8]:
-    """Return the ids of a label map that is decoded, (H, W) uint8; errors as of `read_labels`."""
+    """Return the ids of a decoded label map, (H, W) uint8. Same errors as `read_labels`."""
     image, bits = decoded.image, decoded.stored.bits
     if image.mode not in ("P", "L"):
         raise InputError(
             f"{name}: expected label ids (a palette-mode or 8-bit gray PNG), got an image of mode {image.mode}; "
-            "write each pixel's class number, not its color"
+            "save class ids instead of colors"
         )
     if image.mode == "L" and bits < 8:
         raise InputError(
-            f"{name}: expected label ids (a palette-mode or 8-bit gray PNG), got {bits}-bit gray, whose values stand"
-            " for shades from 0 to 255; save the class numbers with 8 bits"
+            f"{name}: expected label ids (a palette-mode or 8-bit gray PNG), got {bits}-bit gray, whose values mean"
+            " shades from 0 to 255; save the class ids with 8 bits"
         )
     return np.array(image, dtype=np.uint8)

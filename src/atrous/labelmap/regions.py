@@ -1,4 +1,4 @@
-"""Connected regions of a label map, and the removal of small ones."""
+"""Connected regions of a label map, and removal of small regions."""
 
 import numpy as np
 from numpy.typing import NDArray

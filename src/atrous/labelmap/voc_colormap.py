@@ -1,18 +1,18 @@
-"""The colors of PASCAL VOC's label maps."""
+"""Colormap of PASCAL VOC."""
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from atrous.errors import InputError
 
-VOID = 255  # VOC's "no label here": borders and difficult objects
+VOID = 255  # VOC's void label: borders and difficult objects
 
 
 def voc_palette(n: int = 256) -> NDArray[np.uint8]:
-    """Return VOC's first `n` colors, (n, 3) uint8 RGB.
+    """Return the first `n` colors of VOC's colormap, (n, 3) uint8 RGB.
 
-    The bits of a label id are dealt to red, green and blue in turn, from the most significant bit of each
-    color down, so that near ids get far colors (Everingham et al., VOC development kit, `VOClabelcolormap`).
+    The bits of a label id are distributed over red, green and blue in turn, starting with the most significant bit of
+    each color, so that close ids get distant colors (Everingham et al., VOC development kit, `VOClabelcolormap`).
 
     Examples
     --------
@@ -28,11 +28,11 @@ def voc_palette(n: int = 256) -> NDArray[np.uint8]:
 
 
 def full_palette(palette: ArrayLike | None) -> NDArray[np.uint8]:
-    """Return 256 colors: the rows of `palette` (n, 3), then VOC's for the ids beyond it."""
+    """Return 256 colors: the rows of `palette` (n, 3), then VOC's colors for the remaining ids."""
     colors = voc_palette()
     if palette is not None:
         given = np.asarray(palette)
         if given.ndim != 2 or given.shape[1] != 3 or len(given) > 256:
-            raise InputError(f"a palette is up to 256 rows of red, green, blue; got shape {given.shape}")
+            raise InputError(f"palette: expected up to 256 rows of red, green, blue, got shape {given.shape}")
         colors[: len(given)] = given
     return colors

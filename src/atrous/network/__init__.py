@@ -1,4 +1,4 @@
-"""The DCNN in PyTorch (needs the extra "train")."""
+"""DeepLab in PyTorch: networks, weights and export (extra "train")."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any

@@ -1,27 +1,27 @@
-"""An int8 network's graph, laid out for the quick kernels of ONNX Runtime on CPUs. What it computes stays the same."""
+"""Layout of int8 ONNX graphs for the fast CPU kernels of ONNX Runtime. The results do not change."""
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
-# MLAS convolves 8-bit images in place where channels come in fours; else it copies each pixel's patch first,
-# which took conv1_1 three times as long.
+# MLAS convolves 8-bit images directly if the number of channels is a multiple of four. Otherwise it copies each pixel's
+# patch first, which made conv1_1 three times as slow.
 CHANNELS = 4
 
 
 def arrange(model: onnx.ModelProto) -> None:
-    """Rewrite a network quantized by `export_int8`, in place.
+    """Rewrite a network quantized by `export_int8` in place.
 
-    - The image gets a fourth channel of zeros, and the layers that read it weights for it: zeros too.
-    - Mean pooling becomes a convolution of each channel with weights of exactly 1 / size.
-    - fc8, in float32 on 8-bit features, becomes a product of matrices: features lie by pixels there, and its own
-      convolution would have them moved, twice.
+    - The image gets a fourth channel of zeros, and the layers that read it get zero weights for that channel.
+    - Average pooling becomes a depthwise convolution with weights of exactly 1 / size.
+    - fc8, in float32 on 8-bit features, becomes a matrix product: the features are stored by pixel, and a convolution
+      would transpose them twice.
 
     Parameters
     ----------
     model : onnx.ModelProto
-        With QuantizeLinear and DequantizeLinear nodes around the layers. What it lacks is left out.
+        Graph with QuantizeLinear and DequantizeLinear nodes around the layers. Missing parts are skipped.
     """
     graph = _Graph(model.graph)
     _widen_image(graph)
@@ -32,7 +32,7 @@ def arrange(model: onnx.ModelProto) -> None:
 
 
 class _Graph:
-    """Nodes and constants by name."""
+    """Graph with access to nodes and constants by name."""
 
     def __init__(self, proto: onnx.GraphProto) -> None:
         self.proto = proto
@@ -60,7 +60,7 @@ class _Graph:
             self.proto.node.insert(place + step, node)
 
     def quantized(self, value: str) -> tuple[str, NDArray[np.generic]] | None:
-        """Name and integers of the weights that a value is made of by DequantizeLinear."""
+        """Return name and integers of the weights that DequantizeLinear converts to a value."""
         node = self.producer(value)
         if node is None or node.op_type != "DequantizeLinear":
             return None
@@ -93,7 +93,7 @@ def _convolve_mean(graph: _Graph, pool: onnx.NodeProto) -> None:
     weights = graph.quantized(after[0].input[1]) if after and after[0].op_type == "Conv" else None
     if weights is None or not attributes.get("count_include_pad"):
         return
-    name, weight = pool.output[0], 64  # as other weights, within 7 bits
+    name, weight = pool.output[0], 64  # 7 bits, as for other weights
     kernel = np.full((weights[1].shape[1], 1, rows, columns), weight, np.int8)
     constants = (
         graph.set(f"{name}.weight_quantized", kernel),
@@ -125,7 +125,7 @@ def _multiply_scores(graph: _Graph, layer: onnx.NodeProto) -> None:
     if before is None or before.op_type != "DequantizeLinear" or weights is None or weights.shape[2:] != (1, 1):
         return
     matrix = graph.set("fc8.matrix", np.ascontiguousarray(weights[:, :, 0, 0].T))
-    name, *bias = layer.input[1:]  # a bias of zeros is left out by the quantizer
+    name, *bias = layer.input[1:]  # the quantizer omits a bias of zeros
     steps = [
         helper.make_node("Transpose", [layer.input[0]], ["features"], name="by_pixels", perm=[0, 2, 3, 1]),
         helper.make_node("MatMul", ["features", matrix], ["products"], name="fc8"),

@@ -1,4 +1,4 @@
-"""Caffe's binary model files, read without Caffe."""
+"""Reader of Caffe's binary model files that does not need Caffe."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -26,8 +26,8 @@ except ImportError as error:
 _Kind = descriptor_pb2.FieldDescriptorProto
 _ONE, _MANY = _Kind.LABEL_OPTIONAL, _Kind.LABEL_REPEATED
 
-# (name, number, type, label) of the fields that matter, by message; the others are skipped. Packed numbers are
-# bytes on the wire and declared as such: half a gigabyte of them need not become Python floats.
+# Fields (name, number, type, label) that are read, by message; others are skipped. Packed numbers are declared as
+# bytes, so that half a gigabyte of them is not converted to Python floats.
 _FIELDS: dict[str, list[tuple[str, int, Any, Any]]] = {
     "Shape": [("dim", 1, _Kind.TYPE_INT64, _MANY)],
     "Blob": [
@@ -38,11 +38,11 @@ _FIELDS: dict[str, list[tuple[str, int, Any, Any]]] = {
         ("data", 5, _Kind.TYPE_BYTES, _MANY),
         ("shape", 7, "Shape", _ONE),
         ("double_data", 8, _Kind.TYPE_BYTES, _MANY),
-        # Of NVIDIA's Caffe, which can keep half precision.
+        # Field of NVIDIA's Caffe, which supports half precision.
         ("raw_data_type", 10, _Kind.TYPE_INT32, _ONE),
         ("raw_data", 12, _Kind.TYPE_BYTES, _ONE),
     ],
-    # The same blob where its numbers are not packed.
+    # The same blob with numbers that are not packed.
     "LooseBlob": [("data", 5, _Kind.TYPE_FLOAT, _MANY), ("double_data", 8, _Kind.TYPE_DOUBLE, _MANY)],
     "OldLayer": [
         ("bottom", 2, _Kind.TYPE_BYTES, _MANY),
@@ -64,8 +64,8 @@ _RAW_TYPES = {0: "<f8", 1: "<f4", 2: "<f2"}
 # protobuf's own limit.
 _LARGEST_FILE = 2**31 - 1
 
-# VGG-16 with everything around it has 60 layers of some 15 fields. An empty layer or blob takes two bytes in the
-# file and a hundred times as many in memory.
+# VGG-16 has 60 layers of about 15 fields. An empty layer or blob takes two bytes in the file and a hundred times as
+# many in memory.
 _MOST_FIELDS = 100_000
 _MOST_AXES = 8
 
@@ -81,9 +81,8 @@ class CaffeLayer:
     ----------
     name : str
     bottoms, tops : tuple of str
-        The blobs that it reads and writes.
-    blobs : tuple of Tensor
-        Weight and bias, or nothing.
+        Blobs that the layer reads and writes.
+            Weight and bias, or empty.
     """
 
     name: str
@@ -93,15 +92,15 @@ class CaffeLayer:
 
 
 def read_caffemodel(path: Path) -> list[CaffeLayer]:
-    """Read the layers of a `.caffemodel`, of the old kind (`layers`) or the new (`layer`), in file order.
+    """Read the layers of a `.caffemodel` in file order, in the old (`layers`) or the new (`layer`) format.
 
     Raises
     ------
     InputError
-        If the file is not a Caffe model, is truncated, or a layer's shape and numbers disagree.
+        If the file is not a Caffe model, is truncated, or a layer's shape and number of values disagree.
     """
     if path.stat().st_size > _LARGEST_FILE:
-        raise InputError(f"{path}: {path.stat().st_size / 1e9:.1f} GB, expected a Caffe model of at most 2.1 GB")
+        raise InputError(f"{path}: expected a Caffe model of at most 2.1 GB, got {path.stat().st_size / 1e9:.1f} GB")
     net = _messages()["Net"]()
     try:
         data = path.read_bytes()
@@ -109,7 +108,8 @@ def read_caffemodel(path: Path) -> list[CaffeLayer]:
         net.ParseFromString(data)
     except (DecodeError, MalformedError):
         raise InputError(
-            f"{path}: is neither a Caffe model nor another known file of weights, or it is cut short; fetch it again"
+            f"{path}: expected a Caffe model or another known weight file, got an unknown or truncated one; fetch it"
+            " again"
         ) from None
     layers = [
         CaffeLayer(_text(layer.name), _texts(layer.bottom), _texts(layer.top), _tensors(layer, path))
@@ -117,13 +117,13 @@ def read_caffemodel(path: Path) -> list[CaffeLayer]:
     ]
     if not any(layer.blobs for layer in layers):
         raise InputError(
-            f"{path}: no layer with weights in it; expected VGG-16 or DeepLab as safetensors, .pth or .caffemodel"
+            f"{path}: expected VGG-16 or DeepLab as safetensors, .pth or .caffemodel, got no layer with weights"
         )
     return layers
 
 
 def _count_fields(data: bytes) -> None:
-    """Raise MalformedError if a model has too many layers or fields of layers."""
+    """Raise MalformedError if a model has too many layers or fields."""
     wire = Wire(data, _MOST_FIELDS)
     layers = {number for _, number, _, _ in _FIELDS["Net"]}
     for number, kind, start, end in wire.fields(0, len(data)):
@@ -144,9 +144,9 @@ def _tensors(layer: Any, path: Path) -> tuple[Tensor, ...]:
     tensors = []
     for blob in layer.blobs:
         if (axes := len(blob.shape.dim)) > _MOST_AXES:
-            raise InputError(f"{path}: layer {_text(layer.name)!r:.60} has {axes} axes; expected up to {_MOST_AXES}")
+            raise InputError(f"{path}: layer {_text(layer.name)!r:.60} expected up to {_MOST_AXES} axes, got {axes}")
         shape = tuple(blob.shape.dim) if blob.HasField("shape") else (blob.num, blob.channels, blob.height, blob.width)
-        with np.errstate(over="ignore"):  # a double beyond float32 becomes infinite, which is told later
+        with np.errstate(over="ignore"):  # doubles beyond float32 become infinite, which is reported later
             numbers = _numbers(blob)
         count = 1
         for side in shape:
@@ -159,7 +159,7 @@ def _tensors(layer: Any, path: Path) -> tuple[Tensor, ...]:
 
 
 def _numbers(blob: Any) -> NDArray[Any] | None:
-    """Return a blob's numbers, (n,) of any float type; None where they are of an unknown kind or cut short."""
+    """Return a blob's numbers, (n,) of any float type; None if their format is unknown or they are truncated."""
     if blob.HasField("raw_data"):
         kind = _RAW_TYPES.get(blob.raw_data_type)
         return None if kind is None else _from_bytes([blob.raw_data], kind)
@@ -167,7 +167,7 @@ def _numbers(blob: Any) -> NDArray[Any] | None:
         return _from_bytes(blob.data, "<f4")
     if blob.double_data:
         return _from_bytes(blob.double_data, "<f8")
-    # What is left are numbers one by one, which the parser kept aside as fields of another type.
+    # The remaining numbers are unpacked; the parser stored them as fields of another type.
     loose = _messages()["LooseBlob"]()
     loose.ParseFromString(blob.SerializeToString())
     found = loose.data or loose.double_data
@@ -185,7 +185,7 @@ def _from_bytes(chunks: Any, kind: str) -> NDArray[Any] | None:
 
 @cache
 def _messages() -> dict[str, Any]:
-    """Build the message classes from the list of fields."""
+    """Create the message classes from the list of fields."""
     package = "atrous.caffemodel"
     file = descriptor_pb2.FileDescriptorProto(name="atrous/caffemodel.proto", package=package, syntax="proto2")
     for message, fields in _FIELDS.items():
@@ -205,14 +205,14 @@ def _messages() -> dict[str, Any]:
 
 
 def branch_names(layers: Sequence[CaffeLayer], known: Collection[str]) -> dict[str, str]:
-    """Map `branches.image.layer1` and so on to the names of a Caffe model's layers.
+    """Return the Caffe layer names of `branches.image.layer1` and the other branch layers.
 
     Parameters
     ----------
     layers : sequence of CaffeLayer
-        All layers in file order, those without weights too: they say what is connected.
+        All layers in file order, including those without weights, which define the connections.
     known : collection of str
-        Names that are something else: conv1_1 to fc8.
+        Names of other layers: conv1_1 to fc8.
 
     Returns
     -------
@@ -221,11 +221,11 @@ def branch_names(layers: Sequence[CaffeLayer], known: Collection[str]) -> dict[s
 
     Notes
     -----
-    A branch begins with a 3x3 convolution to 128 channels of something with the channels of the image or
-    of pool1 to pool4, which are all different; its two 1x1 convolutions are those that follow it.
+    A branch starts with a 3x3 convolution to 128 channels, from the image or pool1 to pool4, which all have different
+    numbers of channels. The two 1x1 convolutions after it belong to the branch.
     """
     named: dict[str, str] = {}
-    place: dict[str, str] = {}  # a layer's name to its place in a branch, "image.layer1"
+    place: dict[str, str] = {}  # position in a branch, "image.layer1", by layer name
     behind = _layers_behind(layers, known)
     by_channels = {channels: name for name, (channels, _) in BRANCHES.items()}
     for layer in layers:
@@ -249,11 +249,11 @@ def branch_names(layers: Sequence[CaffeLayer], known: Collection[str]) -> dict[s
 
 
 def _layers_behind(layers: Sequence[CaffeLayer], known: Collection[str]) -> dict[str, str]:
-    """For each layer with weights: the one whose output it reads, through ReLUs, dropouts and splits.
+    """Return for each layer with weights the one whose output it reads, through ReLUs, dropouts and splits.
 
-    Where a file keeps no connections, the one before it that is not `known`.
+    In a file without connections, this is the previous layer that is not `known`.
     """
-    writer: dict[str, str] = {}  # blob to the layer with weights that it comes from
+    writer: dict[str, str] = {}  # layer with weights by the blob that it writes
     behind: dict[str, str] = {}
     last = ""
     for layer in layers:

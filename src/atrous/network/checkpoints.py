@@ -1,4 +1,4 @@
-"""Files that hold VGG-16 or a descendant of it, read into layers of our names."""
+"""Reader of weight files of VGG-16 and its descendants, which maps layer names to those of this package."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -16,23 +16,24 @@ from .weights import drawn_by_conversion, read_pickle, read_tensors
 
 CONVOLUTIONS = tuple(f"{stage}_{i}" for stage, spec in TRUNK.items() for i in range(1, spec.convolutions + 1))
 
-# Where the convolutions stand in torchvision's nn.Sequential, ReLUs and pools counted; conv6 and conv7 of SSD's
-# reduced VGG-16 follow in the same one.
+# Positions of the convolutions in torchvision's nn.Sequential, which includes ReLUs and pools. conv6 and conv7 of SSD's
+# reduced VGG-16 follow in the same sequence.
 _SEQUENCE = (0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28)
 _REDUCED = {**dict(zip(CONVOLUTIONS, _SEQUENCE, strict=True)), "fc6": 31, "fc7": 33}
 
-# Of a safetensors file, by its specification.
+# Limits of a safetensors file, from its specification.
 _LONGEST_HEADER = 100_000_000
 
 Layers = dict[str, tuple[Tensor, Tensor]]
 
 
-# Of torchvision's ImageNet weights: red-green-blue, 0 to 1, minus the mean, divided by the deviation.
+# Input normalization of torchvision's ImageNet weights: red-green-blue, 0 to 1, minus the mean, divided by the
+# deviation.
 MEAN_RGB = (0.485, 0.456, 0.406)
 STD_RGB = (0.229, 0.224, 0.225)
 
-# Central taps (blue, green, red) of a few filters of conv1_1 in the weights that Simonyan and Zisserman released,
-# rounded. Many files descend from these under other projects' names, and some have the colors turned round.
+# Rounded central taps (blue, green, red) of a few filters of conv1_1 in Simonyan and Zisserman's weights. Many files of
+# other projects descend from these weights, some with reversed colors.
 _RELEASED = {
     5: (0.268, -0.236, -0.103),
     19: (-0.156, -0.207, 0.190),
@@ -44,20 +45,20 @@ _TOLERANCE = 0.02
 
 @dataclass
 class WeightFile:
-    """What a file holds.
+    """Contents of a weight file.
 
     Attributes
     ----------
     format : str
-        In words.
+        Description of the format.
     layers : dict
-        Weight and bias by our names; the weight of a fully connected layer may be a matrix.
+        Weight and bias by layer name of this package; the weight of a fully connected layer may be a matrix.
     names : dict
-        What the file calls them.
+        Layer names in the file.
     unused, notes : list of str
-        What was left aside, and what was changed.
+        Unused layers, and conversions.
     classes : tuple of str or None
-        Names of the classes that fc8 tells apart; None where the file does not name them.
+        Class names of fc8; None if the file has none.
     """
 
     format: str
@@ -68,12 +69,12 @@ class WeightFile:
     classes: tuple[str, ...] | None = None
 
     def called(self, layer: str) -> str:
-        """Return what the file calls a layer of ours."""
+        """Return the file's name of a layer."""
         return self.names.get(layer, layer)
 
 
 def read_weight_file(path: Path) -> WeightFile:
-    """Read any known file, told by its first bytes and the names in it; InputError where that fails."""
+    """Read any known file, detected from its first bytes and its names; raise InputError on failure."""
     if path.is_dir():
         file = _flat(read_tensors(_checkpoint_model(path)), path, "safetensors")
         file.format = "checkpoint folder"
@@ -90,11 +91,11 @@ def read_weight_file(path: Path) -> WeightFile:
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror or error})") from None
     _refuse_foreign(path, head)
-    # Its first eight bytes are the length of the JSON that follows: any of them may look like another format's.
+    # The first eight bytes are the length of the JSON after them, and can look like another format.
     if head[8:9] == b"{" and int.from_bytes(head[:8], "little") < _LONGEST_HEADER:
         file = _flat(read_tensors(path), path, "safetensors")
         if drawn := drawn_by_conversion(path):
-            file.notes.append(f"{', '.join(drawn)} are in the file, but were drawn at random when it was converted")
+            file.notes.append(f"{', '.join(drawn)} are in the file, but were initialized at random in the conversion")
         return file
     if head[:2] == b"PK" or head[:1] == b"\x80":
         return _flat(read_pickle(path), path, "PyTorch state dict")
@@ -113,26 +114,26 @@ def _checkpoint_model(folder: Path) -> Path:
     if (folder / MODEL).is_file():
         return folder / MODEL
     newest = sorted(folder.glob(f"checkpoint-*/{STATE}"))
-    remedy = f"give {newest[-1].parent}" if newest else "or give a file of weights"
-    raise InputError(f"{folder}: expected a checkpoint folder with {MODEL} in it, {remedy}")
+    remedy = f"use {newest[-1].parent}" if newest else "or a weight file"
+    raise InputError(f"{folder}: expected a checkpoint folder with {MODEL}; {remedy}")
 
 
 def _refuse_foreign(path: Path, head: bytes) -> None:
     if not head:
-        raise InputError(f"{path}: is empty; fetch it again")
+        raise InputError(f"{path}: expected weights, got an empty file; fetch it again")
     start = head.lstrip().lower()
     if start.startswith((b"<!doctype", b"<html", b"<?xml", b"<head")):
-        raise InputError(f"{path}: is a web page, not weights; download the file itself")
+        raise InputError(f"{path}: expected weights, got a web page; download the file itself")
     if start.startswith(b"version https://git-lfs"):
-        raise InputError(f"{path}: is a pointer of git-lfs, not weights; run git lfs pull")
+        raise InputError(f"{path}: expected weights, got a pointer of git-lfs; run git lfs pull")
     if head.startswith(b"\x89HDF"):
-        raise InputError(f"{path}: is HDF5; expected safetensors, .pth or .caffemodel: save it as one of these")
+        raise InputError(f"{path}: expected safetensors, .pth or .caffemodel, got HDF5; save it as one of these")
     if head.startswith((b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"7z\xbc\xaf")):
-        raise InputError(f"{path}: is compressed; unpack it first")
+        raise InputError(f"{path}: expected weights, got a compressed file; unpack it first")
 
 
 def _flat(tensors: dict[str, Tensor], path: Path, container: str) -> WeightFile:
-    """Find out whose names these are, behind whatever prefix ("module.", "backbone."), and translate them."""
+    """Detect the naming scheme, after any prefix ("module.", "backbone."), and map the names."""
     if (prefix := _prefix(tensors, "conv1_1.weight")) is not None:
         weights = [key for key in tensors if key.startswith(prefix) and key.endswith(".weight")]
         names = _named((key.removeprefix(prefix).removesuffix(".weight") for key in weights), prefix)
@@ -140,16 +141,16 @@ def _flat(tensors: dict[str, Tensor], path: Path, container: str) -> WeightFile:
         return _in_our_colors(file, torchvision=False)
     if (prefix := _prefix(tensors, "0.weight", "31.weight", "33.weight")) is not None:
         names = {layer: f"{prefix}{index}" for layer, index in _REDUCED.items()}
-        file = _gather(tensors, names, f"VGG-16 with reduced fc6 and fc7, as SSD has it ({container})")
+        file = _gather(tensors, names, f"VGG-16 with reduced fc6 and fc7, as in SSD ({container})")
         return _in_our_colors(file, torchvision=False)
     if (prefix := _prefix(tensors, "features.0.weight")) is not None:
         if f"{prefix}features.1.running_mean" in tensors:
-            raise InputError(f"{path}: is a VGG with batch normalization; expected VGG-16 without it")
+            raise InputError(f"{path}: expected VGG-16 without batch normalization, got one with it")
         if f"{prefix}features.34.weight" in tensors:
-            raise InputError(f"{path}: is VGG-19; expected VGG-16")
+            raise InputError(f"{path}: expected VGG-16, got VGG-19")
         names = {layer: f"{prefix}features.{i}" for layer, i in zip(CONVOLUTIONS, _SEQUENCE, strict=True)}
         names |= {"fc6": f"{prefix}classifier.0", "fc7": f"{prefix}classifier.3", "fc8": f"{prefix}classifier.6"}
-        file = _gather(tensors, names, f"VGG-16 as torchvision names it ({container})")
+        file = _gather(tensors, names, f"VGG-16 with torchvision's names ({container})")
         return _in_our_colors(file, torchvision=True)
     some = ", ".join(sorted(tensors)[:4]) or "nothing"
     raise InputError(
@@ -158,14 +159,14 @@ def _flat(tensors: dict[str, Tensor], path: Path, container: str) -> WeightFile:
 
 
 def _prefix(tensors: dict[str, Tensor], *names: str) -> str | None:
-    """Return the shortest prefix, dot included, with which all the names are there."""
+    """Return the shortest prefix, including the dot, with which all names exist."""
     found = [key.removesuffix(names[0]) for key in tensors if key.endswith(names[0])]
     found = [p for p in found if (not p or p.endswith(".")) and all(p + name in tensors for name in names)]
     return min(found, key=len, default=None)
 
 
 def _named(names: Iterable[str], prefix: str = "") -> dict[str, str]:
-    """Translate names that are ours or Caffe's: the last layer is fc8_voc12, fc8_pascal and the like there."""
+    """Map names of this package or of Caffe files, where the last layer is fc8_voc12, fc8_pascal or similar."""
     named = {name: prefix + name for name in names}
     last = [name for name in named if name.startswith("fc8")]
     if len(last) == 1:
@@ -174,7 +175,7 @@ def _named(names: Iterable[str], prefix: str = "") -> dict[str, str]:
 
 
 def _gather(tensors: dict[str, Tensor], names: dict[str, str], format: str) -> WeightFile:
-    """Take the weights and biases of named layers; what remains is unused."""
+    """Collect the weights and biases of named layers; the rest is unused."""
     file = WeightFile(format, {}, names)
     rest = dict(tensors)
     for layer, name in names.items():
@@ -184,30 +185,30 @@ def _gather(tensors: dict[str, Tensor], names: dict[str, str], format: str) -> W
         file.layers[layer] = (weight.float(), bias.float().reshape(-1))
         del rest[f"{name}.weight"], rest[f"{name}.bias"]
     for name in dict.fromkeys(key.removesuffix(".weight").removesuffix(".bias") for key in rest):
-        file.unused.append(f"{name}: no layer of ours")
+        file.unused.append(f"{name}: unknown layer")
     return file
 
 
 def _in_our_colors(file: WeightFile, *, torchvision: bool) -> WeightFile:
-    """Turn conv1_1, where it is there and whole, to blue-green-red, 0 to 255."""
+    """Convert conv1_1, if present and complete, to blue-green-red, 0 to 255."""
     weight, bias = file.layers.get("conv1_1", (torch.empty(0), torch.empty(0)))
     if weight.shape[1:] != (3, 3, 3) or bias.shape != weight.shape[:1]:
         return file
     order = released_colors(weight)
     if order == "rgb":
         file.layers["conv1_1"] = (weight.flip(1), bias)
-        file.notes.append("conv1_1 turned from red-green-blue to blue-green-red (the released VGG-16's)")
+        file.notes.append("conv1_1 converted from red-green-blue to blue-green-red (the released VGG-16's filters)")
     elif order == "bgr" and torchvision:
-        file.notes.append("conv1_1 taken as it is: the released VGG-16's filters, blue-green-red, 0 to 255")
+        file.notes.append("conv1_1 unchanged: the released VGG-16's filters, blue-green-red, 0 to 255")
     elif order is None and torchvision:
         file.layers["conv1_1"] = from_torchvision(weight, bias)
-        file.notes.append("conv1_1 turned from torchvision's red-green-blue, 0 to 1, to blue-green-red, 0 to 255")
+        file.notes.append("conv1_1 converted from torchvision's red-green-blue, 0 to 1, to blue-green-red, 0 to 255")
     return file
 
 
 def _caffe(path: Path) -> WeightFile:
-    """Layers of a Caffe model by their names; the branches of multi-scale prediction by what they read."""
-    # Imported here: a file in another format needs no protobuf.
+    """Read a Caffe model: layers by name, and the branches of multi-scale prediction by their inputs."""
+    # Imported here, because files in other formats need no protobuf.
     from .caffemodel import branch_names, read_caffemodel
 
     found = read_caffemodel(path)
@@ -222,12 +223,12 @@ def _caffe(path: Path) -> WeightFile:
 
 
 def released_colors(weight: Tensor) -> str | None:
-    """Tell the color order of conv1_1 if it descends from the released VGG-16 (0 to 255, minus a mean).
+    """Return the color order of conv1_1 if it descends from the released VGG-16 (0 to 255, minus a mean).
 
     Returns
     -------
     "bgr", "rgb" or None
-        None if these are other weights.
+        None for other weights.
     """
     if weight.shape[1:] != (3, 3, 3) or weight.shape[0] <= max(_RELEASED):
         return None
@@ -240,7 +241,7 @@ def released_colors(weight: Tensor) -> str | None:
 
 
 def from_torchvision(weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
-    """Turn torchvision's conv1_1 into one that gives the same features for our input.
+    """Convert torchvision's conv1_1 to one with the same features for the input of this package.
 
     Parameters
     ----------
@@ -256,12 +257,11 @@ def from_torchvision(weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
 
     Notes
     -----
-    With u = 255 x - M our input and y = (x - m) / s torchvision's, y = u / (255 s) + (M / 255 - m) / s: the
-    factor goes into the weights, and the constant, summed over all taps, into the bias. Away from the border
-    that is exact. Beyond it both networks pad with zeros, which stand for another color in each: for the pixel
-    m there, for M here. The two differ by 1.0, 0.4 and 0.5 gray values of 255 in red, green and blue. No bias can
-    undo that, for it would have to be another at the border; the ring of pixels that sees it is one pixel wide
-    at conv1_1.
+    With u = 255 x - M as the input here and y = (x - m) / s as torchvision's, y = u / (255 s) + (M / 255 - m) / s. The
+    factor is multiplied into the weights, and the constant, summed over all taps, added to the bias. Away from the
+    border this is exact. At the border both networks pad with zeros, which represent different colors: the mean pixel
+    m in torchvision, M here. They differ by 1.0, 0.4 and 0.5 gray values of 255 in red, green and blue. A bias cannot
+    correct that, because it applies to all pixels; the affected ring is one pixel wide at conv1_1.
     """
     weight, bias = weight.double(), bias.double()
     m, s = torch.tensor(MEAN_RGB, dtype=torch.float64), torch.tensor(STD_RGB, dtype=torch.float64)

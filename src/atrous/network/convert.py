@@ -1,4 +1,4 @@
-"""Any known file of weights to one of ours."""
+"""Conversion of any known weight file to a file or folder of this package."""
 
 import dataclasses
 import json
@@ -35,29 +35,30 @@ def convert(
     subset: Subset = "random",
     overwrite: bool = False,
 ) -> Start:
-    """Write all of a network, filled as a training run would fill it.
+    """Write a complete network, initialized like at the start of a training run.
 
     Parameters
     ----------
     source : path
-        As for `start`. From an exported network come its classes, palette, CRF parameters and training list, too.
+        See `start`. From an exported network, its classes, palette, CRF parameters and training list are converted,
+        too.
     out : path or None
-        A name that ends in .safetensors: a file to train from. A name without a suffix: a checkpoint folder,
-        to segment, evaluate or export, if nothing had to be drawn at random. None: write nothing.
+        A name that ends in .safetensors: a file to start a training from. A name without a suffix: a checkpoint folder
+        to segment, evaluate or export, if no layer is random. None: write nothing.
     variant, classes, multiscale
-        Of the network. Left out, those of a checkpoint folder, otherwise "deeplab-largefov" with 21 classes
-        and one scale.
+        Of the network. Default: those of a checkpoint folder, otherwise "deeplab-largefov" with 21 classes and one
+        scale.
     class_names : sequence of str, optional
-        Background first, for a checkpoint folder; left out, those of `source`, or VOC's if there are 21.
+        Class names of a checkpoint folder, background first. Default: those of `source`, or VOC's for 21 classes.
     seed, subset
-        As for `start`.
+        See `start`.
     overwrite : bool
-        Replace a file at `out` if there is one; a folder never is.
+        Whether to replace an existing file at `out`; folders are never replaced.
 
     Returns
     -------
     Start
-        What was filled, drawn and left aside.
+        Loaded, random and unused layers.
 
     Raises
     ------
@@ -78,7 +79,7 @@ def convert(
     if names is None and net.classes == len(VOC_CLASSES):
         names = VOC_CLASSES
     if class_names is not None and net.classes != len(class_names):
-        raise InputError(f"{len(class_names)} class names for {net.classes} classes: give one for each")
+        raise InputError(f"class_names: expected {net.classes} names, one per class, got {len(class_names)}")
     done = start(net, source, seed=seed, subset=subset)
     if target is None:
         return done
@@ -97,15 +98,15 @@ def _check_target(target: Path, overwrite: bool) -> None:
     if target.suffix not in (SUFFIX, ""):
         raise InputError(f"{target}: expected a name that ends in {SUFFIX}, or one without a suffix for a checkpoint")
     if not target.parent.is_dir():
-        raise InputError(f"{target}: there is no folder {target.parent}; make it first")
+        raise InputError(f"{target}: expected an existing folder {target.parent}; create it first")
     if target.exists() and (target.is_dir() or target.suffix != SUFFIX):
-        raise InputError(f"{target}: is there already; give another name")
+        raise InputError(f"{target}: exists; choose another name")
     if target.exists() and not overwrite:
-        raise InputError(f"{target}: is there already; give another name or --overwrite")
+        raise InputError(f"{target}: exists; choose another name, or overwrite it")
 
 
 def _known_state(source: Path) -> dict[str, Any]:
-    """Return the state of a checkpoint folder or of an exported network; nothing for anything else."""
+    """Return the state of a checkpoint folder or of an exported network; empty for other files."""
     if (source / STATE).is_file():
         return read_state(source)
     if not source.is_file():
@@ -136,7 +137,7 @@ def _network(variant: str, classes: int, multiscale: bool) -> DeepLab:
 
 
 def _save(net: DeepLab, path: Path, done: Start) -> None:
-    # One key alone: safetensors writes several in any order, and the same command should give the same file.
+    # A single key: safetensors writes several keys in any order, but the same command should give the same file.
     origin = {"variant": net.variant.name, "source": done.format, "drawn": done.drawn}
     tensors = {key: value.contiguous() for key, value in net.state_dict().items()}
     save_file(tensors, path, {HEADER_KEY: json.dumps(origin)})
@@ -145,14 +146,14 @@ def _save(net: DeepLab, path: Path, done: Start) -> None:
 def _write_checkpoint(
     folder: Path, net: DeepLab, done: Start, names: Sequence[str] | None, known: dict[str, Any], source: str
 ) -> None:
-    """Write a folder that runs, whole or not at all."""
+    """Write a checkpoint folder atomically."""
     if done.drawn:
         raise InputError(
-            f"{folder}: a checkpoint runs as it is, but {', '.join(done.drawn[:3])} would be random numbers (is it "
-            f"another --variant, or another number of --classes?); write {folder}{SUFFIX} to train from"
+            f"{folder}: expected all layers of a checkpoint, but {', '.join(done.drawn[:3])} would be random (another"
+            f" variant, or another number of classes?); write {folder}{SUFFIX} to train from"
         )
     if names is None or len(names) != net.classes:
-        raise InputError(f"{folder}: a checkpoint names its {net.classes} classes; give --class-names FILE")
+        raise InputError(f"{folder}: expected the names of the {net.classes} classes of a checkpoint; pass class names")
     state: dict[str, Any] = {
         **{key: known[key] for key in ("palette", "crf") if key in known},
         "recipe": {"variant": net.variant.name, "multiscale": net.branches is not None},

@@ -1,4 +1,4 @@
-"""VGG-16 made dense by the hole algorithm (Chen et al. 2015, sections 3.1 and 3.2)."""
+"""DeepLab: VGG-16 with the hole algorithm (Chen et al. 2015, sections 3.1 and 3.2)."""
 
 from typing import NamedTuple
 
@@ -20,8 +20,7 @@ class Stage(NamedTuple):
     pool_stride: int
 
 
-# pool4 and pool5 no longer decimate; conv5 gets holes so that its taps still meet the inputs that
-# they met in VGG-16.
+# pool4 and pool5 do not decimate. conv5 is dilated, so that its taps read the same features as in VGG-16.
 TRUNK = {
     "conv1": Stage(convolutions=2, channels=64, dilation=1, pool_stride=2),
     "conv2": Stage(convolutions=2, channels=128, dilation=1, pool_stride=2),
@@ -34,7 +33,7 @@ OUTPUT_STRIDE = 8
 
 
 class DeepLab(nn.Module):
-    """Class scores on a grid of stride 8, or with multi-scale prediction at the image's size.
+    """DeepLab network: class scores on a grid of stride 8, or at the image's size with multi-scale prediction.
 
     Parameters
     ----------
@@ -43,16 +42,16 @@ class DeepLab(nn.Module):
     classes : int
         Number of classes, background included.
     dropout : float
-        Rate of the element-wise dropout after fc6 and fc7, and in the branches, while training.
+        Probability of the element-wise dropout after fc6 and fc7, and in the branches, during training.
     multiscale : bool
-        With multi-scale prediction (MSc): five branches read the image and pool1 to pool4.
+        Whether to add multi-scale prediction (MSc): five branches that read the image and pool1 to pool4.
 
     Notes
     -----
-    The forward pass takes ``(N, 3, H, W)`` float32, blue-green-red, 0 to 255 minus the mean pixel,
-    and returns ``(N, classes, ceil((H - 1) / 8) + 1, ...)`` unnormalized scores: for H = 8 k - 7 the
-    grid's corners lie exactly on the image's corner pixels. With multi-scale prediction it does so while
-    training only; in evaluation mode it returns ``(N, classes, H, W)``.
+    The forward pass takes ``(N, 3, H, W)`` float32, blue-green-red, 0 to 255 minus the mean pixel, and returns
+    ``(N, classes, ceil((H - 1) / 8) + 1, ...)`` unnormalized scores. For H = 8 k - 7 the grid's corners lie exactly on
+    the image's corner pixels. With multi-scale prediction it does so only during training; in evaluation mode it
+    returns ``(N, classes, H, W)``.
     """
 
     def __init__(
@@ -78,75 +77,75 @@ class DeepLab(nn.Module):
 
     @property
     def name(self) -> str:
-        """The paper's name: the variant's, with "-msc" if predicting at multiple scales."""
+        """Name in the paper: the variant's, with "-msc" for multi-scale prediction."""
         return self.variant.name if self.branches is None else self.variant.multiscale_name
 
     @property
     def output_stride(self) -> int:
-        """Pixels from one cell of the scores to the next, in evaluation mode."""
+        """Step of the score grid in pixels, in evaluation mode."""
         return OUTPUT_STRIDE if self.branches is None else 1
 
     def pools(self, x: Tensor) -> list[Tensor]:
-        """Return the image itself and pool1 to pool5, the last three at stride 8."""
+        """Return the image and pool1 to pool5, the last three at stride 8."""
         levels = [x]
         for stage, spec in TRUNK.items():
             for i in range(1, spec.convolutions + 1):
                 x = F.relu(self.get_submodule(f"{stage}_{i}")(x), inplace=True)
-            # Caffe's geometry: ceil mode, and -inf (not 0) beyond the border.
+            # Caffe's geometry: ceil mode with padding of -inf, not 0.
             x = F.max_pool2d(x, 3, stride=spec.pool_stride, padding=1, ceil_mode=True)
             levels.append(x)
         return levels
 
     def trunk(self, x: Tensor) -> Tensor:
-        """conv1_1 to pool5a: (N, 3, H, W) to (N, 512, H / 8, W / 8) features."""
+        """Run conv1_1 to pool5a: (N, 3, H, W) to (N, 512, H / 8, W / 8) features."""
         return self._pool5a(self.pools(x)[-1])
 
     def _pool5a(self, x: Tensor) -> Tensor:
-        # Divides by nine at the borders too.
+        # Divides by nine at the borders, too.
         return F.avg_pool2d(x, 3, stride=1, padding=1, count_include_pad=True)
 
     def head(self, x: Tensor) -> Tensor:
-        """fc6 to fc8: features to (N, classes, H / 8, W / 8) scores, with dropout while training."""
+        """Run fc6 to fc8: features to (N, classes, H / 8, W / 8) scores, with dropout during training."""
         x = F.dropout(F.relu(self.fc6(x)), self.dropout, self.training)
         x = F.dropout(F.relu(self.fc7(x)), self.dropout, self.training)
         scores: Tensor = self.fc8(x)
         return scores
 
     def forward(self, image: Tensor) -> Tensor:
-        """See the class notes."""
+        """Compute the scores; see the class notes."""
         *levels, last = self.pools(image)
         scores = self.head(self._pool5a(last))
         return scores if self.branches is None else self.branches(levels, scores)
 
     def freeze_through(self, stage: str | None) -> None:
-        """Keep the layers from conv1 up to and including `stage` as they are while training.
+        """Exclude the layers from conv1 up to and including `stage` from training.
 
-        Their dropout goes on dropping.
+        Their dropout stays active.
 
         Parameters
         ----------
         stage : str or None
-            "conv1" to "conv5"; "fc8", the whole plain network, so that the branches of multi-scale prediction
-            train alone; None trains everything.
+            "conv1" to "conv5"; "fc8", the whole plain network, to train only the branches of multi-scale prediction;
+            None to train all layers.
 
         Raises
         ------
         InputError
-            If the stage is unknown, or nothing would be left to train.
+            If the stage is unknown, or no layer remains to train.
         """
         stages = (*TRUNK, "fc6", "fc7", "fc8")
         known = (*TRUNK, "fc8")
         if stage is not None and stage not in known:
-            raise InputError(f"stage {stage!r} is unknown; expected one of {', '.join(known)} or None")
+            raise InputError(f"stage: expected one of {', '.join(known)} or None, got {stage!r}")
         if stage == "fc8" and self.branches is None:
-            raise InputError(f"stage 'fc8' is the last of {self.name}: nothing would train; use multiscale=True")
+            raise InputError(f"stage='fc8': no layer of {self.name} remains to train; use multiscale=True")
         frozen = () if stage is None else stages[: stages.index(stage) + 1]
         for key, parameter in self.named_parameters():
             parameter.requires_grad_(not key.startswith(frozen))
 
 
 def output_size(side: int) -> int:
-    """Cells of the score map along a side of `side` pixels (three halvings in ceil mode)."""
+    """Return the number of score cells along a side of `side` pixels (three halvings in ceil mode)."""
     for _ in range(3):
         side = -((side - 1) // -2) + 1
     return side
@@ -154,10 +153,10 @@ def output_size(side: int) -> int:
 
 @torch.no_grad()
 def initialize_head(net: DeepLab, generator: torch.Generator | None = None) -> None:
-    """Draw fc6, fc7 and fc8 at random, biases 0, and the branches of multi-scale prediction if there are any.
+    """Initialize fc6, fc7 and fc8 at random with zero biases, and the branches of multi-scale prediction, if any.
 
-    The paper starts from ImageNet's fc6 and fc7. Where only the convolutions are at hand, these
-    gaussians train: He initialization of both diverged at the paper's rate of 1e-3.
+    The paper starts from ImageNet's fc6 and fc7. If only the convolutions are available, training works with these
+    Gaussians; with He initialization of both layers it diverged at the paper's learning rate of 1e-3.
     """
     for layer, std in ((net.fc6, 0.008), (net.fc7, 0.02), (net.fc8, 0.002)):
         layer.weight.normal_(0.0, std, generator=generator)

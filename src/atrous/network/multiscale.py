@@ -1,4 +1,4 @@
-"""Multi-scale prediction: the branches that read the image and the first four pools (Chen et al. 2015, section 4.3)."""
+"""Multi-scale prediction: branches that read the image and the first four pools (Chen et al. 2015, section 4.3)."""
 
 from collections.abc import Sequence
 
@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 BRANCH_CHANNELS = 128
 
-# What each branch reads, with its channels and the stride that brings it to the grid of stride 8.
+# Input of each branch: its channels, and the stride to the grid of stride 8.
 BRANCHES = {
     "image": (3, 8),
     "pool1": (64, 4),
@@ -17,8 +17,7 @@ BRANCHES = {
     "pool4": (512, 1),
 }
 
-# Cells that a branch computes at a time where nothing has to be kept for a backward pass: 128 channels at
-# an image's full size are 135 MB at 513 x 513.
+# Cells per band of a branch without a backward pass: 128 channels at an image's full size take 135 MB at 513 x 513.
 BAND_CELLS = 1 << 16
 
 
@@ -28,10 +27,10 @@ class Branch(nn.Module):
     Parameters
     ----------
     channels : int
-        Of what the branch reads.
+        Number of input channels.
     classes : int
     dropout : float
-        Rate of the element-wise dropout after both layers while training.
+        Probability of the element-wise dropout after both layers during training.
     """
 
     def __init__(self, channels: int, classes: int, dropout: float) -> None:
@@ -42,14 +41,15 @@ class Branch(nn.Module):
         self.classifier = nn.Conv2d(BRANCH_CHANNELS, classes, 1)
 
     def forward(self, x: Tensor, stride: int = 1) -> Tensor:
-        """(N, channels, h, w) to (N, classes, h / stride, w / stride) scores; the last cells lie on or after the edge.
+        """Map (N, channels, h, w) to (N, classes, h / stride, w / stride) scores; the last cells reach the edge.
 
-        At stride 1, without a gradient, the rows are computed in bands, so that the layers between need little memory.
+        At stride 1 without gradients, the rows are computed in bands, so that the intermediate layers need little
+        memory.
         """
         _, _, h, w = x.shape
         banded = not (self.training or torch.is_grad_enabled() or torch.compiler.is_compiling())
         if stride > 1 or not banded:
-            # Where the pools of ceil mode reach beyond the edge, so do these.
+            # Padding, where pools in ceil mode reach beyond the edge.
             x = F.pad(x, (1, 1 + (1 - w) % stride, 1, 1 + (1 - h) % stride))
             return self._layers(x, stride)
         x = F.pad(x, (1, 1, 1, 1))
@@ -67,10 +67,10 @@ class Branch(nn.Module):
 
 
 class MultiScale(nn.Module):
-    """The five branches and the sum with the trunk's scores.
+    """The five branches, summed with the trunk's scores.
 
-    A sum of score maps is the paper's linear classifier on all features side by side: the classifier's
-    weights are cut into one piece for each branch.
+    A sum of score maps is equivalent to the paper's linear classifier on the concatenated features, with the
+    classifier's weights split by branch.
 
     Parameters
     ----------
@@ -84,48 +84,48 @@ class MultiScale(nn.Module):
             self.add_module(name, Branch(channels, classes, dropout))
 
     def forward(self, levels: Sequence[Tensor], scores: Tensor) -> Tensor:
-        """Add the branches' scores to the trunk's.
+        """Add the branches' scores to the trunk's scores.
 
         Parameters
         ----------
         levels : sequence of (N, c, h, w)
             The image and pool1 to pool4.
         scores : (N, classes, h / 8, w / 8)
-            The trunk's.
+            Scores of the trunk.
 
         Returns
         -------
         Tensor
-            While training on the grid of `scores`; otherwise at the image's size, where each map of scores
-            is zoomed to.
+            Scores on the grid of `scores` during training; otherwise at the image's size, to which each score map is
+            upsampled.
         """
         if self.training:
             for (name, (_, stride)), level in zip(BRANCHES.items(), levels, strict=True):
                 scores = scores + self.get_submodule(name)(level, stride)
             return scores
-        # From coarse to fine. Zooming is linear and x2 three times is x8, so each map is zoomed together with the
-        # coarser ones, and only one map is ever at the image's size.
+        # From coarse to fine: upsampling is linear, and three times x2 is x8, so each map is upsampled together with
+        # the coarser ones, and only one map at a time has the image's size.
         grid = 1
         for name, level in zip(reversed(BRANCHES), reversed(levels), strict=True):
             _, finer = BRANCHES[name]
             if finer > grid:
-                scores = zoom_twice(scores)[..., : level.shape[-2], : level.shape[-1]]
+                scores = upsample_twice(scores)[..., : level.shape[-2], : level.shape[-1]]
             grid = finer
             scores = scores + self.get_submodule(name)(level)
         return scores
 
 
-def zoom_twice(scores: Tensor) -> Tensor:
-    """Bilinear, corners on corners: (N, C, h, w) to (N, C, 2 h - 1, 2 w - 1)."""
+def upsample_twice(scores: Tensor) -> Tensor:
+    """Upsample bilinearly with aligned corners: (N, C, h, w) to (N, C, 2 h - 1, 2 w - 1)."""
     h, w = scores.shape[-2:]
     return F.interpolate(scores, size=(2 * h - 1, 2 * w - 1), mode="bilinear", align_corners=True)
 
 
 @torch.no_grad()
 def initialize_branches(branches: MultiScale, generator: torch.Generator | None = None) -> None:
-    """Draw the branches at random as the authors' Caffe files do, biases 0.
+    """Initialize the branches at random as in the authors' Caffe files, with zero biases.
 
-    The scores that they add are small beside those of a trained network: training sets out from near those.
+    The initial scores are small compared with those of a trained network, so training starts close to it.
     """
     for name in BRANCHES:
         branch = branches.get_submodule(name)

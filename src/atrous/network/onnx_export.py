@@ -1,4 +1,4 @@
-"""From a trained network to the one file that the engine runs."""
+"""Export of a trained network to one ONNX file."""
 
 import copy
 import dataclasses
@@ -24,7 +24,7 @@ from .deeplab import DeepLab
 from .torch_backend import TorchEngine
 
 try:
-    import_onnxruntime()  # before onnxscript, which imports it too
+    import_onnxruntime()  # before onnxscript imports it
     import onnx
     import onnxscript  # noqa: F401  # PyTorch's exporter asks for it when it runs
     from onnxruntime.quantization import (
@@ -51,9 +51,9 @@ def export_float(net: DeepLab, path: str | os.PathLike[str], metadata: ModelMeta
     Parameters
     ----------
     net : DeepLab
-        Its dropout is left out; it stays as it is and where it is.
+        The network, which is not changed. Its dropout is omitted.
     path : path
-        Replaced whole.
+        An existing file is replaced atomically.
     metadata : ModelMetadata
         Stored in the file, with the precision.
     """
@@ -61,14 +61,14 @@ def export_float(net: DeepLab, path: str | os.PathLike[str], metadata: ModelMeta
 
 
 def export_float16(net: DeepLab, path: str | os.PathLike[str], metadata: ModelMetadata) -> None:
-    """Write an ONNX file of half the size, which computes in half precision; input and output stay float32.
+    """Write a half-precision ONNX file of half the size, with float32 input and output.
 
-    GPUs compute so. On the CPU ONNX Runtime widens the weights when it loads the file and computes in float32.
+    GPUs compute in half precision. On the CPU, ONNX Runtime converts the weights to float32 when it loads the file.
 
     Parameters
     ----------
     net, path, metadata
-        As in `export_float`.
+        See `export_float`.
     """
     _export(_Half(net).cpu().eval(), path, metadata, "float16")
 
@@ -79,27 +79,27 @@ def export_int8(
     metadata: ModelMetadata,
     calibration: Sequence[NDArray[np.uint8]],
 ) -> None:
-    """Write an int8 ONNX file: weights per output channel, activations per tensor, both static.
+    """Write an int8 ONNX file with static quantization: weights per output channel, activations per tensor.
 
-    Weights take 7 of the 8 bits, so that processors without VNNI instructions, which add two products in
-    16 bits, cannot overflow: the same file gives the same masks everywhere. The last layer, fc8, stays in
-    float32, as its scores are what the CRF reads; those of the branches of multi-scale prediction, which only
-    add to them, do not: at the image's size that would double the time and the memory.
+    Weights use 7 of the 8 bits, so that processors without VNNI instructions, which add two products in 16 bits, do not
+    overflow: the same file gives the same masks on all processors. The last layer, fc8, stays in float32, because the
+    CRF reads its scores. The last layers of the branches of multi-scale prediction are quantized, because float32 at
+    the image's size would double time and memory.
 
     Parameters
     ----------
     net, path, metadata
-        As in `export_float`.
+        See `export_float`.
     calibration : sequence of (H, W, 3) uint8
-        Photos (RGB) on which the ranges of the activations are observed.
+        RGB images on which the ranges of the activations are measured.
 
     Raises
     ------
     InputError
-        If there are no photos.
+        If there are no images.
     """
     if not len(calibration):
-        raise InputError("calibration: expected photos for the ranges of the activations, got none")
+        raise InputError("calibration: expected images for the ranges of the activations, got none")
     with tempfile.TemporaryDirectory() as folder, _Quiet():
         plain, ready, quantized = (Path(folder) / f"{n}.onnx" for n in ("float", "ready", "int8"))
         export_float(net, plain, metadata)
@@ -124,7 +124,7 @@ def export_int8(
 
 
 class _Half(nn.Module):
-    """A copy of a network in half precision, between float32."""
+    """Copy of a network in half precision, with float32 input and output."""
 
     def __init__(self, net: DeepLab) -> None:
         super().__init__()
@@ -136,7 +136,7 @@ class _Half(nn.Module):
 
 
 class _Calibration(CalibrationDataReader):  # type: ignore[misc]
-    """The photos as the network sees them, one at a time."""
+    """Iterator over the network inputs of the calibration images."""
 
     def __init__(self, images: Iterable[NDArray[np.uint8]], metadata: ModelMetadata) -> None:
         self.images = iter(images)
@@ -169,7 +169,7 @@ def _export(
 
 
 def _write(model: onnx.ModelProto, path: str | os.PathLike[str], metadata: ModelMetadata) -> None:
-    # The exporter's notes on every value name source files of the machine it ran on.
+    # The exporter's annotations of values contain paths of source files on this machine.
     for thing in (*model.graph.node, *model.graph.value_info, *model.graph.input, *model.graph.output):
         del thing.metadata_props[:]
     del model.graph.metadata_props[:]
@@ -183,10 +183,10 @@ def _write(model: onnx.ModelProto, path: str | os.PathLike[str], metadata: Model
 
 
 class _Quiet:
-    """Keeps the exporters' advice to their own developers off the user's screen."""
+    """Context that suppresses the exporters' messages for developers."""
 
     def __enter__(self) -> None:
-        # PyTorch's logger has a level of its own.
+        # PyTorch's logger has its own level.
         self.levels = {logger: logger.level for logger in (logging.root, logging.getLogger("torch"))}
         for logger in self.levels:
             logger.setLevel(logging.ERROR)
@@ -201,9 +201,9 @@ class _Quiet:
 
 
 def largest_activation(engine: TorchEngine, images: Iterable[NDArray[np.uint8]]) -> float:
-    """Return the largest absolute value that enters or leaves a layer of a network: half precision ends at 65,504.
+    """Return the largest absolute input or output of a network's layers. The limit of half precision is 65,504.
 
-    ONNX Runtime widens half precision on the CPU, so that an overflow would first be seen on a GPU.
+    On the CPU, ONNX Runtime computes in float32, so that an overflow would occur on GPUs only.
 
     Parameters
     ----------

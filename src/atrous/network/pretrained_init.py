@@ -1,4 +1,4 @@
-"""Where a training run starts from: any file of VGG-16 or of DeepLab, fitted to one of our networks."""
+"""Initialization of a network from any file of VGG-16 or DeepLab."""
 
 import os
 from collections.abc import Sequence
@@ -16,10 +16,10 @@ from .decimation import channel_subset, decimate
 from .deeplab import DeepLab, initialize_head
 from .multiscale import BRANCHES
 
-# Of fc8 where fc6 and fc7 come from a file (the authors' train.prototxt).
+# Standard deviation of fc8 if fc6 and fc7 come from a file (the authors' train.prototxt).
 FC8_STD = 0.01
 
-# Of a detector's or a bigger network's layers that are left aside.
+# Limit on reported unused layers, of a detector or a larger network.
 _MOST_LINES = 12
 
 Subset = Literal["random", "fourth"]
@@ -27,18 +27,18 @@ Subset = Literal["random", "fourth"]
 
 @dataclass(frozen=True)
 class Start:
-    """What a network was filled from.
+    """Report of a network's initialization.
 
     Attributes
     ----------
     format : str
-        What the file is, in words.
+        Description of the file's format.
     filled, drawn : tuple of str
-        Layers taken from the file, and layers drawn at random.
+        Layers loaded from the file, and layers initialized at random.
     unused : tuple of str
-        What of the file was left aside, each with the reason.
+        Unused layers of the file, each with the reason.
     notes : tuple of str
-        What happened on the way: channels, taps, colors.
+        Conversions of channels, taps and colors.
     """
 
     format: str
@@ -48,7 +48,7 @@ class Start:
     notes: tuple[str, ...] = ()
 
     def report(self) -> str:
-        """Return lines to print: the format, what was filled, drawn, changed on the way and left aside."""
+        """Return lines to print: the format, and the loaded, random, converted and unused layers."""
         lines = [f"format: {self.format}", f"filled: {_listed(self.filled)}", f"drawn at random: {_listed(self.drawn)}"]
         lines += [f"note: {note}" for note in self.notes]
         lines += [f"not used: {thing}" for thing in self.unused[:_MOST_LINES]]
@@ -65,23 +65,23 @@ def start(
     seed: int = 0,
     subset: Subset = "random",
 ) -> Start:
-    """Fill a network from any file that is known, and draw at random what is not in it.
+    """Initialize a network from any known file; initialize layers that are not in it at random.
 
     Parameters
     ----------
     net : DeepLab
-        Changed in place, or left alone where this raises.
+        Changed in place; unchanged after an error.
     path : path
-        VGG-16 of torchvision, of Caffe or reduced by SSD; a model of the paper's authors; a weight file, a
-        checkpoint folder or an exported network of this package. The format is detected from the contents, see
+        VGG-16 of torchvision, of Caffe or reduced by SSD; a model of the paper's authors; a weight file, a checkpoint
+        folder or an exported network of this package. The format is detected from the contents: see
         docs/starting-points.md.
     classes : sequence of str, optional
-        Names of the network's classes. Where the file names other ones, fc8 (and the branches' classifiers) are
-        drawn at random and the rest is kept. Without names only the shapes have to agree.
+        Class names of the network. If the file has other ones, fc8 (and the branches' classifiers) are initialized at
+        random and the rest is loaded. Default: only the shapes must agree.
     seed : int
-        Of everything drawn: the same seed gives the same numbers.
+        Seed of the random initialization.
     subset : {"random", "fourth"}
-        Which of fc6's 4,096 filters a narrower network keeps.
+        Selection of fc6's 4,096 filters for a narrower network.
 
     Returns
     -------
@@ -90,7 +90,7 @@ def start(
     Raises
     ------
     InputError
-        If the file cannot be read, is of no known format, or its convolutions are not VGG-16's.
+        If the file cannot be read, has an unknown format, or its convolutions are not those of VGG-16.
     """
     if subset not in ("random", "fourth"):
         raise InputError(f"subset={subset!r}: expected 'random' or 'fourth'")
@@ -118,7 +118,7 @@ def start(
 
 
 class _Plan:
-    """What is to be copied where, all of it checked before the network is touched."""
+    """Copies to make, all checked before the network is changed."""
 
     def __init__(
         self, net: DeepLab, source: WeightFile, path: str | os.PathLike[str], classes: Sequence[str] | None
@@ -133,31 +133,31 @@ class _Plan:
         self.unused: list[str] = []
 
     def convolutions(self) -> None:
-        """conv1_1 to conv5_3, which no start can do without."""
+        """Plan conv1_1 to conv5_3, which are required."""
         for layer in CONVOLUTIONS:
             if layer not in self.source.layers:
                 raise InputError(
                     f"{self.path}: expected VGG-16's 13 convolutions, but {self.source.called(layer)} is missing "
-                    f"({self.source.format}); give a file of VGG-16 or of DeepLab"
+                    f"({self.source.format}); use a file of VGG-16 or DeepLab"
                 )
             weight, bias = self.source.layers[layer]
             expected = self.net.get_parameter(f"{layer}.weight").shape
             if weight.shape != expected or len(bias) != expected[0]:
                 raise InputError(
-                    f"{self.path}: {self.source.called(layer)} has shape {tuple(weight.shape)}, expected "
-                    f"{tuple(expected)}; give a file of VGG-16 or of DeepLab"
+                    f"{self.path}: expected shape {tuple(expected)} of {self.source.called(layer)}, got "
+                    f"{tuple(weight.shape)}; use a file of VGG-16 or DeepLab"
                 )
             if not (weight.isfinite().all() and bias.isfinite().all()):
-                raise InputError(f"{self.path}: {self.source.called(layer)} holds NaN or infinity; give a whole file")
+                raise InputError(f"{self.path}: {self.source.called(layer)} holds NaN or infinity; use an intact file")
             self.values[layer] = (weight, bias)
 
     def fully_connected(self, generator: torch.Generator, subset: Subset) -> None:
-        """fc6, then fc7, which means something only with the fc6 that it was trained on."""
-        kept = self._fc6(generator, subset) if "fc6" in self.source.layers else None
+        """Plan fc6 and then fc7, which requires the fc6 that it was trained with."""
+        channels = self._fc6(generator, subset) if "fc6" in self.source.layers else None
         if "fc7" not in self.source.layers:
             return
-        if kept is None:
-            self.unused.append(f"{self.source.called('fc7')}: worth nothing without its fc6")
+        if channels is None:
+            self.unused.append(f"{self.source.called('fc7')}: requires its fc6")
             return
         weight, bias = self.source.layers["fc7"]
         inputs = len(self.source.layers["fc6"][1])
@@ -165,11 +165,11 @@ class _Plan:
         if weight.shape != (inputs, inputs, 1, 1) or len(bias) != inputs:
             self._misfit("fc7", torch.Size((inputs, inputs, 1, 1)))
         elif self._finite("fc7", weight, bias):
-            # fc7's inputs are fc6's outputs: one index set for both. Its own outputs feed a new fc8.
-            self.values["fc7"] = (weight[kept][:, kept], bias[kept])
+            # The inputs of fc7 are the outputs of fc6, so both use the same indices. Its own outputs feed a new fc8.
+            self.values["fc7"] = (weight[channels][:, channels], bias[channels])
 
     def _fc6(self, generator: torch.Generator, subset: Subset) -> Tensor | None:
-        """Decimate fc6; return the indices of the channels that it keeps, None if it does not fit."""
+        """Decimate fc6; return the indices of the selected channels, or None if its shape does not fit."""
         target = self.net.fc6.weight.shape
         weight, bias = self.source.layers["fc6"]
         weight = _as_convolution(weight, target[1])
@@ -179,18 +179,18 @@ class _Plan:
             return None
         if not self._finite("fc6", weight, bias):
             return None
-        kept = torch.arange(len(weight))
+        channels = torch.arange(len(weight))
         if taps.shape != weight.shape:
             self.notes.append(f"fc6 decimated from {_side(weight)} to {_side(taps)} taps")
         if len(weight) > target[0]:
-            kept = channel_subset(len(weight), target[0], subset, generator)
-            how = "every fourth" if subset == "fourth" else "drawn at random"
+            channels = channel_subset(len(weight), target[0], subset, generator)
+            how = "every fourth" if subset == "fourth" else "selected at random"
             self.notes.append(f"fc6 and fc7 keep {target[0]} of {len(weight)} channels, {how}")
-        self.values["fc6"] = (taps[kept], bias[kept])
-        return kept
+        self.values["fc6"] = (taps[channels], bias[channels])
+        return channels
 
     def others(self) -> None:
-        """fc8 and the branches, where they fit."""
+        """Plan fc8 and the branches if their shapes fit."""
         if self.net.branches is None and any(layer.startswith("branches.") for layer in self.source.layers):
             self.unused.append("the branches: the network predicts at one scale")
         for layer, (weight, bias) in self.source.layers.items():
@@ -204,9 +204,9 @@ class _Plan:
             target = self.net.get_parameter(f"{layer}.weight").shape
             matrix = _as_convolution(weight, target[1])
             if self.other_classes and layer.endswith(("fc8", ".classifier")):
-                self.unused.append(f"{self.source.called(layer)}: tells other classes apart ({self._class_names()})")
+                self.unused.append(f"{self.source.called(layer)}: has other classes ({self._class_names()})")
             elif layer == "fc8" and "fc7" not in self.values:
-                self.unused.append(f"{self.source.called(layer)}: worth nothing without its fc7")
+                self.unused.append(f"{self.source.called(layer)}: requires its fc7")
             elif matrix.shape != target or len(bias) != target[0]:
                 self._misfit(layer, target)
             elif self._finite(layer, weight, bias):
@@ -228,7 +228,7 @@ class _Plan:
 
 
 def _as_convolution(weight: Tensor, channels: int) -> Tensor:
-    """Give a fully connected layer's (out, channels * side * side) matrix the shape of a convolution."""
+    """Reshape a fully connected layer's (out, channels * side * side) matrix to a convolution."""
     matrix = weight.reshape(weight.shape[-2:]) if weight.ndim == 4 and weight.shape[:2] == (1, 1) else weight
     if matrix.ndim != 2 or channels < 1:
         return weight
@@ -243,14 +243,14 @@ def _side(weight: Tensor) -> str:
 
 
 def _listed(layers: Sequence[str]) -> str:
-    """Name layers, the convolutions and the branches in short where they are all there."""
+    """Return the layers' names, with complete convolutions and branches abbreviated."""
     rest = list(layers)
-    said = []
+    names = []
     if set(CONVOLUTIONS) <= set(rest):
-        said.append(f"{CONVOLUTIONS[0]} to {CONVOLUTIONS[-1]}")
+        names.append(f"{CONVOLUTIONS[0]} to {CONVOLUTIONS[-1]}")
         rest = [layer for layer in rest if layer not in CONVOLUTIONS]
     branches = [layer for layer in rest if layer.startswith("branches.")]
     if len(branches) == 3 * len(BRANCHES):
         rest = [layer for layer in rest if layer not in branches]
         rest.append("the branches")
-    return ", ".join(said + rest) or "nothing"
+    return ", ".join(names + rest) or "nothing"

@@ -1,6 +1,6 @@
-"""What a network's kernels, strides and dilations amount to (Chen et al. 2015, section 3).
+"""Receptive field, field of view and output stride of a network (Chen et al. 2015, section 3).
 
-A cell of the score grid lies on the pixel `output_stride` times its row and column, in the middle of what it sees.
+Cell (i, j) of the score grid lies on pixel (i, j) * `output_stride`, in the center of its receptive field.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -9,12 +9,12 @@ from typing import Literal, NamedTuple
 from .deeplab import TRUNK
 from .variants import Variant
 
-# Pixels from one cell of VGG-16's last pool to the next, in each direction.
+# Step of VGG-16's last pool in pixels, in each direction.
 VGG_STRIDE = 32
 
 
 class Layer(NamedTuple):
-    """A convolution or pool: a square kernel, padded so that it keeps the size of what it reads if its stride is 1."""
+    """Convolution or pool with a square kernel, padded so that stride 1 preserves the size."""
 
     name: str
     kind: Literal["convolution", "max", "average"]
@@ -24,12 +24,12 @@ class Layer(NamedTuple):
 
     @property
     def padding(self) -> int:
-        """Cells on each side."""
+        """Padding cells on each side."""
         return (self.kernel - 1) * self.dilation // 2
 
 
 def layers(row: Variant) -> tuple[Layer, ...]:
-    """Return the layers of a variant from the image to the scores, those without a kernel (ReLU, dropout) left out."""
+    """Return the layers of a variant from the image to the scores, except those without a kernel (ReLU, dropout)."""
     table = []
     for i, (stage, spec) in enumerate(TRUNK.items(), start=1):
         for j in range(1, spec.convolutions + 1):
@@ -41,10 +41,10 @@ def layers(row: Variant) -> tuple[Layer, ...]:
 
 
 def sliding_window(row: Variant) -> tuple[Layer, ...]:
-    """Return the network that the hole algorithm set out from: one score every 32 pixels, as of VGG-16.
+    """Return the network before the hole algorithm, with one score every 32 pixels, as in VGG-16.
 
-    All five pools have stride 2 and conv5 has no holes. fc6 is VGG's 7x7, of which the variants with fewer
-    taps keep every second or third.
+    All five pools have stride 2, and conv5 has no dilation. fc6 is VGG's 7x7, of which variants with fewer taps select
+    every second or third.
     """
     table = []
     for layer in layers(row):
@@ -57,27 +57,27 @@ def sliding_window(row: Variant) -> tuple[Layer, ...]:
 
 
 def with_holes(table: Iterable[Layer], stride: int) -> Iterator[Layer]:
-    """Make a network dense by the hole algorithm: the same scores, and those in between, on a grid of `stride`.
+    """Apply the hole algorithm: the same scores and those in between, on a grid of `stride`.
 
-    Layers that would decimate further do not, and the taps of those after them spread, so that they
-    meet the cells that they met before.
+    Layers that would decimate further get stride 1, and the taps of later layers are dilated, so that they read the
+    same cells as before.
 
     Parameters
     ----------
     table : iterable of Layer
     stride : int
-        Pixels from one cell of the dense scores to the next: a product of the first layers' strides.
+        Step of the dense score grid in pixels: a product of the first layers' strides.
     """
     reached = hole = 1
     for layer in table:
-        kept = layer.stride if reached * layer.stride <= stride else 1
-        yield layer._replace(stride=kept, dilation=layer.dilation * hole if layer.kernel > 1 else 1)
-        reached *= kept
-        hole *= layer.stride // kept
+        step = layer.stride if reached * layer.stride <= stride else 1
+        yield layer._replace(stride=step, dilation=layer.dilation * hole if layer.kernel > 1 else 1)
+        reached *= step
+        hole *= layer.stride // step
 
 
 def output_stride(table: Iterable[Layer]) -> int:
-    """Return the pixels from one cell of a network's scores to the next."""
+    """Return the step of a network's score grid in pixels."""
     stride = 1
     for layer in table:
         stride *= layer.stride
@@ -85,7 +85,7 @@ def output_stride(table: Iterable[Layer]) -> int:
 
 
 def receptive_field(table: Sequence[Layer]) -> int:
-    """Return the side, in pixels, of the square of the image that one score depends on."""
+    """Return the side in pixels of the square of the image that affects one score."""
     side, stride = 1, 1
     for layer in table:
         side += (layer.kernel - 1) * layer.dilation * stride
@@ -94,11 +94,11 @@ def receptive_field(table: Sequence[Layer]) -> int:
 
 
 def field_of_view(row: Variant) -> int:
-    """Return what the paper calls field of view, in pixels: 224 or 128.
+    """Return the paper's field of view in pixels: 224 or 128.
 
-    It is fc6's alone, each of its taps counted as a cell of VGG's last pool, which is 32 pixels wide: the
-    7 x 7 taps of VGG-16 view its whole input, 224 x 224 pixels. From the first tap to the last there are
-    (kernel - 1) * dilation cells of 8 pixels. What a score really depends on is larger, as each cell
-    depends on more than its own pixels: see `receptive_field`.
+    It refers to fc6 alone, with each tap counted as a cell of VGG's last pool, which is 32 pixels wide: the 7 x 7 taps
+    of VGG-16 cover its whole input, 224 x 224 pixels. From the first tap to the last there are (kernel - 1) * dilation
+    cells of 8 pixels. The area that affects a score is larger, because each cell depends on more than its own pixels:
+    see `receptive_field`.
     """
     return (row.kernel - 1) * row.dilation * output_stride(layers(row)) + VGG_STRIDE

@@ -1,4 +1,4 @@
-"""A network or a training checkpoint as an engine of the segmenter."""
+"""PyTorch engine of the segmenter, for a network or a training checkpoint."""
 
 import dataclasses
 import os
@@ -19,26 +19,26 @@ from .deeplab import DeepLab
 from .variants import variant_of
 from .weights import load_weights
 
-# The files of a checkpoint folder that a network is read from; training writes more beside them.
+# Files of a checkpoint folder that define a network; training writes further files.
 MODEL, STATE = "model.safetensors", "state.json"
 
-# Of the released LargeFOV model: until a search has found a model's own.
+# CRF parameters of the released LargeFOV model, used until a search has found a model's own.
 RELEASED_LARGEFOV = CrfParameters(weight=4, sxy=121, srgb=5)
 
 
 class TorchEngine:
-    """Runs a network in PyTorch.
+    """Engine for a network in PyTorch.
 
     Parameters
     ----------
     net : DeepLab
-        Put into evaluation mode and moved to the device.
+        Set to evaluation mode and moved to the device.
     metadata : ModelMetadata
-        Of this network: the same classes and output stride.
+        Metadata of this network, with the same classes and output stride.
     device : str or None
-        "cpu", "cuda" or "cuda:N"; None for CUDA where PyTorch finds a GPU, else the CPU.
+        "cpu", "cuda" or "cuda:N"; None for CUDA if PyTorch finds a GPU, else the CPU.
     threads : int, optional
-        Threads of one forward pass on the CPU, which PyTorch keeps for the whole process; its own choice if left out.
+        Threads of one forward pass on the CPU, a setting of the whole process. Default: PyTorch's choice.
 
     Attributes
     ----------
@@ -49,7 +49,7 @@ class TorchEngine:
     Raises
     ------
     InputError
-        If the metadata is not of such a network, or the device cannot be used.
+        If the metadata does not match the network, or the device is not available.
     """
 
     name = "pytorch"
@@ -59,8 +59,8 @@ class TorchEngine:
     ) -> None:
         if (len(metadata.classes), metadata.output_stride) != (net.classes, net.output_stride):
             raise InputError(
-                f"metadata of {len(metadata.classes)} classes at stride {metadata.output_stride} for a network of"
-                f" {net.classes} at stride {net.output_stride}: expected the same"
+                f"metadata: expected {net.classes} classes at stride {net.output_stride} as in the network, got"
+                f" {len(metadata.classes)} at stride {metadata.output_stride}"
             )
         self.metadata = metadata
         self.device = usable_device(device)
@@ -76,21 +76,22 @@ class TorchEngine:
         crf: CrfParameters | None = None,
         threads: int | None = None,
     ) -> "TorchEngine":
-        """Read a folder: a training checkpoint, or what the segmenter's `save_pretrained` wrote.
+        """Read a folder: a training checkpoint, or the output of the segmenter's `save_pretrained`.
 
         Parameters
         ----------
         folder : path
-            As written by training, `model.safetensors` and `state.json`; or `model.safetensors` and `config.json`.
+            Folder with `model.safetensors` and `state.json` (training), or `model.safetensors` and `config.json`.
         device : str or None
         crf : CrfParameters, optional
-            Stored in the metadata; if left out the folder's own, of a training checkpoint the released LargeFOV's.
+            CRF parameters for the metadata. Default: those of the folder; for a training checkpoint the released
+            LargeFOV's.
         threads : int, optional
 
         Raises
         ------
         InputError
-            If the folder is neither, its two files do not fit each other, or the device cannot be used.
+            If the folder is neither, its two files do not match, or the device is not available.
         """
         folder = Path(folder)
         device = usable_device(device)
@@ -102,14 +103,14 @@ class TorchEngine:
         return cls(net, metadata, device=device, threads=threads)
 
     def scores(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """(H, W, 3) uint8 RGB to (C, h, w) float32 scores of the padded image, on the network's output stride.
+        """Map (H, W, 3) uint8 RGB to (C, h, w) float32 scores of the padded image, on the network's output stride.
 
         Raises
         ------
         ComputeError
-            If PyTorch fails, for want of memory, say.
+            If PyTorch fails, for example for lack of memory.
         InputError
-            If the scores hold NaN or infinity.
+            If the scores contain NaN or infinity.
         """
         blob = network_input(image, self.metadata.mean, self.metadata.color_order)
         if self.threads is not None and torch.get_num_threads() != self.threads:
@@ -118,19 +119,19 @@ class TorchEngine:
             with torch.inference_mode():
                 (computed,) = self.net(torch.from_numpy(blob)[None].to(self.device))
             scores = computed.float().cpu().numpy()
-        except RuntimeError as error:  # a GPU's memory is full, or the GPU is gone
+        except RuntimeError as error:  # full GPU memory, or a lost GPU
             raise ComputeError.of_network(image.shape, self.device, error) from error
         self.metadata.check_scores(scores, blob.shape[1:], self.net.name)
         return scores
 
 
 def usable_device(device: str | None) -> str:
-    """Return a device for PyTorch: CUDA for None if there is a GPU.
+    """Return a device for PyTorch; None means CUDA if there is a GPU.
 
     Raises
     ------
     InputError
-        If the name is no device, or PyTorch finds no such GPU.
+        If the device is unknown, or PyTorch finds no such GPU.
     """
     if device is None:
         return "cuda" if torch.cuda.is_available() else "cpu"
@@ -139,7 +140,7 @@ def usable_device(device: str | None) -> str:
     if index is not None and index >= found:
         built = "finds no GPU" if not found else f"finds {found}"
         built = built if torch.version.cuda else "is a build without CUDA"
-        raise InputError(f"device={device!r}: the installed PyTorch {built}; use the device 'cpu'")
+        raise InputError(f"device={device!r}: expected a device of the installed PyTorch, which {built}; use 'cpu'")
     return device
 
 
@@ -161,14 +162,14 @@ def _from_state(folder: Path) -> tuple[DeepLab, ModelMetadata]:
             output_stride=net.output_stride,
         )
     except (TypeError, ValueError) as error:
-        raise InputError(f"{folder / STATE}: not the state of a checkpoint ({error})") from None
+        raise InputError(f"{folder / STATE}: expected the state of a checkpoint ({error})") from None
     return net, metadata
 
 
 def _from_config(path: Path) -> tuple[DeepLab, ModelMetadata]:
-    values = read_json(path, "settings by save_pretrained of atrous")
+    values = read_json(path, "settings of save_pretrained")
     if not isinstance(values, dict):
-        raise InputError(f"{path}: expected settings by save_pretrained of atrous, got {type(values).__name__}")
+        raise InputError(f"{path}: expected settings of save_pretrained, got {type(values).__name__}")
     metadata = ModelMetadata.from_values(values.get("metadata"), str(path))
     try:
         name, multiscale = variant_of(metadata.variant)
@@ -183,17 +184,17 @@ def read_state(folder: Path) -> dict[str, Any]:
     Raises
     ------
     InputError
-        If it is missing, cannot be read or lacks what a network needs.
+        If it is missing, cannot be read or lacks a value that a network needs.
     """
     path = folder / STATE
     if not path.is_file():
         newest = sorted(folder.glob(f"checkpoint-*/{STATE}"))
-        remedy = f"; give {newest[-1].parent}" if newest else ""
-        raise InputError(f"{folder}: expected a checkpoint folder with {STATE} and {MODEL} in it{remedy}")
+        remedy = f"; use {newest[-1].parent}" if newest else ""
+        raise InputError(f"{folder}: expected a checkpoint folder with {STATE} and {MODEL}{remedy}")
     state = read_json(path, "the state of a checkpoint")
     recipe = state.get("recipe") if isinstance(state, dict) else None
     if not isinstance(recipe, dict):
-        raise InputError(f"{path}: not the state of a checkpoint (it has no recipe)")
+        raise InputError(f"{path}: expected the state of a checkpoint, got no recipe")
     for name, value, kind, expected in (
         ("variant", recipe.get("variant"), str, "a name"),
         ("multiscale", recipe.get("multiscale", False), bool, "true or false"),
@@ -203,7 +204,9 @@ def read_state(folder: Path) -> dict[str, Any]:
         ("training_list_sha256", state.get("training_list_sha256"), str, "a hash"),
     ):
         if not isinstance(value, kind):
-            raise InputError(f"{path}: not the state of a checkpoint ({name}: expected {expected}, got {value!r:.60})")
+            raise InputError(
+                f"{path}: expected the state of a checkpoint ({name}: expected {expected}, got {value!r:.60})"
+            )
     try:
         check_classes(tuple(state["classes"]))
     except InputError as error:

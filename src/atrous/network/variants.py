@@ -1,4 +1,4 @@
-"""The four networks of the paper as rows of a table: they differ in fc6 alone."""
+"""The four networks of the paper, which differ only in fc6."""
 
 from dataclasses import dataclass
 
@@ -7,19 +7,18 @@ from ..errors import InputError
 
 @dataclass(frozen=True)
 class Variant:
-    """One row of the table of fields of view of Chen et al. 2015 (numbers as in the authors' Caffe files).
+    """Row of the table of fields of view in Chen et al. 2015, with the numbers of the authors' Caffe files.
 
     Attributes
     ----------
     name : str
-        The paper's name, in lower case.
+        Name in the paper, in lower case.
     kernel : int
         Side of fc6's square kernel, in taps.
     dilation : int
-        Distance of two neighboring taps of fc6 ("input stride" in the paper), in cells of the
-        stride-8 feature map.
+        Distance between neighboring taps of fc6 ("input stride" in the paper), in cells of the stride-8 feature map.
     channels : int
-        Outputs of fc6 and of fc7.
+        Output channels of fc6 and fc7.
     """
 
     name: str
@@ -29,12 +28,12 @@ class Variant:
 
     @property
     def multiscale_name(self) -> str:
-        """The paper's name of the network with multi-scale prediction: "deeplab-msc-largefov" and the like."""
+        """Name in the paper of the network with multi-scale prediction, such as "deeplab-msc-largefov"."""
         return "deeplab-msc" + self.name.removeprefix("deeplab")
 
     @property
     def padding(self) -> int:
-        """Zero padding of fc6, in cells, that keeps the size of the feature map."""
+        """Zero padding of fc6 in cells, which preserves the size of the feature map."""
         return (self.kernel - 1) * self.dilation // 2
 
 
@@ -51,21 +50,21 @@ VARIANTS = {
 
 
 def variant(name: str) -> Variant:
-    """Look a variant up by the paper's name.
+    """Return the variant with a name of the paper.
 
     Raises
     ------
     InputError
-        If there is no such name; the message lists the names there are.
+        If there is no such name. The message lists the known names.
     """
     try:
         return VARIANTS[name]
     except KeyError:
-        raise InputError(f"variant {name!r} is unknown; expected one of {', '.join(VARIANTS)}") from None
+        raise InputError(f"variant: expected one of {', '.join(VARIANTS)}, got {name!r}") from None
 
 
 def variant_of(network: str) -> tuple[str, bool]:
-    """Return the variant's name of a network, and whether the network has multi-scale prediction.
+    """Return the name of a network's variant, and whether the network has multi-scale prediction.
 
     Raises
     ------
@@ -80,5 +79,5 @@ def variant_of(network: str) -> tuple[str, bool]:
     networks = {row.name: (row.name, False) for row in VARIANTS.values()}
     networks |= {row.multiscale_name: (row.name, True) for row in VARIANTS.values()}
     if network not in networks:
-        raise InputError(f"variant {network!r:.60} is unknown; expected one of {', '.join(networks)}")
+        raise InputError(f"variant: expected one of {', '.join(networks)}, got {network!r:.60}")
     return networks[network]

@@ -1,4 +1,4 @@
-"""Files of tensors: safetensors, and state dicts that PyTorch pickled, read without running anything in them."""
+"""Secure readers of tensor files: safetensors, and PyTorch's pickled state dicts."""
 
 import json
 import os
@@ -16,46 +16,46 @@ from torch import Tensor
 from ..errors import InputError
 from .deeplab import DeepLab
 
-# In the header of a converted file: JSON that says where it comes from and which of its layers are random numbers.
+# Header entry of a converted file: JSON with its source and its randomly initialized layers.
 HEADER_KEY = "atrous"
 
-# In bytes: 41 tensors' names and places take 4,000. Reading a hundred thousand tensors takes minutes.
+# Limit in bytes. Names and offsets of 41 tensors take 4,000 bytes; reading a hundred thousand tensors takes minutes.
 _LONGEST_HEADER = 1 << 20
 
 
-# Names under which training scripts keep the weights; of two dicts as large, an average of weights say, these win.
+# Keys under which training scripts store weights. They take precedence over other dicts of the same size.
 _WRAPPERS = ("state_dict", "model_state_dict", "model", "net")
 _DEEPEST = 3
 
-# Of a file in the format before zip: a magic number, a version, the machine, the content, names of its numbers.
+# Parts of a file in the format before zip: magic number, version, machine, content, names of the storages.
 _PICKLES = 5
 _LARGEST_TUPLE = 1_000_000
 
 
 def load_weights(net: DeepLab, path: str | os.PathLike[str]) -> None:
-    """Fill all of a network from a safetensors file.
+    """Load all weights of a network from a safetensors file.
 
     Raises
     ------
     InputError
-        If the file is not of such a network, or a weight is no finite number.
+        If the file is of another network, or a weight is not finite.
     """
     tensors = read_tensors(path)
     for name, tensor in tensors.items():
         if not tensor.is_floating_point():
-            raise InputError(f"{path}: {name!r:.60} holds {tensor.dtype}; expected floating-point numbers")
+            raise InputError(f"{path}: expected floating-point numbers, got {tensor.dtype} in {name!r:.60}")
     try:
         net.load_state_dict(tensors)
     except RuntimeError as error:
         reason = str(error).splitlines()[-1].strip()
-        raise InputError(f"{path}: is not of {net.name} with {net.classes} classes ({reason:.200})") from None
+        raise InputError(f"{path}: expected weights of {net.name} with {net.classes} classes ({reason:.200})") from None
     for name, parameter in net.named_parameters():
         if not parameter.isfinite().all():
             raise InputError(f"{path}: {name} holds NaN or infinity; use another checkpoint")
 
 
 def read_tensors(path: str | os.PathLike[str]) -> dict[str, torch.Tensor]:
-    """Read a safetensors file; InputError in one line where that fails."""
+    """Read a safetensors file; raise InputError with one line on failure."""
     path = Path(path)
     if not path.is_file():
         raise InputError(f"{path}: no such file; expected weights in safetensors format")
@@ -66,26 +66,26 @@ def read_tensors(path: str | os.PathLike[str]) -> dict[str, torch.Tensor]:
             raise InputError(f"{path}: expected a header of up to {_LONGEST_HEADER:,} bytes, got {header:,}")
         return load_file(path)
     except (SafetensorError, OSError) as error:
-        raise InputError(f"{path}: not a readable safetensors file ({error!s:.200})") from None
+        raise InputError(f"{path}: expected a safetensors file ({error!s:.200})") from None
 
 
 def drawn_by_conversion(path: str | os.PathLike[str]) -> list[str]:
-    """Return the layers that `atrous convert` drew at random, by a safetensors file's header; mostly none."""
+    """Return the layers that `atrous convert` initialized at random, from a safetensors file's header; usually none."""
     with safe_open(path, framework="pt") as file:
         header = (file.metadata() or {}).get(HEADER_KEY, "{}")
     try:
         return [str(layer) for layer in json.loads(header)["drawn"]]
-    except (ValueError, KeyError, TypeError, RecursionError):  # somebody else's header
+    except (ValueError, KeyError, TypeError, RecursionError):  # header of another program
         return []
 
 
 def read_pickle(path: Path) -> dict[str, Tensor]:
-    """Read the tensors of a `.pth`, in PyTorch's zip format or the one before.
+    """Read the tensors of a `.pth` file, in PyTorch's zip format or the older one.
 
     Raises
     ------
     InputError
-        If it is cut short, is no state dict, or is a pickle that would have to be executed.
+        If the file is truncated, is not a state dict, or is a pickle that would execute code.
     """
     try:
         _check(path)
@@ -94,7 +94,7 @@ def read_pickle(path: Path) -> dict[str, Tensor]:
             content = torch.load(path, map_location="cpu", weights_only=True)
     except InputError:
         raise
-    except Exception as error:  # a foreign or broken file may fail anywhere in the unpickler
+    except Exception as error:  # the unpickler may raise any error for damaged files
         raise InputError(f"{path}: {_reason(error)}") from None
     tensors = _tensors(content)
     if not tensors:
@@ -104,7 +104,7 @@ def read_pickle(path: Path) -> dict[str, Tensor]:
 
 
 def _check(path: Path) -> None:
-    """Refuse a zip file whose contents are larger than itself, as PyTorch compresses none, and endless tuples."""
+    """Reject compressed zip files, as PyTorch compresses none, and deeply nested tuples."""
     if not zipfile.is_zipfile(path):
         with path.open("rb") as stream:
             for _ in range(_PICKLES):
@@ -112,7 +112,7 @@ def _check(path: Path) -> None:
         return
     with zipfile.ZipFile(path) as archive:
         if sum(entry.file_size for entry in archive.infolist()) > path.stat().st_size:
-            raise InputError(f"{path}: is a compressed archive; expected a state dict: unpack it and save it again")
+            raise InputError(f"{path}: expected a state dict, got a compressed archive; unpack it and save it again")
         for entry in archive.infolist():
             if entry.filename.endswith(".pkl"):
                 with archive.open(entry) as stream:
@@ -120,11 +120,11 @@ def _check(path: Path) -> None:
 
 
 def _check_tuples(path: Path, stream: IO[bytes]) -> None:
-    """Refuse tuples of the same tuples of the same tuples: as keys, they are visited anew wherever they occur.
+    """Reject tuples of shared tuples, nested many times: hashing them as keys visits each occurrence again.
 
-    Forty of two each take 200 bytes, and years to look up.
+    Forty levels of two elements take 200 bytes, and years to hash.
     """
-    stack: list[int] = []  # how many values a value stands for; a mark is 0
+    stack: list[int] = []  # number of values that each value contains; 0 for a mark
     memo: dict[Any, int] = {}
     for opcode, argument, _ in pickletools.genops(stream):
         name, count = opcode.name, len(opcode.stack_before)
@@ -147,7 +147,7 @@ def _check_tuples(path: Path, stream: IO[bytes]) -> None:
         elif name.startswith("TUPLE"):
             stack.append(1 + sum(taken))
             if stack[-1] > _LARGEST_TUPLE:
-                raise InputError(f"{path}: holds tuples of millions of values; expected a state dict of tensors")
+                raise InputError(f"{path}: expected a state dict of tensors, got tuples of millions of values")
         else:
             stack += [1] * len(opcode.stack_after)
 
@@ -156,16 +156,17 @@ def _reason(error: Exception) -> str:
     text = str(error)
     if "Unsupported global" in text or "weights_only" in text.lower():
         return (
-            "holds more than tensors, which could run code when read; expected a state dict: where the file comes "
-            "from, save model.state_dict() alone, or as safetensors"
+            "expected a state dict, got other objects than tensors, which could run code; save model.state_dict()"
+            " alone in"
+            " the program that wrote the file, or use safetensors"
         )
     if "TorchScript" in text or "torch.jit" in text:
-        return "is a TorchScript program; expected a state dict: save its state_dict() instead"
-    return "is no file of PyTorch's that can be read, or is cut short; fetch it again"
+        return "expected a state dict, got a TorchScript program; save its state_dict()"
+    return "expected a file of PyTorch, got an unreadable or truncated one; fetch it again"
 
 
 def _tensors(content: Any, depth: int = 0) -> dict[str, Tensor]:
-    """Return the dict with most tensors in a nest of dicts."""
+    """Return the dict with the most tensors in a nested dict."""
     if not isinstance(content, dict):
         return {}
     here = {
@@ -180,7 +181,7 @@ def _tensors(content: Any, depth: int = 0) -> dict[str, Tensor]:
 
 
 def _is_stored(tensor: Tensor) -> bool:
-    """Whether all its numbers are in the file: a view may repeat one of them a million million times."""
+    """Return whether all elements are stored in the file. A view may repeat one element any number of times."""
     return tensor.layout == torch.strided and tensor.untyped_storage().nbytes() >= tensor.nbytes
 
 

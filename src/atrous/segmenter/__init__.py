@@ -1,9 +1,9 @@
-"""Images to label maps: network, upsampling, CRF."""
+"""Segmentation of images: network, upsampling and CRF."""
 
 from .batch import Done, segmented, worker_count
 from .result import NetworkScores, Segmentation, output_files, outputs_missing
 from .segmenter import Segmenter
-from .upsample import zoomed_probabilities
+from .upsample import upsampled_probabilities
 
 __all__ = [
     "Done",
@@ -14,5 +14,5 @@ __all__ = [
     "outputs_missing",
     "segmented",
     "worker_count",
-    "zoomed_probabilities",
+    "upsampled_probabilities",
 ]

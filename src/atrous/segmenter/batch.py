@@ -1,4 +1,4 @@
-"""Many photos through one segmenter: decoding, network, CRF and writing overlap in threads."""
+"""Segmentation of many images, with decoding, network, CRF and writing overlapped in threads."""
 
 import os
 import threading
@@ -23,30 +23,30 @@ from .segmenter import Segmenter
 Item = TypeVar("Item")
 Made = TypeVar("Made")
 
-# Beyond so many, each takes its memory and adds next to nothing; the CRF of each has several threads then.
+# More images use more memory and add little speed. Above this number, each image's CRF has several threads.
 MOST_WORKERS = 8
 
-# Of more pixels than this one photo is in work at a time, its CRF with all threads.
+# Larger images are processed one at a time, with all threads for the CRF.
 LARGE = 4_000_000
 
-# Seconds after which a waiting caller looks whether Ctrl-C was pressed; where it does not wake by itself (Windows).
+# Interval in seconds at which a waiting caller checks for Ctrl-C, for systems where waiting blocks it (Windows).
 _PATIENCE = 0.5
 
 
 @dataclass(frozen=True)
 class Done(Generic[Item, Made]):
-    """What became of one item.
+    """Result of one item.
 
     Attributes
     ----------
     item
-        As it was given.
+        The item.
     made
-        What `finish` returned, or the Segmentation; None after an error.
+        Return value of `finish`, or the Segmentation; None after an error.
     error : Exception or None
-        What reading, segmenting or finishing raised.
+        Exception from reading, segmenting or finishing the item.
     seconds : float
-        From the beginning of its reading to its end, waits for other photos' work included.
+        Time from the start of reading to the end, including waits for other images.
     """
 
     item: Item
@@ -64,47 +64,47 @@ def segmented(
     threads: int | None = None,
     ahead: int = 2,
 ) -> Generator[Done[Item, Any], None, None]:
-    """Segment many photos, several at a time; yield what became of each, in their order.
+    """Segment many images, several at a time; yield a result for each, in order.
 
-    Each photo is read, segmented and finished by one worker, on one thread: as one photo's network leaves its
-    threads idle at the end of each layer, so many photos on a thread each take less time than one after the other
-    on all. What is made of a photo is to the bit what `segmenter(photo)` makes of it. Memory is bounded: at most
-    `workers + ahead` items are begun and not yet taken by the caller.
+    One worker reads, segments and finishes each image, on one thread. The threads of a network idle at the end of each
+    layer, so several images with one thread each take less time than one image after the other on all threads. The
+    result for an image has the same bits as `segmenter(image)`. Memory is limited: at most `workers + ahead` items are
+    started and not yet returned.
 
     Parameters
     ----------
     segmenter : Segmenter
     items : iterable
-        Photos (paths, PIL images or arrays), or anything that `read` makes one of. It is iterated in the caller's
-        thread, a few items ahead; what it raises comes after the items before.
+        Images (paths, PIL images or arrays), or anything that `read` converts to one. The caller's thread iterates over
+        it, a few items in advance; its exceptions are raised after the items before them.
     read : callable, optional
-        From an item to a photo: called in the workers, from several threads at once. The item itself if left out.
+        Converts an item to an image, in the workers, from several threads at once. Default: the item is the image.
     finish : callable, optional
-        Called in the workers with an item and its Segmentation, to write it, say. What it returns is yielded as
+        Called in the workers with an item and its Segmentation, for example to write it. Its return value is yielded as
         `made`, and the Segmentation is freed.
     threads : int, optional
-        Default: the segmenter's own, or all cores.
+        Default: the segmenter's threads, or all cores.
     ahead : int
-        Finished items that may wait for the caller.
+        Maximum number of finished items that wait for the caller.
 
     Yields
     ------
     Done
-        One for each item. An exception of one photo is in its `error` and stops no other.
+        One for each item. An exception for one image is in its `error` and does not stop the others.
 
     Raises
     ------
     InputError
-        If `threads` or `ahead` cannot be used.
+        If `threads` or `ahead` is invalid.
 
     Notes
     -----
-    Closed, or interrupted by Ctrl-C, it begins nothing more, lets go of what is between two steps and waits for the
-    step that each worker is at: nothing is being written when it returns.
+    When closed or interrupted by Ctrl-C, the generator starts no further item, drops items between two steps and waits
+    for the current step of each worker. No file is half-written when it returns.
 
     Examples
     --------
-    >>> for done in segmented(segmenter, photos):  # doctest: +SKIP
+    >>> for done in segmented(segmenter, images):  # doctest: +SKIP
     ...     print(done.item, done.error or done.made.shares())
     """
     threads = check_threads(segmenter.threads if threads is None else threads)
@@ -114,9 +114,9 @@ def segmented(
 
 
 def worker_count(threads: int | None = None) -> int:
-    """Return how many photos `segmented` has in work at the same time."""
+    """Return the number of images that `segmented` processes at the same time."""
     threads = check_threads(threads)
-    # One more than compute: while one waits for a disk, another goes on.
+    # One more than the computing threads, so that one can wait for the disk.
     return min(threads, MOST_WORKERS) + (threads > 1)
 
 
@@ -125,7 +125,7 @@ def _itself(item: Any) -> Any:
 
 
 class _StoppedError(BaseException):
-    """Nobody wants the rest."""
+    """The remaining items are not needed."""
 
 
 class _Workers:
@@ -138,34 +138,34 @@ class _Workers:
     ) -> None:
         self.segmenter, self.read, self.finish = segmenter, read, finish
         self.threads = threads
-        self.photos = min(threads, MOST_WORKERS)
+        self.images = min(threads, MOST_WORKERS)
         self.workers = worker_count(threads)
-        self.room = _Room(self.workers)
+        self.permits = _FairSemaphore(self.workers)
         self.stop = threading.Event()
 
     def work(self, item: Any) -> Done[Any, Any]:
-        begun = time.perf_counter()
+        started = time.perf_counter()
         try:
             made, error = self._made(item), None
         except Exception as caught:
-            # With its frames it would hold the photo.
+            # The traceback's frames would keep the image in memory.
             made, error = None, caught.with_traceback(None)
-        return Done(item, made, error, time.perf_counter() - begun)
+        return Done(item, made, error, time.perf_counter() - started)
 
     def _made(self, item: Any) -> Any:
-        self._go_on()
-        photo = self.read(item)
-        image = read_image(photo)
-        source = Path(photo) if isinstance(photo, (str, os.PathLike)) else None
+        self._check_stopped()
+        given = self.read(item)
+        image = read_image(given)
+        source = Path(given) if isinstance(given, (str, os.PathLike)) else None
         whole = _pixels(image) > LARGE
-        with self.room.take(self.workers if whole else 1):
-            self._go_on()
-            threads = self.threads if whole else max(1, self.threads // self.photos)
-            result = self.segmenter.segment(image, source=source, threads=threads, check=self._go_on)
-            self._go_on()
+        with self.permits.acquire(self.workers if whole else 1):
+            self._check_stopped()
+            threads = self.threads if whole else max(1, self.threads // self.images)
+            result = self.segmenter.segment(image, source=source, threads=threads, check=self._check_stopped)
+            self._check_stopped()
             return result if self.finish is None else self.finish(item, result)
 
-    def _go_on(self) -> None:
+    def _check_stopped(self) -> None:
         if self.stop.is_set():
             raise _StoppedError
 
@@ -177,7 +177,7 @@ def _pixels(image: NDArray[np.uint8]) -> int:
 def _segmented(workers: _Workers, items: Iterable[Item], ahead: int) -> Generator[Done[Item, Any], None, None]:
     source = iter(items)
     pending: deque[Future[Done[Any, Any]]] = deque()
-    pool = ThreadPoolExecutor(workers.workers, thread_name_prefix="atrous-photo")
+    pool = ThreadPoolExecutor(workers.workers, thread_name_prefix="atrous-image")
     failure: Exception | None = None
     exhausted = False
     try:
@@ -204,23 +204,23 @@ def _result(future: "Future[Done[Any, Any]]") -> Done[Any, Any]:
     return future.result()
 
 
-class _Room:
-    """So many places, handed out in the order in which they were asked for."""
+class _FairSemaphore:
+    """Counting semaphore that serves waiters first in, first out."""
 
-    def __init__(self, places: int) -> None:
-        self.free = places
+    def __init__(self, permits: int) -> None:
+        self.free = permits
         self.turn = threading.Lock()
         self.changed = threading.Condition()
 
     @contextmanager
-    def take(self, places: int) -> Iterator[None]:
-        # Who waits for many keeps the turn: small photos cannot keep a large one waiting for ever.
+    def acquire(self, permits: int) -> Iterator[None]:
+        # Waiters are served in order, so that small images cannot block a large one forever.
         with self.turn, self.changed:
-            self.changed.wait_for(lambda: self.free >= places)
-            self.free -= places
+            self.changed.wait_for(lambda: self.free >= permits)
+            self.free -= permits
         try:
             yield
         finally:
             with self.changed:
-                self.free += places
+                self.free += permits
                 self.changed.notify_all()

@@ -1,4 +1,4 @@
-"""A segmenter's model and settings in a folder."""
+"""Model and settings of a segmenter in a folder."""
 
 import dataclasses
 import json
@@ -17,18 +17,18 @@ from ..errors import InputError
 ONNX: Literal["model.onnx"] = "model.onnx"
 WEIGHTS: Literal["model.safetensors"] = "model.safetensors"
 
-# Of the images that the network sees, in a file of settings.
+# Limit on the network's input size in a settings file.
 _LARGEST_SIDE = 65_535
 
 
 @dataclass(frozen=True)
 class SavedSettings:
-    """The contents of `config.json`.
+    """Contents of `config.json`.
 
     Attributes
     ----------
     file : str
-        The model's, beside it.
+        Name of the model file in the folder.
     metadata : ModelMetadata
     crf : CrfParameters, a preset's name or None
     max_side : int
@@ -41,7 +41,7 @@ class SavedSettings:
 
     @classmethod
     def of(cls, engine: Engine, crf: CrfParameters | tuple[Kernel, ...] | None, max_side: int) -> "SavedSettings":
-        """Gather the settings of a segmenter; InputError if it cannot be saved."""
+        """Return the settings of a segmenter; raise InputError if it cannot be saved."""
         saved_crf = _saved_crf(crf)
         metadata = engine.metadata
         if isinstance(saved_crf, CrfParameters):
@@ -50,10 +50,10 @@ class SavedSettings:
             return cls(ONNX, metadata, saved_crf, max_side)
         if (net := getattr(engine, "net", None)) is not None:
             return cls(WEIGHTS, dataclasses.replace(metadata, variant=net.name), saved_crf, max_side)
-        raise InputError(f"engine {type(engine).__name__}: expected one of ONNX Runtime, OpenVINO or PyTorch to save")
+        raise InputError(f"engine {type(engine).__name__}: expected an engine of ONNX Runtime, OpenVINO or PyTorch")
 
     def to_json(self) -> str:
-        """Return the text that `read` reads."""
+        """Return JSON for `read`."""
         crf = dataclasses.asdict(self.crf) if isinstance(self.crf, CrfParameters) else self.crf
         values = {
             "library_name": "atrous",
@@ -66,29 +66,31 @@ class SavedSettings:
 
     @classmethod
     def read(cls, folder: Path) -> "SavedSettings | None":
-        """Read a folder's; None if it has none.
+        """Read the settings of a folder; return None if it has none.
 
         Raises
         ------
         InputError
-            If they cannot be right, or are another library's.
+            If the settings are invalid or of another library.
         """
         path = folder / CONFIG
         if not path.is_file():
             return None
-        values = read_json(path, "settings by save_pretrained of atrous")
+        values = read_json(path, "settings of save_pretrained")
         if not isinstance(values, dict) or values.get("library_name") != "atrous":
-            raise InputError(f"{path}: not written by save_pretrained of atrous; expected library_name 'atrous' in it")
+            raise InputError(f"{path}: expected library_name 'atrous', as written by save_pretrained of atrous")
         file, crf, max_side = (values.get(key) for key in ("file", "crf", "max_side"))
         if file not in (ONNX, WEIGHTS):
-            raise InputError(f"{path}: file {file!r:.60}; expected {ONNX} or {WEIGHTS}")
+            raise InputError(f"{path}: file: expected {ONNX} or {WEIGHTS}, got {file!r:.60}")
         metadata = ModelMetadata.from_values(values.get("metadata"), str(path))
         if isinstance(crf, dict):
             crf = metadata.crf
         elif crf is not None and not (isinstance(crf, str) and crf in PRESETS):
-            raise InputError(f"{path}: crf {crf!r:.60}; expected parameters, a preset ({', '.join(PRESETS)}) or null")
+            raise InputError(
+                f"{path}: crf: expected parameters, a preset ({', '.join(PRESETS)}) or null, got {crf!r:.60}"
+            )
         if not isinstance(max_side, int) or isinstance(max_side, bool) or not 1 <= max_side <= _LARGEST_SIDE:
-            raise InputError(f"{path}: max_side {max_side!r:.60}; expected 1 to {_LARGEST_SIDE} pixels")
+            raise InputError(f"{path}: max_side: expected 1 to {_LARGEST_SIDE} pixels, got {max_side!r:.60}")
         return cls(file, metadata, crf, max_side)
 
 
@@ -99,22 +101,22 @@ def load_engine(
     device: str | None = None,
     engine: str | None = None,
 ) -> Engine:
-    """Return the engine of a model: an .onnx file, a folder, the bundled model for None, or an engine itself.
+    """Return the engine of a model: an .onnx file, a folder, None for the bundled model, or an engine.
 
     Raises
     ------
     InputError
-        If the model cannot be loaded, or the device or the engine cannot be used.
+        If the model cannot be loaded, or the device or the engine is not available.
     MissingExtra
-        If it needs a package that is not installed.
+        If a required package is not installed.
     """
     if model is None:
         return exported_engine(bundled_model_path(), threads=threads, device=device, engine=engine)
     if not isinstance(model, (str, os.PathLike)):
         if device is not None:
-            raise InputError(f"device={device!r}: the engine that was given has its own; leave it out")
+            raise InputError(f"device={device!r}: expected None, as the given engine has a device")
         if engine is not None:
-            raise InputError(f"engine={engine!r}: the model that was given is an engine; leave it out")
+            raise InputError(f"engine={engine!r}: expected None, as the model is an engine")
         return model
     if Path(model).is_dir():
         return _folder_engine(Path(model), threads=threads, device=device, engine=engine)
@@ -122,24 +124,24 @@ def load_engine(
 
 
 def _folder_engine(folder: Path, *, threads: int | None, device: str | None, engine: str | None) -> Engine:
-    """Read the model in a folder: a training checkpoint, or what `save_pretrained` wrote."""
+    """Load the model of a folder: a training checkpoint, or the output of `save_pretrained`."""
     saved = SavedSettings.read(folder)
     if saved.file == ONNX if saved is not None else (folder / ONNX).is_file():
         exported = exported_engine(folder / ONNX, threads=threads, device=device, engine=engine)
         if saved is not None:
             if saved.metadata.classes != exported.metadata.classes:
-                raise InputError(f"{folder / CONFIG}: its classes are not those of {ONNX} beside it; save both again")
-            # The CRF may have been tuned since the file was exported.
+                raise InputError(f"{folder / CONFIG}: expected the classes of {ONNX} beside it; save both again")
+            # The CRF may have been tuned after the export.
             exported.metadata = dataclasses.replace(exported.metadata, crf=saved.metadata.crf)
         return exported
     if engine is not None:
         raise InputError(
-            f"engine={engine!r}: {folder} is run by PyTorch; make an .onnx file of it (atrous export),"
-            " or leave the engine out"
+            f"engine={engine!r}: expected None for {folder}, which PyTorch runs; atrous export makes an .onnx"
+            " file of it"
             if engine in ENGINES
             else f"engine={engine!r}: expected {' or '.join(map(repr, ENGINES))}, or None"
         )
-    from ..network.torch_backend import TorchEngine  # without PyTorch: MissingExtra
+    from ..network.torch_backend import TorchEngine  # raises MissingExtra without PyTorch
 
     return TorchEngine.read(folder, threads=threads, device=device)
 
@@ -151,6 +153,6 @@ def _saved_crf(crf: CrfParameters | tuple[Kernel, ...] | None) -> CrfParameters 
         if kernels is crf:
             return name
     raise InputError(
-        "crf: kernels of your own cannot be saved; make the segmenter with crf='model' and give them to"
-        " from_pretrained(..., crf=[...]) again"
+        "crf: expected a preset or CrfParameters, got other kernels, which cannot be saved; create the segmenter with"
+        " crf='model' and pass the kernels to from_pretrained(..., crf=[...])"
     )

@@ -30,7 +30,7 @@ except ImportError as error:
 
 CARD = "README.md"
 
-# Of the library beneath huggingface_hub: httpx, before version 1 requests.
+# Module names of huggingface_hub's HTTP library: httpx, or requests before version 1.
 _HTTP_ERROR: Any = HfHubHTTPError.__bases__[0]
 
 
@@ -42,19 +42,19 @@ def save(
     license: str | None = None,
     scores: str | os.PathLike[str] | None = None,
 ) -> None:
-    """Write a model, its settings and, unless there is one, a model card: all of them or none.
+    """Write a model, its settings and, unless one exists, a model card, atomically.
 
     Parameters
     ----------
     folder : Path
-        Made if it is not there.
+        Created if it does not exist.
     engine : Engine
     settings : SavedSettings
-        Of a segmenter with this engine.
+        Settings of a segmenter with this engine.
     license, scores
-        As for `model_card`.
+        See `model_card`.
     """
-    # Before anything is written: the scores' file may be damaged.
+    # Read first, because the score file may be damaged.
     card = model_card(settings, license, scores)
     network: Any = engine
     target = folder / settings.file
@@ -90,7 +90,7 @@ def push(
     branch: str | None = None,
     create_pr: bool | None = None,
 ) -> str:
-    """Upload what `save` writes to a repository, which is made if it does not exist; return the commit's address."""
+    """Upload the output of `save` to a repository, which is created if necessary; return the commit's URL."""
     api = HfApi(token=token)
     with tempfile.TemporaryDirectory() as temporary, _in_one_line(repo_id):
         folder = Path(temporary)
@@ -107,33 +107,34 @@ def push(
 
 
 def download(repo_id: str, **options: Any) -> Path:
-    """Fetch a model from the hub, or find it in the cache; InputError in one line where that fails.
+    """Download a model from the hub, or find it in the cache; raise InputError with one line on failure.
 
     Parameters
     ----------
     repo_id : str
     **options
-        Of huggingface_hub's `snapshot_download`: revision, token, cache_dir, force_download, local_files_only.
+        Arguments of huggingface_hub's `snapshot_download`: revision, token, cache_dir, force_download,
+        local_files_only.
 
     Returns
     -------
     Path
-        A folder with its files: nothing else of the repository is fetched.
+        Folder with the model's files. Other files of the repository are not downloaded.
     """
     fetch: Any = partial(snapshot_download, repo_id, **options)
     with _in_one_line(repo_id):
-        # A repository may hold weights and an exported model; the settings name one.
+        # A repository may contain weights and an exported model. The settings name one of them.
         saved = SavedSettings.read(Path(fetch(allow_patterns=[CONFIG])))
         files = [ONNX, WEIGHTS, "state.json"] if saved is None else [saved.file]
         folder = Path(fetch(allow_patterns=[CONFIG, *files]))
     if not any((folder / name).is_file() for name in files[:2]):
-        raise InputError(f"{repo_id}: holds no {' or '.join(files[:2])}; expected a model by push_to_hub of atrous")
+        raise InputError(f"{repo_id}: expected {' or '.join(files[:2])} of push_to_hub, found none")
     return folder
 
 
 @contextmanager
 def _in_one_line(name: str) -> Iterator[None]:
-    """Turn what the hub, the network and the disk raise into InputError."""
+    """Convert errors of the hub, the network and the disk to InputError."""
     try:
         yield
     except InputError:
@@ -143,25 +144,25 @@ def _in_one_line(name: str) -> Iterator[None]:
         raise InputError(f"{name}: {type(error).__name__}: {' '.join(lines)[:300]}") from None
 
 
-# Of the method; the model may have been trained by anybody.
+# The paper of the method. The model itself may be from anyone.
 PAPER = "https://arxiv.org/abs/1412.7062"
 
 
 def model_card(settings: SavedSettings, license: str | None, scores: str | os.PathLike[str] | None) -> str:
-    """Return a model card in Markdown with a head in YAML.
+    """Return a model card in Markdown with YAML metadata.
 
     Parameters
     ----------
     settings : SavedSettings
     license : str, optional
-        An identifier of the hub's; the card says that none is stated if left out.
+        License identifier of the hub. Default: the card states that none is given.
     scores : path, optional
-        The file by `atrous evaluate --json`; the card says that none are known if left out.
+        File of `atrous evaluate --json`. Default: the card states that there are no scores.
 
     Raises
     ------
     InputError
-        If `scores` is no such file or of other classes.
+        If `scores` is not such a file or has other classes.
     """
     metadata = settings.metadata
     measured = None if scores is None else _read_scores(Path(scores), metadata)
@@ -183,8 +184,8 @@ def model_card(settings: SavedSettings, license: str | None, scores: str | os.Pa
         "## Classes\n\n" + ", ".join(f"{i} {_plain(name)}" for i, name in enumerate(metadata.classes)) + ".",
         f"## Training\n\nOn the list of images `{metadata.training_list}`, whose sorted names have the sha256"
         f" `{metadata.training_list_sha256}`.",
-        f"## Scores\n\n{_score_table(measured) if measured else 'None were given when this model was saved.'}",
-        f"## Terms\n\n{f'License: {license}.' if license else 'No license was stated when this model was saved.'}"
+        f"## Scores\n\n{_score_table(measured) if measured else 'No scores were given when this model was saved.'}",
+        f"## Terms\n\n{f'License: {license}.' if license else 'No license was given when this model was saved.'}"
         + (f" {metadata.notes}" if metadata.notes else ""),
     ]
     return "\n\n".join(parts) + "\n"
@@ -192,28 +193,28 @@ def model_card(settings: SavedSettings, license: str | None, scores: str | os.Pa
 
 def _what(metadata: ModelMetadata) -> str:
     where = "at every pixel" if metadata.output_stride == 1 else f"on a grid of {metadata.output_stride} pixels"
-    return f"scores {where} by a VGG-16 made dense by the hole algorithm"
+    return f"scores {where} by a VGG-16 with the hole algorithm"
 
 
 def _crf(crf: CrfParameters | str | None) -> str:
     if crf is None:
         return "without a CRF"
     if isinstance(crf, str):
-        return f"sharpened by a fully connected CRF with the parameters of {crf}"
+        return f"refined by a fully connected CRF with the parameters of {crf}"
     return (
-        f"sharpened by a fully connected CRF (weight {crf.weight:g}, sxy {crf.sxy:g}, srgb {crf.srgb:g};"
+        f"refined by a fully connected CRF (weight {crf.weight:g}, sxy {crf.sxy:g}, srgb {crf.srgb:g};"
         f" spatial {crf.spatial_weight:g}, {crf.spatial_sxy:g}; {crf.iterations} steps)"
     )
 
 
 def _plain(name: str) -> str:
-    """Keep a class' name from being read as Markdown."""
+    """Escape a class name for Markdown."""
     return "".join("\\" + c if c in "\\`*_[]<>|#" else c for c in " ".join(name.split()))
 
 
 def _read_scores(path: Path, metadata: ModelMetadata) -> dict[str, Any]:
-    """Return the run, and mean IoU and pixel accuracy by labeling."""
-    document = read_json(path, "scores by atrous evaluate --json", LARGEST_SCORES)
+    """Return the run's description, and mean IoU and pixel accuracy by labeling."""
+    document = read_json(path, "scores of atrous evaluate --json", LARGEST_SCORES)
     try:
         classes, run = document["classes"], document["run"]
         found = {
@@ -226,9 +227,9 @@ def _read_scores(path: Path, metadata: ModelMetadata) -> dict[str, Any]:
             },
         }
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
-        raise InputError(f"{path}: expected scores written by atrous evaluate --json ({error!r:.100})") from None
+        raise InputError(f"{path}: expected scores of atrous evaluate --json ({error!r:.100})") from None
     if tuple(classes) != metadata.classes:
-        raise InputError(f"{path}: scores of {len(classes)} other classes; expected those of this model")
+        raise InputError(f"{path}: expected scores of this model's classes, got {len(classes)} other ones")
     return found
 
 

@@ -61,7 +61,7 @@ class Segmentation:
     network : NetworkScores or None
         Scores before the CRF.
     reduction : int
-        Factor by which the image was reduced for the CRF: 1 unless its noise would have filled the memory.
+        Side of the pixel blocks on which the CRF was computed; above 1 only for noisy images, to limit memory.
     min_region : int or None
         Smallest region of `labels` in pixels; see `atrous.labelmap.remove_small_regions`. 0: no limit.
     only : tuple of str or None
@@ -164,13 +164,13 @@ class Segmentation:
         """Most probable class of each pixel before the CRF, (H, W) uint8. None if no network ran."""
         if self.network is None:
             return None
-        from .upsample import zoomed_probabilities
+        from .upsample import upsampled_probabilities
 
         height, width, _ = self.image.shape
         network = self.network
         present = np.unique(network.scores.argmax(axis=0))
-        planes = zoomed_probabilities(
-            network.scores, network.inner, (height, width), kept=present, stride=network.stride
+        planes = upsampled_probabilities(
+            network.scores, network.inner, (height, width), classes=present, stride=network.stride
         )
         return most_probable(planes, present)
 
@@ -208,35 +208,33 @@ class Segmentation:
     ) -> Path:
         """Write the mask `<name>.png` and optionally `.overlay.jpg`, `.cutout.png` and `.probabilities.npy`.
 
-        Either all files are written or none; existing files of these names are replaced. The mask is renamed last, so
-        that it exists only if the others do.
+        Either all of them are written or none; existing files are replaced. The mask is moved to its path last, so the
+        other files exist if it does.
 
         Parameters
         ----------
         folder : path
             Created if it does not exist.
         name : str, optional
-            Name of the files without suffix. Default: the image's, or "segmentation" if it was not read from a file.
+            Name without suffix. Default: the image's name, or "segmentation" if it has none.
         overlay, probabilities : bool
-            Whether to write these. Probabilities are (C, H, W) float16.
+            Whether to write these files, too; probabilities are (C, H, W) float16.
         cutout : bool or sequence of str
-            Whether to write a cut-out, of these classes. True: of all but the background.
-        opacity : float
-            Of the overlay; see `overlay`.
-        palette : (n, 3), optional
-            Of the overlay; see `overlay`.
+            Whether to write a cut-out of the objects, or of these classes.
+        opacity, palette : optional
+            Arguments of `overlay`.
 
         Returns
         -------
         Path
-            Of the mask.
+            Path of the mask.
 
         Raises
         ------
         InputError
-            If a file to be written is the photo itself.
+            If an output is the image itself.
         OSError
-            If a file cannot be written; it names the file.
+            If a file cannot be written. The error names the file.
         """
         folder = Path(folder)
         if name is None:
@@ -276,9 +274,9 @@ class Segmentation:
 
 
 def most_probable(planes: NDArray[np.float32], ids: NDArray[np.intp] | None = None) -> NDArray[np.uint8]:
-    """Return the id of the largest of (K, H, W) planes at each pixel, the first one where several are.
+    """Return the id of the largest of (K, H, W) planes at each pixel; the first one of equal planes.
 
-    Several times as fast as `argmax(axis=0)`, which walks memory across the planes.
+    Several times as fast as `argmax(axis=0)`, whose memory access jumps between the planes.
     """
     labels = np.full(planes.shape[1:], 0 if ids is None else ids[0], np.uint8)
     best = planes[0].copy()
@@ -290,38 +288,38 @@ def most_probable(planes: NDArray[np.float32], ids: NDArray[np.intp] | None = No
 
 
 def output_files(folder: Path, name: str, *, overlay: bool, probabilities: bool, cutout: bool = False) -> list[Path]:
-    """Return the files that `Segmentation.save` writes, the mask first."""
+    """Return the output files of `Segmentation.save`, the mask first."""
     wanted = {".overlay.jpg": overlay, ".cutout.png": cutout, ".probabilities.npy": probabilities}
     return [folder / (name + suffix) for suffix in (".png", *(suffix for suffix, given in wanted.items() if given))]
 
 
 def refuse_source(target: Path, source: Path | None) -> None:
-    """Raise InputError if writing `target` would destroy the photo it is made from."""
+    """Raise InputError if writing `target` would overwrite the image itself."""
     if source is not None and target.exists() and source.exists() and target.samefile(source):
-        raise InputError(f"{target}: is the photo itself and would be replaced by its mask; choose another folder")
+        raise InputError(f"{target}: is the image itself and would be replaced by its mask; choose another folder")
 
 
 def outputs_missing(targets: Sequence[Path]) -> bool:
-    """Whether any of the files that `Segmentation.save` writes has still to be made.
+    """Return whether an output file of `Segmentation.save` is missing.
 
-    Those of a photo that a killed run left half done are to be made again, all of them.
+    If one is missing, for example after a kill, all outputs of the image are written again.
 
     Parameters
     ----------
     targets : sequence of Path
-        By `output_files`.
+        Paths from `output_files`.
 
     Raises
     ------
     InputError
-        If a file of this name exists that `Segmentation.save` did not write: it would be replaced.
+        If a file of this name exists that `Segmentation.save` did not write.
     """
     there = [target for target in targets if target.exists() or target.is_symlink()]
     complete = len(there) == len(targets)
     for target in there[: 1 if complete else None]:
-        # A mask that was painted over in another program is a label map still.
+        # A mask that was edited in another program is still a label map.
         if not (is_label_map(target) if complete else _is_output(target)):
-            raise InputError(f"{target}: exists, and was not written by atrous; move it away or overwrite it")
+            raise InputError(f"{target}: exists and was not written by atrous; move it away or overwrite it")
     return not complete
 
 
@@ -336,7 +334,7 @@ def _is_output(path: Path) -> bool:
 
 
 def _write_array(path: Path, array: NDArray[np.float16]) -> None:
-    """Write what `numpy.save` writes to a path, which overlooks a disk that fills up in the last bytes."""
+    """Write the output of `numpy.save`, which does not detect a disk that becomes full in the last bytes."""
     array = np.ascontiguousarray(array)
     header = io.BytesIO()
     np.lib.format.write_array_header_1_0(header, np.lib.format.header_data_from_array_1_0(array))

@@ -1,4 +1,4 @@
-"""Image to scores to CRF to segmentation."""
+"""Segmenter: network, upsampling and CRF for one image."""
 
 import dataclasses
 import os
@@ -21,33 +21,33 @@ from ..crf.presets import resolve
 from ..crf.reduced import most_vertices
 from ..data.metadata import CrfParameters
 from ..errors import InputError
-from ..image_io.decode import Photo, read_image
+from ..image_io.decode import ImageLike, read_image
 from .config import SavedSettings, load_engine
 from .result import NetworkScores, Segmentation
-from .upsample import zoomed_probabilities
+from .upsample import upsampled_probabilities
 
 
 class Segmenter:
-    """Segments photos with a network and sharpens the result with a fully connected CRF.
+    """Segments images with a network and refines the result with a fully connected CRF.
 
     Parameters
     ----------
     model : path or Engine, optional
-        An exported .onnx file, a training checkpoint's folder (needs PyTorch), a folder written by
-        `save_pretrained`, or an engine built elsewhere; the bundled LargeFOV model if left out.
+        An exported .onnx file, a folder of a training checkpoint (needs PyTorch), a folder of `save_pretrained`, or an
+        engine. Default: the bundled LargeFOV model.
     crf : "model", None, a preset's name, CrfParameters or a sequence of kernels
-        "model" takes the parameters that were tuned for the model; None leaves the CRF out. `sxy` counts
-        pixels of the image that the network sees: for larger photos it grows with them.
+        "model" uses the parameters that were tuned for the model; None disables the CRF. `sxy` is in pixels of the
+        network's input image and is scaled with larger images.
     max_side : int
-        Photos whose longer side is larger are scaled down to it for the network. The CRF sees them at full size.
+        Longest side for the network, in pixels. Larger images are scaled down; the CRF runs at full size.
     threads : int, optional
-        Threads of network and CRF; all cores if left out.
+        Threads of network and CRF. Default: all cores.
     device : str, optional
-        Where the network computes: "cpu", "cuda" or "cuda:N". If left out, on CUDA where a GPU and ONNX Runtime's
-        or PyTorch's build for it are found, else on the CPU. The CRF always computes on the CPU.
+        Device of the network: "cpu", "cuda" or "cuda:N". Default: CUDA if there is a GPU and a build of ONNX Runtime or
+        PyTorch for it, else the CPU. The CRF always runs on the CPU.
     engine : str, optional
-        What runs an exported model: "onnxruntime", or "openvino" (extra "openvino"; on the CPU). If left out, on the
-        CPU of an x86-64 machine OpenVINO where it is installed, else ONNX Runtime.
+        Runtime of an exported model: "onnxruntime", or "openvino" (extra "openvino"; on the CPU). Default: on the CPU
+        of an x86-64 machine OpenVINO if it is installed, else ONNX Runtime.
     min_region : int, optional
         Smallest region of the labels in pixels: smaller ones get the label of their largest neighbor. 0: no limit.
         Default: 30 for an image of 513 x 513 pixels, in proportion to the area for other sizes.
@@ -55,9 +55,9 @@ class Segmenter:
     Raises
     ------
     InputError
-        If the model cannot be loaded, the device cannot be used or an argument cannot be used.
+        If the model cannot be loaded, the device is not available or an argument is invalid.
     MissingExtra
-        If the model or the engine needs a package that is not installed.
+        If a package for the model or the engine is not installed.
 
     Examples
     --------
@@ -104,20 +104,20 @@ class Segmenter:
         vars(self).update(state)
         self._turn = _turn(self.engine)
 
-    def __call__(self, photo: Photo) -> Segmentation:
-        """Segment one photo.
+    def __call__(self, image: ImageLike) -> Segmentation:
+        """Segment one image.
 
         Parameters
         ----------
-        photo : path, PIL image or (H, W, 3) uint8 RGB array
+        image : path, PIL image or (H, W, 3) uint8 RGB array
 
         Returns
         -------
         Segmentation
-            At the photo's own size, upright.
+            At the image's full size, upright.
         """
-        source = Path(photo) if isinstance(photo, (str, os.PathLike)) else None
-        return self.segment(read_image(photo), source=source)
+        source = Path(image) if isinstance(image, (str, os.PathLike)) else None
+        return self.segment(read_image(image), source=source)
 
     def segment(
         self,
@@ -127,76 +127,76 @@ class Segmenter:
         threads: int | None = None,
         check: Callable[[], None] | None = None,
     ) -> Segmentation:
-        """Segment one photo that is decoded already. Several threads may call this at the same time.
+        """Segment one decoded image. Several threads may call this at the same time.
 
         Parameters
         ----------
         image : (H, W, 3) uint8
             RGB, upright.
         source : Path, optional
-            The file that it comes from, which names what is saved of it.
+            The image's file, which determines the names of saved outputs.
         threads : int, optional
-            Threads of the CRF; the segmenter's own if left out. The result is the same for any number.
+            Threads of the CRF. Default: the segmenter's. They do not change the result.
         check : callable, optional
-            Called between network and CRF; what it raises is passed on.
+            Called between network and CRF; its exceptions are propagated.
 
         Returns
         -------
         Segmentation
-            At the photo's own size.
+            At the image's full size.
 
         Raises
         ------
         InputError
-            If the image has another shape or type.
+            If the image has another shape or dtype.
         """
         image = _checked(image)
         size = image.shape[:2]
         network = self._network(image)
         if check is not None:
             check()
-        whole = self._zoomed(network, network.inner)
-        # Chosen at the network's size: all classes of a large photo would fill the memory.
-        kept = None if network.inner == size else self._worth_zooming(whole)
-        planes = whole if kept is None else None
+        whole = self._upsampled(network, network.inner)
+        # Selected at the network's size: all classes of a large image could exceed the memory.
+        active = None if network.inner == size else self._active_classes(whole)
+        planes = whole if active is None else None
         del whole
         reduction = 1
         if self.crf is not None:
             crf = self.dense_crf(image, threads=threads)
             reduction = crf.reduction
-            planes, kept = self._sharpened(crf, network, planes, kept)
+            planes, active = self._refined(crf, network, planes, active)
         elif planes is None:
-            planes = self._zoomed(network, size, kept)
+            planes = self._upsampled(network, size, active)
         return Segmentation(
             image,
             planes,
             self.classes,
             self.engine.metadata.palette,
             source,
-            kept,
+            active,
             network,
             reduction,
             self.min_region,
         )
 
-    def _sharpened(
-        self, crf: DenseCRF, network: NetworkScores, planes: NDArray[np.float32] | None, kept: NDArray[np.intp] | None
+    def _refined(
+        self, crf: DenseCRF, network: NetworkScores, planes: NDArray[np.float32] | None, active: NDArray[np.intp] | None
     ) -> tuple[NDArray[np.float32], NDArray[np.intp]]:
         """Return the CRF's planes and their classes.
 
-        planes: of the classes `kept` (None for all) at the CRF's size, which are overwritten; None to interpolate them.
+        planes: probabilities of `active` (None: all classes) at the CRF's size, overwritten; None to interpolate them.
         """
         if crf.reduced is not None:
-            marginals, left = self._sharpened(crf.reduced, network, None, kept)
-            return crf.enlarged(marginals), left
+            marginals, remaining = self._refined(crf.reduced, network, None, active)
+            return crf.enlarged(marginals), remaining
         if planes is None:
-            planes = self._zoomed(network, (crf.shape[0], crf.shape[1]), kept)
+            planes = self._upsampled(network, (crf.shape[0], crf.shape[1]), active)
         inference = crf.infer(planes, out=planes)
-        left = inference.kept
-        return inference.probabilities[left], left if kept is None else kept[left]
+        remaining = inference.kept
+        return inference.probabilities[remaining], remaining if active is None else active[remaining]
 
     def probabilities(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Return what the network alone says, zoomed to the photo's size.
+        """Return the network's probabilities, upsampled to the image's size.
 
         Parameters
         ----------
@@ -206,44 +206,44 @@ class Segmenter:
         Returns
         -------
         (C, H, W) float32
-            They sum to 1 at each pixel.
+            Probabilities that sum to 1 at each pixel.
 
         Raises
         ------
         InputError
-            If the image has another shape or type.
+            If the image has another shape or dtype.
         """
-        return self._zoomed(self._network(_checked(image)), image.shape[:2])
+        return self._upsampled(self._network(_checked(image)), image.shape[:2])
 
     def refine(self, image: NDArray[np.uint8], probabilities: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the CRF's marginals for (C, H, W) probabilities of an (H, W, 3) uint8 image.
 
-        Classes that are improbable all over the photo are pruned, as `DenseCRF` tells, and get 0.
+        Classes that are improbable in the whole image are pruned, as in `DenseCRF`, and get probability 0.
         """
         return probabilities if self.crf is None else self.dense_crf(image)(probabilities)
 
     def dense_crf(self, image: NDArray[np.uint8], *, threads: int | None = None) -> DenseCRF:
-        """Return the CRF of an (H, W, 3) uint8 RGB image, its lattice built, for as many unaries as wanted.
+        """Return the CRF of an (H, W, 3) uint8 RGB image, for any number of unary terms.
 
-        Of a noisy image, whose lattice would be too large, it is reduced: see `DenseCRF.reduced`.
+        For a noisy image with too many lattice vertices, the CRF is reduced: see `DenseCRF.reduced`.
 
         Parameters
         ----------
         image : (H, W, 3) uint8
             RGB.
         threads : int, optional
-            The segmenter's own if left out.
+            Default: the segmenter's threads.
 
         Raises
         ------
         InputError
-            If the segmenter has none (`crf=None`), or the image has another shape or type.
+            If the segmenter has no CRF (`crf=None`), or the image has another shape or dtype.
         """
         if self.crf is None:
-            raise InputError("crf=None: this segmenter has no CRF; give it one when it is made")
+            raise InputError("crf=None: this segmenter has no CRF; create one with crf='model'")
         height, width, _ = _checked(image).shape
-        zoom = max(height, width) / max(self._inner_size(height, width))
-        return _build_crf(image, self.crf, zoom, self.threads if threads is None else threads)
+        scale = max(height, width) / max(self._inner_size(height, width))
+        return _build_crf(image, self.crf, scale, self.threads if threads is None else threads)
 
     @classmethod
     def from_pretrained(
@@ -262,20 +262,20 @@ class Segmenter:
         Parameters
         ----------
         model : path or "organization/name"
-            A folder that is here is read without a look at the network.
+            A local folder is loaded without network access.
         revision : str, optional
             Branch, tag or commit on the hub.
         token, cache_dir, force_download, local_files_only
-            As in huggingface_hub.
+            Arguments of huggingface_hub.
         **options
-            Those of `Segmenter`; crf and max_side are the saved ones if left out.
+            Arguments of `Segmenter`. Default of crf and max_side: the saved values.
 
         Raises
         ------
         InputError
-            If there is no such model, or what is there is none.
+            If the model does not exist, or is not a model.
         MissingExtra
-            If the model is not here and huggingface_hub is not installed.
+            If the model is not local and huggingface_hub is not installed.
 
         Examples
         --------
@@ -283,10 +283,12 @@ class Segmenter:
         """
         folder = Path(model)
         if folder.is_file():
-            raise InputError(f"{folder}: is a file; Segmenter({os.fspath(model)!r}) reads it")
+            raise InputError(f"{folder}: expected a folder, got a file; use Segmenter({os.fspath(model)!r})")
         if not folder.is_dir():
             if _is_path(os.fspath(model)):
-                raise InputError(f"{folder}: no such folder; expected one by save_pretrained, or organization/name")
+                raise InputError(
+                    f"{folder}: expected a folder of save_pretrained, or organization/name; no such folder"
+                )
             from .hub import download
 
             folder = download(
@@ -310,22 +312,22 @@ class Segmenter:
     ) -> None:
         """Write the model, its settings and a model card.
 
-        `model.onnx`, or the weights `model.safetensors` of a network in PyTorch; `config.json`; and, unless there is
-        one already, `README.md`.
+        Writes `model.onnx`, or the weights `model.safetensors` of a PyTorch network, `config.json` and, unless it
+        exists, `README.md`.
 
         Parameters
         ----------
         folder : path
-            Made if it is not there.
+            Created if it does not exist.
         license : str, optional
-            For the card: an identifier of the hub's, such as "mit" or "cc-by-4.0".
+            License identifier for the card, such as "mit" or "cc-by-4.0".
         scores : path, optional
-            For the card: the file by `atrous evaluate --json`.
+            File of `atrous evaluate --json` for the card.
 
         Raises
         ------
         InputError
-            If the engine is of another kind, the CRF has kernels that are nobody's preset, or `scores` is no such file.
+            If the engine is of another kind, the CRF has custom kernels, or `scores` is not a score file.
         MissingExtra
             If huggingface_hub is not installed.
         """
@@ -345,26 +347,26 @@ class Segmenter:
         branch: str | None = None,
         create_pr: bool | None = None,
     ) -> str:
-        """Upload what `save_pretrained` writes to the Hugging Face hub; the repository is made if it is not there.
+        """Upload the output of `save_pretrained` to the Hugging Face hub; the repository is created if necessary.
 
         Parameters
         ----------
         repo_id : str
             "organization/name".
         license, scores
-            As in `save_pretrained`.
+            See `save_pretrained`.
         private, token, commit_message, branch, create_pr
-            As in huggingface_hub.
+            Arguments of huggingface_hub.
 
         Returns
         -------
         str
-            The commit's address.
+            URL of the commit.
 
         Raises
         ------
         InputError
-            As in `save_pretrained`, and if the hub cannot be reached or refuses.
+            See `save_pretrained`; also if the hub cannot be reached or rejects the upload.
         MissingExtra
             If huggingface_hub is not installed.
         """
@@ -391,23 +393,23 @@ class Segmenter:
         inner = self._inner_size(height, width)
         seen = image
         if inner != (height, width):
-            # Pillow's bilinear filter widens with the reduction, so nothing is skipped.
+            # Pillow's bilinear filter widens with the reduction, which prevents aliasing.
             smaller = Image.fromarray(image).resize(inner[::-1], Image.Resampling.BILINEAR)
             seen = np.asarray(smaller)
         with self._turn:
             scores = self.engine.scores(seen)
         return NetworkScores(scores, inner, self.engine.metadata.output_stride)
 
-    def _zoomed(
-        self, network: NetworkScores, size: tuple[int, int], kept: NDArray[np.intp] | None = None
+    def _upsampled(
+        self, network: NetworkScores, size: tuple[int, int], classes: NDArray[np.intp] | None = None
     ) -> NDArray[np.float32]:
-        return zoomed_probabilities(network.scores, network.inner, size, kept=kept, stride=network.stride)
+        return upsampled_probabilities(network.scores, network.inner, size, classes=classes, stride=network.stride)
 
-    def _worth_zooming(self, planes: NDArray[np.float32]) -> NDArray[np.intp]:
+    def _active_classes(self, planes: NDArray[np.float32]) -> NDArray[np.intp]:
         if isinstance(self.crf, tuple) and any(kernel.compatibility is not None for kernel in self.crf):
-            return np.arange(len(planes))  # which has an entry for each class
+            return np.arange(len(planes))  # has an entry for each class
         largest = planes.max(axis=(1, 2))
-        # With very many classes none may reach the limit anywhere.
+        # With very many classes, none may reach the limit.
         return np.flatnonzero(largest >= min(NEGLIGIBLE, largest.max()))
 
     def _inner_size(self, height: int, width: int) -> tuple[int, int]:
@@ -416,22 +418,22 @@ class Segmenter:
 
 
 def _turn(engine: Engine) -> AbstractContextManager[object]:
-    # Of an engine that does not say so it is not known that it takes photos from several threads at once.
+    # Engines without the attribute `several` may not be thread-safe.
     return nullcontext() if getattr(engine, "several", False) else threading.Lock()
 
 
 def _checked(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    # A photo of floats or of other channels would be segmented without complaint, and wrongly.
+    # Float images and images with other channels would give wrong results without an error.
     if not isinstance(image, np.ndarray):
         raise InputError(
-            f"image: expected an (H, W, 3) uint8 array, got {type(image).__name__}; call the segmenter itself with"
-            " other photos"
+            f"image: expected an (H, W, 3) uint8 array, got {type(image).__name__}; call the segmenter itself for"
+            " other images"
         )
     return read_image(image)
 
 
 def _build_crf(
-    image: NDArray[np.uint8], crf: CrfParameters | tuple[Kernel, ...], zoom: float, threads: int | None
+    image: NDArray[np.uint8], crf: CrfParameters | tuple[Kernel, ...], scale: float, threads: int | None
 ) -> DenseCRF:
     if isinstance(crf, CrfParameters):
         kernels: list[Kernel] = [
@@ -441,24 +443,24 @@ def _build_crf(
         iterations, normalization = crf.iterations, crf.normalization
     else:
         kernels, iterations, normalization = list(crf), 10, "after"
-    zoomed = [_zoomed(kernel, zoom) for kernel in kernels]
+    scaled = [_scaled(kernel, scale) for kernel in kernels]
     return DenseCRF(
         image,
-        zoomed,
+        scaled,
         iterations=iterations,
         normalization=normalization,
         threads=threads,
-        max_vertices=most_vertices(image, zoomed),
+        max_vertices=most_vertices(image, scaled),
     )
 
 
-def _zoomed(kernel: Kernel, zoom: float) -> Kernel:
+def _scaled(kernel: Kernel, scale: float) -> Kernel:
     if isinstance(kernel, Gaussian):
         return kernel
-    sxy = tuple(sigma * zoom for sigma in np.atleast_1d(kernel.sxy).tolist())
+    sxy = tuple(sigma * scale for sigma in np.atleast_1d(kernel.sxy).tolist())
     return dataclasses.replace(kernel, sxy=sxy if len(set(sxy)) > 1 else sxy[0])
 
 
 def _is_path(name: str) -> bool:
-    """Tell what cannot be a name on the hub."""
+    """Return whether a name cannot be a repository of the hub."""
     return name.startswith((".", "/", "~")) or "\\" in name or name.count("/") > 1 or name.endswith(("/", ".onnx"))

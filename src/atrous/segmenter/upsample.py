@@ -1,41 +1,41 @@
-"""From scores on a coarser grid to probabilities at the photo's size (Chen et al. 2015, section 3.2)."""
+"""Upsampling of scores to probabilities at the image's size (Chen et al. 2015, section 3.2)."""
 
 from collections.abc import Callable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
 
-# Pixels that are zoomed at a time: with 21 classes a band's scores fit a second-level cache.
+# Number of pixels per band: with 21 classes, a band's scores fit into a second-level cache.
 BAND_PIXELS = 8192
 
-# Rows and columns whose scores are interpolated along the columns at a time. All of a photo's would fill the memory if
-# it is one long line.
+# Number of rows and columns whose scores are interpolated along the columns at a time. A very wide image would
+# otherwise need too much memory.
 BLOCK = 1024, BAND_PIXELS
 
 
 def places(
     cells: int, inner: int, outer: int, stride: int = 8, *, pixels: slice = slice(None)
 ) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
-    """Where the photo's pixels lie between the cells of the score grid, along one side.
+    """Return the positions of the image's pixels between the cells of the score grid, along one side.
 
-    Cell i lies on pixel `stride` * i of the image that the network saw. That image is `inner` pixels long (less
-    the padding) and shows a photo `outer` pixels long, so the photo's pixel y, centered at y + 1/2, lies at
-    (y + 1/2) * inner / outer - 1/2 there. For inner == outer this is the align-corners zoom.
+    Cell i lies on pixel `stride` * i of the network's input image. That image has `inner` pixels, without padding, and
+    shows an image of `outer` pixels, so pixel y, with its center at y + 1/2, lies at (y + 1/2) * inner / outer - 1/2.
+    For inner == outer this is interpolation with aligned corners.
 
     Parameters
     ----------
     cells : int
         Length of the score grid.
     inner, outer : int
-        Pixels of the network's image and of the photo.
+        Lengths of the network's input image and of the image, in pixels.
     stride : int
     pixels : slice
-        Those of the photo that are wanted, in steps of 1; all if left out.
+        Range of pixels in steps of 1. Default: all.
 
     Returns
     -------
     first : (pixels,) int
-        The cell before each pixel; the last but one at most.
+        The cell before each pixel, at most the last but one.
     share : (pixels,) float32
         Weight of the cell after it, 0 to 1.
     """
@@ -45,44 +45,44 @@ def places(
     return first, (place - first).astype(np.float32)
 
 
-def zoomed_probabilities(
+def upsampled_probabilities(
     scores: NDArray[np.float32],
     inner: tuple[int, int],
     outer: tuple[int, int],
     *,
-    kept: NDArray[np.intp] | None = None,
+    classes: NDArray[np.intp] | None = None,
     stride: int = 8,
 ) -> NDArray[np.float32]:
-    """Zoom scores bilinearly to the photo's size and take their softmax.
+    """Upsample scores bilinearly to the image's size and apply the softmax.
 
     Parameters
     ----------
     scores : (C, h, w) float32
-        Of the image that the network saw, padded to 8 k - 7 a side.
+        Scores of the network's input image, padded to 8 k - 7 a side.
     inner, outer : (height, width)
-        Of the network's image without its padding, and of the photo.
-    kept : (K,) int, optional
-        Return the probabilities of these classes only; the softmax is over all.
+        Sizes of the network's input image without padding, and of the image.
+    classes : (K,) int, optional
+        Classes to return; the softmax is over all classes. Default: all.
     stride : int
-        Pixels from one cell of `scores` to the next.
+        Step of the score grid in pixels.
 
     Returns
     -------
     (C, H, W) float32, or (K, H, W)
-        Probabilities; over all classes they sum to 1.
+        Probabilities, which sum to 1 over all classes.
     """
     height, width = outer
-    out = np.empty((len(scores) if kept is None else len(kept), height, width), np.float32)
+    out = np.empty((len(scores) if classes is None else len(classes), height, width), np.float32)
     for rows in _parts(height, BLOCK[0]):
         for columns in _parts(width, BLOCK[1]):
-            zoomed = _zoomed_rows(scores, inner, outer, stride, rows, columns)
+            upsampled = _upsampled_rows(scores, inner, outer, stride, rows, columns)
             for here in _parts(rows.stop - rows.start, max(1, BAND_PIXELS // (columns.stop - columns.start))):
-                band = zoomed(here)
+                band = upsampled(here)
                 band -= band.max(axis=0)
                 np.exp(band, out=band)
                 total = band.sum(axis=0)
                 place = out[:, rows, columns][:, here]
-                np.divide(band if kept is None else band[kept], total, out=place)
+                np.divide(band if classes is None else band[classes], total, out=place)
     return out
 
 
@@ -91,7 +91,7 @@ def _parts(length: int, most: int) -> Iterator[slice]:
         yield slice(start, min(start + most, length))
 
 
-def _zoomed_rows(
+def _upsampled_rows(
     scores: NDArray[np.float32],
     inner: tuple[int, int],
     outer: tuple[int, int],
@@ -99,14 +99,14 @@ def _zoomed_rows(
     rows: slice,
     columns: slice,
 ) -> Callable[[slice], NDArray[np.float32]]:
-    """Return a function from some of these rows of the photo to the scores of these columns, (C, rows, columns).
+    """Return a function that maps a range of these rows to the scores of these columns, (C, rows, columns).
 
-    The caller may overwrite them; rows are counted from the first.
+    The caller may overwrite the scores. Rows are counted from the first one.
     """
     _, h, w = scores.shape
-    if stride == 1 and inner == outer:  # multi-scale prediction of a small photo: every pixel has its score
+    if stride == 1 and inner == outer:  # multi-scale prediction of a small image: every pixel has a score
         return lambda here: scores[:, rows, columns][:, here].copy()
-    # Columns first, on the few rows of the grid that lie around.
+    # Interpolate along the columns first, on the few neighboring rows of the grid.
     row, share = places(h, inner[0], outer[0], stride, pixels=rows)
     column, column_share = places(w, inner[1], outer[1], stride, pixels=columns)
     around = scores[:, row[0] : row[-1] + 2]
@@ -125,5 +125,5 @@ def _zoomed_rows(
 
 
 def _steps(values: NDArray[np.float32], axis: int) -> NDArray[np.float32]:
-    """Differences to the next value along an axis, 0 after the last."""
+    """Return the differences to the next value along an axis, 0 after the last."""
     return np.diff(values, axis=axis, append=values.take([-1], axis=axis))

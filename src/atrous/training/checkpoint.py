@@ -1,4 +1,4 @@
-"""Checkpoints: a folder of safetensors and JSON from which a run resumes bit for bit."""
+"""Checkpoints: folders of safetensors and JSON from which a run resumes with the same bits."""
 
 import hashlib
 import json
@@ -41,24 +41,23 @@ LOCK = ".lock"
 
 @dataclass(frozen=True)
 class TrainingState:
-    """What a checkpoint says beside its tensors.
+    """Contents of `state.json` in a checkpoint.
 
     Attributes
     ----------
     step : int
-        Steps done. Order, crops and dropout are functions of seed and step, so this number is all
-        the random state there is.
+        Completed steps. Order, crops and dropout are functions of seed and step, so there is no other random state.
     recipe : Recipe
     classes : tuple of str
     palette : tuple of (red, green, blue)
-        A color for each class.
+        Color of each class.
     training_list, training_list_sha256 : str
     start : str
-        What the first weights were.
+        Description of the initial weights.
     versions : dict of str to str
-        Of atrous (and its git revision, where it runs from a clone), Python and torch.
+        Versions of atrous (with its git revision in a clone), Python and torch.
     sha256 : dict of str to str
-        Of the checkpoint's other files, by name.
+        Hashes of the checkpoint's other files, by name.
     """
 
     step: int
@@ -72,13 +71,13 @@ class TrainingState:
     sha256: dict[str, str] = field(default_factory=dict)
 
     def to_json(self) -> str:
-        """Return the text of `state.json`."""
+        """Return the contents of `state.json`."""
         values = {**self.__dict__, "recipe": self.recipe.as_dict()}
         return json.dumps(values, indent=1)
 
     @classmethod
     def read(cls, folder: Path) -> "TrainingState":
-        """Read a checkpoint folder's state; InputError where there is none."""
+        """Read the state of a checkpoint folder; raise InputError if it has none."""
         values = read_state(folder)
         try:
             values["recipe"] = Recipe.from_dict(values["recipe"])
@@ -95,7 +94,7 @@ class TrainingState:
                 raise InputError(f"sha256: expected files beside {STATE}, got {outside[0]!r:.60}")
             return state
         except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise InputError(f"{folder / STATE}: not the state of a checkpoint ({error})") from None
+            raise InputError(f"{folder / STATE}: expected the state of a checkpoint ({error})") from None
 
 
 def save(
@@ -106,48 +105,51 @@ def save(
     names: tuple[str, ...],
     keep: int = 3,
 ) -> Path:
-    """Write `folder/checkpoint-<step>` and drop all but the newest `keep` of its kind.
+    """Write `folder/checkpoint-<step>` and delete all but the newest `keep` checkpoints.
 
     The folder is written under a temporary name, synced and renamed.
 
     Parameters
     ----------
     folder : path
-        The run's.
+        Folder of the run.
     net, optimizer, state
     names : tuple of str
-        Of the training images: an evaluation can tell whether it scores what was trained on.
+        Names of the training images, which let an evaluation detect overlap.
     keep : int
+        Number of checkpoints.
 
     Raises
     ------
     InputError
-        If it cannot be written, as when the disk is full, or a weight is no number; earlier checkpoints stay.
+        If it cannot be written, for example on a full disk, or a weight is not finite; earlier checkpoints are
+        unchanged.
     """
     target = checkpoint_folder(folder, state.step)
     for name, tensor in net.state_dict().items():
         if not tensor.isfinite().all():
             raise InputError(
-                f"{target}: not written, {name} holds NaN or infinity after step {state.step}: lower the learning rate"
+                f"{target}: not written, as {name} holds NaN or infinity after step {state.step}; lower the learning"
+                " rate"
                 " and start in another folder"
             )
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        # What a run left that was killed while it wrote or deleted. No other run writes here: see `run_lock`.
+        # Temporary files of a run that was killed. No other run writes here: see `run_lock`.
         remove_stale(folder, alone=True)
         with replacing_folder(target) as temporary:
             save_file({k: v.contiguous() for k, v in net.state_dict().items()}, temporary / MODEL)
             save_file({k: v.contiguous() for k, v in _optimizer_tensors(optimizer).items()}, temporary / OPTIMIZER)
             text = "".join(f"{name}\n" for name in names)
-            # File names may be no text.
+            # File names may be invalid Unicode.
             (temporary / TRAINING_LIST).write_bytes(text.encode("utf-8", "surrogateescape"))
             hashes = {path.name: _sha256(path) for path in sorted(temporary.iterdir())}
             (temporary / STATE).write_text(replace(state, sha256=hashes).to_json(), encoding="utf-8")
         for old in checkpoints(folder)[:-keep]:
             remove_folder(old)
     except (OSError, SafetensorError) as error:
-        kept = checkpoints(folder)
-        where = f"; {kept[-1].name} stays" if kept else ""
+        newest = checkpoints(folder)
+        where = f"; {newest[-1].name} is intact" if newest else ""
         reason = error.strerror if isinstance(error, OSError) and error.strerror else error
         raise InputError(
             f"{target}: cannot be written ({reason}){where}; make room and run the same command again"
@@ -156,30 +158,30 @@ def save(
 
 
 def checkpoint_folder(folder: Path, step: int) -> Path:
-    """Return where the checkpoint of a step goes."""
+    """Return the path of a step's checkpoint."""
     return folder / f"checkpoint-{step:06d}"
 
 
 def checkpoints(folder: Path) -> list[Path]:
-    """Return the checkpoints in a run's folder, oldest first; a copy under another name is none of the run's."""
+    """Return the checkpoints in a run's folder, oldest first; copies under other names are ignored."""
     found = [p for p in folder.glob("checkpoint-*") if _NAME.fullmatch(p.name) and (p / STATE).is_file()]
     return sorted(found, key=lambda path: int(path.name.removeprefix("checkpoint-")))
 
 
 def newest_intact(folder: Path, warn: Callable[[str], None]) -> tuple[Path, TrainingState] | None:
-    """Return the newest checkpoint whose files are as they were written, and its state; None if there is none at all.
+    """Return the newest undamaged checkpoint and its state; None if there are no checkpoints.
 
     Parameters
     ----------
     folder : path
-        The run's.
+        Folder of the run.
     warn : callable
-        Told, in a line each, of damaged ones that are passed over.
+        Called with one line for each damaged checkpoint that is skipped.
 
     Raises
     ------
     InputError
-        If there are checkpoints and all are damaged.
+        If there are checkpoints but all are damaged.
     """
     found = checkpoints(folder)
     for path in reversed(found):
@@ -187,29 +189,31 @@ def newest_intact(folder: Path, warn: Callable[[str], None]) -> tuple[Path, Trai
             state = TrainingState.read(path)
             for name, expected in state.sha256.items():
                 if not (path / name).is_file() or _sha256(path / name) != expected:
-                    raise InputError(f"{path / name}: damaged, not the bytes that were written")
+                    raise InputError(f"{path / name}: damaged (its hash differs)")
             return path, state
         except (InputError, OSError) as error:
-            warn(f"{path.name} is passed over: {error}")
+            warn(f"{path.name} is skipped: {error}")
     if found:
-        raise InputError(f"{folder}: all {len(found)} checkpoints in it are damaged; begin anew in another folder")
+        raise InputError(
+            f"{folder}: expected an undamaged checkpoint, but all {len(found)} are damaged; start in another folder"
+        )
     return None
 
 
 def load_optimizer(path: Path, optimizer: torch.optim.Optimizer, device: torch.device) -> None:
-    """Fill an optimizer's state from a checkpoint's folder, in place."""
+    """Load an optimizer's state from a checkpoint's folder, in place."""
     tensors = read_tensors(path / OPTIMIZER)
     for group in optimizer.param_groups:
         (parameter,) = group["params"]
         prefix = f"{group['name']}/"
         found = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
         if found:
-            # AdamW's count of steps stays on the CPU.
+            # AdamW's step counter stays on the CPU.
             optimizer.state[parameter] = {k: v if k == "step" else v.to(device) for k, v in found.items()}
 
 
 def _optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """Flatten the optimizer's state to `layer.weight/exp_avg` and the like."""
+    """Flatten the optimizer's state to tensors with names such as `layer.weight/exp_avg`."""
     tensors = {}
     for group in optimizer.param_groups:
         (parameter,) = group["params"]
@@ -235,13 +239,13 @@ def start_or_resume(
     group: Processes,
     console: Console,
 ) -> TrainingState:
-    """Fill a network and its optimizer from a run's newest checkpoint, or the network from its first weights.
+    """Load a network and its optimizer from a run's newest checkpoint, or the network from its initial weights.
 
     Raises
     ------
     InputError
         If the run in `folder` has another recipe, other images or other classes, the processes find different
-        checkpoints, or there are no first weights.
+        checkpoints, or there are no initial weights.
     """
 
     def report(text: str) -> None:
@@ -256,7 +260,8 @@ def start_or_resume(
         state = replace(state, step=found[1].step, start=found[1].start)
     if group.sums(state.step) != [group.count * state.step]:
         raise InputError(
-            f"{folder}: process {group.rank} resumes from step {state.step}, others from another step; expected a"
+            f"{folder}: process {group.rank} expected the same checkpoint in all processes, got step {state.step}"
+            " here; use a"
             " folder that all machines of the run share"
         )
     if found is not None:
@@ -267,7 +272,9 @@ def start_or_resume(
         state = replace(state, start=f"{start.name}, {filled.format}")
         report(f"from {printable(start)}\n{filled.report()}\n")
     else:
-        raise InputError("no first weights: give a file of VGG-16 or of DeepLab, or the bundled model")
+        raise InputError(
+            "start: expected initial weights, got none; pass a file of VGG-16 or DeepLab, or the bundled model"
+        )
     report(f"{recipe.to_toml()}\n{len(images)} images of {printable(images.name)}, from step {state.step}")
     return state
 
@@ -280,40 +287,42 @@ def _versions() -> dict[str, str]:
 def _check_same_run(folder: Path, before: TrainingState, now: TrainingState) -> None:
     for key, value in now.recipe.as_dict().items():
         if (earlier := before.recipe.as_dict()[key]) != value:
-            raise InputError(f"{folder}: its run has {key}={earlier!r}, not {value!r}; start in another folder")
+            raise InputError(
+                f"{folder}: expected {key}={earlier!r} as in its run, got {value!r}; start in another folder"
+            )
     if before.training_list_sha256 != now.training_list_sha256:
-        raise InputError(f"{folder}: its run has other images than list {now.training_list}; start in another folder")
+        raise InputError(
+            f"{folder}: expected the images of its run, got list {now.training_list}; start in another folder"
+        )
     if before.classes != now.classes:
         names = ", ".join(before.classes[:4])
-        raise InputError(f"{folder}: its run has other classes ({names}, ...); start in another folder")
+        raise InputError(f"{folder}: expected the classes of its run ({names}, ...); start in another folder")
 
 
 @contextmanager
 def run_lock(folder: Path) -> Iterator[None]:
-    """Hold the lock of a folder, which is made if it does not exist, while the block runs.
+    """Hold the lock of a folder during the block. The folder is created if it does not exist.
 
-    The system releases the lock of a process that dies. Where there are no file locks (Windows, some network disks)
-    other runs are not kept out.
+    The system releases the lock of a process that dies. Without file locks (Windows, some network disks), other runs
+    are not detected.
 
     Raises
     ------
     InputError
-        If another run holds the lock, or the folder cannot be made.
+        If another run holds the lock, or the folder cannot be created.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        # Opened to append: who cannot have the lock must not wipe out the name of who has it.
+        # Opened for appending, so that a process without the lock does not delete the name of its owner.
         file = (folder / LOCK).open("a+", encoding="utf-8")
     except OSError as error:
-        raise InputError(
-            f"{folder}: cannot be made ({error.strerror or error}); choose a folder that can be written"
-        ) from None
+        raise InputError(f"{folder}: cannot be created ({error.strerror or error}); choose a writable folder") from None
     with file:
         if not _locked(file.fileno()):
             file.seek(0)
             owner = file.read().strip() or "a process"
             raise InputError(
-                f"{folder}: another run writes into it ({owner}); wait until it ends, or choose another folder"
+                f"{folder}: another run is writing to it ({owner}); wait until it ends, or choose another folder"
             )
         file.truncate(0)
         file.write(f"process {os.getpid()} on {platform.node()}\n")
@@ -322,16 +331,16 @@ def run_lock(folder: Path) -> Iterator[None]:
 
 
 def _locked(descriptor: int) -> bool:
-    """Take the lock, or return False if another process has it."""
+    """Acquire the lock; return False if another process has it."""
     try:
         import fcntl
     except ImportError:
         return True
     try:
-        # Not flock: its locks live on in the processes that cut crops when the one that trains is killed.
+        # Not flock: data-loading processes would hold its locks after the training process is killed.
         fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except (BlockingIOError, PermissionError):
         return False
-    except OSError:  # no locks on this disk
+    except OSError:  # a disk without locks
         return True
     return True

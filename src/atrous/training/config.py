@@ -1,4 +1,4 @@
-"""Training settings: the recipe with every number of a run, and runtime options."""
+"""Training settings: the recipe with all parameters of a run, and runtime options."""
 
 import dataclasses
 import json
@@ -15,7 +15,7 @@ from ..network.variants import VARIANTS
 
 
 def parsed_setting(text: str) -> tuple[str, Any]:
-    """Read `key=value`, the value as in TOML; words need no quotes.
+    """Parse `key=value`, with the value in TOML syntax; words need no quotes.
 
     Examples
     --------
@@ -32,14 +32,14 @@ def parsed_setting(text: str) -> tuple[str, Any]:
 
 
 def _native_value(value: Any, kind: Any) -> Any:
-    """Undo what JSON and TOML cannot say: a tuple, a float without a point, "none".
+    """Convert values that JSON and TOML cannot express: tuples, whole numbers as floats, "none".
 
     Parameters
     ----------
     value
-        As read.
+        The parsed value.
     kind
-        The setting's type, as annotated.
+        The setting's annotated type.
     """
     options = typing.get_args(kind) if _is_union(kind) else (kind,)
     if value == "none" and type(None) in options:
@@ -54,11 +54,11 @@ def _native_value(value: Any, kind: Any) -> Any:
 
 
 def _check_type(name: str, value: Any, kind: Any) -> None:
-    """Raise InputError if a setting is not of its annotated type; numbers in tuples and dictionaries are 0 or more."""
+    """Raise InputError if a setting does not have its annotated type. Numbers in collections must be at least 0."""
     options = typing.get_args(kind) if _is_union(kind) else (kind,)
     if any(_fits(value, option) for option in options):
         return
-    raise InputError(f"{name}={value!r:.60}: expected {' or '.join(_said(option) for option in options)}")
+    raise InputError(f"{name}={value!r:.60}: expected {' or '.join(_type_name(option) for option in options)}")
 
 
 def _fits(value: Any, kind: Any) -> bool:
@@ -77,7 +77,7 @@ def _fits(value: Any, kind: Any) -> bool:
     return isinstance(value, kind)
 
 
-def _said(kind: Any) -> str:
+def _type_name(kind: Any) -> str:
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if origin is Literal:
         return " or ".join(map(repr, arguments))
@@ -92,7 +92,7 @@ def _is_union(kind: Any) -> bool:
 
 
 def _is_number(value: Any) -> bool:
-    if isinstance(value, int):  # of any size in JSON and TOML
+    if isinstance(value, int):  # may have any size in JSON and TOML
         return not isinstance(value, bool) and abs(value) < 2**63
     return isinstance(value, float)
 
@@ -101,7 +101,7 @@ def _positive(value: Any) -> bool:
     return _is_number(value) and 0 <= value < float("inf")
 
 
-# More than any memory holds.
+# More than fits into any memory.
 _LARGEST_CROP, _LARGEST_BATCH = 10_000, 1_000_000
 
 
@@ -112,56 +112,56 @@ class Recipe:
     Attributes
     ----------
     variant : str
-        Which network of the paper.
+        Name of the network, as in the paper.
     multiscale : bool
-        With the paper's multi-scale prediction (MSc).
+        Whether to add the paper's multi-scale prediction (MSc).
     crop : int
         Side of the training crops in pixels, 8 k - 7.
     scales : (float, float)
-        Photos are zoomed by a random factor between these two before the crop; the paper has none, (1, 1).
+        Range of the random factor that resizes an image before the crop; (1, 1) in the paper.
     mirror : bool
-        Mirror half of the crops.
+        Whether to flip half of the crops horizontally.
     balanced : bool
-        Draw images with weight 1 / sqrt(count) of their rarest class.
+        Whether to draw images with weight 1 / sqrt(count) of their rarest class.
     batch : int
-        Crops in a step, over all processes.
+        Crops per step, over all processes.
     accumulate : int
-        Parts of a step's crops that a process computes one after the other: a memory's worth each.
+        Number of parts in which a process computes a step's crops, to save memory.
     iterations : int
-        Steps.
+        Number of steps.
     optimizer : "sgd" or "adamw"
     learning_rate : float
-        Base rate; a layer's is this times its multiplier.
+        Base learning rate, which is multiplied by a layer's multiplier.
     policy : "step" or "poly"
-        How the rate falls: times `gamma` every `step_size` steps (Chen et al. 2015), or as
+        Learning rate policy: multiplied by `gamma` every `step_size` steps (Chen et al. 2015), or by
         (1 - step / iterations) ** `power` (Chen et al. 2017).
     step_size, gamma, power
         See `policy`.
     momentum, weight_decay : float
-        Momentum is SGD's; biases are never decayed.
+        Momentum of SGD, and weight decay of all parameters except biases.
     multipliers : dict of str to float
-        Rate multipliers by the beginning of a layer's name or of a part of it ("branches.image.classifier" has
-        three); 1 where none fits, the last where several do.
+        Learning rate multipliers by prefix of a layer's name or of a part of it ("branches.image.classifier" has three
+        parts). Default: 1. If several prefixes match, the last one is used.
     bias_multiplier : float
-        Further factor of all biases' rates.
+        Additional multiplier of the learning rate of all biases.
     frozen : "conv1" to "conv5", "fc8" or None
-        Last layer that is not trained; "fc8" leaves MSc's branches alone to learn.
+        Last layer that is not trained; "fc8" trains only the branches of MSc.
     dropout : float
-        Rate after fc6 and fc7.
+        Dropout probability after fc6 and fc7.
     class_weights : "equal", "median-frequency" or a tuple of float
-        What a cell counts in the loss, by its class. "median-frequency" is the median of the classes' shares of
-        the pixels divided by the class's own share.
+        Weight of a cell in the loss, by its class. "median-frequency": the median of the classes' shares of the pixels
+        divided by the class' own share.
     clip_norm : float or None
-        Largest norm of a step's gradient.
+        Maximum norm of a step's gradient.
     soft_weight : float
-        Share of soft targets in the target of a labeled cell, 0 to 1; 0 trains on the label maps alone.
+        Weight of soft targets in the target of a labeled cell, 0 to 1; 0 uses only the label maps.
     precision : "float32", "bf16" or "auto"
-        Of the convolutions; weights and loss stay in float32. "auto" is bf16 where the processor or the GPU computes
+        Precision of the convolutions; weights and loss are float32. "auto" is bf16 if the processor or the GPU computes
         in it, else float32.
     channels_last : bool
-        Memory layout of the convolutions.
+        Whether the convolutions use the channels-last memory layout.
     seed : int
-        Of the order, the crops, the mirroring, layers drawn at random and the dropout.
+        Seed of order, crops, flips, random initialization and dropout.
     """
 
     variant: str = "deeplab-largefov"
@@ -202,7 +202,7 @@ class Recipe:
                 raise InputError(f"{name}={getattr(self, name)}: expected 1 to {largest}")
         if (self.crop + 7) % 8:
             nearest = max(self.crop + 7 + 4, 8) // 8 * 8 - 7
-            raise InputError(f"crop={self.crop}: expected 8 k - 7 (193, 201, ... 321); {nearest} is nearest")
+            raise InputError(f"crop={self.crop}: expected 8 k - 7 (193, 201, ... 321), such as {nearest}")
         for name in ("accumulate", "iterations", "learning_rate", "step_size", "gamma", "power"):
             if not 0 < getattr(self, name) < float("inf"):
                 raise InputError(f"{name}={getattr(self, name)}: expected a number above 0")
@@ -212,40 +212,40 @@ class Recipe:
         if self.batch % self.accumulate:
             raise InputError(f"accumulate={self.accumulate}: expected a divisor of batch={self.batch}")
         if self.frozen == "fc8" and not self.multiscale:
-            raise InputError("frozen='fc8': nothing would be left to train without multiscale=true")
+            raise InputError("frozen='fc8': no layer remains to train without multiscale=true")
         if not 0 <= self.dropout < 1:
-            raise InputError(f"dropout={self.dropout}: expected at least 0 and under 1")
+            raise InputError(f"dropout={self.dropout}: expected at least 0 and below 1")
         if not 0 <= self.soft_weight <= 1:
             raise InputError(f"soft_weight={self.soft_weight}: expected 0 to 1")
         if not 0.1 <= self.scales[0] <= self.scales[1] <= 10:
-            raise InputError(f"scales={self.scales}: expected two factors in rising order, 0.1 to 10")
+            raise InputError(f"scales={self.scales}: expected two factors in increasing order, 0.1 to 10")
         if self.clip_norm is not None and not self.clip_norm > 0:
             raise InputError(f"clip_norm={self.clip_norm}: expected a number above 0, or none")
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values, for a checkpoint's JSON."""
+        """Return plain values for JSON."""
         return dataclasses.asdict(self)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Recipe":
-        """Inverse of `as_dict`; an unknown key is an error."""
+        """Return the recipe of `as_dict`; unknown keys are errors."""
         return cls().changed(values)
 
     def changed(self, values: Mapping[str, Any]) -> "Recipe":
-        """Return a copy with other values, which may be as JSON or TOML give them.
+        """Return a copy with other values, in the types of JSON or TOML.
 
         Raises
         ------
         InputError
-            If a key is unknown or a value cannot be right.
+            If a key is unknown or a value is invalid.
         """
         known = typing.get_type_hints(type(self))
         if unknown := sorted(set(values) - set(known)):
-            raise InputError(f"recipe key {unknown[0]!r:.60} is unknown; expected one of {', '.join(sorted(known))}")
+            raise InputError(f"recipe key: expected one of {', '.join(sorted(known))}, got {unknown[0]!r:.60}")
         return dataclasses.replace(self, **{key: _native_value(value, known[key]) for key, value in values.items()})
 
     def to_toml(self) -> str:
-        """Return the text of a file that `read_recipe` reads."""
+        """Return TOML for `read_recipe`."""
         lines, tables = [], []
         for key, value in self.as_dict().items():
             if isinstance(value, dict):
@@ -262,15 +262,15 @@ class RunOptions:
     Attributes
     ----------
     device : str or None
-        "cpu" or "cuda"; None for GPUs where there is one for each process, else the CPU.
+        "cpu" or "cuda". Default: GPUs if there is one for each process, else the CPU.
     threads : int or None
-        Number of CPU threads; PyTorch's choice if None.
+        Number of CPU threads. Default: PyTorch's choice.
     workers : int
         Data-loading processes, for each training process.
     save_every : int
         Steps between checkpoints.
     validation : ImageList or None
-        Images that are scored during training with the network alone.
+        Images to score during training, with the network alone.
     evaluate_every : int
         Steps between evaluations; the last step is always evaluated.
     """
@@ -291,12 +291,12 @@ _PAPER = Recipe()
 
 RECIPES = {
     "paper": _PAPER,
-    # The best of the TPAMI follow-up's table of policies for LargeFOV.
+    # The best policy for LargeFOV in the table of the follow-up paper.
     "poly": dataclasses.replace(_PAPER, policy="poly", batch=10, iterations=20_000),
-    # The branches of MSc on a trained network, which stays as it is; their classifiers learn as fc8 did.
+    # The branches of MSc on a frozen trained network. Their classifiers have the learning rate of fc8.
     "msc": dataclasses.replace(_PAPER, multiscale=True, frozen="fc8", multipliers={"classifier": 10.0}),
-    # What two CPU cores afford, starting without ImageNet's fc6 and fc7: SGD at the paper's rate stalls on
-    # fresh ones for hundreds of steps, AdamW does not. Few epochs underfit, hence the lower dropout.
+    # For two CPU cores, without ImageNet's fc6 and fc7: with random ones, SGD at the paper's learning rate stalls for
+    # hundreds of steps, AdamW does not. Few epochs underfit, hence the lower dropout.
     "cpu": Recipe(
         crop=193,
         batch=6,
@@ -317,22 +317,22 @@ RECIPES = {
 
 
 def read_recipe(name: str) -> Recipe:
-    """Return a recipe by its name, or of a TOML file, whose key `recipe` names the one that it changes ("paper").
+    """Return a recipe by name or from a TOML file, whose key `recipe` names its base (default: "paper").
 
     Raises
     ------
     InputError
-        If there is no such recipe or file, or the file is not TOML, has an unknown key or a wrong value.
+        If there is no such recipe or file, or the file is not TOML, has an unknown key or an invalid value.
     """
     if not name.endswith(".toml"):
         if name not in RECIPES:
-            raise InputError(f"recipe {name!r} is unknown; expected one of {', '.join(RECIPES)}, or a .toml file")
+            raise InputError(f"recipe: expected one of {', '.join(RECIPES)}, or a .toml file, got {name!r}")
         return RECIPES[name]
     path = Path(name)
     values = read_toml(path, "a recipe")
     base = values.pop("recipe", "paper")
     if not isinstance(base, str) or base not in RECIPES:
-        raise InputError(f"{path}: recipe = {base!r:.60}; expected one of {', '.join(RECIPES)}")
+        raise InputError(f"{path}: recipe: expected one of {', '.join(RECIPES)}, got {base!r:.60}")
     try:
         return RECIPES[base].changed(values)
     except InputError as error:

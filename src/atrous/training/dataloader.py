@@ -1,4 +1,4 @@
-"""Training crops in their order, loaded ahead by worker processes or threads."""
+"""Data loader of training crops, with prefetching in worker processes or threads."""
 
 import os
 import signal
@@ -25,24 +25,24 @@ from .losses import mixed_targets
 
 SampleBatch = tuple[Tensor, Tensor]
 
-# Batches that each worker process makes ahead.
+# Number of batches that each worker process prefetches.
 PREFETCH = 4
 
-# Where Linux keeps the memory that worker processes hand their batches over in, and their locks.
+# Folder of Linux's shared memory, through which worker processes pass batches and locks.
 SHARED_MEMORY = Path("/dev/shm")
 
 
 class CropsByPosition(Dataset[SampleBatch]):
-    """The crop at each position of a training run: a function of recipe and position alone.
+    """Training crops by position: a function of recipe and position alone.
 
     Parameters
     ----------
     samples : ImageList
     recipe : Recipe
     pixels : (N, 256) int, optional
-        Pixels of each id in each image, as of `pixel_counts`; needed for a balanced recipe.
+        Pixel counts per id and image, from `pixel_counts`; required for a balanced recipe.
     soft : SoftTargets, optional
-        Mixed with the label maps by the recipe's `soft_weight`; images may then lack a label map.
+        Mixed with the label maps by the recipe's `soft_weight`. Images may then lack a label map.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class CropsByPosition(Dataset[SampleBatch]):
 
     @property
     def step_bytes(self) -> int:
-        """The bytes of a step's crops and their targets."""
+        """Return the size in bytes of a step's crops and targets."""
         cells = (self.recipe.crop + 7) // 8
         targets = cells**2 * (8 if self.soft is None else 4 * self.soft.classes)
         return self.recipe.batch * (3 * 4 * self.recipe.crop**2 + targets)
@@ -73,7 +73,7 @@ class CropsByPosition(Dataset[SampleBatch]):
         sample, recipe = self.samples[self.order[position]], self.recipe
         try:
             image, labels = read_pair(sample, unlabeled=self.soft is not None)
-        except InputError as error:  # PyTorch can hand over errors of plain classes only
+        except InputError as error:  # PyTorch passes only errors with simple constructors between processes
             raise InputError(str(error)) from None
         rng = np.random.default_rng((recipe.seed, 1, position))
         window = draw_window(labels.shape, recipe.crop, rng, scales=recipe.scales, mirror=recipe.mirror)
@@ -86,12 +86,12 @@ class CropsByPosition(Dataset[SampleBatch]):
 
 
 def pixel_counts(samples: ImageList) -> NDArray[np.int64]:
-    """Count the pixels of each id in each image, (N, 256); all 0 for one without a label map.
+    """Count the pixels of each id in each image, (N, 256); all 0 for an image without a label map.
 
     Raises
     ------
     InputError
-        If a label map cannot be read or has an id that is no class, or if all are void.
+        If a label map cannot be read or has an invalid id, or if all pixels are void.
     """
 
     def count(sample: Sample) -> NDArray[np.int64]:
@@ -101,30 +101,32 @@ def pixel_counts(samples: ImageList) -> NDArray[np.int64]:
 
     counts = np.stack(list(map_ordered(count, samples.samples)))
     if any(sample.label for sample in samples.samples) and not counts[:, :VOID].any():
-        raise InputError(f"list {samples.name}: its label maps are all void ({VOID}); expected pixels of a class")
+        raise InputError(f"list {samples.name}: expected labeled pixels, got only void ({VOID})")
     return counts
 
 
 def class_weights(recipe: Recipe, classes: int, pixels: NDArray[np.int64] | None) -> Tensor | None:
-    """Return what a cell of each class counts in the loss, (classes,) float32; None where all count the same.
+    """Return the weight of each class in the loss, (classes,) float32; None for equal weights.
 
     Parameters
     ----------
     recipe : Recipe
     classes : int
     pixels : (N, 256) int
-        As of `pixel_counts`; needed for "median-frequency" (Eigen and Fergus 2015).
+        Counts from `pixel_counts`; required for "median-frequency" (Eigen and Fergus 2015).
     """
     if recipe.class_weights == "equal":
         return None
     if isinstance(recipe.class_weights, tuple):
         if len(recipe.class_weights) != classes:
-            raise InputError(f"class_weights: expected {classes} numbers, one a class; got {len(recipe.class_weights)}")
+            raise InputError(
+                f"class_weights: expected {classes} numbers, one per class, got {len(recipe.class_weights)}"
+            )
         return torch.tensor(recipe.class_weights, dtype=torch.float32)
     assert pixels is not None
     counts = pixels[:, :classes]
     there = (counts > 0) * pixels[:, :VOID].sum(axis=1, keepdims=True)
-    # A class's share of the pixels of those images that it is in.
+    # A class' share of the pixels of the images that contain it.
     share = counts.sum(axis=0) / there.sum(axis=0).clip(min=1)
     median = np.median(share[share > 0]) if share.any() else 1.0
     weights = np.divide(median, share, out=np.zeros(classes), where=share > 0)
@@ -142,29 +144,29 @@ def batches(
     report: Callable[[str], object] = lambda line: None,
     pinned: bool = False,
 ) -> Iterator[SampleBatch]:
-    """Yield one process's share of each step's crops, from `first_step` to the recipe's last.
+    """Yield one process' part of each step's crops, from `first_step` to the recipe's last step.
 
     Parameters
     ----------
     crops : CropsByPosition
     first_step : int
     rank, processes : int
-        Which share: the crops of a step do not depend on how many processes divide them.
+        Part of the crops. The crops of a step do not depend on the number of processes.
     workers : int
-        Processes that read and cut ahead; 0 does it in this one.
+        Worker processes that prefetch crops; 0 loads them in this process.
     threads : bool, optional
-        Use threads of this process instead, which need no shared memory; the crops are the same. Default: where the
-        system has too little shared memory.
+        Whether to use threads of this process instead, which need no shared memory; the crops are the same. Default:
+        only if the system has too little shared memory.
     report : callable
         Called with a line if threads are used for lack of shared memory.
     pinned : bool
-        In memory that a GPU reads directly.
+        Whether to use page-locked memory, which GPUs read directly.
 
     Yields
     ------
     images, targets
-        (share, 3, crop, crop) float32 network input and (share, cells, cells) int64 ids, 255 void; with soft targets
-        (share, C, cells, cells) float32, see `mixed_targets`.
+        (part, 3, crop, crop) float32 network input and (part, cells, cells) int64 ids, 255 void; with soft targets
+        (part, C, cells, cells) float32, see `mixed_targets`.
     """
     recipe = crops.recipe
     share = recipe.batch // processes
@@ -172,7 +174,7 @@ def batches(
         step * recipe.batch + rank * share + i for step in range(first_step, recipe.iterations) for i in range(share)
     ]
     if threads is None and workers > 0 and (lack := shared_memory_lack(crops.step_bytes, workers)) is not None:
-        report(f"{workers} threads load the data, not processes ({lack})")
+        report(f"loading data in {workers} threads instead of processes ({lack})")
         threads = True
     if threads and workers > 0:
         yield from _from_threads(crops, positions, share, workers, pinned=pinned)
@@ -189,18 +191,18 @@ def batches(
     try:
         yield from loader
     except InputError as error:
-        # A worker's error comes with the worker's traceback before it.
+        # A worker's error message contains the worker's traceback before it.
         *traceback, line = str(error).splitlines()
         raise InputError(line.split("InputError: ", 1)[-1] if traceback else line) from None
 
 
 @contextmanager
 def worker_failures() -> Iterator[None]:
-    """Turn the death of a data-loading worker, wherever PyTorch notices it, into a RunError."""
+    """Convert the failure of a data-loading worker, wherever PyTorch detects it, to a RunError."""
     try:
         yield
     except RuntimeError as error:
-        # "... is killed by signal" or "... exited unexpectedly", depending on when it is noticed.
+        # "... is killed by signal" or "... exited unexpectedly", depending on when PyTorch detects it.
         if not str(error).startswith("DataLoader worker (pid"):
             raise
         reason = str(error).splitlines()[0]
@@ -212,18 +214,18 @@ def worker_failures() -> Iterator[None]:
 
 
 def shared_memory_lack(batch_bytes: int, workers: int, folder: Path = SHARED_MEMORY) -> str | None:
-    """Return why worker processes cannot hand their batches over, None if they can.
+    """Return the reason why worker processes cannot share batches, or None if they can.
 
-    A process that writes more than there is room for is killed (SIGBUS), so this is asked before one starts.
+    A process that writes more than fits is killed (SIGBUS), so this is checked before one starts.
 
     Parameters
     ----------
     batch_bytes : int
-        Of all processes that train on this machine, for a step.
+        Size of a step's batches of all training processes on this machine.
     workers : int
-        Worker processes for each of them.
+        Worker processes per training process.
     folder : Path
-        Where Linux keeps shared memory; other systems keep it elsewhere, and bound it by the memory alone.
+        Linux's folder of shared memory. Other systems limit it only by the memory.
     """
     if not sys.platform.startswith("linux"):
         return None
@@ -233,9 +235,9 @@ def shared_memory_lack(batch_bytes: int, workers: int, folder: Path = SHARED_MEM
         return f"{folder}: {error.strerror}"
     if not os.access(folder, os.W_OK | os.X_OK):
         return f"{folder} cannot be written to"
-    needed = (PREFETCH * workers + 2) * batch_bytes  # one in use, one on its way
+    needed = (PREFETCH * workers + 2) * batch_bytes  # one in use, one in transit
     free = status.f_bavail * status.f_frsize
-    if status.f_blocks and free < needed:  # 0 blocks: a tmpfs without a bound
+    if status.f_blocks and free < needed:  # 0 blocks: a tmpfs without a limit
         return f"{folder} has {free / 2**20:.1f} MiB free of {needed / 2**20:.1f} needed"
     return None
 
@@ -247,13 +249,14 @@ def _from_threads(
         images, targets = default_collate([crops[position] for position in positions[start : start + share]])
         return (images.pin_memory(), targets.pin_memory()) if pinned else (images, targets)
 
-    # One more, since a single one would be the caller's own.
+    # One more, because with a single thread the caller would compute.
     yield from map_ordered(batch, range(0, len(positions), share), workers + 1)
 
 
 def _leave_stopping_to_the_parent(_worker: int) -> None:
-    # A terminal sends Ctrl-C to all of a run's process group, and torchrun does so with SIGTERM; the parent stops when
-    # its step is done, for which it needs its crops. SIGTERM itself stays as it is: by it the parent ends its workers.
+    # A terminal sends Ctrl-C to the run's whole process group, and torchrun does the same with SIGTERM. The parent
+    # stops after its step, for which it needs its crops. SIGTERM's handler is unchanged: the parent ends its workers
+    # with it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if hasattr(os, "setpgid"):
         os.setpgid(0, 0)

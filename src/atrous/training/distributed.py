@@ -1,4 +1,4 @@
-"""The processes of a training run: torchrun starts them, DistributedDataParallel averages their gradients."""
+"""Processes of a training run: started by torchrun, with gradients averaged by DistributedDataParallel."""
 
 import os
 from collections.abc import Iterator
@@ -17,14 +17,14 @@ from ..errors import InputError, RunError
 
 @dataclass(frozen=True)
 class Processes:
-    """One process among those of the run.
+    """One process of the run.
 
     Attributes
     ----------
     rank, count : int
-        Its number, and how many there are.
+        Index of the process, and number of processes.
     device : torch.device
-        Where it computes.
+        Device of the process.
     """
 
     rank: int
@@ -33,7 +33,7 @@ class Processes:
 
     @property
     def first(self) -> bool:
-        """Whether this process is the one that writes."""
+        """Whether this process writes files and logs."""
         return self.rank == 0
 
     def wrap(self, net: nn.Module) -> nn.Module:
@@ -44,17 +44,17 @@ class Processes:
         return DistributedDataParallel(net, device_ids=places)
 
     def without_sync(self, model: nn.Module) -> AbstractContextManager[None]:
-        """Return a context in which the backward pass of `wrap` leaves the gradients to this process."""
+        """Return a context in which the backward pass of `wrap` does not average gradients."""
         context: AbstractContextManager[None] = (
             model.no_sync() if isinstance(model, DistributedDataParallel) else nullcontext()
         )
         return context
 
     def sums(self, *values: float) -> list[float]:
-        """Return each value summed over the processes."""
+        """Return the sum of each value over the processes."""
         if self.count == 1:
             return list(values)
-        # Double precision keeps counts of cells exact.
+        # Double precision represents counts of cells exactly.
         numbers = torch.tensor(values, dtype=torch.float64, device=self.device)
         distributed.all_reduce(numbers)
         summed: list[float] = numbers.tolist()
@@ -63,18 +63,18 @@ class Processes:
 
 @contextmanager
 def processes(device: str | None) -> Iterator[Processes]:
-    """Join the other processes of the run, if torchrun started this one, and leave them at the end.
+    """Connect to the other processes of the run, if torchrun started this one, and disconnect at the end.
 
     Parameters
     ----------
     device : str or None
-        "cpu" (gloo) or "cuda" (NCCL, a GPU for each process); None for "cuda" where each of this machine's processes
-        finds its own GPU, else "cpu".
+        "cpu" (gloo) or "cuda" (NCCL, one GPU per process); None for "cuda" if each process on this machine finds a
+        GPU, else "cpu".
 
     Raises
     ------
     InputError
-        If there is no such device.
+        If the device does not exist.
     RunError
         If another process of the run died.
     """
@@ -93,7 +93,7 @@ def processes(device: str | None) -> Iterator[Processes]:
     except (RuntimeError, distributed.DistError) as error:
         lines = str(error).splitlines() or [type(error).__name__]
         if any(word in lines[0].lower() for word in _LOST):
-            # The process that failed says why itself; here a traceback would bury it.
+            # The process that failed reports the error. A traceback here would hide it.
             raise RunError(f"process {rank}: another process of the run died ({lines[0]:.100})") from None
         raise
     finally:
@@ -104,9 +104,9 @@ _LOST = ("gloo", "nccl", "connection", "killed by signal")
 
 
 def _store() -> Any:
-    """Where the processes of a run find each other.
+    """Return the store through which the processes of a run connect.
 
-    torchrun's store outlives a restart on one machine, and with it the addresses of processes that are gone.
+    On one machine, torchrun's store persists over a restart, with the addresses of processes that have ended.
     """
     store, _, _ = next(rendezvous("env://"))
     if os.environ.get("GROUP_WORLD_SIZE") != "1":
@@ -126,6 +126,7 @@ def choose_device(name: str | None, process: TorchrunProcess) -> torch.device:
         raise InputError(f"device={name!r}: expected cpu or cuda")
     if process.local_rank >= there:
         raise InputError(
-            f"device=cuda: process {process.local_rank} finds {there} GPUs; use the device cpu or fewer processes"
+            f"device=cuda: expected a GPU for process {process.local_rank}, found {there}; use the device cpu or fewer"
+            " processes"
         )
     return torch.device("cuda", process.local_rank)

@@ -35,7 +35,7 @@ _COLUMNS = {
     EVALUATIONS: ("step", "mean_iou", "pixel_accuracy"),
 }
 
-_WINDOW = 100  # steps over which speed, waiting and the displayed loss are averaged
+_WINDOW = 100  # steps over which speed, waiting time and the displayed loss are averaged
 _LINE_EVERY = 10  # steps between printed lines without a terminal
 
 Batch = TypeVar("Batch")
@@ -44,27 +44,27 @@ Batch = TypeVar("Batch")
 class Logger:
     """Log of a run, in the run's folder and on the console.
 
-    `log.csv` gets a row for each step and `evaluations.csv` one for each evaluation, on disk when the method returns.
-    `curves.png` is drawn at each evaluation and at the end where matplotlib is installed, and TensorBoard events are
-    written to `tensorboard/` where TensorBoard is installed. On a terminal a progress bar is shown, elsewhere a line
-    every ten steps. No thread draws, as data-loading processes may be forked at any time.
+    `log.csv` has a row for each step and `evaluations.csv` one for each evaluation, on disk when the method returns. If
+    matplotlib is installed, `curves.png` is drawn at each evaluation and at the end; if TensorBoard is installed,
+    events are written to `tensorboard/`. A terminal shows a progress bar; other outputs get a line every ten steps. No
+    thread draws, because data-loading processes may be forked at any time.
 
     Parameters
     ----------
     folder : path
-        The run's folder; made if it does not exist.
+        The run's folder, created if it does not exist.
     iterations, first_step, crops : int
-        Steps of the whole run; steps done before (rows of later ones, of a killed run, are removed); crops in a step.
+        Steps of the whole run; completed steps (later rows, of a killed run, are deleted); crops per step.
     console : rich.console.Console
     device : str
-        "cpu" or "cuda:N", whose memory is logged.
+        "cpu" or "cuda:N", whose memory use is logged.
     now : callable
-        The clock, in seconds.
+        Clock in seconds.
 
     Raises
     ------
     InputError
-        If something cannot be written, or a table in the folder is not of such a run. From every method.
+        If a file cannot be written, or a table in the folder is not of such a run. Raised by all methods.
     """
 
     def __init__(
@@ -93,7 +93,7 @@ class Logger:
             self.folder.mkdir(parents=True, exist_ok=True)
         self._log = _Table(self.folder / LOG, self.first_step)
         self._evaluations = _Table(self.folder / EVALUATIONS, self.first_step)
-        # First: if the writer cannot be opened, its thread may fail after the error is raised here.
+        # First, because the writer's thread may fail after an error here.
         self._excepthook, threading.excepthook = threading.excepthook, self._report_thread
         self._events = self._open_events()
         if find_spec("matplotlib") is None:
@@ -110,19 +110,19 @@ class Logger:
             self._bar.stop()
         self._log.file.close()
         self._evaluations.file.close()
-        with nullcontext() if kind is None else suppress(InputError):  # the run's own error is the one to report
+        with nullcontext() if kind is None else suppress(InputError):  # the run's own error takes precedence
             self._draw()
             if self._events is not None:
                 with _writing(self.folder / TENSORBOARD):
                     self._events.close()
 
     def _report_thread(self, failed: threading.ExceptHookArgs) -> None:
-        # TensorBoard's thread raises its error once more in this one, at the next event or at the end.
+        # TensorBoard's thread raises its error again in this thread, at the next event or at the end.
         if not type(failed.thread).__module__.startswith("tensorboard."):
             self._excepthook(failed)
 
     def loading(self, batches: Iterable[Batch]) -> Iterator[Batch]:
-        """Yield the batches and count the time until each is there as waiting, but for the first."""
+        """Yield the batches; log the time until each one arrives as waiting time, except for the first."""
         iterator = iter(batches)
         while True:
             asked = self._now()
@@ -138,7 +138,7 @@ class Logger:
 
     @contextmanager
     def paused(self) -> Iterator[None]:
-        """Exclude the block's time from the speed: saving, evaluating."""
+        """Exclude the block's time, such as for saving or evaluating, from the speed."""
         start = self._now()
         yield
         self._excluded += self._now() - start
@@ -158,7 +158,7 @@ class Logger:
         figures += f"  {mib / 1024:.1f} GiB" if mib else ""
         figures += f"  {timedelta(seconds=round(self.crops * (self.iterations - step) / speed))} left"
         figures += f"  mIoU {100 * self._mean_iou:.2f} %" if self._mean_iou is not None else ""
-        figures += f"  {100 * waiting:.0f} % of it waiting for crops" if waiting >= 0.05 else ""
+        figures += f"  {100 * waiting:.0f} % waiting for crops" if waiting >= 0.05 else ""
         last = step == self.iterations
         if not self.console.is_interactive:
             if last or step % _LINE_EVERY == 0:
@@ -186,16 +186,16 @@ class Logger:
             draw_curves(self.folder)
 
     def _open_events(self) -> Any:
-        """Return TensorBoard's writer, or None where it cannot be used."""
+        """Return TensorBoard's writer, or None if it cannot be used."""
         if find_spec("tensorboard") is None:
             return None
         try:
             from torch.utils.tensorboard import SummaryWriter
-        except Exception:  # TensorBoard's own dependencies break in many ways; a run needs none of them
+        except Exception:  # TensorBoard is optional, and its dependencies fail in many ways
             self._print("note: TensorBoard is installed but cannot be imported; no events are written")
             return None
         with _writing(self.folder / TENSORBOARD):
-            # Events of later steps, of a run that was killed, are hidden.
+            # Hides events of later steps from a killed run.
             return SummaryWriter(str(self.folder / TENSORBOARD), purge_step=self.first_step + 1)
 
     def _add_events(self, step: int, scalars: dict[str, float]) -> None:
@@ -206,13 +206,13 @@ class Logger:
 
 
 class _Table:
-    """A CSV file that is appended to, row by row."""
+    """A CSV file to which rows are appended."""
 
     def __init__(self, path: Path, last_step: int) -> None:
         self.path, columns = path, _COLUMNS[path.name]
         with _writing(path):
             text = path.read_bytes().decode(errors="replace") if path.exists() else ""
-            # The last row of a killed run may be incomplete: a row is complete with its line end.
+            # The last row of a killed run may be incomplete. A complete row ends with a line end.
             try:
                 lines = list(csv.reader(text[: text.rfind("\n") + 1].splitlines()))
             except csv.Error as error:
@@ -223,19 +223,19 @@ class _Table:
                     f"{path}: expected the columns {','.join(columns)}, got {','.join(header)!r:.60}; move it away"
                 )
             complete = [row for row in rows if len(row) == len(columns) and _is_figures(row)]
-            kept = {row[0]: row for row in complete if int(row[0]) <= last_step}
-            write_bytes(path, b"".join(map(_row, [columns, *kept.values()])))
+            remaining = {row[0]: row for row in complete if int(row[0]) <= last_step}
+            write_bytes(path, b"".join(map(_row, [columns, *remaining.values()])))
             self.file: BinaryIO = path.open("ab", buffering=0)
 
     def add(self, values: Sequence[object]) -> None:
         row = _row(values)
         with _writing(self.path):
-            while row:  # an unbuffered write may be short
+            while row:  # an unbuffered write may be partial
                 row = row[self.file.write(row) :]
 
 
 def _is_figures(row: Sequence[str]) -> bool:
-    """Return whether a row is a step and numbers; one that is unknown is left empty."""
+    """Return whether a row consists of a step and numbers; unknown numbers are empty."""
     try:
         return row[0].isdecimal() and len(row[0]) < 20 and all(np.isfinite(float(value or 0)) for value in row)
     except ValueError:
@@ -259,7 +259,7 @@ def _writing(path: Path) -> Iterator[None]:
 
 
 def peak_memory(device: str) -> int:
-    """Return the most bytes that tensors held on a GPU, or that this process held in main memory; 0 if unknown."""
+    """Return the peak memory of tensors on a GPU, or of this process in main memory, in bytes; 0 if unknown."""
     if device.startswith("cuda"):
         return torch.cuda.max_memory_allocated(device)
     return (
@@ -270,7 +270,7 @@ def peak_memory(device: str) -> int:
 
 
 def draw_curves(folder: Path) -> Path:
-    """Draw loss, mean IoU and learning rate of a run into its `curves.png`; needs matplotlib."""
+    """Draw loss, mean IoU and learning rate of a run into its `curves.png`. Needs matplotlib."""
     import_matplotlib()
     from matplotlib.figure import Figure
 
@@ -293,7 +293,7 @@ def draw_curves(folder: Path) -> Path:
     for axes in (top, middle, bottom):
         axes.grid(color="0.9", linewidth=0.8)
     best = f", best mean IoU {100 * scores.max():.2f} %" if len(scores) else ""
-    # Between dollar signs matplotlib would read a formula.
+    # matplotlib parses text between dollar signs as a formula.
     name = printable(folder.resolve().name).replace("$", r"\$")
     figure.suptitle(f"{name}: {int(steps[-1]) if len(steps) else 0} steps{best}")
     path = folder / CURVES

@@ -1,4 +1,4 @@
-"""The criterion of training: cross-entropy with label maps, or with these and soft targets mixed."""
+"""Training loss: cross-entropy with label maps, optionally mixed with soft targets."""
 
 import torch
 from torch import Tensor
@@ -10,8 +10,8 @@ from ..labelmap.voc_colormap import VOID
 def mixed_targets(labels: Tensor, soft: Tensor, weight: float) -> Tensor:
     """Mix a label map with another network's probabilities.
 
-    The target of a labeled cell is (1 - weight) of its one-hot label and weight of the soft target; of a void cell
-    inside the image it is weight of the soft target alone, so that it counts less; outside the image it is 0.
+    The target of a labeled cell is (1 - weight) times its one-hot label plus weight times the soft target. The target
+    of a void cell inside the image is weight times the soft target, so that it counts less. Outside the image it is 0.
 
     Parameters
     ----------
@@ -20,7 +20,7 @@ def mixed_targets(labels: Tensor, soft: Tensor, weight: float) -> Tensor:
     soft : (C, n, m) float32
         Probabilities at the cells inside the image, the first n rows and m columns.
     weight : float
-        0 to 1.
+        Weight of the soft target, 0 to 1.
 
     Returns
     -------
@@ -38,15 +38,15 @@ def mixed_targets(labels: Tensor, soft: Tensor, weight: float) -> Tensor:
 class Criterion:
     """Cross-entropy over the labeled cells of a step (Chen et al. 2015, section 3.1).
 
-    It is summed over the cells of all images and divided by their number, as in the authors' Caffe files. Void cells
-    are ignored. A cell of mixed targets counts by the sum of its target, 1 where it is labeled.
+    The sum over the cells of all images is divided by their number, as in the authors' Caffe files. Void cells are
+    ignored. A cell of mixed targets counts by the sum of its target, which is 1 for labeled cells.
 
     Parameters
     ----------
     weights : (C,) float32, optional
-        Weight of each class; 1 if left out.
+        Weight of each class. Default: 1.
     device : torch.device or str
-        Of the scores.
+        Device of the scores.
     """
 
     def __init__(self, weights: Tensor | None = None, device: torch.device | str = "cpu") -> None:
@@ -60,14 +60,14 @@ class Criterion:
         ----------
         scores : (N, C, h, w)
         targets : (N, h, w) int64, or (N, C, h, w) float32
-            Label maps, 255 is void; or what `mixed_targets` returns.
+            Label maps, 255 is void; or the result of `mixed_targets`.
         """
         if targets.is_floating_point():
             return F.cross_entropy(scores.float(), targets, self._on_device, reduction="sum")
         return F.cross_entropy(scores.float(), targets, self._on_device, ignore_index=VOID, reduction="sum")
 
     def cells(self, targets: Tensor) -> float:
-        """Return what the total is divided by: the number of labeled cells, each times its class's weight."""
+        """Return the divisor of the total: the number of labeled cells, weighted by class."""
         if targets.is_floating_point():
             sums = targets.sum(dim=(0, 2, 3), dtype=torch.float64)
             return float(sums.sum() if self._weights is None else (sums * self._weights).sum())

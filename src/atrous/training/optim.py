@@ -14,14 +14,14 @@ from .config import Recipe
 from .distributed import Processes
 from .losses import Criterion
 
-# As PyTorch names what a processor can do. Without one of these, bfloat16 is emulated and slower than float32.
+# PyTorch's names of CPU features. Without one of them, bfloat16 is emulated and slower than float32.
 _CPU_FEATURES = {"avx512_bf16": "AVX-512 BF16", "amx_bf16": "AMX", "bf16": "Arm BF16", "sve_bf16": "SVE BF16"}
 
 
 def learning_rate(step: int, recipe: Recipe) -> float:
-    """Base learning rate of a step, counted from 0.
+    """Return the base learning rate of a step, counted from 0.
 
-    Policy "step" is that of Chen et al. 2015, section 5, "poly" that of Chen et al. 2017, section 4.1.
+    Policy "step" is that of Chen et al. 2015, section 5; "poly" is that of Chen et al. 2017, section 4.1.
     """
     if recipe.policy == "step":
         return recipe.learning_rate * recipe.gamma ** (step // recipe.step_size)
@@ -30,20 +30,20 @@ def learning_rate(step: int, recipe: Recipe) -> float:
 
 
 def parameter_groups(net: nn.Module, recipe: Recipe) -> list[dict[str, Any]]:
-    """One group per trained parameter, with its rate `multiplier` and its weight decay.
+    """Return one group per trained parameter, with its learning rate `multiplier` and its weight decay.
 
     Biases get `bias_multiplier` and no decay, as in the authors' Caffe files.
 
     Raises
     ------
     InputError
-        If no layer's name, nor a part of one, begins as a multiplier says.
+        If no layer's name, and no part of one, starts with the prefix of a multiplier.
     """
     known = {part for name, _ in net.named_parameters() for part in name.split(".")}
-    for beginning in recipe.multipliers:
-        if not any(part.startswith(beginning) for part in known):
+    for prefix in recipe.multipliers:
+        if not any(part.startswith(prefix) for part in known):
             raise InputError(
-                f"multipliers: no layer of {recipe.variant} begins with {beginning!r}; expected the beginning of one of"
+                f"multipliers: expected a prefix of a layer of {recipe.variant}, got {prefix!r}; the names are"
                 f" {', '.join(sorted(known - {'weight', 'bias'}))}"
             )
     groups = []
@@ -51,7 +51,7 @@ def parameter_groups(net: nn.Module, recipe: Recipe) -> list[dict[str, Any]]:
         if not parameter.requires_grad:
             continue
         parts = name.split(".")
-        fits = [m for beginning, m in recipe.multipliers.items() if any(p.startswith(beginning) for p in parts)]
+        fits = [m for prefix, m in recipe.multipliers.items() if any(p.startswith(prefix) for p in parts)]
         multiplier = fits[-1] if fits else 1.0
         is_bias = name.endswith(".bias")
         groups.append(
@@ -66,7 +66,7 @@ def parameter_groups(net: nn.Module, recipe: Recipe) -> list[dict[str, Any]]:
 
 
 def make_optimizer(net: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    """SGD with momentum or AdamW over `parameter_groups`."""
+    """Return SGD with momentum or AdamW over `parameter_groups`."""
     import_compiler()
     groups = parameter_groups(net, recipe)
     if recipe.optimizer == "sgd":
@@ -81,7 +81,7 @@ def set_lr(optimizer: torch.optim.Optimizer, lr: float) -> None:
 
 
 def memory_format(recipe: Recipe) -> torch.memory_format:
-    """Return the layout of images and weights."""
+    """Return the memory layout of images and weights."""
     return torch.channels_last if recipe.channels_last else torch.contiguous_format
 
 
@@ -96,20 +96,20 @@ def backward(
     *,
     bf16: bool,
 ) -> float:
-    """Add the gradients of a step and return this process's share of its loss.
+    """Accumulate the gradients of a step and return this process' part of its loss.
 
     Parameters
     ----------
     model : Module
     criterion : Criterion
     images, targets : Tensor
-        The process's share of the step, computed in the recipe's `accumulate` parts to save memory.
+        The process' part of the step, computed in `accumulate` parts of the recipe to save memory.
     cells : float
-        What the loss is divided by, of all processes.
+        Divisor of the loss over all processes.
     recipe : Recipe
     group : Processes
     bf16 : bool
-        Convolve in bfloat16.
+        Whether to run convolutions in bfloat16.
     """
     loss = torch.zeros((), device=group.device)
     parts = list(zip(images.chunk(recipe.accumulate), targets.chunk(recipe.accumulate), strict=True))
@@ -120,14 +120,14 @@ def backward(
             with torch.autocast(group.device.type, torch.bfloat16, enabled=bf16):
                 scores = model(x)
             part = criterion.total(scores, y) / max(cells, 1e-6)
-            # DistributedDataParallel averages the processes' gradients; their losses are to be summed.
+            # DistributedDataParallel averages gradients, but the processes' losses must be summed.
             (part * group.count).backward()  # type: ignore[no-untyped-call]
             loss += part.detach()
     return loss.item()
 
 
 def computes_in_bf16(precision: str, device: torch.device, console: Console) -> bool:
-    """Tell whether a recipe's precision is bfloat16 on a device, and report it where the recipe says "auto"."""
+    """Return whether a recipe's precision is bfloat16 on a device; report it for "auto"."""
     found = bf16_hardware(device) if precision == "auto" else None
     if found is not None:
         console.print(f"precision: bf16 ({found})", highlight=False, markup=False)
@@ -135,9 +135,9 @@ def computes_in_bf16(precision: str, device: torch.device, console: Console) -> 
 
 
 def bf16_hardware(device: torch.device) -> str | None:
-    """Return the name of what computes in bfloat16 on a device, or None where nothing does."""
+    """Return the name of a device's bfloat16 hardware, or None."""
     if device.type == "cuda":
-        # Compute capability 8.0, "Ampere", is the first with it.
+        # Compute capability 8.0, "Ampere", introduced it.
         return torch.cuda.get_device_name(device) if torch.cuda.get_device_capability(device) >= (8, 0) else None
     capabilities: Mapping[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
     return next((name for key, name in _CPU_FEATURES.items() if capabilities.get(key)), None)

@@ -1,4 +1,4 @@
-"""The training loop."""
+"""Training loop."""
 
 from contextlib import nullcontext
 from dataclasses import replace
@@ -39,44 +39,46 @@ def train(
 ) -> Path:
     """Train a network, or resume its training from the newest checkpoint in `out`.
 
-    Under torchrun each process computes its share of every step's crops. The result is that of one process but for
+    Under torchrun each process computes its part of every step's crops. The result is that of one process, except for
     dropout and rounding.
 
     Parameters
     ----------
     out : path
-        The run's folder: checkpoints and logs.
+        The run's folder, for checkpoints and logs.
     images : ImageList
     recipe : Recipe
     dataset : Dataset
-        Where the images are from: its classes and colors.
+        Data set of the images, with its classes and colors.
     start : path, optional
-        First weights, any file that `atrous.network.start` reads.
+        Initial weights: any file that `atrous.network.start` reads.
     soft_targets : path, optional
-        Folder of another network's scores, see `SoftTargets`; needed for a recipe with a `soft_weight` above 0.
+        Folder of another network's scores, see `SoftTargets`; required for a recipe with a `soft_weight` above 0.
     options : RunOptions
     console : rich.console.Console, optional
 
     Returns
     -------
     Path
-        The last checkpoint. It is not of the recipe's last step if the process was asked to stop (Ctrl-C).
+        The last checkpoint. Its step is not the last one if a stop was requested (Ctrl-C).
 
     Raises
     ------
     InputError
-        If the run in `out` has another recipe, list or classes, another process trains there, there are no first
+        If the run in `out` has another recipe, list or classes, another process trains there, there are no initial
         weights, or a file cannot be read or written.
     RunError
         If the loss diverges, or a data-loading or training process dies.
     """
     if (soft_targets is None) != (recipe.soft_weight == 0):
         given = "no soft targets" if soft_targets is None else str(soft_targets)
-        raise InputError(f"soft_weight={recipe.soft_weight} with {given}: expected a weight above 0 and a folder")
+        raise InputError(
+            f"soft_weight={recipe.soft_weight}: expected a weight above 0 and a folder of soft targets, got {given}"
+        )
     if options.threads is not None:
         torch.set_num_threads(options.threads)
     with processes(options.device) as group, worker_failures():
-        console = (console or Console()) if group.first else Console(quiet=True)  # one process reports for all
+        console = (console or Console()) if group.first else Console(quiet=True)  # only the first process reports
         net = DeepLab(recipe.variant, len(dataset.classes), recipe.dropout, recipe.multiscale)
         net.freeze_through(recipe.frozen)
         optimizer = make_optimizer(net, recipe)
@@ -118,7 +120,7 @@ def train(
                     )
                     save(step - 1)
                     return checkpoint.checkpoint_folder(out, step - 1)
-                # Dropout depends on the seed, the step and the process alone, so that a resumed run repeats it.
+                # Dropout depends only on seed, step and process, so a resumed run repeats it.
                 torch.manual_seed(_dropout_seed(recipe.seed, step - 1, group.rank))
                 lr = learning_rate(step - 1, recipe)
                 set_lr(optimizer, lr)
@@ -130,7 +132,8 @@ def train(
                 (total,) = group.sums(loss)
                 if not total < float("inf"):
                     raise RunError(
-                        f"loss is {total} at step {step}: lower the learning rate and start in another folder"
+                        f"expected a finite loss, got {total} at step {step}; lower the learning rate and start in"
+                        " another folder"
                     )
                 if group.first:
                     logger.step(step, total, lr)

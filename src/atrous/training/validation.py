@@ -1,4 +1,4 @@
-"""Scoring the network while it trains."""
+"""Scoring of the network during training."""
 
 import numpy as np
 
@@ -15,20 +15,20 @@ from .distributed import Processes
 
 
 def validate(net: DeepLab, dataset: Dataset, samples: ImageList, group: Processes) -> ConfusionMatrix:
-    """Segment a list of images without the CRF and count pixels; the processes divide the images.
+    """Segment a list of images without the CRF and count pixels. The processes divide the images.
 
     Parameters
     ----------
     net : DeepLab
-        In training mode before and after.
+        Stays in training mode.
     dataset, samples
-        What is scored.
+        Data set and images to score.
     group : Processes
 
     Returns
     -------
     ConfusionMatrix
-        Over all images, in every process.
+        Counts over all images, in every process.
     """
     metadata = ModelMetadata(
         variant=net.name,
