@@ -42,13 +42,6 @@ def label_map() -> Write:
     return lambda folder: write_labels(folder / "labels.png", labels)
 
 
-def page() -> Write:
-    from atrous.web.results import show
-
-    result = _segmentation()
-    return lambda folder: show(result, result.labels, "photo.jpg", folder / "page", "")
-
-
 def scores() -> Write:
     from atrous.evaluation.files import write_text
 
@@ -247,12 +240,6 @@ def check(folder: Path, whole: dict[str, bytes], groups: list[set[str]], error: 
     assert error is not None or found.keys() == whole.keys(), f"no error, but {sorted(found)}"
 
 
-def renamed(folder: Path) -> None:
-    """Give the folder of a page, which has a random name, the same one always."""
-    for page in folder.glob("page/*"):
-        page.rename(folder / "page/one")
-
-
 def attempt(write: Write, folder: Path, limit: int | None) -> Exception | None:
     hard = resource.RLIM_INFINITY
     try:
@@ -263,7 +250,6 @@ def attempt(write: Write, folder: Path, limit: int | None) -> Exception | None:
         return error
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
-        renamed(folder)
     return None
 
 

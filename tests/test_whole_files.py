@@ -19,7 +19,6 @@ WRITERS = {
     "scores": (),
     "submission": (),
     "search": ("matplotlib",),
-    "page": ("gradio",),
     "bulk": ("pyarrow", "fsspec"),
     "clip": ("av", "onnx"),
     "hub": ("huggingface_hub", "onnx"),
@@ -49,7 +48,7 @@ def sweep(writer, folder, sizes, kind, *before):
 @pytest.mark.fault(
     "files that may not grow beyond a limit (ulimit -f), for 31 limits",
     "No file is cut short, and what belongs together is there whole or not at all.",
-    of=("segment", "evaluate", "tune", "bulk", "train", "convert", "export", "serve"),
+    of=("segment", "evaluate", "tune", "bulk", "train", "convert", "export"),
 )
 @pytest.mark.parametrize("writer", ["masks", "bulk", "clip", "submission"])
 def test_a_file_that_cannot_grow_is_not_left_truncated(tmp_path, writer):
@@ -59,7 +58,7 @@ def test_a_file_that_cannot_grow_is_not_left_truncated(tmp_path, writer):
 @pytest.mark.fault(
     "files that may not grow beyond a limit (ulimit -f), for 31 limits",
     "No file is cut short, and what belongs together is there whole or not at all.",
-    of=("segment", "evaluate", "tune", "bulk", "train", "convert", "export", "serve"),
+    of=("segment", "evaluate", "tune", "bulk", "train", "convert", "export"),
 )
 @pytest.mark.slow
 @pytest.mark.parametrize(
@@ -72,7 +71,7 @@ def test_nor_is_any_other(tmp_path, writer):
 @pytest.mark.fault(
     "a full disk, for 31 sizes",
     "No file is cut short, and what belongs together is there whole or not at all.",
-    of=("segment", "evaluate", "tune", "bulk", "train", "convert", "export", "serve"),
+    of=("segment", "evaluate", "tune", "bulk", "train", "convert", "export"),
 )
 @pytest.mark.slow
 @pytest.mark.parametrize("writer", [writer for writer in WRITERS if writer not in ("journal", "label_map", "scores")])

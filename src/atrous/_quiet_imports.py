@@ -13,7 +13,6 @@ from .errors import MissingExtra
 
 # The environment variable that each library reads on import, and the value that disables its telemetry.
 SWITCHES = {
-    "gradio": ("GRADIO_ANALYTICS_ENABLED", "False"),
     "huggingface_hub": ("HF_HUB_DISABLE_TELEMETRY", "1"),
     "onnxruntime": ("ORT_DISABLE_TELEMETRY", "1"),  # version 1.29 and later, on Linux and macOS
     "ray": ("RAY_USAGE_STATS_ENABLED", "0"),

@@ -149,7 +149,7 @@ def test_standard_output_may_be_closed(results, command):
 
 @pytest.mark.slow
 def test_the_slower_commands_too(tmp_path):
-    for package in ("onnx", "ray", "gradio", "torch", "scipy", "matplotlib"):
+    for package in ("onnx", "ray", "fastapi", "torch", "scipy", "matplotlib"):
         pytest.importorskip(package)
     cases = as_cases(SLOW, ["kept", "full", "gone", "closed"]) + as_cases(["serve"], ["full", "gone"])
     cases += as_cases([c for c in COMMANDS if c not in FULL], ["full"])

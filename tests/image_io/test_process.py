@@ -2,6 +2,7 @@ import io
 import os
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -154,6 +155,20 @@ def test_a_process_that_ended_while_it_waited_is_replaced():
     waiting._process.wait()
     assert np.array_equal(read_rgb(data), NOISE)
     assert process._idle != [waiting]
+
+
+def test_a_process_that_decodes_can_be_killed(tmp_path, monkeypatch):
+    slow = tmp_path / "worker.py"
+    slow.write_text("import time; time.sleep(100)")
+    monkeypatch.setattr(process, "_WORKER", slow)
+    with ThreadPoolExecutor(1) as pool:
+        decoding = pool.submit(read_rgb, saved("JPEG2000"))
+        while not process._busy:
+            time.sleep(0.01)
+        process.kill_decoders()
+        with pytest.raises(ImageError, match="the decoder ended"):
+            decoding.result()
+    assert not process._busy
 
 
 @limits_memory

@@ -1,38 +1,39 @@
 import asyncio
 import io
 import threading
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from PIL import Image
 
-pytest.importorskip("gradio")
+pytest.importorskip("fastapi", reason="needs the extra 'web'")
+pytest.importorskip("uvicorn", reason="needs the extra 'web'")
 
-import uvicorn
+from clients import Client
 
+from atrous.cli.serve import listen
 from atrous.segmenter import Segmenter
-from atrous.web.files import confined
-from atrous.web.server import Server, application, listen
-from atrous.web.settings import ServerSettings
+from atrous.web import Application, ServerSettings
+from atrous.web.server import Server
 
 
 @pytest.fixture(scope="module")
 def make_app(tiny_model):
     """Yields a function that opens an application with a tiny model; all are closed in the end."""
-    from contextlib import ExitStack
-
     with ExitStack() as stack:
 
-        def make(root_path="", **settings):
-            segmenter = Segmenter(tiny_model, threads=1)
-            folder = stack.enter_context(confined())
-            return stack.enter_context(
-                application(segmenter, ServerSettings(**settings), folder, model="tiny.onnx", root_path=root_path)
-            )
+        def make(max_side=513, **settings):
+            segmenter = Segmenter(tiny_model, threads=1, max_side=max_side)
+            return stack.enter_context(Application(segmenter, ServerSettings(**settings), model="tiny.onnx"))
 
         yield make
+
+
+@pytest.fixture(scope="module")
+def client(make_app):
+    return Client(make_app(max_megapixels=0.01, max_megabytes=0.1, origins=("https://friend.example",)))
 
 
 @pytest.fixture(scope="session")
@@ -43,8 +44,9 @@ def served():
     def serving(app):
         with listen("127.0.0.1", 0) as listening:
             port = listening.getsockname()[1]
-            server = Server(uvicorn.Config(app, log_level="critical", timeout_graceful_shutdown=1), app)
-            thread = threading.Thread(target=lambda: asyncio.run(server.serve(sockets=[listening])))
+            app.warm_up = lambda: asyncio.sleep(0)  # it would be counted with the tests' requests
+            server = Server(app)
+            thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
             thread.start()
             try:
                 yield port, server

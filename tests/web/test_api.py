@@ -1,69 +1,29 @@
 import asyncio
 import io
+import json
 import threading
-import tracemalloc
 
 import httpx
 import numpy as np
 import pytest
+from clients import Client, failed, form, ids, labels_of, mask_of, runs_of
 from PIL import Image
-from starlette.requests import Request
 
 from atrous.errors import ComputeError
-from atrous.web.api import _read_body
-from atrous.web.run_lengths import decode
-from atrous.web.studio import Studio
-
-
-class Client:
-    """Calls an application in this process, one request or several at a time."""
-
-    def __init__(self, app):
-        self.app = app
-
-    def post(self, url="/api/segment", **request):
-        return self.all([("POST", url, request)])[0]
-
-    def get(self, url, **request):
-        return self.all([("GET", url, request)])[0]
-
-    def all(self, requests):
-        async def run():
-            transport = httpx.ASGITransport(self.app)
-            async with httpx.AsyncClient(transport=transport, base_url="http://here") as client:
-                return await asyncio.gather(*(client.request(m, url, **request) for m, url, request in requests))
-
-        return asyncio.run(run())
-
-
-@pytest.fixture(scope="module")
-def client(make_app):
-    return Client(make_app(max_megapixels=0.01, max_megabytes=0.1))
-
-
-def form(data, **fields):
-    return {"files": {"image": ("photo.png", data)}, "data": fields}
-
-
-def failed(answer, status):
-    assert answer.status_code == status, answer.text
-    (message,) = answer.json().values()
-    assert list(answer.json()) == ["error"]
-    assert "\n" not in message
-    assert "Traceback" not in message
-    return message
-
-
-def ids(answer):
-    assert answer.status_code == 200, answer.text
-    assert answer.headers["content-type"] == "image/png"
-    return np.asarray(Image.open(io.BytesIO(answer.content)))
+from atrous.labelmap.png import label_png
+from atrous.web.service import Service
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "AVIF", "PPM"])
 def test_a_picture_of_any_kind_to_its_labels(client, picture, truth, kind):
     labels = ids(client.post(**form(picture(kind))))
     assert (labels != truth.labels).mean() < 0.02
+
+
+def test_the_form_s_file_may_be_called_file(client, picture, truth):
+    assert np.array_equal(ids(client.post(files={"file": ("photo.png", picture())})), truth.labels)
+    both = {"file": ("a.png", picture()), "image": ("b.png", picture())}
+    assert "given twice" in failed(client.post(files=both), 422)
 
 
 def test_the_body_itself_may_be_the_picture(client, picture, truth):
@@ -90,8 +50,7 @@ def test_json_tells_the_classes_and_their_masks(client, picture, truth):
     assert said["classes"][1]["share"] == 0.25
     assert said["crf"]["sxy"] == 60
     for found in said["classes"]:
-        mask = decode(found["mask"]["counts"], found["mask"]["size"])
-        assert np.array_equal(mask, truth.labels == found["id"])
+        assert np.array_equal(mask_of(found["mask"]), truth.labels == found["id"])
 
 
 def test_overlay_is_a_picture_of_the_same_size(client, picture):
@@ -141,7 +100,8 @@ def test_what_is_no_picture(client, picture):
     assert "photo.png: expected an image, got an empty file" in failed(client.post(**form(b"")), 415)
     assert "%!PS" not in failed(client.post(**form(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n")), 415)
     assert "expected a form" in failed(client.post(content=b"{}", headers={"content-type": "application/json"}), 415)
-    assert "image: missing" in failed(client.post(files={"photo": ("photo.png", picture())}), 422)
+    assert "photo: no such file; expected image" in failed(client.post(files={"photo": ("photo.png", picture())}), 422)
+    assert "image: missing" in failed(client.post(files={"mask": ("mask.png", picture())}), 422)
     assert "no content type" in failed(client.post(), 415)
 
 
@@ -181,26 +141,6 @@ def test_too_many_bytes(client, known):
     assert "larger than 0.1 MB" in failed(client.post(**form(data)), 413)
 
 
-def test_a_body_that_waits_for_its_turn_takes_no_memory():
-    parts = 64 * [bytes(range(256)) * 256]
-    coming = [{"type": "http.request", "body": part, "more_body": True} for part in parts]
-    coming.append({"type": "http.request"})
-
-    async def receive():
-        return coming.pop(0)
-
-    request = Request({"type": "http", "method": "POST", "headers": [(b"content-type", b"image/png")]}, receive)
-    tracemalloc.start()
-    try:
-        file, _, _ = asyncio.run(_read_body(request, 10_000_000))
-        held, _ = tracemalloc.get_traced_memory()
-    finally:
-        tracemalloc.stop()
-    with file:
-        assert file.read() == b"".join(parts)
-    assert held < 2_000_000
-
-
 def test_sides_too_long_for_an_overlay(make_app, picture):
     strip = picture(image=np.full((1, 66_000, 3), 128, np.uint8))
     assert "at most 65500 pixels, got 66000x1" in failed(Client(make_app()).post(**form(strip)), 413)
@@ -208,13 +148,13 @@ def test_sides_too_long_for_an_overlay(make_app, picture):
 
 def test_a_full_queue(make_app, picture, monkeypatch, truth):
     client = Client(make_app(queue=1, workers=1))
-    segment, go = Studio.segment, threading.Event()
+    segment, go = Service.segment, threading.Event()
 
     def slow(self, *arguments):
         assert go.wait(10)
         return segment(self, *arguments)
 
-    monkeypatch.setattr(Studio, "segment", slow)
+    monkeypatch.setattr(Service, "segment", slow)
 
     async def run():
         transport = httpx.ASGITransport(client.app)
@@ -235,7 +175,7 @@ def test_a_full_queue(make_app, picture, monkeypatch, truth):
 
 def test_who_fails_harms_no_other(make_app, picture, monkeypatch, truth):
     client = Client(make_app())
-    segment = Studio.segment
+    segment = Service.segment
 
     def odd(self, image, parameters):
         if parameters.weight == 13:
@@ -244,7 +184,7 @@ def test_who_fails_harms_no_other(make_app, picture, monkeypatch, truth):
             raise MemoryError
         return segment(self, image, parameters)
 
-    monkeypatch.setattr(Studio, "segment", odd)
+    monkeypatch.setattr(Service, "segment", odd)
     requests = [("POST", "/api/segment", form(picture(), weight=w)) for w in ("4", "13", "14", "4")]
     with pytest.raises(RuntimeError, match="secret"):  # httpx passes on what a server would only log
         client.all(requests)
@@ -261,43 +201,184 @@ def test_health(client):
     assert (said["waiting"], said["max_megapixels"]) == (0, 0.01)
     (asked,) = client.all([("HEAD", "/api/health", {})])  # as programs that watch servers ask
     assert (asked.status_code, asked.headers["content-type"]) == (200, "application/json")
-    assert failed(client.post("/api/health"), 405) == "POST: not here; expected GET or HEAD"
+    assert said["presets"]["deeplab-largefov"]["sxy"] == 121
+    assert failed(client.post("/api/health"), 405) == "POST: not here; expected GET"
 
 
 def test_addresses_and_methods_that_are_not_there(client):
     assert "/api/segment" in failed(client.get("/api/segments"), 404)
     answer = client.get("/api/segment")
-    assert "expected POST" in failed(answer, 405)
+    assert failed(answer, 405) == "GET: not here; expected POST"
     assert answer.headers["allow"] == "POST"
-
-
-def test_the_description_needs_nothing_from_elsewhere(client):
-    page = client.get("/api/docs").text
-    assert "<script" not in page
-    assert "<link" not in page
-    assert "spatial_weight" in page
-    assert "decode(mask)" in page
-    assert "photo.jpg http://here/api/segment" in page  # where this very server is
-    schema = client.get("/api/openapi.json").json()
-    assert set(schema["paths"]) == {"/api/segment", "/api/health"}
-    assert {"Found", "RunLengths", "Failure", "Health"} <= set(schema["components"]["schemas"])
-
-
-def test_the_description_decodes(client, picture, truth):
-    page = client.get("/api/docs").text
-    import html
-    import re
-
-    code = html.unescape(re.search(r"<pre>(import numpy.*?)</pre>", page, re.DOTALL)[1])
-    space = {}
-    exec(code, space)
-    found = client.post(**form(picture(), format="json")).json()["classes"][1]
-    assert np.array_equal(space["decode"](found["mask"]), truth.labels == 1)
 
 
 def test_a_network_that_fails_is_no_fault_of_the_request(client, picture, monkeypatch):
     def full(*_):
         raise ComputeError("the network failed on 20x30 pixels, on cuda (out of memory); try a smaller max_side")
 
-    monkeypatch.setattr(Studio, "segment", full)
+    monkeypatch.setattr(Service, "segment", full)
     assert failed(client.post(**form(picture())), 503).startswith("the network failed on 20x30 pixels")
+
+
+def rough_mask():
+    labels = np.full((64, 96), 255, np.uint8)
+    labels[20:44, 30:66] = 1
+    labels[:8] = labels[-8:] = 0
+    return labels
+
+
+def png_of(labels):
+    return label_png(labels)
+
+
+def npy_of(array):
+    file = io.BytesIO()
+    np.save(file, array)
+    return file.getvalue()
+
+
+def given(picture, kind):
+    """A form with the photo and what is known of it: the red square, roughly."""
+    rough = rough_mask()
+    image = ("photo.png", picture())
+    if kind == "mask":
+        return {"files": {"image": image, "mask": ("rough.png", png_of(rough))}}
+    if kind == "strokes":
+        return {"files": {"image": image}, "data": {"strokes": json.dumps(runs_of(rough))}}
+    planes = np.full((2, 64, 96), 0.5, np.float32)
+    planes[0][rough == 0] = planes[1][rough == 1] = 0.9
+    planes[1][rough == 0] = planes[0][rough == 1] = 0.1
+    return {"files": {"file": image, "probabilities": ("planes.npy", npy_of(planes))}}
+
+
+@pytest.mark.parametrize("kind", ["mask", "strokes", "probabilities"])
+def test_refine(client, picture, truth, kind):
+    assert np.array_equal(ids(client.post("/api/refine", **given(picture, kind))), truth.labels)
+    answer = client.post("/api/refine?format=json&weight=3", **given(picture, kind)).json()
+    assert (answer["crf"]["weight"], answer["crf"]["sxy"]) == (3, 60)
+    assert [c["pixels"] for c in answer["classes"]] == [4608, 1536]
+    assert answer["classes"][1]["name"] == ("class 1" if kind == "probabilities" else "aeroplane")
+
+
+@pytest.mark.parametrize(
+    ("files", "fields", "status", "says"),
+    [
+        ({}, {}, 422, "mask: missing"),
+        ({"mask": b"text"}, {}, 415, "rough: expected a PNG"),
+        ({"mask": png_of(np.zeros((64, 96), np.uint8))}, {}, 422, "rough: holds 1 label"),
+        ({"mask": png_of(np.zeros((64, 95), np.uint8))}, {}, 422, "rough: expected the image's size, 96x64, got 95x64"),
+        ({"mask": png_of(np.zeros((640, 960), np.uint8))}, {}, 413, "rough: expected at most 0.01 million pixels"),
+        ({"mask": png_of(rough_mask())}, {"confidence": "0.3"}, 422, "confidence 0.3: expected above 0.5"),
+        ({"mask": png_of(rough_mask())}, {"crf": "false"}, 422, "crf: expected true"),
+        ({"mask": b"", "probabilities": b""}, {}, 422, "mask and probabilities: given together"),
+        ({"mask": b""}, {"strokes": json.dumps(runs_of(np.zeros((1, 1), np.uint8)))}, 422, "mask and strokes: given"),
+        ({"probabilities": npy_of(np.zeros((2, 9, 9), np.float32))}, {}, 422, "rough: shape (2, 9, 9) does not fit"),
+        ({"probabilities": npy_of(np.array([{}]))}, {}, 422, "rough: expected an array saved by numpy.save"),
+        ({"probabilities": npy_of(np.zeros(1 << 14))[:200]}, {}, 422, "rough: expected an array saved by numpy.save"),
+        ({}, {"strokes": "["}, 422, "strokes: request: expected JSON"),
+        ({}, {"strokes": json.dumps({"size": [64, 96], "labels": [0], "counts": [3]})}, 422, "6144 in all"),
+        ({}, {"strokes": json.dumps({"size": [-64, -96], "labels": [0], "counts": [6144]})}, 422, "got -96x-64"),
+        ({}, {"strokes": json.dumps({"size": [64, 96], "labels": [300], "counts": [6144]})}, 422, "0 to 255"),
+        ({}, {"strokes": json.dumps({"size": [9**9, 9**9], "labels": [3], "counts": [9**18]})}, 422, "10000 pixels"),
+    ],
+)
+def test_what_cannot_be_refined(client, picture, files, fields, status, says):
+    files = {name: ("rough", data) for name, data in files.items()}
+    answer = client.post("/api/refine", files={"image": ("photo.png", picture()), **files}, data=fields)
+    assert says in failed(answer, status)
+
+
+def opened(client, **request):
+    answer = client.post("/api/sessions", **request)
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+def test_a_session_runs_the_crf_alone(client, picture, truth, monkeypatch):
+    session = opened(client, **form(picture()))
+    assert (session["width"], session["height"], session["model"]) == (96, 64, "tiny.onnx")
+    assert session["classes"][1] == {"name": "red", "color": "#800000", "overlay": "#800000"}
+    assert session["crf"]["sxy"] == 60
+    before = labels_of(session["before"])
+    assert np.array_equal(before, ids(client.post(**form(picture(), crf="false"))))
+
+    monkeypatch.setattr(type(client.app.service.segmenter.engine), "scores", lambda *_: pytest.fail("the network ran"))
+    url = f"/api/sessions/{session['id']}"
+    after = client.post(f"{url}/crf", json={}).json()
+    assert np.array_equal(labels_of(after["after"]), truth.labels)
+    assert after["reduction"] == 1
+    nothing = client.post(f"{url}/crf", json={"iterations": 0}).json()
+    assert np.array_equal(labels_of(nothing["after"]), before)
+
+
+def test_strokes_of_a_session(client, picture, truth):
+    session = opened(client, **form(picture()))
+    url = f"/api/sessions/{session['id']}/crf"
+    labels = np.full((64, 96), 255, np.uint8)
+    labels[30:34, 30:66] = 2
+    both = client.post(url, json={"strokes": runs_of(labels)}).json()
+    assert np.array_equal(labels_of(both["after"]), 2 * truth.labels)  # the square takes the stroke's class
+    assert "holds 1 label" in failed(client.post(url, json={"strokes": runs_of(labels), "use_scores": False}), 422)
+    labels[2:6] = 1
+    alone = client.post(url, json={"strokes": runs_of(labels), "use_scores": False, "confidence": 0.8}).json()
+    assert np.array_equal(labels_of(alone["after"]), 1 + truth.labels)
+    assert "strokes: expected labels from 0 to 255" in failed(
+        client.post(url, json={"strokes": {"size": [1, 1], "labels": [-1], "counts": [1]}}), 422
+    )
+
+
+@pytest.mark.parametrize("kind", ["mask", "strokes", "probabilities"])
+def test_a_session_of_something_given(client, picture, truth, kind):
+    session = opened(client, **given(picture, kind))
+    before = labels_of(session["before"])
+    assert (before[rough_mask() == 1] == 1).all()
+    url = f"/api/sessions/{session['id']}/crf"
+    after = client.post(url, json={}).json()
+    assert np.array_equal(labels_of(after["after"]), truth.labels)
+    labels = np.full((64, 96), 255, np.uint8)
+    labels[28:38, 28:68] = 7
+    drawn = client.post(url, json={"strokes": runs_of(labels)}).json()
+    assert np.array_equal(labels_of(drawn["after"]), 7 * truth.labels)
+
+
+@pytest.mark.parametrize("kind", ["network", "mask", "strokes"])
+def test_a_preview_is_smaller(make_app, picture, truth, kind):
+    client = Client(make_app(max_side=48))
+    session = opened(client, **(form(picture()) if kind == "network" else given(picture, kind)))
+    url = f"/api/sessions/{session['id']}/crf"
+    for size in (48, 16):  # the network's at least
+        preview = labels_of(client.post(url, json={"max_side": size}).json()["after"])
+        assert preview.shape == (32, 48)
+        assert (preview != truth.labels[::2, ::2]).mean() < 0.07
+    drawn = client.post(url, json={"max_side": 48, "strokes": runs_of(2 * rough_mask().clip(0, 1))}).json()
+    assert set(drawn["after"]["labels"]) == {0, 2}
+
+
+def test_sessions_end(client, picture):
+    before = client.get("/api/health").json()["sessions"]
+    urls = [f"/api/sessions/{opened(client, **form(picture()))['id']}" for _ in range(2)]
+    assert client.get("/api/health").json()["sessions"] == before + 2
+    assert client.get(urls[0]).status_code == 204
+    assert client.all([("DELETE", urls[0], {})])[0].status_code == 204
+    assert client.post(f"{urls[1]}/close").status_code == 204
+    for url in urls:
+        assert "send the image again" in failed(client.get(url), 404)
+        failed(client.post(f"{url}/crf", json={}), 404)
+    assert client.get("/api/health").json()["sessions"] == before
+
+
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        ({"sxy": 0}, "sxy: input should be greater"),
+        ({"weight": "many"}, "weight: input should be a valid number"),
+        ({"max_side": 1}, "max_side: input should be greater"),
+        ({"color": 1}, "color: no such parameter"),
+        ({"strokes": {"size": [1], "labels": [0], "counts": [1]}}, "field required"),
+        ([], "input should be"),
+    ],
+)
+def test_parameters_of_a_session_that_cannot_be_used(client, picture, body, says):
+    url = f"/api/sessions/{opened(client, **form(picture()))['id']}/crf"
+    assert says in failed(client.post(url, json=body), 422)
+    assert "JSON" in failed(client.post(url, content=b"{", headers={"content-type": "application/json"}), 422)

@@ -6,7 +6,7 @@ from .metadata import VOC_CLASSES, CrfParameters, ModelMetadata
 from .samples import ImageList, Sample, read_pair
 from .sbd import merge_sbd
 from .soft_targets import SoftTargets
-from .unary_io import class_names, read_probabilities
+from .unary_io import class_names, fit_probabilities, parse_array, probabilities_from_labels, read_probabilities
 from .validate import Findings, check_dataset
 from .voc import LIST_SIZES
 
@@ -25,8 +25,11 @@ __all__ = [
     "choose_photos",
     "class_names",
     "files_below",
+    "fit_probabilities",
     "merge_sbd",
     "open_dataset",
+    "parse_array",
+    "probabilities_from_labels",
     "read_at_most",
     "read_classes",
     "read_pair",

@@ -1,5 +1,7 @@
 """Inputs of the CRF: probabilities from any network, or a label map."""
 
+import io
+import math
 from pathlib import Path
 from typing import TypeAlias
 
@@ -51,7 +53,7 @@ def read_probabilities(path: Path, shape: tuple[int, int], confidence: float | N
             raise InputError(
                 f"confidence={confidence}: expected None for probabilities ({path}); it applies to index PNGs"
             )
-        given = _fitted(read_array(path), path, shape)
+        given = fit_probabilities(read_array(path), str(path), shape)
         return given, np.arange(len(given))
     ids = read_labels(path)
     if ids.shape != shape:
@@ -107,7 +109,50 @@ def read_array(path: Path) -> NDArray[np.generic]:
         raise InputError(f"{path}: expected an array saved by numpy.save or numpy.savez{reason}") from None
 
 
-def _fitted(array: NDArray[np.generic], path: Path, shape: tuple[int, int]) -> NDArray[np.float32]:
+def parse_array(content: bytes, name: str) -> NDArray[np.generic]:
+    """Return the array in the content of a file saved by numpy.save, without copying it.
+
+    Parameters
+    ----------
+    content : bytes
+    name : str
+        The file in messages.
+
+    Raises
+    ------
+    InputError
+        If it is damaged or holds Python objects.
+    """
+    file = io.BytesIO(content)
+    try:
+        version = np.lib.format.read_magic(file)
+        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape, by_columns, dtype = read(file)
+        if dtype.hasobject or math.prod(shape) * dtype.itemsize != len(content) - file.tell():
+            raise ValueError("the header does not fit the content")
+        values = np.frombuffer(content, dtype, offset=file.tell())
+        return values.reshape(shape, order="F" if by_columns else "C")
+    except Exception as error:  # on damaged headers NumPy raises nearly anything
+        reason = " ".join(str(error).split())[:200]
+        raise InputError(f"{name}: expected an array saved by numpy.save ({reason})") from None
+
+
+def fit_probabilities(array: NDArray[np.generic], path: str, shape: tuple[int, int]) -> NDArray[np.float32]:
+    """Check probabilities, (C, H, W) or (H, W, C) floats, and return them as (C, H, W) float32.
+
+    Parameters
+    ----------
+    array : array
+    path : str
+        The file in messages.
+    shape : (H, W)
+        Of the photo.
+
+    Raises
+    ------
+    InputError
+        If they do not fit the photo or are no probabilities.
+    """
     if array.dtype.kind != "f":
         raise InputError(f"{path}: expected probabilities as floats, from 0 to 1, got {array.dtype}")
     first, last = array.ndim == 3 and array.shape[1:] == shape, array.ndim == 3 and array.shape[:2] == shape

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .base import ImageError, ImageTooLargeError, Limits, UnknownFormatError
     from .decode import IMAGE_SUFFIXES, VIDEO_SUFFIXES, ImageLike, read_image, read_rgb, stored_size
+    from .process import kill_decoders
 
 __all__ = [
     "IMAGE_SUFFIXES",
@@ -15,6 +16,7 @@ __all__ = [
     "Limits",
     "ImageLike",
     "UnknownFormatError",
+    "kill_decoders",
     "read_image",
     "read_rgb",
     "stored_size",
@@ -26,5 +28,5 @@ if not TYPE_CHECKING:
         # Decoder processes, which import this package, start without the rest.
         if name not in __all__:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        base, decode = (import_module(f".{module}", __name__) for module in ("base", "decode"))
-        return getattr(base if hasattr(base, name) else decode, name)
+        modules = [import_module(f".{module}", __name__) for module in ("base", "decode", "process")]
+        return getattr(next(module for module in modules if hasattr(module, name)), name)

@@ -118,8 +118,12 @@ class DecoderProcess:
                 return answer, pixels
         raise _Ended(self._process.wait())
 
+    def kill(self) -> None:
+        """End the process, whatever it is doing."""
+        self._process.kill()
+
     def close(self) -> None:
-        """End the process."""
+        """End the process, and release its pipes."""
         self._process.kill()
         for pipe in (self._process.stdin, self._process.stdout):
             with suppress(OSError):
@@ -129,6 +133,7 @@ class DecoderProcess:
 
 
 _idle: list[DecoderProcess] = []
+_busy: set[DecoderProcess] = set()
 _changing = threading.Lock()
 
 
@@ -158,6 +163,8 @@ def decode_isolated(prepared: Prepared, limits: Limits) -> tuple[Image.Image, in
             process = _idle.pop() if _idle else None
         if process is None:
             process = DecoderProcess()
+        with _changing:
+            _busy.add(process)
         used = process.used
         try:
             return process.decode(prepared, limits)
@@ -171,6 +178,7 @@ def decode_isolated(prepared: Prepared, limits: Limits) -> tuple[Image.Image, in
 
 def _give_back(process: DecoderProcess) -> None:
     with _changing:
+        _busy.discard(process)
         if process.usable and len(_idle) < _MOST_IDLE:
             _idle.append(process)
             return
@@ -187,11 +195,20 @@ def close_idle() -> None:
         process.close()
 
 
+def kill_decoders() -> None:
+    """Kill the processes that decode, for a program that ends without waiting for them."""
+    with _changing:
+        for process in _busy:
+            process.kill()
+    close_idle()
+
+
 def _forget() -> None:
     """Drop the processes, which belong to the parent. A forked child must not use them."""
     global _changing
     _changing = threading.Lock()
     _idle.clear()
+    _busy.clear()
 
 
 if hasattr(os, "register_at_fork"):

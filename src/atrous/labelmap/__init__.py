@@ -2,8 +2,8 @@
 
 from atrous.labelmap.class_names import display_name, is_background
 from atrous.labelmap.color_table import ColorTable, read_color_table
-from atrous.labelmap.outlines import coco, coco_annotations, polygons
-from atrous.labelmap.overlay import overlay, overlay_palette
+from atrous.labelmap.outlines import coco, coco_annotations, polygons, run_lengths
+from atrous.labelmap.overlay import overlay, overlay_jpeg, overlay_palette
 from atrous.labelmap.png import SOFTWARE, label_png, made_here, read_labels, write_labels
 from atrous.labelmap.regions import connected_regions, remove_small_regions
 from atrous.labelmap.voc_colormap import VOID, voc_palette
@@ -20,11 +20,13 @@ __all__ = [
     "label_png",
     "made_here",
     "overlay",
+    "overlay_jpeg",
     "overlay_palette",
     "polygons",
     "read_color_table",
     "read_labels",
     "remove_small_regions",
+    "run_lengths",
     "voc_palette",
     "write_labels",
 ]

@@ -1,7 +1,7 @@
 """Segmentation of images: network, upsampling and CRF."""
 
 from .batch import Done, segmented, worker_count
-from .result import NetworkScores, Segmentation, output_files, outputs_missing
+from .result import NetworkScores, Segmentation, most_probable, output_files, outputs_missing
 from .segmenter import Segmenter
 from .upsample import upsampled_probabilities
 
@@ -10,6 +10,7 @@ __all__ = [
     "NetworkScores",
     "Segmentation",
     "Segmenter",
+    "most_probable",
     "output_files",
     "outputs_missing",
     "segmented",

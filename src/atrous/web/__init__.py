@@ -1,6 +1,6 @@
-"""The page and the HTTP interface of `atrous serve`; needs the extra `web`."""
+"""Web page and HTTP interface of `atrous serve`; needs the extra `web`."""
 
-from .._quiet_imports import disable_telemetry
+from .config import ServerSettings
+from .server import Application, Server
 
-# Before any module of this package imports gradio, which imports huggingface_hub.
-disable_telemetry("gradio", "huggingface_hub")
+__all__ = ["Application", "Server", "ServerSettings"]

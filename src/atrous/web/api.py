@@ -1,258 +1,331 @@
-"""`POST /api/segment` and `GET /api/health`."""
+"""Routes of the HTTP interface."""
 
 import asyncio
 import logging
-import tempfile
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import Annotated, Any, BinaryIO, Literal
+from dataclasses import dataclass
+from typing import Annotated, Any, TypeVar
 
 from fastapi import FastAPI, Query, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import HTMLResponse, JSONResponse, Response
-from pydantic import Field, ValidationError
-from starlette.datastructures import UploadFile
+from fastapi.responses import JSONResponse, Response
+from pydantic import BaseModel, ValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from .._printable import printable
 from .._provenance import own_version
-from . import answers
-from .pictures import read_picture
-from .reference import reference_page
-from .refused import Refused, refusing
-from .settings import CrfChoice, ServerSettings
-from .studio import Studio
-from .work import WorkQueue
+from ..labelmap import label_png, overlay_jpeg, overlay_palette
+from ..segmenter import Segmentation
+from .config import ServerSettings
+from .errors import RequestError
+from .queue import WorkQueue
+from .schemas import (
+    Choice,
+    ClassName,
+    CrfRequest,
+    CrfResult,
+    Error,
+    Found,
+    Health,
+    LabelMap,
+    NewSession,
+    hex_color,
+)
+from .service import Service, Session, Sessions, presets
+from .uploads import File, read_body, short
 
 log = logging.getLogger("atrous.web")
-SLACK = 64 * 1024  # of a multipart form around its picture
-SPOOLED = 1024 * 1024  # bytes of a body kept in memory, as of a form's file
+Model = TypeVar("Model", bound=BaseModel)
 
-
-class Choice(CrfChoice):
-    """What a request may choose, in the query or in the form."""
-
-    format: Literal["png", "json", "overlay"] | None = Field(
-        None, description="png: label ids (default); json: classes with run-length masks; overlay: a JPEG to look at."
-    )
-    crf: bool | None = Field(None, description="false leaves the CRF out. Default: true.")
-
-
-_FAILURES: dict[int | str, dict[str, Any]] = {
-    400: {"model": answers.Failure, "description": "The form cannot be read."},
-    408: {"model": answers.Failure, "description": "The upload took too long."},
-    413: {"model": answers.Failure, "description": "Too many bytes or pixels."},
-    415: {"model": answers.Failure, "description": "No picture."},
-    422: {"model": answers.Failure, "description": "A parameter or the picture cannot be used."},
-    429: {"model": answers.Failure, "description": "The queue is full; Retry-After says when to ask again."},
-    503: {"model": answers.Failure, "description": "The server is going down, or cannot compute this now."},
+_ERRORS: dict[int | str, dict[str, Any]] = {
+    status: {"model": Error, "description": description}
+    for status, description in {
+        400: "The body cannot be parsed.",
+        403: "Not from this page or host; see --origin.",
+        404: "No such session.",
+        408: "The upload took too long.",
+        413: "Too many bytes or pixels.",
+        415: "Not an image.",
+        422: "A parameter or the image is invalid.",
+        429: "The queue is full; see Retry-After.",
+        503: "The server is stopping, or cannot compute this now.",
+    }.items()
+}
+_BINARY = {"type": "string", "format": "binary"}
+_FORMATS: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "The segmentation in the chosen format.",
+        "content": {
+            "image/png": {"schema": _BINARY},
+            "image/jpeg": {"schema": _BINARY},
+            "application/json": {"schema": {"$ref": "#/components/schemas/Found"}},
+        },
+    },
+    **_ERRORS,
+}
+_GIVEN = {
+    "mask": {**_BINARY, "description": "Index PNG of the image's size; 255 is unknown."},
+    "probabilities": {**_BINARY, "description": ".npy of floats, (C, H, W) or (H, W, C)."},
+    "strokes": {"type": "string", "description": "JSON of a LabelMap of the image's size."},
 }
 
 
-def create_api(studio: Studio, work: WorkQueue, settings: ServerSettings) -> FastAPI:
-    """Return the HTTP interface, its schema at /api/openapi.json and its description at /api/docs."""
+@dataclass(frozen=True)
+class Inputs:
+    """Files, strokes and parameters of a request."""
+
+    files: dict[str, File]
+    strokes: LabelMap | None
+    choice: Choice
+
+    @property
+    def given(self) -> list[str]:
+        """What came with the image."""
+        return [name for name in _GIVEN if name in self.files or (name == "strokes" and self.strokes is not None)]
+
+    def check(self) -> None:
+        """Raise RequestError unless there is an image, and at most one thing with it."""
+        if "image" not in self.files:
+            raise RequestError(422, "image: missing; send the image as the form's file 'image', or as the body")
+        if len(self.given) > 1:
+            raise RequestError(422, f"{' and '.join(self.given)}: given together; send one of them")
+
+    def file(self, name: str) -> tuple[bytes, str]:
+        """Return a file's content, and its name by the client."""
+        return self.files[name].content(), self.files[name].name
+
+
+def _body(required: bool, **files: Any) -> dict[str, Any]:
+    """Return the OpenAPI description of a body that `read_body` parses."""
+    properties = {"image": _BINARY, **files, **Choice.model_json_schema()["properties"]}
+    form = {"type": "object", "required": ["image"], "properties": properties, "additionalProperties": False}
+    content: dict[str, Any] = {"multipart/form-data": {"schema": form}}
+    if not required:
+        content |= {"image/*": {"schema": _BINARY}, "application/octet-stream": {"schema": _BINARY}}
+    return {"requestBody": {"required": True, "content": content}}
+
+
+def create_api(service: Service, work: WorkQueue, settings: ServerSettings, sessions: Sessions) -> FastAPI:
+    """Return the HTTP interface; its schema is at /api/openapi.json."""
     app = FastAPI(
         title="atrous",
         version=own_version(),
-        description="Semantic segmentation: photos to masks, sharp at the edges.",
+        description="Semantic segmentation: images to masks, sharp at the edges.",
         openapi_url="/api/openapi.json",
-        docs_url=None,  # these pages fetch their scripts from elsewhere
+        docs_url=None,  # FastAPI's pages load their scripts from elsewhere
         redoc_url=None,
+        redirect_slashes=False,
     )
-    _answer_in_lines(app)
-
-    @app.get("/api/docs", include_in_schema=False)
-    def docs(request: Request) -> HTMLResponse:
-        return HTMLResponse(reference_page(app.openapi(), str(request.base_url)))
+    _report_errors(app)
 
     @app.get("/api/health")
-    def health() -> answers.Health:
-        """Say that the server is there, and how long its queue is."""
-        return answers.Health(
+    async def health() -> Health:
+        """Return the version, the model, the limits and the queue's length."""
+        return Health(
             status="ok",
             version=own_version(),
-            model=studio.model,
-            classes=list(studio.metadata.classes),
+            model=service.model,
+            classes=list(service.metadata.classes),
+            presets=presets(),
             running=work.running,
             waiting=work.waiting,
             queue=work.limit,
+            sessions=len(sessions),
             max_megapixels=settings.max_megapixels,
             max_megabytes=settings.max_megabytes,
         )
 
-    uploads = asyncio.Semaphore(2 * (work.workers + work.limit))
-
-    @app.post(
-        "/api/segment",
-        response_class=Response,
-        responses={
-            200: {
-                "description": "The segmentation in the chosen format.",
-                "content": {
-                    "image/png": {"schema": {"type": "string", "format": "binary"}},
-                    "image/jpeg": {"schema": {"type": "string", "format": "binary"}},
-                    "application/json": {"schema": {"$ref": "#/components/schemas/Found"}},
-                },
-            },
-            **_FAILURES,
-        },
-        openapi_extra={"requestBody": _request_body()},
-    )
-    async def segment(request: Request, query: Annotated[Choice, Query()]) -> Response:
-        """Segment a photo: the body is the picture, or a form with the field `image`."""
+    async def computed(request: Request, query: Choice, compute: Callable[[Inputs, float], Response]) -> Response:
+        """Read a request's image and what is given with it, and answer with what `compute` makes of them."""
         work.check_room()
-        if uploads.locked():
-            raise Refused(429, "too many uploads at a time; ask again in 5 s", retry_after=5)
-        async with uploads:
-            try:
-                async with asyncio.timeout(settings.upload_seconds):
-                    file, name, fields = await _read_body(request, settings.max_bytes)
-            except TimeoutError:
-                raise Refused(408, f"the upload took more than {settings.upload_seconds:g} s") from None
-            with file:
-                choice = _merged(query, fields)
-                parameters = None if choice.crf is False else choice.parameters(studio.parameters)
+        async with read_body(request) as (files, fields):
+            text = fields.pop("strokes", None)
+            strokes = None if text is None else _parsed(LabelMap, "strokes", text)
+            inputs = Inputs(files, strokes, _merged(query, fields))
+            inputs.check()
+            return await _answer(request, work.run(lambda: compute(inputs, time.perf_counter())))
 
-                def compute() -> Response:
-                    begun = time.perf_counter()
-                    image = read_picture(file, name, settings.max_pixels)
-                    with refusing():
-                        result = studio.segment(image, parameters)
-                        if choice.format == "json":
-                            said = answers.found(result, studio.model, parameters, time.perf_counter() - begun)
-                            return Response(said.model_dump_json(), media_type="application/json")
-                        if choice.format == "overlay":
-                            return Response(answers.jpeg(result), media_type="image/jpeg")
-                        return Response(answers.png(result), media_type="image/png")
+    def start_session(inputs: Inputs) -> Session:
+        image = service.read_image(*inputs.file("image"))
+        confidence = inputs.choice.confidence
+        if inputs.strokes is not None:
+            labels = inputs.strokes.array("strokes", settings.max_pixels)
+            return service.session_of_labels(image, labels, "strokes", confidence or 0.9)
+        if "probabilities" in inputs.files:
+            return service.session_of_planes(image, *inputs.file("probabilities"))
+        if "mask" in inputs.files:
+            content, name = inputs.file("mask")
+            return service.session_of_labels(image, service.read_labels(content, name), name, confidence or 0.7)
+        return service.session(image)
 
-                return await _unless_gone(request, work.run(compute))
+    @app.post("/api/segment", response_class=Response, responses=_FORMATS, openapi_extra=_body(False))
+    async def segment(request: Request, query: Annotated[Choice, Query()]) -> Response:
+        """Segment an image: the body is the image, or a form with the file `image` or `file`."""
 
-    _with_schemas(app)
+        def compute(inputs: Inputs, start: float) -> Response:
+            choice = inputs.choice
+            parameters = None if choice.crf is False else choice.parameters(service.parameters)
+            result = service.segment(service.read_image(*inputs.file("image")), parameters)
+            return _encoded(result, choice, service.model, parameters, start)
+
+        return await computed(request, query, compute)
+
+    @app.post("/api/refine", response_class=Response, responses=_FORMATS, openapi_extra=_body(True, **_GIVEN))
+    async def refine(request: Request, query: Annotated[Choice, Query()]) -> Response:
+        """Run the CRF on a form's `image` and one of its `mask`, `probabilities` and `strokes`."""
+
+        def compute(inputs: Inputs, start: float) -> Response:
+            if not inputs.given:
+                raise RequestError(422, "mask: missing; send a mask, probabilities or strokes with the image")
+            if inputs.choice.crf is False:
+                raise RequestError(422, "crf: expected true; without the CRF there is nothing to compute")
+            parameters = inputs.choice.parameters(service.parameters)
+            result = service.run_crf(start_session(inputs), parameters)
+            return _encoded(result, inputs.choice, service.model, parameters, start)
+
+        return await computed(request, query, compute)
+
+    @app.post("/api/sessions", response_model=NewSession, responses=_ERRORS, openapi_extra=_body(False, **_GIVEN))
+    async def open_session(request: Request, query: Annotated[Choice, Query()]) -> Response:
+        """Store an image and its scores: the network's, or those of a form's `mask`, `probabilities` or `strokes`."""
+
+        def compute(inputs: Inputs, start: float) -> Response:
+            session = start_session(inputs)
+            height, width, _ = session.image.shape
+            colors, vivid = session.palette, overlay_palette(session.palette).tolist()
+            classes = zip(session.classes, colors, vivid, strict=False)
+            opened = NewSession.model_construct(
+                id=sessions.put(session),
+                width=width,
+                height=height,
+                model=service.model,
+                classes=[ClassName(name=n, color=hex_color(c), overlay=hex_color(v)) for n, c, v in classes],
+                crf=service.parameters,
+                before=LabelMap.of(session.before),
+                expires=settings.session_seconds,
+                seconds=round(time.perf_counter() - start, 3),
+            )
+            return _json(opened)
+
+        return await computed(request, query, compute)
+
+    @app.get("/api/sessions/{key}", status_code=204, responses=_ERRORS)
+    async def use_session(key: str) -> None:
+        """Keep a session for another while."""
+        sessions.get(key)
+
+    @app.post("/api/sessions/{key}/crf", response_model=CrfResult, responses=_ERRORS)
+    async def run_crf(request: Request, key: str, choice: CrfRequest) -> Response:
+        """Run the CRF on a session's scores."""
+        session = sessions.get(key)
+
+        def compute() -> Response:
+            start = time.perf_counter()
+            result = service.run_crf(
+                session,
+                choice.parameters(service.parameters),
+                max_side=choice.max_side,
+                strokes=None if choice.strokes is None else choice.strokes.array("strokes", settings.max_pixels),
+                confidence=choice.confidence,
+                use_scores=choice.use_scores,
+            )
+            after, seconds = LabelMap.of(result.labels), round(time.perf_counter() - start, 3)
+            return _json(CrfResult.model_construct(after=after, reduction=result.reduction, seconds=seconds))
+
+        return await _answer(request, work.run(compute))
+
+    # Browsers send a page's last request by POST.
+    @app.post("/api/sessions/{key}/close", status_code=204, responses=_ERRORS)
+    @app.delete("/api/sessions/{key}", status_code=204, responses=_ERRORS)
+    async def close_session(key: str) -> None:
+        """Delete a session."""
+        sessions.close(key)
+
+    _add_schema(app, Found)
     return app
 
 
-async def _unless_gone(request: Request, working: Awaitable[Response]) -> Response:
-    """Await the answer; who hangs up before his turn has come leaves the queue."""
-    answer = asyncio.ensure_future(working)
-    gone = asyncio.ensure_future(_gone(request))
+def _json(model: BaseModel) -> Response:
+    return Response(model.model_dump_json(), media_type="application/json")
+
+
+def _encoded(result: Segmentation, choice: Choice, model: str, parameters: Any, start: float) -> Response:
+    if choice.format == "json":
+        return _json(Found.of(result, model, parameters, time.perf_counter() - start))
+    if choice.format == "overlay":
+        return Response(overlay_jpeg(result.overlay()), media_type="image/jpeg")
+    return Response(label_png(result.labels, result.palette), media_type="image/png")
+
+
+async def _answer(request: Request, working: Awaitable[Response]) -> Response:
+    """Await the result; a client that disconnects before its turn leaves the queue."""
+    result = asyncio.ensure_future(working)
+    gone = asyncio.ensure_future(_disconnected(request))
     try:
-        await asyncio.wait([answer, gone], return_when=asyncio.FIRST_COMPLETED)
-        if not answer.done():
-            answer.cancel()
+        await asyncio.wait([result, gone], return_when=asyncio.FIRST_COMPLETED)
+        if not result.done():
+            result.cancel()
             with suppress(asyncio.CancelledError):
-                await answer
-            return Response(status_code=499)  # which nobody reads
-        return answer.result()
+                await result
+            return Response(status_code=499)  # nobody reads it
+        return result.result()
     finally:
         gone.cancel()
 
 
-async def _gone(request: Request) -> None:
+async def _disconnected(request: Request) -> None:
     while (await request.receive())["type"] != "http.disconnect":
         pass
-
-
-async def _read_body(request: Request, max_bytes: int) -> tuple[BinaryIO, str, dict[str, str]]:
-    """Return the picture's file, its name and the form's other fields; large ones are spooled to the disk."""
-    kind = request.headers.get("content-type", "").split(";")[0].strip().lower()
-    if kind == "multipart/form-data":
-        limited = Request(request.scope, _limited(request, max_bytes, SLACK))
-        form = await limited.form(max_files=1, max_fields=len(Choice.model_fields) + 1, max_part_size=4096)
-        fields = {key: value for key, value in form.multi_items() if isinstance(value, str)}
-        image = form.get("image")
-        if not isinstance(image, UploadFile):
-            await form.close()
-            raise Refused(422, "image: missing; send the picture as the form's file 'image', or as the body itself")
-        if (image.size or 0) > max_bytes:
-            await form.close()
-            raise _too_long(max_bytes)
-        return image.file, _short(image.filename or "image"), fields
-    if kind.startswith("image/") or kind == "application/octet-stream":
-        limited = Request(request.scope, _limited(request, max_bytes, 0))
-        return await _spooled(limited), "image", {}
-    raise Refused(415, f"{_short(kind) or 'no content type'}: expected a form (multipart/form-data) or image/*")
-
-
-async def _spooled(request: Request) -> BinaryIO:
-    """Return the body as a file, as a form's pictures are: who waits for his turn takes no memory."""
-    body = UploadFile(tempfile.SpooledTemporaryFile(max_size=SPOOLED))  # type: ignore[arg-type]  # noqa: SIM115
-    try:
-        async for part in request.stream():
-            await body.write(part)
-        await body.seek(0)
-    except BaseException:
-        await body.close()
-        raise
-    return body.file
-
-
-def _limited(request: Request, max_bytes: int, slack: int) -> Callable[[], Awaitable[Any]]:
-    length = request.headers.get("content-length", "")
-    if length.isdecimal() and int(length) > max_bytes + slack:
-        raise _too_long(max_bytes)
-    seen = 0
-
-    async def receive() -> Any:
-        nonlocal seen
-        message = await request.receive()
-        seen += len(message.get("body", b""))
-        if seen > max_bytes + slack:
-            raise _too_long(max_bytes)
-        return message
-
-    return receive
-
-
-def _too_long(max_bytes: int) -> Refused:
-    return Refused(413, f"the upload is larger than {max_bytes / 1e6:g} MB; scale the picture down first")
 
 
 def _merged(query: Choice, fields: dict[str, str]) -> Choice:
     try:
         form = Choice.model_validate(fields)
     except ValidationError as error:
-        raise Refused(422, _first(error.errors())) from None
-    twice = query.model_fields_set & form.model_fields_set
-    if twice:
-        raise Refused(422, f"{min(twice)}: given in the query and in the form; give it once")
+        raise RequestError(422, _first(error.errors())) from None
+    if twice := query.model_fields_set & form.model_fields_set:
+        raise RequestError(422, f"{min(twice)}: given in the query and in the form; give it once")
     return query.model_copy(update=form.model_dump(exclude_unset=True))
+
+
+def _parsed(model: type[Model], name: str, text: str) -> Model:
+    try:
+        return model.model_validate_json(text)
+    except ValidationError as error:
+        raise RequestError(422, f"{name}: {_first(error.errors())}") from None
 
 
 def _first(errors: Any) -> str:
     """Return the first of pydantic's errors in one line."""
     error = errors[0]
-    place = str(error["loc"][-1]) if error["loc"] else "request"
-    message = str(error["msg"])
+    place = short(str(error["loc"][-1])) if error["loc"] else "request"
     if error["type"] == "extra_forbidden":
-        return f"{_short(place)}: no such parameter; expected one of {', '.join(Choice.model_fields)}"
-    given = "" if error.get("input") is None else f", got {_short(str(error['input']))!r}"
-    return f"{_short(place)}: {message[0].lower()}{message[1:]}{given}"
+        return f"{place}: no such parameter; expected one of {', '.join(Choice.model_fields)}"
+    if error["type"] == "json_invalid":
+        return "request: expected JSON"
+    message = short(str(error["msg"]))
+    given = "" if error.get("input") is None else f", got {short(str(error['input'])[:200])!r}"
+    return f"{place}: {message[:1].lower()}{message[1:]}{given}"
 
 
-def _short(text: str) -> str:
-    return " ".join(text.split())[:80]
-
-
-def _answer_in_lines(app: FastAPI) -> None:
-    """Whatever goes wrong is a JSON object with one line, never a traceback."""
-
-    def failure(status: int, message: str, headers: dict[str, str] | None = None) -> JSONResponse:
-        return JSONResponse({"error": message}, status, headers)
-
-    @app.exception_handler(Refused)
-    async def refused(_: Request, error: Refused) -> JSONResponse:
-        retry = None if error.retry_after is None else {"Retry-After": str(error.retry_after)}
-        return failure(error.status, error.message, retry)
+def _report_errors(app: FastAPI) -> None:
+    """Answer every error by a JSON object with one line."""
 
     @app.exception_handler(RequestValidationError)
     async def invalid(_: Request, error: RequestValidationError) -> JSONResponse:
-        return failure(422, _first(error.errors()))
+        return JSONResponse({"error": _first(error.errors())}, 422)
 
     @app.exception_handler(HTTPException)
-    async def http(_: Request, error: HTTPException) -> JSONResponse:
-        return failure(error.status_code, str(error.detail), dict(error.headers or {}))
+    async def http(request: Request, error: HTTPException) -> JSONResponse:
+        message = str(error.detail)
+        if error.status_code == 405:
+            message = f"{request.method[:20]}: not here; expected {(error.headers or {}).get('Allow', 'GET, HEAD')}"
+        elif error.status_code == 404 and not isinstance(error, RequestError):
+            message = "no such address; expected / for the page, /docs or /api/segment"
+        return JSONResponse({"error": message}, error.status_code, error.headers)
 
     @app.exception_handler(ClientDisconnect)
     async def gone(_: Request, error: ClientDisconnect) -> Response:
@@ -261,37 +334,20 @@ def _answer_in_lines(app: FastAPI) -> None:
     @app.exception_handler(Exception)
     async def unexpected(request: Request, error: Exception) -> JSONResponse:
         log.error("%s: %r", printable(request.url.path), error)
-        return failure(500, "internal error; the server's log tells more")
+        return JSONResponse({"error": "internal error; the server's log has more"}, 500)
 
 
-def _request_body() -> dict[str, Any]:
-    choices = Choice.model_json_schema()["properties"]
-    picture = {"schema": {"type": "string", "format": "binary"}}
-    form = {
-        "type": "object",
-        "required": ["image"],
-        "properties": {"image": {"type": "string", "format": "binary"}, **choices},
-        "additionalProperties": False,
-    }
-    return {
-        "required": True,
-        "content": {"multipart/form-data": {"schema": form}, "image/*": picture, "application/octet-stream": picture},
-    }
-
-
-def _with_schemas(app: FastAPI) -> None:
-    """Add the schema of the JSON answer, which FastAPI does not see behind a plain response."""
+def _add_schema(app: FastAPI, model: type[BaseModel]) -> None:
+    """Add a model to the OpenAPI schema, which FastAPI does not see behind a plain response."""
     build = app.openapi
 
     def openapi() -> dict[str, Any]:
-        schema = build()
-        schemas = schema["components"]["schemas"]
-        if "Found" not in schemas:
-            described = answers.Found.model_json_schema(ref_template="#/components/schemas/{model}")
-            schemas.update(described.pop("$defs"))
-            schemas["Found"] = described
+        models = build()["components"]["schemas"]
+        if model.__name__ not in models:
+            described = model.model_json_schema(ref_template="#/components/schemas/{model}")
+            models |= described.pop("$defs") | {model.__name__: described}
             for name in ("HTTPValidationError", "ValidationError"):
-                schemas.pop(name, None)
-        return schema
+                models.pop(name, None)
+        return build()
 
     app.openapi = openapi  # type: ignore[method-assign]

@@ -1,153 +1,162 @@
-"""Everything put together, and served."""
+"""The application, and the server that runs it."""
 
 import asyncio
-import os
 import socket
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import suppress
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import gradio as gr
+import numpy as np
 import uvicorn
+from fastapi import FastAPI
+from starlette.middleware.cors import CORSMiddleware
+from starlette.middleware.gzip import GZipMiddleware
+from starlette.responses import FileResponse, RedirectResponse
+from starlette.staticfiles import StaticFiles
+from starlette.types import Receive, Scope, Send
 
-from ..errors import InputError
+from ..labelmap import label_png
 from ..segmenter import Segmenter
 from .api import create_api
-from .desk import Desk
-from .files import Sweeper, lay_out_examples
-from .gate import Gate
-from .page import create_page, stylesheet, theme
-from .settings import ServerSettings
-from .stopping import stopping
-from .studio import Studio
-from .work import WorkQueue
+from .config import ServerSettings
+from .connections import ACCEPTED_AT_ONCE, limited_protocol
+from .errors import RequestError
+from .middleware import Middleware
+from .queue import WorkQueue
+from .service import Service, Sessions
+
+STATIC = Path(__file__).parent / "static"
+GRACE_SECONDS = 3.0  # for requests being computed when the server is asked to stop
+SWEEP_SECONDS = 5.0
+BACKLOG = 1024  # connections that the system accepts before the server does
 
 
-@contextmanager
-def application(
-    segmenter: Segmenter, settings: ServerSettings, folder: Path, *, model: str = "model", root_path: str = ""
-) -> Iterator[Gate]:
-    """Yield the page and the HTTP interface as one ASGI application.
+class Application:
+    """The page and the HTTP interface as an ASGI application, to be used as a context manager.
 
     Parameters
     ----------
     segmenter : Segmenter
+        Its network, `max_side` and `threads` are used.
     settings : ServerSettings
-    folder : Path
-        What `confined` yields.
     model : str
-        Its name, to be shown.
-    root_path : str
-        Path before the server's own, behind a proxy.
+        Its name, reported to clients.
     """
-    lay_out_examples(folder)
-    studio = Studio(segmenter, model)
-    work = WorkQueue(settings.workers, settings.queue)
-    api = create_api(studio, work, settings)
-    page = create_page(Desk(studio, work, settings, folder), root_path)
-    app = gr.mount_gradio_app(
-        api,
-        page,
-        path="/",
-        root_path=root_path or None,
-        footer_links=[],
-        run_history=False,
-        show_error=False,
-        max_file_size=settings.max_bytes,
-        ssr_mode=False,
-        enable_monitoring=False,
-        pwa=False,
-        mcp_server=False,
-        theme=theme(),
-        css=stylesheet(),
-    )
-    page.has_launched = True  # else gradio does not check which files it is asked for
-    with Sweeper(folder, int(settings.file_megabytes * 1e6)):
-        try:
-            yield Gate(app, settings, folder, work)
-        finally:
-            work.close()
+
+    def __init__(self, segmenter: Segmenter, settings: ServerSettings, *, model: str = "model") -> None:
+        self.settings = settings
+        self.work = WorkQueue(settings.workers, settings.queue, settings.compute_seconds)
+        self.sessions = Sessions(settings)
+        self.service = Service(segmenter, model, settings)
+        api = create_api(self.service, self.work, settings, self.sessions)
+        _mount_pages(api)
+        shared = CORSMiddleware(
+            api, settings.origins, ("GET", "HEAD", "POST"), ("Content-Type",), expose_headers=("Retry-After",)
+        )
+        self._app = Middleware(shared, settings)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle a request."""
+        await self._app(scope, receive, send)
+
+    def __enter__(self) -> "Application":
+        """Return the application."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Refuse further requests."""
+        self.work.close()
+
+    async def warm_up(self) -> None:
+        """Start a decoder process, and run network and CRF once: their first time is slow."""
+
+        def segment() -> None:
+            content = label_png(np.zeros((65, 65), np.uint8))
+            self.service.segment(self.service.read_image(content, "warm-up"), self.service.parameters)
+
+        with suppress(RequestError):
+            await self.work.run(segment)
 
 
-def listen(host: str, port: int) -> socket.socket:
-    """Return a socket that listens; port 0 takes a free one.
+def _mount_pages(api: FastAPI) -> None:
+    """Serve the page's files, and Swagger UI's from the package fastapi-offline."""
+    found = find_spec("fastapi_offline")
+    if found is not None and found.submodule_search_locations:
+        swagger = Path(found.submodule_search_locations[0]) / "static"
+        api.mount("/swagger", GZipMiddleware(StaticFiles(directory=swagger)))
 
-    Raises
-    ------
-    InputError
-        If the host is not this machine's, or the port is taken or not allowed.
-    """
-    try:
-        places = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except (socket.gaierror, OverflowError, UnicodeError):
-        raise InputError(f"host {host}: not known; expected an address of this machine such as 127.0.0.1") from None
-    reason = ""
-    for family, kind, protocol, _, address in places:  # a name may stand for an IPv6 address that is not set up, too
-        try:
-            return _listening(family, kind, protocol, address)
-        except OSError as error:
-            reason = reason or error.strerror or str(error)
-    raise InputError(f"{host}:{port}: {reason.lower()}; choose another --port or --host")
+    @api.get("/", include_in_schema=False)
+    async def index() -> FileResponse:
+        return FileResponse(STATIC / "index.html")
 
+    @api.get("/docs", include_in_schema=False)
+    async def docs() -> FileResponse:
+        return FileResponse(STATIC / "docs.html")
 
-def _listening(family: int, kind: int, protocol: int, address: tuple[Any, ...]) -> socket.socket:
-    listening = socket.socket(family, kind, protocol)
-    try:
-        if os.name != "nt":
-            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listening.bind(address)
-        listening.listen(1024)
-    except OSError:
-        listening.close()
-        raise
-    return listening
+    @api.get("/api/docs", include_in_schema=False)
+    async def old_docs() -> RedirectResponse:
+        return RedirectResponse("../docs")
 
-
-def address_of(place: tuple[Any, ...]) -> str:
-    """Return where a socket listens, as it is called in a web address.
-
-    Examples
-    --------
-    >>> address_of(("0.0.0.0", 7860)), address_of(("fd00::2", 7860, 0, 0))
-    ('localhost:7860', '[fd00::2]:7860')
-    """
-    host, port = place[:2]
-    if host in ("0.0.0.0", "::", "127.0.0.1", "::1"):
-        host = "localhost"
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
-def serve(app: Gate, listening: socket.socket, *, root_path: str = "") -> None:
-    """Serve until Ctrl-C or SIGTERM.
-
-    Then requests that are being computed get their answers, and those that wait or still come are refused (503). A
-    second Ctrl-C leaves all without an answer.
-    """
-    config = uvicorn.Config(
-        app,
-        log_level="warning",
-        access_log=False,
-        root_path=root_path,
-        timeout_graceful_shutdown=5,
-        server_header=False,
-    )
-    with stopping():
-        Server(config, app).run(sockets=[listening])
+    api.mount("/static", GZipMiddleware(StaticFiles(directory=STATIC)))
 
 
 class Server(uvicorn.Server):
-    """Lets what is computed be answered before it closes its sockets."""
+    """Serves until Ctrl-C or SIGTERM, which it raises again in the end.
 
-    def __init__(self, config: uvicorn.Config, gate: Gate) -> None:
+    Then requests that wait or still come are refused (503); those being computed have three seconds to be answered. A
+    second Ctrl-C ends it at once.
+    """
+
+    def __init__(self, app: Application, *, root_path: str = "") -> None:
+        settings = app.settings
+        self._app = app
+        self._protocol = limited_protocol(settings.connections, settings.header_seconds)
+        config = uvicorn.Config(
+            app,
+            loop="asyncio",
+            http=self._protocol,
+            ws="none",
+            lifespan="off",
+            backlog=ACCEPTED_AT_ONCE,
+            log_level="error",
+            access_log=False,
+            root_path=root_path,
+            timeout_graceful_shutdown=1,
+            server_header=False,
+        )
         super().__init__(config)
-        self._gate = gate
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start, and warm up the decoder and the network."""
+        asyncio.get_running_loop().set_exception_handler(_log_briefly)
+        await super().startup(sockets)
+        for each in sockets or ():
+            each.listen(BACKLOG)  # asyncio has set what it accepts at once
+        self._tasks = [asyncio.create_task(self._sweep()), asyncio.create_task(self._app.warm_up())]
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Answer, then end."""
-        self._gate.work.leave_off()
-        while self._gate.work.busy and not self.force_exit:
-            await asyncio.sleep(0.05)
-        await asyncio.sleep(0.2)  # for the page to be told what came out of it
-        self._gate.end_streams()
+        """Answer or refuse all requests, and end."""
+        work, loop = self._app.work, asyncio.get_running_loop()
+        work.close()
+        deadline = loop.time() + GRACE_SECONDS
+        while work.running and not self.force_exit and loop.time() < deadline:
+            await asyncio.sleep(0.02)
+        work.abandon()
+        await asyncio.sleep(0.1)  # for the answers to be sent
+        for task in self._tasks:
+            task.cancel()
+        for connection in list(self._protocol.waiting):
+            connection.transport.abort()
         await super().shutdown(sockets)
+
+    async def _sweep(self) -> None:
+        while True:
+            await asyncio.sleep(SWEEP_SECONDS)
+            self._app.sessions.sweep()
+
+
+def _log_briefly(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Leave out that there are no file descriptors for new connections: asyncio repeats it all the time."""
+    if "accept() out of system resource" not in str(context.get("message")):
+        loop.default_exception_handler(context)

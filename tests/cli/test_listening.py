@@ -2,11 +2,8 @@ import socket
 
 import pytest
 
-pytest.importorskip("gradio")
-
+from atrous.cli.serve import address_of, listen
 from atrous.errors import InputError
-from atrous.web.server import address_of, listen
-from atrous.web.settings import ServerSettings
 
 
 def places(*addresses):
@@ -47,28 +44,3 @@ def test_two_servers_on_one_port():
 )
 def test_the_address_that_is_said(place, address):
     assert address_of(place) == address
-
-
-@pytest.mark.parametrize(
-    "origin",
-    [
-        "https://my.site/",
-        "my.site",
-        "https://my.site/page",
-        "*",
-        "https://",
-        "https://u@my.site",
-        "HTTPS://My.Site",
-        "http://[",
-    ],
-)
-def test_origins_that_no_browser_names(origin):
-    with pytest.raises(InputError, match="^origin .*: expected what a browser names, such as https://my.site"):
-        ServerSettings(origins=(origin,))
-
-
-@pytest.mark.parametrize(
-    "origin", ["https://my.site", "http://localhost:3000", "http://[::1]:3000", "app://obsidian.md"]
-)
-def test_origins(origin):
-    assert ServerSettings(origins=(origin,)).origins == (origin,)

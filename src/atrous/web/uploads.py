@@ -1,0 +1,73 @@
+"""Request bodies: forms, or files as they are."""
+
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import IO
+
+from starlette.datastructures import UploadFile
+from starlette.requests import Request
+
+from .errors import RequestError
+
+SPOOLED = 1024 * 1024  # bytes of a file that stay in memory, as of a form's files
+MAX_FIELDS = 16
+MAX_FIELD = 1024 * 1024  # bytes; strokes as JSON are the longest
+FILES = ("image", "file", "mask", "probabilities")
+
+
+@dataclass(frozen=True)
+class File:
+    """An uploaded file, and its name by the client."""
+
+    file: IO[bytes]
+    name: str
+
+    def content(self) -> bytes:
+        """Return what it holds."""
+        self.file.seek(0)
+        return self.file.read()
+
+
+@asynccontextmanager
+async def read_body(request: Request) -> AsyncIterator[tuple[dict[str, File], dict[str, str]]]:
+    """Yield a form's files and fields by name; a body that is no form is the file `image`."""
+    kind = request.headers.get("content-type", "").split(";")[0].strip().lower()
+    if kind == "multipart/form-data":
+        async with request.form(max_files=len(FILES), max_fields=MAX_FIELDS, max_part_size=MAX_FIELD) as form:
+            files: dict[str, File] = {}
+            fields: dict[str, str] = {}
+            for key, value in form.multi_items():
+                if key in files or key in fields:
+                    raise RequestError(422, f"{short(key)}: given twice; give it once")
+                if isinstance(value, str):
+                    fields[key] = value
+                elif key in FILES:
+                    files["image" if key == "file" else key] = _file(value, key)
+                else:
+                    raise RequestError(422, f"{short(key)}: no such file; expected image: the image as a form's file")
+            yield files, fields
+    elif kind.startswith("image/") or kind == "application/octet-stream":
+        with tempfile.SpooledTemporaryFile(max_size=SPOOLED) as body:
+            async for part in request.stream():
+                body.write(part)
+            yield {"image": File(body, "image")}, {}
+    else:
+        got = short(kind) or "no content type"
+        raise RequestError(415, f"{got}: expected a form (multipart/form-data), image/* or application/octet-stream")
+
+
+def _file(upload: UploadFile, key: str) -> File:
+    return File(upload.file, short(upload.filename or key))
+
+
+def short(text: str) -> str:
+    """Return a client's text in one line of up to 80 characters.
+
+    Examples
+    --------
+    >>> short("a  photo .jpg")
+    'a photo .jpg'
+    """
+    return " ".join(text.split())[:80]
