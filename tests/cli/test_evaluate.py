@@ -8,7 +8,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from atrous.cli import app
-from atrous.cli.evaluate import _shared_out, _step_counts
+from atrous.cli.evaluate import _distribute, _step_counts
 from atrous.errors import InputError
 
 runner = CliRunner()
@@ -155,14 +155,14 @@ def test_numbers_of_steps():
             _step_counts(text)
 
 
-def test_cores_are_shared_out(monkeypatch):
+def test_cores_are_distribute(monkeypatch):
     monkeypatch.setattr("atrous._resources.check_threads", lambda threads: 16)
-    assert _shared_out(None, None, 1) == (8, 2)
-    assert _shared_out(None, None, 4) == (4, 1)
-    assert _shared_out(2, None, 1) == (2, 8)
-    assert _shared_out(None, 8, 1) == (2, 8)
-    assert _shared_out(None, 64, 1) == (1, 64)
-    assert _shared_out(None, None, 32) == (1, 1)
+    assert _distribute(None, None, 1) == (8, 2)
+    assert _distribute(None, None, 4) == (4, 1)
+    assert _distribute(2, None, 1) == (2, 8)
+    assert _distribute(None, 8, 1) == (2, 8)
+    assert _distribute(None, 64, 1) == (1, 64)
+    assert _distribute(None, None, 32) == (1, 1)
 
 
 def test_the_gain_over_other_scores(data, tiny_model, tmp_path):

@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from atrous._io import replacing
 from atrous.cli import app
-from atrous.cli.jobs import photos_below
+from atrous.cli.jobs import images_below
 from atrous.errors import ComputeError, InputError
 from atrous.segmenter import Segmenter
 
@@ -94,7 +94,7 @@ def test_a_folder_is_mirrored_and_what_was_written_is_no_photo(segment, photo, t
 def test_transport_streams_are_told_from_typescript(tmp_path):
     for name, content in {"a.ts": b"G" + bytes(187), "b.mts": bytes(4) + b"G", "c.ts": b"export default 1"}.items():
         (tmp_path / name).write_bytes(content)
-    assert [path.name for path in photos_below(tmp_path, tmp_path / "out", pytest.fail)] == ["a.ts", "b.mts"]
+    assert [path.name for path in images_below(tmp_path, tmp_path / "out", pytest.fail)] == ["a.ts", "b.mts"]
 
 
 def test_results_beside_the_photos_are_not_segmented_again(segment, photo, tmp_path):

@@ -97,7 +97,9 @@ def refine(
     names = class_names(classes, count, ids=labels.suffix.lower() not in (".npy", ".npz"))
     palette = tuple((int(r), int(g), int(b)) for r, g, b in voc_palette(len(names)))
     drawn = None if colors is None else read_color_table(colors, names)[0].palette(len(names))
-    result = Segmentation(pixels, crf(given), names, palette, image, ids, reduction=crf.reduction, min_region=min_region)
+    result = Segmentation(
+        pixels, crf(given), names, palette, image, ids, reduction=crf.reduction, min_region=min_region
+    )
     try:
         result.save(out, overlay=overlay, probabilities=probabilities, opacity=opacity, palette=drawn)
     except OSError as error:

@@ -80,8 +80,8 @@ def segment(
 ) -> None:
     """Segment photos and videos.
 
-    For photo.jpg, write the mask photo.png (label ids) and photo.overlay.jpg; for video.mp4, video.overlay.mp4. A second run
-    writes only missing outputs.
+    For photo.jpg, write the mask photo.png (label ids) and photo.overlay.jpg; for video.mp4, video.overlay.mp4. A
+    second run writes only missing outputs.
     """
     if format not in (None, "coco"):
         raise InputError(f"--format {format}: expected coco")

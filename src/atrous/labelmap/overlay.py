@@ -15,14 +15,14 @@ from atrous.labelmap.regions import connected_regions
 from atrous.labelmap.voc_colormap import VOID, full_palette, voc_palette
 
 OPACITY = 0.45
-_DIMMED = 0.7  # brightness of what has no class
+_DIMMED = 0.7  # brightness factor of pixels without a class
 _OUTLINE = 1 / 350  # width, in the image's longer side
 _THINNEST_OUTLINE = 1.5  # pixels
 
 GRID = 160  # cells along the longer side in which regions are found and names placed
-SIZEABLE = 0.01  # share of the image from which a region is named
+SIZEABLE = 0.01  # smallest share of the image of a named region
 SMALLEST_TEXT = 9  # pixels; smaller text is illegible
-# Faces are in the upper part of people and animals: a name is drawn toward this share of a region's height.
+# Names are drawn near this share of a region's height, because faces are in the upper part of people and animals.
 _LOW = 0.8
 
 # Vivid colors, far apart in OKLab for normal and, to 0.6 of that, for red-green blind eyes (matrices of Machado et al.
@@ -37,8 +37,8 @@ def overlay_palette(palette: ArrayLike | None = None) -> NDArray[np.uint8]:
     Parameters
     ----------
     palette : (n, 3), optional
-        Colors of a label map. VOC's, which are dark and alike, are replaced by vivid ones; others are used as they
-        are. Default: VOC's.
+        Colors of a label map. VOC's colors, which are dark and alike, are replaced by vivid ones; others are used
+        unchanged. Default: VOC's.
     """
     given = full_palette(palette)
     if palette is not None and not np.array_equal(np.asarray(palette), voc_palette(len(np.asarray(palette)))):
@@ -65,7 +65,7 @@ def overlay(
     image : (H, W, 3) uint8
         RGB.
     labels : (H, W) uint8
-        Class ids. Void (255) stays uncolored, and so does class 0 if it is called background.
+        Class ids. Void (255) is not colored, and neither is class 0 if its name is background.
     classes : sequence of str
         Class names by id.
     palette : (n, 3), optional
@@ -73,7 +73,7 @@ def overlay(
     opacity : float
         Share of a region's color in its pixels, 0 to 1.
     names : bool
-        Write the class on each region that covers at least 1 % of the image.
+        Whether to write the class on each region that covers at least 1 % of the image.
 
     Raises
     ------
@@ -90,25 +90,25 @@ def overlay(
     shown[0] = not (len(classes) and is_background(classes[0]))
     present = np.flatnonzero(np.bincount(labels.ravel(), minlength=256))
 
-    photo = Image.fromarray(image)
+    original = Image.fromarray(image)
     ids = Image.fromarray(labels)
     colored = ids.copy()
     colored.putpalette(colors.tobytes())
-    colored = Image.blend(photo, colored.convert("RGB"), opacity)
-    dimmed = photo.point([round(_DIMMED * value) for value in range(256)] * 3) if shown[present].any() else photo
-    picture = Image.composite(colored, dimmed, ids.point([255 * bool(each) for each in shown]))
+    colored = Image.blend(original, colored.convert("RGB"), opacity)
+    dimmed = original.point([round(_DIMMED * value) for value in range(256)] * 3) if shown[present].any() else original
+    drawing = Image.composite(colored, dimmed, ids.point([255 * bool(each) for each in shown]))
     if len(present) > 1:
-        picture.paste((255, 255, 255), mask=_outlines(labels, present))
+        drawing.paste((255, 255, 255), mask=_outlines(labels, present))
     if names:
-        _draw_names(picture, labels, shown, classes, colors)
-    return picture
+        _draw_names(drawing, labels, shown, classes, colors)
+    return drawing
 
 
-def overlay_jpeg(picture: Image.Image) -> bytes:
-    """Return an overlay as a JPEG, marked as made by this package."""
+def overlay_jpeg(drawing: Image.Image) -> bytes:
+    """Return an overlay as a JPEG, marked as an output of this package."""
     content = io.BytesIO()
     # Full color resolution keeps the outlines crisp.
-    picture.save(content, format="JPEG", quality=92, subsampling=0, comment=SOFTWARE)
+    drawing.save(content, format="JPEG", quality=92, subsampling=0, comment=SOFTWARE)
     return content.getvalue()
 
 
@@ -134,7 +134,7 @@ def _outlines(labels: NDArray[np.uint8], present: NDArray[np.intp]) -> Image.Ima
 
 
 def _draw_names(
-    picture: Image.Image,
+    drawing: Image.Image,
     labels: NDArray[np.uint8],
     shown: NDArray[np.bool_],
     classes: Sequence[str],
@@ -147,7 +147,7 @@ def _draw_names(
     regions = connected_regions(grid)
     objects = shown[grid]
     taken = np.zeros(grid.shape, dtype=bool)
-    draw = ImageDraw.Draw(picture)
+    draw = ImageDraw.Draw(drawing)
 
     sizes = np.bincount(regions[objects], minlength=1)
     for region in np.argsort(-sizes, kind="stable"):
@@ -156,7 +156,7 @@ def _draw_names(
         here = regions == region
         label = int(grid[here][0])
         name = display_name(classes[label]) if label < len(classes) else f"class {label}"
-        for size in _text_sizes(max(picture.size)):
+        for size in _text_sizes(max(drawing.size)):
             name, font = font_for(name, size, f"class {label}")
             margin = max(2, size // 4)
             left, _, right, bottom = draw.textbbox((0, 0), name, font=font)
@@ -165,15 +165,15 @@ def _draw_names(
             box_height = int(np.ceil(max(bottom, height))) + margin
             # One cell more than the box needs keeps it inside the image where a cell is cut at its end.
             cells = (-(-box_height // step), -(-box_width // step))
-            if box_height > picture.height or box_width > picture.width:
+            if box_height > drawing.height or box_width > drawing.width:
                 continue
             place = place_for_box(here, objects, taken, *cells)
             if place is None:
                 continue
             row, column = place
             taken[row : row + cells[0], column : column + cells[1]] = True
-            x = min(column * step, picture.width - box_width)
-            y = min(row * step, picture.height - box_height)
+            x = min(column * step, drawing.width - box_width)
+            y = min(row * step, drawing.height - box_height)
             fill = tuple(int(channel) for channel in colors[label])
             dark = 0.299 * fill[0] + 0.587 * fill[1] + 0.114 * fill[2] < 140
             box = (x, y, x + box_width - 1, y + box_height - 1)
@@ -207,9 +207,9 @@ def place_for_box(
     Parameters
     ----------
     region, objects, taken : (h, w) bool
-        The region to be named, all regions that have names, and the boxes already placed.
+        The region of the name, all regions with names, and the boxes placed before.
     height, width : int
-        Of the box, in cells of the same grid.
+        Size of the box in cells of the same grid.
 
     Returns
     -------

@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 
 from atrous.errors import InputError
 
-# Regions of this many pixels are removed from a label map of 513 x 513 by default.
+# By default, regions of fewer pixels are removed from a label map of 513 x 513.
 DEFAULT_MIN_REGION, _DEFAULT_AREA = 30, 513 * 513
 
 
@@ -39,15 +39,15 @@ def default_min_region(shape: tuple[int, ...]) -> int:
 def remove_small_regions(labels: NDArray[np.uint8], min_region: int | None = None) -> NDArray[np.uint8]:
     """Give small regions the label of their largest neighbor.
 
-    The smallest regions go first; what they join may then be large enough to stay. Regions are 4-connected. A label
-    map of a single region stays as it is, however small.
+    The smallest regions are merged first; a merged region may then be large enough to stay. Regions are 4-connected. A
+    label map of a single region is never changed.
 
     Parameters
     ----------
     labels : (H, W) uint8
     min_region : int, optional
-        Pixels that a region needs to stay; 0 or 1 changes nothing. Default: 30 for 513 x 513 pixels, in proportion to
-        the area for other sizes.
+        Number of pixels from which a region is large enough; 0 or 1 changes nothing. Default: 30 for 513 x 513 pixels,
+        in proportion to the area for other sizes.
 
     Returns
     -------
@@ -82,7 +82,7 @@ def remove_small_regions(labels: NDArray[np.uint8], min_region: int | None = Non
 
 
 class _Runs:
-    """Horizontal runs of equal labels: the elements of all computations, of which there are far fewer than pixels."""
+    """Horizontal runs of equal labels: the elements of all computations, far fewer than the pixels."""
 
     def __init__(self, labels: NDArray[np.uint8]) -> None:
         height, width = labels.shape
@@ -105,7 +105,7 @@ class _Runs:
         return np.repeat(values, self.lengths)
 
     def regions(self) -> NDArray[np.intp]:
-        """Return the number of each run's region."""
+        """Return the index of each run's region."""
         above, below = self.vertical
         same = self.values[above] == self.values[below]
         above, below = above[same], below[same]
@@ -124,7 +124,7 @@ class _Runs:
         return numbers.astype(np.intp).ravel()
 
     def neighbors(self, region: NDArray[np.intp]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-        """Return the pairs of different regions that touch, each pair once in each direction."""
+        """Return the pairs of adjacent regions, each pair once in each direction."""
         first = region[np.concatenate([self.vertical[0], self.horizontal[0]])]
         second = region[np.concatenate([self.vertical[1], self.horizontal[1]])]
         differ = first != second
@@ -137,7 +137,7 @@ class _Runs:
 def _merged(
     sizes: NDArray[np.intp], small: NDArray[np.intp], pairs: tuple[NDArray[np.intp], NDArray[np.intp]], least: int
 ) -> NDArray[np.intp]:
-    """Return for each region the one that it becomes part of; `small` are those to merge, smallest first."""
+    """Return the region that each region is merged into; `small` are the regions to merge, smallest first."""
     one, other = pairs
     ends = np.searchsorted(one, [small, small + 1])
     beside = {
@@ -162,6 +162,6 @@ def _merged(
         largest = max(around, key=lambda each: (size[each], -each))
         parent[root] = largest
         size[largest] += size[root]
-        if largest in beside:  # itself small: it may have to be merged further, with all neighbors
+        if largest in beside:  # a small region may be merged again, with all its neighbors
             beside[largest] += beside[root]
     return np.array([find(region) for region in range(len(sizes))], np.intp)

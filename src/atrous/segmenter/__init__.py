@@ -14,6 +14,6 @@ __all__ = [
     "output_files",
     "outputs_missing",
     "segmented",
-    "worker_count",
     "upsampled_probabilities",
+    "worker_count",
 ]

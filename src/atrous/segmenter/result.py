@@ -55,7 +55,7 @@ class Segmentation:
     palette : tuple of (red, green, blue)
         Colors of the label map by class id.
     source : Path or None
-        The image's file, if it was read from one.
+        File of the image. None: the image was not read from a file.
     kept : (K,) int or None
         Class ids of `planes`; the other classes have probability 0. None: all classes, in order.
     network : NetworkScores or None
@@ -98,7 +98,7 @@ class Segmentation:
         return labels
 
     def select(self, *names: str) -> "Segmentation":
-        """Return the same segmentation with these classes alone; pixels of others get label 0.
+        """Return the same segmentation with only these classes; pixels of others get label 0.
 
         Raises
         ------
@@ -125,12 +125,12 @@ class Segmentation:
         Parameters
         ----------
         *names : str
-            Default: all classes but the background.
+            Classes to cut out. Default: all classes but the background.
 
         Returns
         -------
         RGBA image
-            Transparent elsewhere; edges are softened by about a pixel.
+            Transparent outside these classes, with edges softened by about a pixel.
 
         Raises
         ------
@@ -156,7 +156,7 @@ class Segmentation:
 
     @cached_property
     def probabilities(self) -> NDArray[np.float32]:
-        """Probabilities of all classes, (C, H, W) float32. Large images need much memory for it; see `planes`."""
+        """Probabilities of all classes, (C, H, W) float32. They need much memory for large images; see `planes`."""
         return self._full(np.float32)
 
     @cached_property
@@ -190,7 +190,7 @@ class Segmentation:
         palette : (n, 3), optional
             Colors by class id. Default: the label map's; VOC's are replaced by vivid ones.
         names : bool
-            Write class names on the regions.
+            Whether to write class names on the regions.
         """
         palette = self.palette if palette is None else palette
         return overlay(self.image, self.labels, self.classes, palette, opacity=opacity, names=names)
@@ -220,7 +220,7 @@ class Segmentation:
         overlay, probabilities : bool
             Whether to write these files, too; probabilities are (C, H, W) float16.
         cutout : bool or sequence of str
-            Whether to write a cut-out of the objects, or of these classes.
+            Whether to write a cut-out of all classes but the background, or the classes of the cut-out.
         opacity, palette : optional
             Arguments of `overlay`.
 
@@ -289,8 +289,8 @@ def most_probable(planes: NDArray[np.float32], ids: NDArray[np.intp] | None = No
 
 def output_files(folder: Path, name: str, *, overlay: bool, probabilities: bool, cutout: bool = False) -> list[Path]:
     """Return the output files of `Segmentation.save`, the mask first."""
-    wanted = {".overlay.jpg": overlay, ".cutout.png": cutout, ".probabilities.npy": probabilities}
-    return [folder / (name + suffix) for suffix in (".png", *(suffix for suffix, given in wanted.items() if given))]
+    chosen = {".overlay.jpg": overlay, ".cutout.png": cutout, ".probabilities.npy": probabilities}
+    return [folder / (name + suffix) for suffix in (".png", *(suffix for suffix, written in chosen.items() if written))]
 
 
 def refuse_source(target: Path, source: Path | None) -> None:
