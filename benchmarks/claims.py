@@ -20,8 +20,8 @@ from typing import NamedTuple
 
 from atrous._io import replacing
 from atrous.errors import InputError
+from atrous.evaluation._plots import DEEPLAB_TRIMAP
 from atrous.evaluation.bootstrap import DRAWS, Scored, paired_bootstrap
-from atrous.evaluation.plots import DEEPLAB_TRIMAP
 from atrous.evaluation.results import CRF, DCNN
 from atrous.evaluation.trimap import WIDTHS
 

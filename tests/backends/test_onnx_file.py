@@ -7,7 +7,7 @@ onnx = pytest.importorskip("onnx", reason="needs the extra 'train'")
 from onnx import TensorProto, helper, numpy_helper
 
 from atrous.backends import bundled_model_path
-from atrous.backends.onnx_file import FLOAT, read_graph
+from atrous.backends._onnx_file import FLOAT, read_graph
 from atrous.data.metadata import METADATA_KEY
 from atrous.errors import InputError
 

@@ -11,8 +11,8 @@ from PIL import Image
 
 from atrous.data.metadata import VOC_CLASSES
 from atrous.errors import MissingExtra
+from atrous.evaluation._plots import confusion_plot, trimap_curves
 from atrous.evaluation.evaluator import score
-from atrous.evaluation.plots import confusion_plot, trimap_curves
 from atrous.evaluation.predictors import FolderLabeler, SegmenterLabeler
 from atrous.evaluation.report import check_report, chosen, report_html
 from atrous.evaluation.results import ImageScores

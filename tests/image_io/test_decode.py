@@ -170,7 +170,7 @@ def test_no_other_module_opens_images():
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Attribute) and ast.unparse(node) in ("Image.open", "PillowImage.open"):
                 opening.append(path.relative_to(PACKAGE).as_posix())
-    assert opening == ["image_io/pillow.py"]
+    assert opening == ["image_io/_pillow.py"]
 
 
 def test_a_strange_name_of_a_format_is_never_asked_for(monkeypatch):

@@ -3,9 +3,9 @@ import io
 import pytest
 from PIL import Image, features
 
+from atrous.image_io._formats import HEAD, format_of
 from atrous.image_io.base import UnknownFormatError
 from atrous.image_io.decode import IMAGE_SUFFIXES
-from atrous.image_io.formats import HEAD, format_of
 
 
 def box(brand, *compatible):

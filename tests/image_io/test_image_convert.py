@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from atrous.image_io import convert
+from atrous.image_io import _convert as convert
+from atrous.image_io._convert import to_rgb
 from atrous.image_io.base import Unsupported
-from atrous.image_io.convert import to_rgb
 
 NOISE = np.random.default_rng(0).integers(0, 256, (40, 60, 4), dtype=np.uint8)
 

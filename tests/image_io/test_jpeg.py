@@ -86,7 +86,7 @@ def test_scans_beyond_any_encoder_s(monkeypatch):
     scan = data.rindex(b"\xff\xda")
     repeated = data[:scan] + data[scan:-2] * 100 + data[-2:]
     assert read_rgb(repeated).shape == (48, 64, 3)
-    monkeypatch.setattr("atrous.image_io.jpeg._MOST_PASSES", 50 * 96 * 80)
+    monkeypatch.setattr("atrous.image_io._jpeg._MOST_PASSES", 50 * 96 * 80)
     with pytest.raises(ImageTooLargeError, match="at most 50 scans"):
         read_rgb(repeated)
     # What looks like scans behind the end is none.

@@ -12,10 +12,10 @@ onnx = pytest.importorskip("onnx", reason="needs the extra 'train'")
 from atrous.data.metadata import METADATA_KEY, CrfParameters, ModelMetadata
 from atrous.errors import InputError
 from atrous.network import DeepLab
+from atrous.network._onnx_import import read_exported
 from atrous.network.convert import convert
 from atrous.network.deeplab import initialize_head
 from atrous.network.onnx_export import export_float, export_float16, export_int8
-from atrous.network.onnx_import import read_exported
 from atrous.network.pretrained_init import start
 from atrous.network.torch_backend import TorchEngine
 

@@ -19,7 +19,7 @@ from ..data.samples import Sample, read_pair
 from ..errors import MissingExtra
 from ..labelmap import overlay
 from ..labelmap.voc_colormap import full_palette
-from .plots import colors, comparable, confusion_plot, step_curve, trimap_curves
+from ._plots import colors, comparable, confusion_plot, step_curve, trimap_curves
 from .predictors import Labeler
 from .results import Evaluation, ImageScores
 from .run_info import RunInfo

@@ -13,8 +13,8 @@ from typing import IO, Any, BinaryIO
 
 from PIL import AvifImagePlugin, Image
 
+from atrous.image_io._pillow import decode_prepared
 from atrous.image_io.base import Damaged, Limits, Prepared, TooLarge, Unsupported
-from atrous.image_io.pillow import decode_prepared
 
 # Modes that are sent without conversion, and their bytes per pixel.
 _MODES = {"L": 1, "LA": 2, "RGB": 3, "RGBA": 4, "CMYK": 4, "I;16": 2, "I;16B": 2, "I": 4, "F": 4}

@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image
 
 from ..errors import InputError
-from . import jpeg, png, tiff
+from . import _jpeg, _png, _tiff
+from ._convert import to_rgb
+from ._formats import HEAD, format_of
+from ._other_formats import prepare_bmp, prepare_gif, prepare_ppm, prepare_webp
+from ._pillow import decode_prepared
 from .base import Damaged, ImageError, ImageTooLargeError, Limits, Prepared, TooLarge, Unsupported
-from .convert import to_rgb
-from .formats import HEAD, format_of
-from .other_formats import prepare_bmp, prepare_gif, prepare_ppm, prepare_webp
-from .pillow import decode_prepared
 from .process import can_isolate, decode_isolated
 
 Source: TypeAlias = str | os.PathLike[str] | bytes | BinaryIO
@@ -29,13 +29,13 @@ Source: TypeAlias = str | os.PathLike[str] | bytes | BinaryIO
 DEFAULT_LIMITS = Limits()
 
 _PREPARE: dict[str, Callable[[bytes, Limits], Prepared]] = {
-    "JPEG": lambda data, _: jpeg.prepare(data),
-    "PNG": lambda data, _: png.prepare(data),
+    "JPEG": lambda data, _: _jpeg.prepare(data),
+    "PNG": lambda data, _: _png.prepare(data),
     "GIF": lambda data, _: prepare_gif(data),
     "WEBP": lambda data, _: prepare_webp(data),
     "BMP": lambda data, _: prepare_bmp(data),
     "PPM": prepare_ppm,
-    "TIFF": tiff.prepare,
+    "TIFF": _tiff.prepare,
     # Headers of these formats limit neither memory nor time (hidden frames, precincts, layers). The bytes are measured.
     "AVIF": lambda data, _: Prepared("AVIF", data, pixel_bytes=14, isolated=True),
     "JPEG2000": lambda data, _: Prepared("JPEG2000", data, pixel_bytes=24, isolated=True),

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from ..data.transforms import MEAN_BGR
 from ..errors import InputError
+from ._onnx_import import FIRST_BYTE, read_exported
 from .deeplab import TRUNK
-from .onnx_import import FIRST_BYTE, read_exported
 from .torch_backend import MODEL, STATE, read_state
 from .weights import drawn_by_conversion, read_pickle, read_tensors
 

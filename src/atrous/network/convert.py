@@ -13,8 +13,8 @@ from safetensors.torch import save_file
 from .._io import replacing, replacing_folder
 from ..data.metadata import VOC_CLASSES, ModelMetadata
 from ..errors import InputError
+from ._onnx_import import FIRST_BYTE, read_exported
 from .deeplab import DeepLab
-from .onnx_import import FIRST_BYTE, read_exported
 from .pretrained_init import Start, Subset, start
 from .torch_backend import MODEL, STATE, read_state
 from .variants import variant_of

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .onnx_file import Attribute, Graph, Node, Tensor, quoted
+from ._onnx_file import Attribute, Graph, Node, Tensor, quoted
 
 Shape = tuple[int, ...]
 
