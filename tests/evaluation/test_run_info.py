@@ -24,13 +24,16 @@ def test_a_checkpoint_knows_its_images(tmp_path, tiny_metadata):
 def test_a_model_knows_its_lists_name_and_hash(tiny_metadata):
     assert overlap_warning(tiny_metadata, None, VAL) is None
     trained = replace(tiny_metadata, training_list="mine", training_list_sha256=VAL.sha256)
-    assert overlap_warning(trained, None, VAL) == "the model was trained on the images of val"
+    certain = overlap_warning(trained, None, VAL)
     named = replace(tiny_metadata, training_list="val")
-    warning = overlap_warning(named, Path("model.onnx"), VAL)
-    assert warning == "the model was trained on a list of the same name, val; it may have seen these images"
+    possible = overlap_warning(named, Path("model.onnx"), VAL)
+    assert "val" in certain
+    assert "val" in possible
+    assert "possibly" in possible
+    assert "possibly" not in certain
 
 
 def test_names_that_are_no_text_are_known_too(tmp_path, tiny_metadata):
     (tmp_path / "training-list.txt").write_bytes(b"caf\xe9\nb\n")
     found = overlap_warning(tiny_metadata, tmp_path, listed("val", os.fsdecode(b"caf\xe9"), "c"))
-    assert found == "1 of val's 2 images were used in training"
+    assert "1 of val's 2" in found
