@@ -15,7 +15,7 @@ VAL = listed("val", "a", "b", "c")
 
 def test_a_checkpoint_knows_its_images(tmp_path, tiny_metadata):
     (tmp_path / "training-list.txt").write_text("x\nb\nc\n")
-    assert overlap_warning(tiny_metadata, tmp_path, VAL) == "2 of val's 3 images were used in training"
+    assert "2 of val's 3" in overlap_warning(tiny_metadata, tmp_path, VAL)
     (tmp_path / "training-list.txt").write_text("x\ny\n")
     # The names tell more than the list's name.
     assert overlap_warning(replace(tiny_metadata, training_list="val"), tmp_path, VAL) is None
