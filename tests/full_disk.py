@@ -43,7 +43,7 @@ def label_map() -> Write:
 
 
 def scores() -> Write:
-    from atrous.evaluation.files import write_text
+    from atrous._io import write_text
 
     return lambda folder: write_text(folder / "scores.json", "0123456789\n" * 1000)
 
@@ -78,18 +78,23 @@ def search() -> Write:
 
 
 def curves() -> Write:
-    from atrous.training.logger import LOG, draw_curves
+    from atrous.training.logger import EVALUATIONS, LOG, draw_curves
 
     run = Path(tempfile.mkdtemp())
-    (run / LOG).write_text("step,loss,rate\n" + "".join(f"{i},{1 / i},0.1\n" for i in range(1, 50)))
+    (run / LOG).write_text("step,loss,lr\n" + "".join(f"{i},{1 / i},0.1\n" for i in range(1, 50)))
+
+    (run / EVALUATIONS).write_text("step,mean_iou,pixel_accuracy\n49,0.5,0.9\n")
 
     def write(folder: Path) -> None:
         (folder / "run").mkdir()  # its name is the title
-        (folder / "run" / LOG).symlink_to(run / LOG)
+        tables = [folder / "run" / name for name in (LOG, EVALUATIONS)]
+        for table in tables:
+            table.symlink_to(run / table.name)
         try:
             draw_curves(folder / "run")
         finally:
-            (folder / "run" / LOG).unlink()
+            for table in tables:
+                table.unlink()
 
     return write
 
@@ -97,13 +102,14 @@ def curves() -> Write:
 def journal() -> Write:
     from rich.console import Console
 
-    from atrous.training.logger import Journal
+    from atrous.training.logger import Logger
 
     console = Console(quiet=True)
+    Logger._open_events = lambda self: None  # whose file has the time in its name
 
     def write(folder: Path) -> None:
-        with Journal(folder / "run", iterations=2, first_step=0, console=console, tensorboard=False) as written:
-            written._draws = False
+        with Logger(folder / "run", iterations=2, first_step=0, crops=1, console=console):
+            pass
 
     return write
 

@@ -241,13 +241,18 @@ class _Workspace:
             remove_stale(folder)
         while True:
             self.path = folder / f".atrous-{_HOST}-{secrets.token_hex(6)}.tmp"
-            self.path.mkdir()
-            # Before it is locked, another run may treat it as stale.
-            with suppress(FileNotFoundError, BlockingIOError):
-                self._lock = _lock(self.path)
-                if self._lock is None or _is_at(self._lock, self.path):
-                    return
-                os.close(self._lock)
+            try:
+                self.path.mkdir()
+                # Before it is locked, another run may treat it as stale.
+                with suppress(FileNotFoundError, BlockingIOError):
+                    self._lock = _lock(self.path)
+                    if self._lock is None or _is_at(self._lock, self.path):
+                        return
+                    os.close(self._lock)
+            except BaseException:  # Ctrl-C, too
+                with suppress(OSError):
+                    self.path.rmdir()
+                raise
 
     def close(self) -> None:
         _remove(self.path)

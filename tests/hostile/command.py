@@ -136,8 +136,12 @@ def start(
     }
     if os.name == "posix":
         settings = {"start_new_session": True, "umask": umask, **settings}
-    if limits:
-        settings["preexec_fn"] = lambda: set_limits(limits)
+
+        def prepare() -> None:
+            signal.signal(signal.SIGHUP, signal.SIG_DFL)  # which nohup, around the tests, ignores
+            set_limits(limits)
+
+        settings["preexec_fn"] = prepare
     return subprocess.Popen(command, **settings)
 
 

@@ -15,8 +15,7 @@ from .._provenance import own_version
 from ..errors import ComputeError, InputError, RunError
 from .config import Job, ModelFiles
 from .decode import images
-from .manifest import SETTINGS, read_result, result_name, unpack
-from .naming import RECORDS
+from .manifest import ATTEMPTS, SETTINGS, read_result, result_name, unpack
 from .sources import Entry
 from .storage import Storage
 from .writers import Row, Writer, result_row
@@ -132,7 +131,7 @@ class _Attempts:
     """Record of the attempts at a shard, and of killed workers by image, in a file of the output."""
 
     def __init__(self, output: Storage, shard: int, stop: Callable[[Exception], RunError]) -> None:
-        self.output, self.name, self.stop = output, f"{RECORDS}/attempts/{shard:06}.json", stop
+        self.output, self.name, self.stop = output, f"{ATTEMPTS}/{shard:06}.json", stop
         before: dict[str, Any] = json.loads(output.read(self.name)) if output.is_file(self.name) else {}
         self.count: int = before.get("count", 0) + 1
         self.killed: dict[str, int] = before.get("killed", {})

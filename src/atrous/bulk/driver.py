@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from .._provenance import own_version
 from ..errors import InputError, RunError
 from .config import Job, ModelFiles, Settings
-from .manifest import Manifest, check_settings, pack, read_settings
+from .manifest import ATTEMPTS, Manifest, check_settings, pack, read_settings
 from .naming import RECORDS
 from .ray_cluster import Actors, connected, execute
 from .sources import Listing, listing
@@ -155,6 +155,8 @@ def run(
     outcomes = list(_outcomes(manifest, found, impossible))
     failed = [(key, source, reason) for source, key, reason in outcomes if reason]
     _write_tables(manifest, classes, failed)
+    for name in output.names(ATTEMPTS):  # of shards whose worker was killed between the result and this file's end
+        output.remove(f"{ATTEMPTS}/{name}")
     output.sweep()
     done = sum(reason == "" for _, _, reason in outcomes) - before
     return Summary(done, before, len(failed), retried, seconds, f"{output.url}/{ERRORS}" if failed else "")

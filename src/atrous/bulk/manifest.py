@@ -25,6 +25,7 @@ from .storage import Storage, one_line
 
 FORMAT = 2
 SETTINGS, PLANS, RESULTS = f"{RECORDS}/settings.json", f"{RECORDS}/plans", f"{RECORDS}/results"
+ATTEMPTS = f"{RECORDS}/attempts"
 UNCHECKED = frozenset({"atrous", "classes"})  # recorded settings that may differ in later runs
 LARGEST_SHARD = 256  # images, to limit the work repeated after an actor was killed
 SHARDS_PER_ACTOR = 8  # for small inputs, so that actors finish at about the same time
