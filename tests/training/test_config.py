@@ -47,9 +47,9 @@ def test_a_wrong_file_is_one_line(tmp_path, text, message):
 
 
 def test_no_such_recipe_or_file(tmp_path):
-    with pytest.raises(InputError, match=r"recipe 'fast' is unknown; expected one of paper, .* or a \.toml file"):
+    with pytest.raises(InputError, match=r"recipe 'fast'.*paper"):
         read_recipe("fast")
-    with pytest.raises(InputError, match=r"none\.toml: cannot be read \(No such file"):
+    with pytest.raises(InputError, match=r"none\.toml: "):
         read_recipe(str(tmp_path / "none.toml"))
 
 
