@@ -63,10 +63,10 @@ def test_mistakes_name_the_file(narrow, write_checkpoint, tmp_path):
     (tmp_path / "model.safetensors").symlink_to(folder / "model.safetensors")
     state = (folder / "state.json").read_text()
     (tmp_path / "state.json").write_text(state.replace("deeplab-largefov", "deeplab-4x4"))
-    with pytest.raises(InputError, match=r"model\.safetensors: is not of deeplab-4x4"):
+    with pytest.raises(InputError, match=r"model\.safetensors: .*deeplab-4x4"):
         TorchEngine.read(tmp_path)
     (tmp_path / "state.json").write_text(state.replace('"variant"', '"multiscale": true, "variant"'))
-    with pytest.raises(InputError, match=r"model\.safetensors: is not of deeplab.*branches"):
+    with pytest.raises(InputError, match=r"model\.safetensors: .*branches"):
         TorchEngine.read(tmp_path)
     (tmp_path / "state.json").write_text(state.replace("deeplab-largefov", "deeplab-9x9"))
     with pytest.raises(InputError, match=r"state\.json: .*'deeplab-9x9'"):

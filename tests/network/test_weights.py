@@ -59,14 +59,14 @@ def test_weights_that_are_no_numbers_are_named(narrow, tmp_path, bad):
 def test_weights_of_another_kind_are_named(narrow, tmp_path, dtype):
     tensors = DeepLab(classes=2).state_dict() | {"fc8.bias": torch.zeros(2, dtype=dtype)}
     save_file(tensors, tmp_path / "model.safetensors")
-    with pytest.raises(InputError, match=r"fc8\.bias'? holds"):
+    with pytest.raises(InputError, match=r"fc8\.bias"):
         load_weights(DeepLab(classes=2), tmp_path / "model.safetensors")
 
 
 def test_a_double_beyond_float32_is_found(narrow, tmp_path):
     tensors = DeepLab(classes=2).state_dict() | {"fc8.bias": torch.full((2,), 1e300, dtype=torch.float64)}
     save_file(tensors, tmp_path / "model.safetensors")
-    with pytest.raises(InputError, match=r"fc8\.bias'? holds"):
+    with pytest.raises(InputError, match=r"fc8\.bias"):
         load_weights(DeepLab(classes=2), tmp_path / "model.safetensors")
 
 
