@@ -61,7 +61,7 @@ def test_what_is_no_json_is_one_line(tmp_path, content):
 def test_what_is_no_toml_is_one_line(tmp_path, content):
     path = tmp_path / "recipe.toml"
     path.write_bytes(content)
-    with pytest.raises(InputError, match=r"recipe\.toml: expected a recipe, got .*not TOML") as caught:
+    with pytest.raises(InputError, match=r"recipe\.toml: .*TOML") as caught:
         read_toml(path, "a recipe")
     assert "\n" not in str(caught.value)
     assert len(str(caught.value)) < 400
@@ -72,7 +72,7 @@ def test_a_large_file_is_not_read(tmp_path):
     with path.open("wb") as file:
         file.truncate(LARGEST + 1)
     for read in (read_bytes, read_json, read_toml):
-        with pytest.raises(InputError, match=r"large: expected settings of up to [\d,]+ bytes"):
+        with pytest.raises(InputError, match=r"large: .*[\d,]+ bytes"):
             read(path, "settings")
 
 

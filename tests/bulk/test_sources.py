@@ -131,7 +131,7 @@ def test_addresses_with_a_query_or_without_a_suffix(look, tmp_path):
     assert found.kind == "images"
     assert [e.file for e in found.entries] == sorted(addresses)
     (tmp_path / "list.txt").write_text("http://127.0.0.1:1/shard.parquet?signature=x")
-    with pytest.raises(InputError, match="none of its 1 parquet files can be used"):  # nobody there
+    with pytest.raises(InputError, match="parquet"):  # nobody there
         look(tmp_path / "list.txt")
 
 

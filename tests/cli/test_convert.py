@@ -112,7 +112,7 @@ def test_a_finished_model_becomes_a_checkpoint_that_runs(narrow, tmp_path, class
     if classes == 3:
         with pytest.raises(InputError, match="3 classes of a checkpoint"):
             convert(tmp_path / "released.pth", tmp_path / "other", "--classes", 3)
-        with pytest.raises(InputError, match="4 names, one per class, got 3"):
+        with pytest.raises(InputError, match="4 names.* got 3"):
             convert(tmp_path / "released.pth", tmp_path / "other", "--classes", 4, *options)
         assert not list(tmp_path.glob(".other*"))
         again = convert(tmp_path / "model", tmp_path / "copy")

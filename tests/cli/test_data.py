@@ -73,7 +73,7 @@ def test_check_names_each_problem_and_exits_with_1(own, tmp_path):
 
 
 def test_check_of_what_is_no_data_set_is_one_line(own, tmp_path):
-    with pytest.raises(InputError, match="expected the folders images and labels"):
+    with pytest.raises(InputError, match="images and labels"):
         data("check", tmp_path)
 
 

@@ -85,7 +85,7 @@ def test_folders_of_label_maps(data, tmp_path):
     assert done.stderr == f"warning: 2 of 6 images of train have a label map in {maps}\n"
     assert "over 2 of the 6 images of train" in done.stdout
     assert "100.00" in done.stdout
-    with pytest.raises(InputError, match="--masks: scores label maps that are there; leave --model"):
+    with pytest.raises(InputError, match="--masks: .*--model"):
         evaluate(data, "--masks", maps, "--model", "x.onnx")
 
 
@@ -108,7 +108,7 @@ def test_label_maps_for_the_server_where_there_are_no_labels(data, tiny_model, t
     assert done.stdout == f"wrote {out / 'results.tgz'}\n"
     names = sorted(path.name for path in (out / "results/VOC2012/Segmentation/comp6_test_cls").iterdir())
     assert names == ["photo0.png", "photo5.png"]
-    with pytest.raises(InputError, match="expected a folder SegmentationClassAug or SegmentationClass"):
+    with pytest.raises(InputError, match="SegmentationClassAug"):
         evaluate(data, "--model", tiny_model, "--list", "test")
 
 
@@ -138,12 +138,12 @@ def test_mistakes_are_found_before_the_work(data, tiny_model, tmp_path, monkeypa
         evaluate(data, "--list", "train", "--json", tmp_path / "nowhere" / "s.json")
     with pytest.raises(InputError, match="--steps 1,x: expected numbers"):
         evaluate(data, "--list", "train", "--steps", "1,x")
-    with pytest.raises(InputError, match="device='tpu': expected 'cpu', 'cuda' or 'cuda:N'"):
+    with pytest.raises(InputError, match="device='tpu'"):
         evaluate(data, "--list", "train", "--model", tiny_model, "--device", "tpu")
-    with pytest.raises(InputError, match="mean_field_steps: expected a segmenter with a CRF"):
+    with pytest.raises(InputError, match="mean_field_steps"):
         evaluate(data, "--list", "train", "--model", tiny_model, "--no-crf", "--steps", "1")
     monkeypatch.setattr("atrous.evaluation.report.find_spec", lambda name: None)
-    with pytest.raises(InputError, match="a report needs jinja2 and matplotlib"):
+    with pytest.raises(InputError, match="jinja2 and matplotlib"):
         evaluate(data, "--list", "train", "--report", tmp_path / "r.html")
 
 

@@ -1,9 +1,12 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
 from atrous.cli import app
+from atrous.crf import PRESETS, Bilateral, DenseCRF, Spatial, resolve
 from atrous.errors import InputError
 from atrous.labelmap import read_labels, write_labels
 
@@ -75,7 +78,19 @@ def test_every_parameter(refine, blurred):
     np.save("p.npy", blurred)
     options = ["--preset", "deeplab", "--weight", 3, "--sxy", 60, "--srgb", 4, "--spatial-weight", 1]
     options += ["--spatial-sxy", 2, "--iterations", 5, "--normalization", "symmetric", "--threads", 1]
-    assert refine("p.npy", *options)[0] == 0
+    assert refine("p.npy", *options, "--min-region", 0, "--probabilities")[0] == 0
+    kernels = [Spatial(weight=1, sxy=2), Bilateral(weight=3, sxy=60, srgb=4)]
+    crf = DenseCRF(np.asarray(Image.open("photo.png")), kernels, iterations=5, normalization="symmetric")
+    np.testing.assert_array_equal(np.load("segmentation/photo.probabilities.npy"), crf(blurred).astype(np.float16))
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_options_replace_values_of_a_preset(refine, blurred, name):
+    np.save("p.npy", blurred)
+    assert refine("p.npy", "--preset", name, "--srgb", 4, "--probabilities")[0] == 0
+    spatial, bilateral = resolve(name)
+    crf = DenseCRF(np.asarray(Image.open("photo.png")), [spatial, replace(bilateral, srgb=4)], iterations=10)
+    np.testing.assert_array_equal(np.load("segmentation/photo.probabilities.npy"), crf(blurred).astype(np.float16))
 
 
 def test_class_names(refine, blurred, tmp_path):

@@ -78,7 +78,7 @@ def test_masks_in_colors(own, given, listed):
 def test_what_is_no_data_set(own, tmp_path):
     with pytest.raises(InputError, match="no such folder"):
         open_dataset(tmp_path / "none")
-    with pytest.raises(InputError, match="expected the folders images and labels, .*; got no folder"):
+    with pytest.raises(InputError, match="images and labels.*no folder"):
         open_dataset(own / "images")
     (own / "classes.txt").unlink()
     with pytest.raises(InputError, match=r"classes\.txt: no such file"):
@@ -138,7 +138,7 @@ def test_a_folder_that_cannot_be_listed_is_named(photos, monkeypatch):
         yield str(photos), ["more"], ["b.png"]
 
     monkeypatch.setattr(os, "walk", walk)
-    with pytest.raises(InputError, match=r"more: cannot be read \(Permission denied\)"):
+    with pytest.raises(InputError, match=r"more: .*Permission"):
         choose_photos(photos)
     errors = []
     assert list(files_below(photos, errors.append)) == [photos / "b.png"]

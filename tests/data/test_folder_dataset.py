@@ -121,7 +121,7 @@ def test_shares_that_cannot_be(own, listed):
 
 def test_unknown_lists_name_those_that_are_there(own):
     for listed in ("test", "test@0.5", "all@0.5"):
-        with pytest.raises(InputError, match=r"expected one of all, train, val"):
+        with pytest.raises(InputError, match=r"all, train, val"):
             read_list(own, listed)
     with pytest.raises(InputError, match="none of the 10"):
         read_list(own, "val@0.0001")

@@ -165,7 +165,7 @@ def test_damaged_files_are_named_and_the_others_are_done(sources, tmp_path):
     whole = (release / "dataset/cls/d.mat").read_bytes()
     (release / "dataset/cls/a.mat").write_bytes(whole[: len(whole) // 2])
     mat(release / "dataset/cls/d.mat", np.zeros((4, 4), np.uint8))
-    with pytest.raises(InputError, match=r"a\.mat: expected a MATLAB file .*\(and 1 more such files\)") as caught:
+    with pytest.raises(InputError, match=r"a\.mat: .*MATLAB.*1 more") as caught:
         merge_sbd(release, voc, tmp_path / "out")
     assert "\n" not in str(caught.value)
     assert lists(tmp_path / "out") == {}
@@ -234,7 +234,7 @@ def test_folders_of_another_kind(sources, tmp_path):
     release, voc = sources
     with pytest.raises(InputError, match="expected SBD's release"):
         merge_sbd(voc, voc, tmp_path / "out")
-    with pytest.raises(InputError, match=r"expected the folder VOC2012 .* no ImageSets.Segmentation"):
+    with pytest.raises(InputError, match=r"VOC2012.*ImageSets.Segmentation"):
         merge_sbd(release, release, tmp_path / "out")
     (voc / "SegmentationClass").rename(voc / "Other")
     with pytest.raises(InputError, match="found no SegmentationClass"):
@@ -249,8 +249,8 @@ def test_folders_of_another_kind(sources, tmp_path):
     with pytest.raises(InputError, match="cannot be created"):
         merge_sbd(release, voc, tmp_path / "file")
     (voc / "ImageSets/Segmentation/val.txt").write_text("b\n")
-    with pytest.raises(InputError, match=r"train\.txt and val\.txt share b"):
+    with pytest.raises(InputError, match=r"train\.txt and val\.txt.* b "):
         merge_sbd(release, voc, tmp_path / "out")
     (release / "dataset/val.txt").write_text("../b\n")
-    with pytest.raises(InputError, match=r"val\.txt: names '\.\./b'"):
+    with pytest.raises(InputError, match=r"val\.txt: .*'\.\./b'"):
         merge_sbd(release, voc, tmp_path / "out")

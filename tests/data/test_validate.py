@@ -216,7 +216,7 @@ def test_voc(tiny_voc, tmp_path):
 
 
 def test_nothing_to_check(tmp_path):
-    with pytest.raises(InputError, match="expected the folders images and labels"):
+    with pytest.raises(InputError, match="images and labels"):
         check_dataset(tmp_path)
     for folder in ("images", "labels"):
         (tmp_path / folder).mkdir()

@@ -110,14 +110,14 @@ def test_each_image_by_itself(engine, samples):
 
 def test_mistakes_are_named(engine, samples, tmp_path):
     segmenter = Segmenter(engine, crf=None)
-    with pytest.raises(InputError, match="workers: expected 1 or more, got 0"):
+    with pytest.raises(InputError, match="workers: .* got 0"):
         evaluate(segmenter, samples, workers=0)
-    with pytest.raises(InputError, match="mean_field_steps: expected a segmenter with a CRF"):
+    with pytest.raises(InputError, match="mean_field_steps"):
         evaluate(segmenter, samples, mean_field_steps=(1,))
     with pytest.raises(InputError, match="trimap: expected half-widths"):
         evaluate(segmenter, samples, trimap=(0, 1))
     with pytest.raises(InputError, match="expected a label map"):
         evaluate(segmenter, [Sample("a", samples[0].image, None)])
     Image.fromarray(np.full((40, 50), 7, np.uint8)).save(tmp_path / "seven.png")
-    with pytest.raises(InputError, match="seven.png: truth: expected ids 0 to 2, got 7"):
+    with pytest.raises(InputError, match="seven.png: .*got 7"):
         evaluate(segmenter, [*samples, Sample("b", samples[0].image, tmp_path / "seven.png")], workers=2)

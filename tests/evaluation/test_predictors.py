@@ -58,17 +58,17 @@ def test_folders_of_one_name_are_told_apart(tmp_path):
 def test_mistakes_are_named(listed, tmp_path):
     with pytest.raises(InputError, match="nowhere: .*no such folder"):
         with_maps(listed, [tmp_path / "nowhere"])
-    with pytest.raises(InputError, match=r"expected label maps such as photo0\.png, got none of list train's"):
+    with pytest.raises(InputError, match=r"photo0\.png.*train"):
         with_maps(listed, [tmp_path])
     write(tmp_path / "small", "photo0", np.zeros((4, 5), np.uint8))
     labeler = FolderLabeler([tmp_path / "small"], CLASSES)
     with pytest.raises(InputError, match=r"photo0\.png: expected .*50x40.* got 5x4"):
         score(labeler, listed.samples[:1])
     write(tmp_path / "void", "photo0", np.full((40, 50), 255, np.uint8))
-    with pytest.raises(InputError, match="predicted labels hold the id 255"):
+    with pytest.raises(InputError, match="got 255"):
         score(FolderLabeler([tmp_path / "void"], CLASSES), listed.samples[:1])
     shutil.copy(listed.samples[0].image, tmp_path / "void" / "photo0.png")
-    with pytest.raises(InputError, match=r"photo0\.png: expected a PNG image, got JPEG"):
+    with pytest.raises(InputError, match=r"photo0\.png: .*JPEG"):
         score(FolderLabeler([tmp_path / "void"], CLASSES), listed.samples[:1])
 
 

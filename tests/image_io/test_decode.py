@@ -74,7 +74,7 @@ def test_limits_hold_for_every_format(form, limits, says):
 
 def test_a_caller_may_take_some_formats_only():
     assert decode(saved(), formats=("PNG",)).image.size == (7, 5)
-    with pytest.raises(UnknownFormatError, match="expected a PNG image, got GIF"):
+    with pytest.raises(UnknownFormatError, match="GIF"):
         decode(saved("GIF"), formats=("PNG",))
     with pytest.raises(UnknownFormatError, match="got GIF"):
         stored_size(saved("GIF"), formats=("PNG",))

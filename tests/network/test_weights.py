@@ -18,7 +18,7 @@ def test_weights_of_another_network_are_refused(tmp_path):
     same = DeepLab(classes=2)
     load_weights(same, tmp_path / "model.safetensors")
     assert torch.equal(same.fc8.weight, net.fc8.weight)
-    with pytest.raises(InputError, match=r"model\.safetensors: is not of deeplab-largefov with 3 classes \(.*fc8"):
+    with pytest.raises(InputError, match=r"model\.safetensors: .*deeplab-largefov.*fc8"):
         load_weights(DeepLab(classes=3), tmp_path / "model.safetensors")
 
 
@@ -59,14 +59,14 @@ def test_weights_that_are_no_numbers_are_named(narrow, tmp_path, bad):
 def test_weights_of_another_kind_are_named(narrow, tmp_path, dtype):
     tensors = DeepLab(classes=2).state_dict() | {"fc8.bias": torch.zeros(2, dtype=dtype)}
     save_file(tensors, tmp_path / "model.safetensors")
-    with pytest.raises(InputError, match=r"fc8\.bias'? holds"):
+    with pytest.raises(InputError, match=r"fc8\.bias"):
         load_weights(DeepLab(classes=2), tmp_path / "model.safetensors")
 
 
 def test_a_double_beyond_float32_is_found(narrow, tmp_path):
     tensors = DeepLab(classes=2).state_dict() | {"fc8.bias": torch.full((2,), 1e300, dtype=torch.float64)}
     save_file(tensors, tmp_path / "model.safetensors")
-    with pytest.raises(InputError, match=r"fc8\.bias'? holds"):
+    with pytest.raises(InputError, match=r"fc8\.bias"):
         load_weights(DeepLab(classes=2), tmp_path / "model.safetensors")
 
 

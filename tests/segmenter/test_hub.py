@@ -165,7 +165,7 @@ def test_mistakes_are_told_without_the_network(offline, tiny_model, tmp_path, sc
     for name in ("./nowhere", "/no/where", "a/b/c", str(tmp_path / "none")):
         with pytest.raises(InputError, match="no such folder"):
             Segmenter.from_pretrained(name)
-    with pytest.raises(InputError, match="expected a folder, got a file; use Segmenter"):
+    with pytest.raises(InputError, match="got a file"):
         Segmenter.from_pretrained(tiny_model)
     with pytest.raises(InputError, match="other kernels"):
         Segmenter(tiny_model, crf=[Spatial(weight=3, sxy=3)]).save_pretrained(tmp_path / "own")
@@ -221,7 +221,7 @@ def test_settings_of_another_model(tiny_model, tmp_path):
     values = json.loads(path.read_text())
     values["metadata"]["classes"] = ["background", "blue", "red"]
     path.write_text(json.dumps(values))
-    with pytest.raises(InputError, match=r"config\.json: expected the classes of model\.onnx"):
+    with pytest.raises(InputError, match=r"config\.json: .*classes.*model\.onnx"):
         Segmenter.from_pretrained(tmp_path)
 
 

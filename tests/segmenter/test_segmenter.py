@@ -246,7 +246,7 @@ def test_a_decoded_photo_of_another_kind_is_refused(tiny_model, red_square, use)
     for image in (red_square / 255, red_square[..., 0], red_square[..., [0, 1, 2, 2]], red_square.transpose(2, 0, 1)):
         with pytest.raises(InputError, match="uint8"):
             getattr(segmenter, use)(image)
-    with pytest.raises(InputError, match="got Image; call the segmenter itself"):
+    with pytest.raises(InputError, match="got Image"):
         getattr(segmenter, use)(Image.fromarray(red_square))
 
 

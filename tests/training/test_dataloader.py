@@ -41,7 +41,7 @@ def test_label_maps_that_are_all_void_are_said_before_the_training(dataset, tmp_
     Image.fromarray(np.full((40, 50), 255, np.uint8)).save(tmp_path / "void.png")
     void = tuple(dataclasses.replace(sample, label=tmp_path / "void.png") for sample in listed.samples)
     assert pixel_counts(dataclasses.replace(listed, samples=(listed.samples[0], *void[1:])))[:, :255].any()
-    with pytest.raises(InputError, match=r"list train: its label maps are all void \(255\)"):
+    with pytest.raises(InputError, match=r"list train: .*void"):
         pixel_counts(dataclasses.replace(listed, samples=void))
 
 
@@ -58,7 +58,7 @@ def test_given_weights_are_taken():
     recipe = dataclasses.replace(RECIPE, class_weights=(0.5, 2.0))
     assert class_weights(recipe, 2, None).tolist() == [0.5, 2.0]
     assert class_weights(RECIPE, 2, None) is None
-    with pytest.raises(InputError, match="class_weights: expected 3 numbers, .* got 2"):
+    with pytest.raises(InputError, match="class_weights: .*3.* got 2"):
         class_weights(recipe, 3, None)
 
 
