@@ -150,7 +150,7 @@ def test_ranges_as_in_the_paper(text, numbers):
     "text", ["", "5,x", "0", "-3", "nan", "inf", "5:1", "9:1:5", "1:0:5", "5:-1:1", "1:1e-9:5", "1,"]
 )
 def test_numbers_that_cannot_be_used(text):
-    with pytest.raises(InputError, match="--sxy .*: expected positive numbers with commas between, or start:step:stop"):
+    with pytest.raises(InputError, match="--sxy .*: expected positive numbers"):
         _numbers("sxy", text)
 
 
@@ -162,10 +162,10 @@ def test_mistakes(folder, tiny_voc, tiny_model, tmp_path):
             [tiny_voc, "--list", "train", "--hold-out", "0", "--model", tiny_model],
             "3 classes as in .*tiny.onnx, got 21",
         ),
-        ([folder, "--model", tiny_model], "--model .*: .* holds scores already"),
-        ([folder, "--list", "val"], "--list val: .* holds scores already"),
-        ([folder, "--out", tmp_path / "crf.csv"], "--out .*crf.csv: expected a name for JSON"),
-        ([folder, "--out", tmp_path / "no" / "crf.json"], "--out .*: there is no folder"),
+        ([folder, "--model", tiny_model], "--model .*: .* contains scores"),
+        ([folder, "--list", "val"], "--list val: .* contains scores"),
+        ([folder, "--out", tmp_path / "crf.csv"], "--out .*crf.csv: expected a JSON name"),
+        ([folder, "--out", tmp_path / "no" / "crf.json"], "--out .*: expected an existing folder"),
         ([folder, "--weight", "1:2"], "--weight 1:2: expected positive numbers"),
         ([folder, "--sxy", "50,1e7"], "--sxy: expected .* to 1e.06"),
         ([folder, "--srgb", "0.001,5"], "--srgb: expected .*0.01"),

@@ -134,5 +134,5 @@ def test_only_like_is_compared_with_like():
         scored.check_comparable("1" * 64, ("a", "b"), ("DCNN",))
     with pytest.raises(InputError, match="the same classes"):
         scored.check_comparable(SHA, ("a", "c"), ("DCNN",))
-    with pytest.raises(InputError, match="has the scores of DCNN, not of maps"):
+    with pytest.raises(InputError, match="expected scores of maps, got DCNN"):
         scored.check_comparable(SHA, ("a", "b"), ("maps",))

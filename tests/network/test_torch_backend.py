@@ -57,22 +57,22 @@ def test_mistakes_name_the_file(narrow, write_checkpoint, tmp_path):
     with pytest.raises(InputError, match=r"expected a checkpoint folder with state\.json"):
         TorchEngine.read(tmp_path)
     (tmp_path / "state.json").write_text("{}")
-    with pytest.raises(InputError, match=r"state\.json: not the state of a checkpoint"):
+    with pytest.raises(InputError, match=r"state\.json: expected the state of a checkpoint"):
         TorchEngine.read(tmp_path)
     folder = write_checkpoint()
     (tmp_path / "model.safetensors").symlink_to(folder / "model.safetensors")
     state = (folder / "state.json").read_text()
     (tmp_path / "state.json").write_text(state.replace("deeplab-largefov", "deeplab-4x4"))
-    with pytest.raises(InputError, match=r"model\.safetensors: is not of deeplab-4x4"):
+    with pytest.raises(InputError, match=r"model\.safetensors: .*deeplab-4x4"):
         TorchEngine.read(tmp_path)
     (tmp_path / "state.json").write_text(state.replace('"variant"', '"multiscale": true, "variant"'))
-    with pytest.raises(InputError, match=r"model\.safetensors: is not of deeplab.*branches"):
+    with pytest.raises(InputError, match=r"model\.safetensors: .*branches"):
         TorchEngine.read(tmp_path)
     (tmp_path / "state.json").write_text(state.replace("deeplab-largefov", "deeplab-9x9"))
-    with pytest.raises(InputError, match=r"state\.json: not the state of a checkpoint \(variant 'deeplab-9x9'"):
+    with pytest.raises(InputError, match=r"state\.json: expected the state of a checkpoint \(variant 'deeplab-9x9'"):
         TorchEngine.read(tmp_path)
     (tmp_path / "state.json").write_text(json.dumps(json.loads(state) | {"classes": 3}))
-    with pytest.raises(InputError, match=r"state\.json: not the state of a checkpoint .*classes: expected a list"):
+    with pytest.raises(InputError, match=r"state\.json: expected the state of a checkpoint .*classes: expected a list"):
         TorchEngine.read(tmp_path)
 
 
@@ -174,5 +174,5 @@ def test_scores_that_are_no_numbers_are_the_networks_fault(narrow, write_checkpo
     engine = TorchEngine.read(write_checkpoint())
     with torch.no_grad():
         engine.net.fc8.bias[1] = float("inf")
-    with pytest.raises(InputError, match="deeplab-largefov: its scores hold NaN or infinity"):
+    with pytest.raises(InputError, match="deeplab-largefov: .*NaN"):
         engine.scores(photo)

@@ -32,10 +32,10 @@ def test_a_file_changes_the_recipe_that_it_names(tmp_path):
     ("text", "message"),
     [
         ("crop = ", r"mine\.toml: .*TOML"),
-        ("crops = 321", r"mine\.toml: recipe key 'crops' is unknown; expected one of .*crop"),
+        ("crops = 321", r"mine\.toml: recipe key: expected one of .*crop"),
         ("crop = 320", r"mine\.toml: crop=320: expected 8 k - 7"),
-        ('recipe = "gpu"', r"mine\.toml: recipe = 'gpu'; expected one of paper, poly"),
-        ('recipe = ["cpu"]', r"mine\.toml: recipe = \['cpu'\]; expected one of paper, poly"),
+        ('recipe = "gpu"', r"mine\.toml: recipe: expected one of paper, poly.* got 'gpu'"),
+        ('recipe = ["cpu"]', r"mine\.toml: recipe: expected one of paper, poly"),
         ("[crop]\nside = 1", r"mine\.toml: crop=\{'side': 1.0\}: expected a whole number"),
     ],
 )
@@ -47,7 +47,7 @@ def test_a_wrong_file_is_one_line(tmp_path, text, message):
 
 
 def test_no_such_recipe_or_file(tmp_path):
-    with pytest.raises(InputError, match=r"recipe 'fast' is unknown; expected one of paper, .* or a \.toml file"):
+    with pytest.raises(InputError, match=r"recipe: expected one of paper, .* or a \.toml file"):
         read_recipe("fast")
     with pytest.raises(InputError, match=r"none\.toml: cannot be read \(No such file"):
         read_recipe(str(tmp_path / "none.toml"))
@@ -65,7 +65,7 @@ def test_a_number_of_many_digits_is_one_short_line(key):
 
 
 def test_an_unknown_key_is_an_error():
-    with pytest.raises(InputError, match=r"'learningrate'.*learning_rate"):
+    with pytest.raises(InputError, match=r"learning_rate.*got 'learningrate'"):
         Recipe.from_dict({"learningrate": 1.0})
 
 

@@ -41,7 +41,7 @@ def test_label_maps_that_are_all_void_are_said_before_the_training(dataset, tmp_
     Image.fromarray(np.full((40, 50), 255, np.uint8)).save(tmp_path / "void.png")
     void = tuple(dataclasses.replace(sample, label=tmp_path / "void.png") for sample in listed.samples)
     assert pixel_counts(dataclasses.replace(listed, samples=(listed.samples[0], *void[1:])))[:, :255].any()
-    with pytest.raises(InputError, match=r"list train: its label maps are all void \(255\)"):
+    with pytest.raises(InputError, match=r"list train: expected labeled pixels"):
         pixel_counts(dataclasses.replace(listed, samples=void))
 
 
