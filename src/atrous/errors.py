@@ -1,4 +1,4 @@
-"""The error that a user's mistake raises, and its kin."""
+"""Errors caused by inputs, and failures of runs."""
 
 
 class InputError(ValueError):
@@ -17,11 +17,11 @@ class RunError(RuntimeError):
 
 
 class ComputeError(RunError):
-    """A network cannot be computed here: a GPU's memory is full, say."""
+    """A network cannot be computed on this machine, for example because the GPU's memory is full."""
 
     @classmethod
     def of_network(cls, shape: tuple[int, ...], device: str, error: Exception) -> "ComputeError":
-        """Say that a network's library failed on a photo of that shape, (H, W, 3)."""
+        """Return the error for a failure of a network's library on an image of shape (H, W, 3)."""
         reason = next((line.strip() for line in str(error).splitlines() if line.strip()), "") or type(error).__name__
         remedy = "a smaller max_side" if device == "cpu" else "a smaller max_side, or the device 'cpu'"
         size = f"{shape[0]}x{shape[1]}"

@@ -26,13 +26,13 @@ def test_photos_to_masks_and_a_rerun(tmp_path, tiny_model, red_square):
     given = (tmp_path / "in", tmp_path / "out", "--model", tiny_model, "--shard-size", "2", "--actors", "1")
     done = bulk(*given)
     assert done.returncode == 2
-    assert done.stdout.startswith(f"{tmp_path / 'out'}: 4 done, 0 done before, 1 failed; ")
+    assert done.stdout.startswith(f"{tmp_path / 'out'}: 4 done, 0 skipped, 1 failed; ")
     last = done.stderr.splitlines()[-1]  # on a slow machine, lines of progress come first
     assert last == f"error: 1 images failed; see {tmp_path / 'out/errors.csv'}"
     (tmp_path / "in/bad.png").unlink()
     done = bulk(*given)
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout == f"{tmp_path / 'out'}: 0 done, 4 done before, 0 failed\n"
+    assert done.stdout == f"{tmp_path / 'out'}: 0 done, 4 skipped, 0 failed\n"
 
 
 @pytest.mark.parametrize(

@@ -121,7 +121,7 @@ def test_a_model_that_was_trained_on_these_images(data, make_model, tiny_metadat
     metadata = replace(tiny_metadata, training_list="train", training_list_sha256=listed.sha256)
     model = make_model(tmp_path / "seen.onnx", metadata=metadata.to_json())
     done = evaluate(data, "--model", model, "--list", "train", "--limit", "2", "--no-crf")
-    assert done.stderr == "warning: the model was trained on the very images of train\n"
+    assert done.stderr == "warning: the model was trained on the images of train\n"
 
 
 def test_other_classes_than_the_models(data, tiny_model):
@@ -178,6 +178,6 @@ def test_the_gain_over_other_scores(data, tiny_model, tmp_path):
     assert rest == ["0.00"] * 3
     assert words[head + 2].startswith("with CRF")
     assert f"that: {before}" in words[head + 3]
-    with pytest.raises(InputError, match=r"before\.json: is of other images"):
+    with pytest.raises(InputError, match=r"before\.json: .*the same images"):
         evaluate(*options, "--limit", "3", "--against", before, "--json", tmp_path / "no.json")
     assert not (tmp_path / "no.json").exists()

@@ -101,12 +101,12 @@ def test_int8_is_compared_on_photos_it_was_not_calibrated_on(checkpoint, data, t
     done = run(checkpoint.folder, tmp_path / "model.onnx", "--calibrate", data, "--images", 4)
     assert done.exit_code == 0, done.output
     assert len(checkpoint.calibration) == 4
-    assert "5 photos of train, not calibrated on" in done.stdout
+    assert "5 images of train, not used for calibration" in done.stdout
     assert "mean IoU, with CRF" in done.stdout
     done = run(checkpoint.folder, tmp_path / "model.onnx", "--calibrate", data / "images")
     assert done.exit_code == 0, done.output
     assert len(checkpoint.calibration) == 12
-    assert "12 photos of images, calibrated on too" in done.stdout
+    assert "12 images of images, also used for calibration" in done.stdout
     assert "mean IoU" not in done.stdout
     assert OnnxEngine(tmp_path / "model.onnx").metadata.precision == "int8"
 
@@ -125,7 +125,8 @@ def test_out_of_tolerance_nothing_is_written(checkpoint, data, tmp_path):
     done = run(checkpoint.folder, out, "--check", data, "--report", report)
     assert isinstance(done.exception, InputError)  # which main turns into one line and status 2
     said = str(done.exception)
-    assert "out of tolerance, not written: scores differ by up to" in said
+    assert "not written" in said
+    assert "scores differ by up to" in said
     assert "mean IoU (DCNN) falls by" in said
     assert "\n" not in said
     assert out.read_bytes() == b"the one before"
@@ -156,9 +157,9 @@ def test_crf_parameters_are_stored(checkpoint, tmp_path):
     ("options", "says"),
     [
         (["model.onnx", "--precision", "int8"], "--calibrate IMAGES"),
-        (["model.onnx", "--precision", "float16", "--calibrate", "data"], "has no part in float16"),
-        (["model.onnx", "--list", "train"], "--list train: is a list of --calibrate's data set"),
-        (["model.onnx", "--check-list", "val"], "give --check DATA too"),
+        (["model.onnx", "--precision", "float16", "--calibrate", "data"], "--precision int8"),
+        (["model.onnx", "--list", "train"], "--list train: "),
+        (["model.onnx", "--check-list", "val"], "pass --check DATA"),
         (["model.onnx", "--check", "nowhere"], "no such file or folder"),
         (["model.onnx", "--check", "data/images", "--check-list", "val"], "expected a data set"),
         (["model.onnx", "--check", "other"], "got 2 (sea, sky, ...)"),

@@ -108,12 +108,12 @@ def bad(p):
     with_nan[1, 2, 3], negative[1, 2, 3], huge[1, 2, 3], zero[:, 2, 3] = np.nan, -0.1, np.inf, 0
     return {
         "NaN": with_nan,
-        "from -0.1": negative,
+        "got -0.1": negative,
         "inf": huge,
         "0 for all classes": zero,
         "upright image": p[:, :-1],
         "shape": p[0],
-        r"1 class\(es\)": p[:1],
+        "got 1;": p[:1],
         "floats": (p * 255).astype(np.uint8),
         "softmax": np.log(p),
         "object": np.array([{}]),

@@ -48,7 +48,7 @@ def test_a_line_for_each_clip(run, tmp_path):
     one, two = printed.out.splitlines()
     assert one.startswith("a.mp4: 4 frames, 0.40 s: red ")
     assert one.endswith(" frames/s)")
-    assert two.startswith("deep/b.mkv: 1 frame, 0.10 s: background ")
+    assert two.startswith("deep/b.mkv: 1 frame, 0.10 s: ")
     assert (tmp_path / "out/deep/b.overlay.mp4").is_file()
     assert not (tmp_path / "out/a").exists()
     assert run("a.mp4", labels=True, overwrite=True)[1] == []

@@ -97,7 +97,7 @@ def test_scores_that_are_no_numbers_are_a_fault(engine):
     parity = compare(Segmenter(engine), Segmenter(Off(engine, np.nan)), sizes=SIZES)
     (fault,) = parity.faults(TOLERANCES["int8"])
     assert "scores differ by up to nan" in fault
-    report = json.loads(parity_json({}, parity, TOLERANCES["int8"], "a generated picture"))
+    report = json.loads(parity_json({}, parity, TOLERANCES["int8"], "a generated image"))
     assert report["score_difference"] is None
 
 

@@ -158,7 +158,7 @@ def test_save(tiny_model, red_square, tmp_path):
 
 def test_nothing_is_written_if_one_file_fails(tiny_model, red_square, tmp_path, monkeypatch):
     result = Segmenter(tiny_model)(red_square)
-    monkeypatch.setattr(Segmentation, "overlay", lambda self: 1 / 0)
+    monkeypatch.setattr(Segmentation, "overlay", lambda self, **_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         result.save(tmp_path)
     assert list(tmp_path.iterdir()) == []

@@ -116,12 +116,12 @@ def parse_array(content: bytes, name: str) -> NDArray[np.generic]:
     ----------
     content : bytes
     name : str
-        The file in messages.
+        Name of the file in messages.
 
     Raises
     ------
     InputError
-        If it is damaged or holds Python objects.
+        If the content is damaged or contains Python objects.
     """
     file = io.BytesIO(content)
     try:
@@ -132,7 +132,7 @@ def parse_array(content: bytes, name: str) -> NDArray[np.generic]:
             raise ValueError("the header does not fit the content")
         values = np.frombuffer(content, dtype, offset=file.tell())
         return values.reshape(shape, order="F" if by_columns else "C")
-    except Exception as error:  # on damaged headers NumPy raises nearly anything
+    except Exception as error:  # NumPy raises many types of errors for damaged headers
         reason = " ".join(str(error).split())[:200]
         raise InputError(f"{name}: expected an array saved by numpy.save ({reason})") from None
 
@@ -144,14 +144,14 @@ def fit_probabilities(array: NDArray[np.generic], path: str, shape: tuple[int, i
     ----------
     array : array
     path : str
-        The file in messages.
+        Name of the file in messages.
     shape : (H, W)
-        Of the photo.
+        Size of the image.
 
     Raises
     ------
     InputError
-        If they do not fit the photo or are no probabilities.
+        If they do not fit the image, or are not probabilities.
     """
     if array.dtype.kind != "f":
         raise InputError(f"{path}: expected probabilities as floats, from 0 to 1, got {array.dtype}")
