@@ -281,6 +281,13 @@ def test_what_cannot_be_taken_is_told(open_page, picture):
     settled(page)
 
 
+def test_a_photo_in_which_nothing_is_found(open_page, picture):
+    page = open_page("phone")
+    give(page, picture(image=np.full((64, 96, 3), 128, np.uint8)))
+    settled(page)
+    assert "Nothing found" in page.locator("#status").inner_text()
+
+
 def test_large_photos_are_scaled_down_in_the_browser(open_page):
     page = open_page("desktop")
     large = io.BytesIO()
