@@ -265,14 +265,14 @@ def test_refine(client, picture, truth, kind):
     [
         ({}, {}, 422, "mask: missing"),
         ({"mask": b"text"}, {}, 415, "rough: expected a PNG"),
-        ({"mask": png_of(np.zeros((64, 96), np.uint8))}, {}, 422, "rough: holds 1 label"),
+        ({"mask": png_of(np.zeros((64, 96), np.uint8))}, {}, 422, "rough: expected at least two labels"),
         ({"mask": png_of(np.zeros((64, 95), np.uint8))}, {}, 422, "rough: expected the image's size, 96x64, got 95x64"),
         ({"mask": png_of(np.zeros((640, 960), np.uint8))}, {}, 413, "rough: expected at most 0.01 million pixels"),
         ({"mask": png_of(rough_mask())}, {"confidence": "0.3"}, 422, "confidence 0.3: expected above 0.5"),
         ({"mask": png_of(rough_mask())}, {"crf": "false"}, 422, "crf: expected true"),
         ({"mask": b"", "probabilities": b""}, {}, 422, "mask and probabilities: given together"),
         ({"mask": b""}, {"strokes": json.dumps(runs_of(np.zeros((1, 1), np.uint8)))}, 422, "mask and strokes: given"),
-        ({"probabilities": npy_of(np.zeros((2, 9, 9), np.float32))}, {}, 422, "rough: shape (2, 9, 9) does not fit"),
+        ({"probabilities": npy_of(np.zeros((2, 9, 9), np.float32))}, {}, 422, "rough: expected shape (C, 64, 96)"),
         ({"probabilities": npy_of(np.array([{}]))}, {}, 422, "rough: expected an array saved by numpy.save"),
         ({"probabilities": npy_of(np.zeros(1 << 14))[:200]}, {}, 422, "rough: expected an array saved by numpy.save"),
         ({}, {"strokes": "["}, 422, "strokes: request: expected JSON"),
@@ -318,7 +318,7 @@ def test_strokes_of_a_session(client, picture, truth):
     labels[30:34, 30:66] = 2
     both = client.post(url, json={"strokes": runs_of(labels)}).json()
     assert np.array_equal(labels_of(both["after"]), 2 * truth.labels)  # the square takes the stroke's class
-    assert "holds 1 label" in failed(client.post(url, json={"strokes": runs_of(labels), "use_scores": False}), 422)
+    assert "two labels" in failed(client.post(url, json={"strokes": runs_of(labels), "use_scores": False}), 422)
     labels[2:6] = 1
     alone = client.post(url, json={"strokes": runs_of(labels), "use_scores": False, "confidence": 0.8}).json()
     assert np.array_equal(labels_of(alone["after"]), 1 + truth.labels)

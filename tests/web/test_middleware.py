@@ -21,7 +21,6 @@ JSON = {"content-type": "application/json"}
         "/redoc",
         "/api",
         "/api/docs/",
-        "/gradio_api/info",
     ],
 )
 def test_closed(client, path):

@@ -281,6 +281,13 @@ def test_what_cannot_be_taken_is_told(open_page, picture):
     settled(page)
 
 
+def test_a_photo_in_which_nothing_is_found(open_page, picture):
+    page = open_page("phone")
+    give(page, picture(image=np.full((64, 96, 3), 128, np.uint8)))
+    settled(page)
+    assert "Nothing found" in page.locator("#status").inner_text()
+
+
 def test_large_photos_are_scaled_down_in_the_browser(open_page):
     page = open_page("desktop")
     large = io.BytesIO()
@@ -289,6 +296,31 @@ def test_large_photos_are_scaled_down_in_the_browser(open_page):
     settled(page)
     assert "scaled down from 600 \u00d7 400" in page.locator("#status").inner_text()
     assert image_of(saved(page, "mask")[1]).shape == (181, 272)
+
+
+@pytest.mark.slow
+def test_a_large_photo_is_previewed_while_a_slider_moves(browser, make_app, served, red_square):
+    large = io.BytesIO()
+    Image.fromarray(np.kron(red_square, np.ones((13, 13, 1), np.uint8))).save(large, "PNG")
+    with served(make_app(max_side=96)) as (port, _):
+        context = browser.new_context()
+        page = context.new_page()
+        page.set_default_timeout(120_000)
+        page.goto(f"http://localhost:{port}")
+        page.locator("html[data-ready]").wait_for()
+        give(page, large.getvalue())
+        settled(page)
+        asked = []
+        page.on("request", lambda r: asked.append(r.post_data_json) if r.url.endswith("/crf") else None)
+        page.locator("#crf-iterations").focus()
+        page.keyboard.press("Home")  # moves, and comes to rest
+        page.get_by_text("(preview)").wait_for()
+        page.get_by_text("(preview)").wait_for(state="hidden")
+        settled(page)
+        assert [each.get("max_side") for each in asked] == [1000, None]
+        assert {each["iterations"] for each in asked} == {0}
+        assert image_of(saved(page, "mask")[1]).shape == (832, 1248)
+        context.close()
 
 
 def test_several_photos_drop_paste_and_the_camera(open_page, picture):

@@ -230,7 +230,9 @@ function redraw() {
   drawStrokes();
   drawLegend();
   const { bitmap, seconds, reduction, scaledFrom, complete } = current;
-  const parts = [`${bitmap.width} × ${bitmap.height} pixels`];
+  const empty = after?.data.every(label => label === 0) && BACKGROUND.test(current.classes[0].name);
+  const parts = empty ? ["Nothing found here of what the network knows. Draw it with the brush."] : [];
+  parts.push(`${bitmap.width} × ${bitmap.height} pixels`);
   if (scaledFrom) parts.push(`scaled down from ${scaledFrom.join(" × ")}`);
   parts.push(`${current.mask ? "mask" : "network"} ${seconds.network.toFixed(2)} s`);
   if (after) parts.push(`CRF ${seconds.crf.toFixed(2)} s${complete ? "" : " (preview)"}`);
@@ -293,29 +295,31 @@ function strokeMap(photo) {
 }
 
 function drawStrokes() {
-  const { strokes, colors } = current;
+  const { strokes } = current;
   const any = strokes.length > 0;
   $("undo").disabled = $("clear").disabled = !any;
-  view.layers.strokes = any && colors ? paint(strokeMap(current), colors.map((c, i) => i ? c : [255, 255, 255]),
-    new Set(colors.keys()), 0.85) : null;
+  const shown = new Set(current.colors?.keys());
+  view.layers.strokes = any ? paint(strokeMap(current), [...shown].map(strokeColor), shown, 0.85) : null;
   view.draw();
 }
+
+// Background is drawn in white; erasing in gray.
+const strokeColor = label => label === UNKNOWN ? [128, 128, 128] : label ? current.colors[label] : [255, 255, 255];
 
 view.onStroke = (at, phase) => {
   if (phase === "start") {
     const size = Number($("brush-size").value) / view.scale;
     const label = view.tool === "erase" ? UNKNOWN : Number($("brush-class").value);
-    stroke = { label, size: Math.max(1, size), points: [[at.x, at.y]] };
-    current.strokes.push(stroke);
+    const color = `rgb(${strokeColor(label)})`;
+    view.stroke = stroke = { label, size: Math.max(1, size), points: [[at.x, at.y]], color };
   } else if (phase === "move") {
     stroke?.points.push([at.x, at.y]);
   } else if (stroke) {
-    if (phase === "cancel") current.strokes.pop();
-    stroke = null;
-    strokesChanged();
-    return;
+    if (phase === "end") current.strokes.push(stroke);
+    view.stroke = stroke = null;
+    if (phase === "end") return strokesChanged();
   }
-  drawStrokes();
+  view.draw();
 };
 
 function strokesChanged() {

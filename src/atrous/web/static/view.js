@@ -7,6 +7,7 @@ export class View {
   split = 0.5;
   tool = "look";
   layers = { before: null, after: null, strokes: null };
+  stroke = null; // the one being drawn: {points, size, color}
   onSplit = () => {};
   onHover = () => {}; // ({x, y} in the photo or null, left or right, {x, y} on the canvas)
   onStroke = () => {}; // ({x, y} in the photo, "start", "move" or "end")
@@ -28,6 +29,7 @@ export class View {
   setPhoto(bitmap) {
     this.photo = bitmap;
     this.layers = { before: null, after: null, strokes: null };
+    this.stroke = null;
     this.fit();
   }
 
@@ -85,6 +87,7 @@ export class View {
       context.restore();
     }
     if (layers.strokes) context.drawImage(layers.strokes, ...place);
+    if (this.stroke) this.#drawStroke();
     if (!layers.after || this.tool !== "look") return;
     context.fillStyle = "#fff";
     context.strokeStyle = "#0009";
@@ -102,6 +105,18 @@ export class View {
       context.lineTo(x + side * 3, height / 2 + 5);
       context.fill();
     }
+  }
+
+  #drawStroke() {
+    const { context, stroke } = this;
+    context.beginPath();
+    for (const [x, y] of stroke.points) context.lineTo(this.left + x * this.scale, this.top + y * this.scale);
+    if (stroke.points.length === 1) context.lineTo(this.left + stroke.points[0][0] * this.scale + 0.1, this.top + stroke.points[0][1] * this.scale);
+    context.lineCap = context.lineJoin = "round";
+    context.lineWidth = stroke.size * this.scale;
+    context.strokeStyle = stroke.color;
+    context.stroke();
+    context.lineWidth = 1;
   }
 
   #splitAt() {
