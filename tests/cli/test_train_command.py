@@ -93,7 +93,7 @@ def test_training_on_what_is_scored_is_refused(tiny_voc, tmp_path):
     root = tmp_path / "voc"
     shutil.copytree(tiny_voc, root)
     (root / "ImageSets/Segmentation/val.txt").write_text("photo3\nphoto5\n")
-    with pytest.raises(InputError, match=r"list train: 2 .*list val.*photo3"):
+    with pytest.raises(InputError, match=r"list train: .*list val.*photo3"):
         invoke("train", root, "--out", tmp_path / "run")
     with pytest.raises(InputError, match="initial weights"):
         invoke("train", root, "--out", tmp_path / "run", "--allow-overlap")

@@ -249,7 +249,7 @@ def test_folders_of_another_kind(sources, tmp_path):
     with pytest.raises(InputError, match="cannot be created"):
         merge_sbd(release, voc, tmp_path / "file")
     (voc / "ImageSets/Segmentation/val.txt").write_text("b\n")
-    with pytest.raises(InputError, match=r"train\.txt and val\.txt.* b "):
+    with pytest.raises(InputError, match=r"train\.txt and val\.txt.* b\b"):
         merge_sbd(release, voc, tmp_path / "out")
     (release / "dataset/val.txt").write_text("../b\n")
     with pytest.raises(InputError, match=r"val\.txt: .*'\.\./b'"):
