@@ -1,4 +1,4 @@
-"""The fully connected CRF as PyTorch modules: a trainable layer, losses and the Gaussian filter alone (extra "torch")."""
+"""The fully connected CRF in PyTorch: a trainable layer, losses and the Gaussian filter alone (extra "torch")."""
 
 from ..errors import MissingExtra
 

@@ -1,7 +1,7 @@
 """Gaussian filters between the points of images, with gradients to values and features."""
 
 from collections.abc import Sequence
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import torch
@@ -65,18 +65,18 @@ class Exact:
         def padded(rows: Tensor) -> Tensor:
             return F.pad(rows, (0, width - rows.shape[-1]))[:, None]
 
-        means = F.scaled_dot_product_attention(
-            padded(self._queries), padded(self._keys), padded(values), scale=1.0
-        )
+        means = F.scaled_dot_product_attention(padded(self._queries), padded(self._keys), padded(values), scale=1.0)
         return means[:, 0, :, : values.shape[-1]] * self._mass[..., None]
 
     @staticmethod
     def _sums(features: Tensor) -> Tensor:
         step = max(1, _CHUNK // len(features))
-        return torch.cat([
-            torch.exp(-0.5 * (torch.cdist(rows, features, compute_mode="donot_use_mm_for_euclid_dist") ** 2)).sum(1)
-            for rows in features.split(step)
-        ])
+        return torch.cat(
+            [
+                torch.exp(-0.5 * (torch.cdist(rows, features, compute_mode="donot_use_mm_for_euclid_dist") ** 2)).sum(1)
+                for rows in torch.split(features, step)
+            ]
+        )
 
 
 class Native:
@@ -135,22 +135,26 @@ def grid_filter(shape: tuple[int, ...], sigmas: tuple[float, ...], batch: int) -
     return Native([_native.grid_gaussian(shape, sigmas)] * batch)
 
 
-class Product(torch.autograd.Function):
-    """K times values, with the kernel's gradients to values and features.
+def product(values: Tensor, features: Tensor | None, filter: Filter) -> Tensor:
+    """Return K times values (B, N, C), with gradients to values and, unless None, features (B, N, d).
 
     Gradients to features are moments of the filtered values (the derivative of the Gaussian, filtered by K), not
     derivatives of the lattice's weights, which point elsewhere. They are exact for the exact kernel.
     """
+    found: Tensor = _Product.apply(values, features, filter)  # type: ignore[no-untyped-call]
+    return found
 
+
+class _Product(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, values: Tensor, features: Tensor | None, filter: Filter) -> Tensor:  # type: ignore[no-untyped-def]
+    def forward(ctx: Any, values: Tensor, features: Tensor | None, filter: Filter) -> Tensor:
         ctx.filter = filter
         ctx.save_for_backward(values, features)
         return filter.apply(values)
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None]:  # type: ignore[no-untyped-def]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
         values, features = ctx.saved_tensors
         filter: Filter = ctx.filter
         back = filter.apply(grad, transposed=True)
@@ -219,10 +223,10 @@ def gaussian_filter(
     features, values = _wide(features), _wide(values)
     found = make_filter(features, filtering)
     given = features if features.requires_grad else None
-    mass = Product.apply(torch.ones_like(values[..., :1]), given, found)[..., 0]
+    mass = product(torch.ones_like(values[..., :1]), given, found)[..., 0]
     before, after = scales(mass, normalization)
-    product = Product.apply(values if before is None else values * before[..., None], given, found)
-    return product if after is None else product * after[..., None]
+    filtered = product(values if before is None else values * before[..., None], given, found)
+    return filtered if after is None else filtered * after[..., None]
 
 
 def _wide(values: Tensor) -> Tensor:

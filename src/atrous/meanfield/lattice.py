@@ -39,7 +39,11 @@ class Lattice:
     def __init__(self, features: Tensor) -> None:
         self.batch, self.points, self.dimensions = features.shape
         with torch.no_grad():
-            cells, ranks, self._weights = _simplices(_elevated(features))
+            elevated = _elevated(features)
+            # Beyond, floats do not tell the points of a cell apart.
+            if not bool(elevated.abs().max() * torch.finfo(features.dtype).eps < 0.1):
+                raise self._too_wide()
+            cells, ranks, self._weights = _simplices(elevated)
             self._build(cells, ranks)
         # Splatting, blurring and slicing have this effect on the mass of a unit.
         d = self.dimensions
@@ -58,6 +62,12 @@ class Lattice:
             x = x[:-1] + 0.5 * (x[ahead] + x[behind])
         return (self._slice @ x).mul_(self._scale).reshape(values.shape)
 
+    def _too_wide(self) -> InputError:
+        return InputError(
+            f"features: span too many standard deviations for a lattice of {self.dimensions} dimensions, or are not"
+            " finite; divide by larger standard deviations, or use filtering='exact'"
+        )
+
     def _build(self, cells: Tensor, ranks: Tensor) -> None:
         """Number the vertices and find their neighbors."""
         d, s, device = self.dimensions, self.dimensions + 1, cells.device
@@ -66,10 +76,7 @@ class Lattice:
         # A key is the remainder of the vertex, then the cells' numbers along the first d axes in mixed radix, then the
         # number of the image.
         if self.batch * s * math.prod(extent.tolist()) >= _LARGEST_KEY:
-            raise InputError(
-                f"features: span too many standard deviations for a lattice of {d} dimensions;"
-                " divide by larger standard deviations, or use filtering='exact'"
-            )
+            raise self._too_wide()
         strides = s * torch.cat([extent.new_ones(1), extent.cumprod(0)[:-1]])
         image = s * extent.prod() * torch.arange(self.batch, device=device)
         base = ((cells - low)[..., :d] * strides).sum(-1) + image[:, None]
@@ -78,7 +85,7 @@ class Lattice:
         by_rank = torch.zeros_like(ranks).scatter(-1, d - ranks, steps.expand_as(ranks))
         keys = base[..., None] + torch.arange(s, device=device)
         keys[..., 1:] -= by_rank.cumsum(-1)[..., :-1]
-        found, index = keys.reshape(-1).unique(return_inverse=True)
+        found, index = torch.unique(keys.reshape(-1), return_inverse=True)
         self.vertices = len(found)
         self._neighbors = []
         for axis in range(s):
@@ -98,9 +105,9 @@ class Lattice:
         size = self.vertices, self.batch * self.points
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="Sparse CSR")
-            self._splat = torch.sparse_csr_tensor(rows, points[order], weights[order], size)
+            self._splat = torch.sparse_csr_tensor(rows, points[order], weights[order], size, check_invariants=False)
             ends = torch.arange(0, s * size[1] + 1, s, device=device)
-            self._slice = torch.sparse_csr_tensor(ends, index, weights, size[::-1])
+            self._slice = torch.sparse_csr_tensor(ends, index, weights, size[::-1], check_invariants=False)
 
 
 def _elevated(features: Tensor) -> Tensor:
@@ -109,7 +116,9 @@ def _elevated(features: Tensor) -> Tensor:
     axis = torch.arange(1, d + 1, device=features.device, dtype=features.dtype)
     scaled = features * ((d + 1) * math.sqrt(2 / 3) / torch.sqrt(axis * (axis + 1)))
     tails = scaled.flip(-1).cumsum(-1).flip(-1)
-    return torch.cat([tails[..., :1], torch.cat([tails[..., 1:], torch.zeros_like(tails[..., :1])], -1) - axis * scaled], -1)
+    return torch.cat(
+        [tails[..., :1], torch.cat([tails[..., 1:], torch.zeros_like(tails[..., :1])], -1) - axis * scaled], -1
+    )
 
 
 def _simplices(elevated: Tensor) -> tuple[Tensor, Tensor, Tensor]:

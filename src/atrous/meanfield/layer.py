@@ -13,7 +13,7 @@ from ..crf import Bilateral, DenseCRF, Spatial
 from ..crf.kernels import Kernel, Normalization, check_normalization
 from ..crf.presets import resolve
 from ..errors import InputError
-from .filters import Filter, Filtering, Product, grid_filter, make_filter, scales
+from .filters import Filter, Filtering, grid_filter, make_filter, product, scales
 
 Form = Literal["scalar", "label", "matrix"]
 _LEARNABLE = ("weights", "compatibility", "sxy", "srgb")
@@ -77,11 +77,13 @@ class DenseCRFLayer(nn.Module):
         super().__init__()
         check_normalization(normalization)
         given = resolve(kernels)
+        kinds: list[Spatial | Bilateral] = []
         for kernel in given:
             if not isinstance(kernel, (Spatial, Bilateral)):
                 raise InputError(f"kernels: expected Spatial or Bilateral, got {type(kernel).__name__}")
             if kernel.compatibility is not None:
                 raise InputError("kernels: expected no compatibility of their own; pass compatibility to the layer")
+            kinds.append(kernel)
         _check(labels, "labels", least=1)
         _check(iterations, "iterations", least=0)
         _check_choice(weights, "weights", ("scalar", "label", "matrix"))
@@ -92,7 +94,7 @@ class DenseCRFLayer(nn.Module):
             _check_choice(name, "learn", _LEARNABLE)
         self.labels, self.iterations, self.normalization = labels, iterations, normalization
         self.filtering, self.returns = filtering, returns
-        self._kinds = tuple(given)
+        self._kinds = tuple(kinds)
 
         def parameter(values: ArrayLike, name: str) -> nn.Parameter:
             return nn.Parameter(torch.tensor(np.asarray(values), dtype=torch.float32), requires_grad=name in learn)
@@ -102,14 +104,14 @@ class DenseCRFLayer(nn.Module):
             "label": np.ones(labels),
             "matrix": np.eye(labels),
         }
-        self.weights = nn.ParameterList(parameter(k.weight * one[weights], "weights") for k in given)
+        self.weights = nn.ParameterList(parameter(k.weight * one[weights], "weights") for k in kinds)
         # The form -mu of the step: rewards. Potts' is the identity, but for a constant that the softmax ignores.
         self.rewards: nn.Parameter | None = None
         if compatibility != "potts":
             self.rewards = parameter(one[compatibility], "compatibility")
-        self.log_sxy = nn.ParameterList(parameter(np.log(np.atleast_1d(k.sxy)), "sxy") for k in given)
+        self.log_sxy = nn.ParameterList(parameter(np.log(np.atleast_1d(k.sxy)), "sxy") for k in kinds)
         self.log_srgb = nn.ParameterList(
-            parameter(np.log(np.atleast_1d(k.srgb)), "srgb") for k in given if isinstance(k, Bilateral)
+            parameter(np.log(np.atleast_1d(k.srgb)), "srgb") for k in kinds if isinstance(k, Bilateral)
         )
 
     @classmethod
@@ -136,14 +138,13 @@ class DenseCRFLayer(nn.Module):
                 raise InputError(f"state: expected one square matrix {name}, got {len(matches)} tensors of this name")
             found[name] = torch.as_tensor(matches[0], dtype=torch.float32)
         kernels = options.pop("kernels", [Spatial(weight=1, sxy=3), Bilateral(weight=1, sxy=160, srgb=3)])
-        settings = {"iterations": 5, "weights": "matrix", "compatibility": "matrix"} | options
+        settings: dict[str, Any] = {"iterations": 5, "weights": "matrix", "compatibility": "matrix"} | options
         layer = cls(kernels, labels=len(found["compatibility_matrix"]), **settings)
         with torch.no_grad():
             layer.weights[0].copy_(found["spatial_ker_weights"])
             layer.weights[1].copy_(found["bilateral_ker_weights"])
             assert layer.rewards is not None
-            # crfasrnn_pytorch subtracts the product.
-            layer.rewards.copy_(-found["compatibility_matrix"])
+            layer.rewards.copy_(found["compatibility_matrix"])  # which it adds, too
         return layer
 
     def forward(self, logits: Tensor, image: Tensor) -> Tensor:
@@ -161,12 +162,12 @@ class DenseCRFLayer(nn.Module):
         (B, C, *shape)
             In float32, or float64 for float64 logits.
         """
+        self._check_input(logits, image)
         with torch.autocast(logits.device.type, enabled=False):
             return self._refined(logits, image)
 
     @torch.compiler.disable  # type: ignore[untyped-decorator]
     def _refined(self, logits: Tensor, image: Tensor) -> Tensor:
-        self._check_input(logits, image)
         logits = logits if logits.dtype == torch.float64 else logits.float()
         shape = tuple(logits.shape[2:])
         scores = logits.flatten(2).transpose(1, 2)  # (B, N, C)
@@ -177,7 +178,7 @@ class DenseCRFLayer(nn.Module):
             scores = self._unrolled(scores, gains, terms)
         else:
             filters = [(found, before, after) for found, _, before, after in terms]
-            scores = _Steps.apply(scores, filters, self.iterations, *gains)
+            scores = _Steps.apply(scores, filters, self.iterations, *gains)  # type: ignore[no-untyped-call]
         scores = scores.transpose(1, 2).reshape(logits.shape)
         return scores.softmax(1) if self.returns == "probabilities" else scores
 
@@ -190,9 +191,7 @@ class DenseCRFLayer(nn.Module):
             sxy = _numbers(self.log_sxy[place])
             if isinstance(kind, Spatial):
                 found.append(
-                    Spatial(
-                        weight=weight, sxy=sxy, compatibility=compatibility, normalization=kind.normalization
-                    )
+                    Spatial(weight=weight, sxy=sxy, compatibility=compatibility, normalization=kind.normalization)
                 )
             else:
                 srgb = _numbers(self.log_srgb[self._band_place(place)])
@@ -214,7 +213,8 @@ class DenseCRFLayer(nn.Module):
 
     def extra_repr(self) -> str:
         """Return what `repr` shows of the layer."""
-        return f"{self.labels} labels, {self.iterations} steps, normalization={self.normalization!r}, kernels={self.kernels}"
+        settings = f"{self.labels} labels, {self.iterations} steps, normalization={self.normalization!r}"
+        return f"{settings}, kernels={self.kernels}"
 
     def _unrolled(self, logits: Tensor, gains: list[Tensor], terms: list[Any]) -> Tensor:
         scores = logits
@@ -222,8 +222,8 @@ class DenseCRFLayer(nn.Module):
             q = scores.softmax(-1)
             scores = logits
             for gain, (found, features, before, after) in zip(gains, terms, strict=True):
-                product = Product.apply(q if before is None else q * before[..., None], features, found)
-                scores = scores + (product if after is None else product * after[..., None]) @ gain.T
+                message = product(q if before is None else q * before[..., None], features, found)
+                scores = scores + (message if after is None else message * after[..., None]) @ gain.T
         return scores
 
     def _term(
@@ -238,7 +238,7 @@ class DenseCRFLayer(nn.Module):
         else:
             found = make_filter(features, self.filtering, shape[-1])
         given = features if features.requires_grad else None
-        mass = Product.apply(features.new_ones((*features.shape[:2], 1)), given, found)[..., 0]
+        mass = product(features.new_ones((*features.shape[:2], 1)), given, found)[..., 0]
         return found, given, *scales(mass, kind.normalization or self.normalization)
 
     def _features(self, place: int, image: Tensor, shape: tuple[int, ...]) -> Tensor:
@@ -268,10 +268,11 @@ class DenseCRFLayer(nn.Module):
         weight = self.weights[place].detach().double().cpu().numpy()
         if weight.ndim == 0 and self.rewards is None:
             return float(weight), None
-        gain = self._gain(self.weights[place].detach()).double().cpu().numpy()
+        gain = self._gain(self.weights[place]).detach().double().cpu().numpy()
         diagonal = np.diagonal(gain)
         return 1.0, diagonal.copy() if np.array_equal(gain, np.diag(diagonal)) else -gain
 
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
     def _check_input(self, logits: Tensor, image: Tensor) -> None:
         shape = tuple(logits.shape)
         if not logits.is_floating_point() or not 3 <= logits.ndim <= 5 or shape[1] != self.labels or 0 in shape:
@@ -289,7 +290,9 @@ class DenseCRFLayer(nn.Module):
                 f" {image.device}"
             )
         if image.dtype in (torch.float16, torch.bfloat16):
-            raise InputError(f"image: expected integers, float32 or float64, got {image.dtype}, too coarse for features")
+            raise InputError(
+                f"image: expected integers, float32 or float64, got {image.dtype}, too coarse for features"
+            )
         if not torch.isfinite(logits).all():
             raise InputError("logits: expected finite numbers, got NaN or infinity")
         if image.is_floating_point() and not image.requires_grad and self.log_srgb:
@@ -297,14 +300,16 @@ class DenseCRFLayer(nn.Module):
             if not math.isfinite(top):
                 raise InputError("image: expected finite numbers, got NaN or infinity")
             if 0 < top <= 1 and min(float(each.exp().min()) for each in self.log_srgb) >= 1:
-                raise InputError("image: expected values such as 0 to 255, got at most 1; multiply by 255, or divide srgb")
+                raise InputError(
+                    "image: expected values such as 0 to 255, got at most 1; multiply by 255, or divide srgb"
+                )
 
 
 class _Steps(torch.autograd.Function):
     """Mean-field steps with fixed filters, (B, N, C) to (B, N, C); only Q of each step is stored."""
 
     @staticmethod
-    def forward(ctx, logits: Tensor, terms: list[Any], iterations: int, *gains: Tensor) -> Tensor:  # type: ignore[no-untyped-def]
+    def forward(ctx: Any, logits: Tensor, terms: list[Any], iterations: int, *gains: Tensor) -> Tensor:
         scores, marginals = logits, []
         for _ in range(iterations):
             marginals.append(scores.softmax(-1))
@@ -318,7 +323,7 @@ class _Steps(torch.autograd.Function):
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx, grad: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[no-untyped-def]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         marginals, gains = ctx.saved_tensors[: ctx.steps], ctx.saved_tensors[ctx.steps :]
         by_gain = [torch.zeros_like(gain) for gain in gains]
         to_logits = grad.clone()
@@ -330,9 +335,7 @@ class _Steps(torch.autograd.Function):
                 to_q += back @ gain
                 by_gain[place] += torch.einsum("bnt,bnf->tf", back, q)
             grad = q * (to_q - (q * to_q).sum(-1, keepdim=True))
-            to_logits = to_logits + grad if q is marginals[0] else to_logits
-            if q is not marginals[0]:
-                to_logits = to_logits + grad
+            to_logits += grad
         return to_logits, None, None, *by_gain
 
 
