@@ -31,7 +31,7 @@ LAYERS = [
     {"labelmap"},
     {"crf"},
     {"data"},
-    {"network", "backends", "pydensecrf"},
+    {"network", "backends", "pydensecrf", "meanfield"},
     {"segmenter"},
     {"evaluation"},
     {"training", "video", "web", "bulk"},

@@ -1,0 +1,14 @@
+"""The fully connected CRF in PyTorch: a trainable layer, losses and the Gaussian filter alone (extra "torch")."""
+
+from ..errors import MissingExtra
+
+try:
+    import torch  # noqa: F401
+except ImportError:
+    raise MissingExtra("torch is not installed: CRF layers need the extra, pip install 'atrous[torch]'") from None
+
+from .filters import gaussian_filter
+from .layer import DenseCRFLayer
+from .losses import DenseCRFLoss, GatedCRFLoss
+
+__all__ = ["DenseCRFLayer", "DenseCRFLoss", "GatedCRFLoss", "gaussian_filter"]

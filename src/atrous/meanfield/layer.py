@@ -1,0 +1,364 @@
+"""The mean field as a layer with learnable parameters."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor, nn
+
+from ..crf import Bilateral, DenseCRF, Spatial
+from ..crf.kernels import Kernel, Normalization, check_normalization
+from ..crf.presets import resolve
+from ..errors import InputError
+from .filters import Filter, Filtering, grid_filter, make_filter, product, scales
+
+Form = Literal["scalar", "label", "matrix"]
+_LEARNABLE = ("weights", "compatibility", "sxy", "srgb")
+
+
+class DenseCRFLayer(nn.Module):
+    """Fully connected CRF on top of a network, trained with it (Zheng et al. 2015).
+
+    ``S = logits + sum_k (-mu W_k) m_k``, where ``m_k`` is the message of kernel k, ``W_k`` its weights and ``mu`` the
+    compatibility; ``Q = softmax(S)`` for the next step. Gradients pass through all steps; they filter by the transposed
+    kernels, so they are those of the forward pass, not an approximation.
+
+    Parameters
+    ----------
+    kernels : str or sequence of Spatial and Bilateral
+        A preset's name, or kernels without a compatibility of their own.
+    labels : int
+        C, the channels of the logits.
+    iterations : int
+        Mean-field steps. May be changed at any time, for example to more steps for evaluation.
+    normalization : "after", "symmetric", "before" or "none"
+    weights : "scalar", "label" or "matrix"
+        Form of each kernel's weight: a number, one for each label, or (C, C) as in CRF-as-RNN.
+    compatibility : "potts", "label" or "matrix"
+        Form of mu: Potts, which is not learned; a reward for agreement in each label; or (C, C).
+    learn : sequence of str
+        Learned parameters: "weights", "compatibility", "sxy", "srgb".
+    filtering : "auto", "lattice", "fine" or "exact"
+        See `gaussian_filter`. On a CPU, spatial kernels are exact in any case.
+    returns : "logits" or "probabilities"
+        The scores S of the last step, for a cross-entropy, or their softmax.
+
+    Raises
+    ------
+    InputError
+        If an argument cannot be used.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from atrous.meanfield import DenseCRFLayer
+    >>> crf = DenseCRFLayer("deeplab-largefov", labels=21, iterations=5)
+    >>> image = torch.randint(0, 256, (2, 3, 20, 30)).float()
+    >>> crf(torch.randn(2, 21, 20, 30), image).shape
+    torch.Size([2, 21, 20, 30])
+    """
+
+    def __init__(
+        self,
+        kernels: str | Sequence[Kernel],
+        *,
+        labels: int,
+        iterations: int = 10,
+        normalization: Normalization = "after",
+        weights: Form = "scalar",
+        compatibility: Literal["potts", "label", "matrix"] = "potts",
+        learn: Sequence[str] = ("weights", "compatibility"),
+        filtering: Filtering = "auto",
+        returns: Literal["logits", "probabilities"] = "logits",
+    ) -> None:
+        super().__init__()
+        check_normalization(normalization)
+        given = resolve(kernels)
+        kinds: list[Spatial | Bilateral] = []
+        for kernel in given:
+            if not isinstance(kernel, (Spatial, Bilateral)):
+                raise InputError(f"kernels: expected Spatial or Bilateral, got {type(kernel).__name__}")
+            if kernel.compatibility is not None:
+                raise InputError("kernels: expected no compatibility of their own; pass compatibility to the layer")
+            kinds.append(kernel)
+        _check(labels, "labels", least=1)
+        _check(iterations, "iterations", least=0)
+        _check_choice(weights, "weights", ("scalar", "label", "matrix"))
+        _check_choice(compatibility, "compatibility", ("potts", "label", "matrix"))
+        _check_choice(filtering, "filtering", ("auto", "lattice", "fine", "exact"))
+        _check_choice(returns, "returns", ("logits", "probabilities"))
+        for name in learn:
+            _check_choice(name, "learn", _LEARNABLE)
+        self.labels, self.iterations, self.normalization = labels, iterations, normalization
+        self.filtering, self.returns = filtering, returns
+        self._kinds = tuple(kinds)
+
+        def parameter(values: ArrayLike, name: str) -> nn.Parameter:
+            return nn.Parameter(torch.tensor(np.asarray(values), dtype=torch.float32), requires_grad=name in learn)
+
+        one: dict[str, NDArray[np.float64]] = {
+            "scalar": np.ones(()),
+            "label": np.ones(labels),
+            "matrix": np.eye(labels),
+        }
+        self.weights = nn.ParameterList(parameter(k.weight * one[weights], "weights") for k in kinds)
+        # The form -mu of the step: rewards. Potts' is the identity, but for a constant that the softmax ignores.
+        self.rewards: nn.Parameter | None = None
+        if compatibility != "potts":
+            self.rewards = parameter(one[compatibility], "compatibility")
+        self.log_sxy = nn.ParameterList(parameter(np.log(np.atleast_1d(k.sxy)), "sxy") for k in kinds)
+        self.log_srgb = nn.ParameterList(
+            parameter(np.log(np.atleast_1d(k.srgb)), "srgb") for k in kinds if isinstance(k, Bilateral)
+        )
+
+    @classmethod
+    def from_crfasrnn(cls, state: Mapping[str, Any], **options: Any) -> "DenseCRFLayer":
+        """Return a layer with the parameters of crfasrnn_pytorch.
+
+        Parameters
+        ----------
+        state : mapping
+            A state dict with `spatial_ker_weights`, `bilateral_ker_weights` and `compatibility_matrix`, (C, C) each,
+            under any prefix.
+        **options
+            Of the layer. The kernels default to those of crfasrnn_pytorch (160, 3 and 3), iterations to 5.
+
+        Raises
+        ------
+        InputError
+            If one of them is missing or has another shape.
+        """
+        found = {}
+        for name in ("spatial_ker_weights", "bilateral_ker_weights", "compatibility_matrix"):
+            matches = [value for key, value in state.items() if key.split(".")[-1] == name]
+            if len(matches) != 1 or matches[0].ndim != 2 or matches[0].shape[0] != matches[0].shape[1]:
+                raise InputError(f"state: expected one square matrix {name}, got {len(matches)} tensors of this name")
+            found[name] = torch.as_tensor(matches[0], dtype=torch.float32)
+        kernels = options.pop("kernels", [Spatial(weight=1, sxy=3), Bilateral(weight=1, sxy=160, srgb=3)])
+        settings: dict[str, Any] = {"iterations": 5, "weights": "matrix", "compatibility": "matrix"} | options
+        layer = cls(kernels, labels=len(found["compatibility_matrix"]), **settings)
+        with torch.no_grad():
+            layer.weights[0].copy_(found["spatial_ker_weights"])
+            layer.weights[1].copy_(found["bilateral_ker_weights"])
+            assert layer.rewards is not None
+            layer.rewards.copy_(found["compatibility_matrix"])  # which it adds, too
+        return layer
+
+    def forward(self, logits: Tensor, image: Tensor) -> Tensor:
+        """Refine a batch.
+
+        Parameters
+        ----------
+        logits : (B, C, *shape)
+            One to three axes.
+        image : (B, bands, *shape)
+            Any type; values as in the files, 0 to 255 for photographs.
+
+        Returns
+        -------
+        (B, C, *shape)
+            In float32, or float64 for float64 logits.
+        """
+        self._check_input(logits, image)
+        with torch.autocast(logits.device.type, enabled=False):
+            return self._refined(logits, image)
+
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
+    def _refined(self, logits: Tensor, image: Tensor) -> Tensor:
+        logits = logits if logits.dtype == torch.float64 else logits.float()
+        shape = tuple(logits.shape[2:])
+        scores = logits.flatten(2).transpose(1, 2)  # (B, N, C)
+        image = image.to(logits.dtype)
+        gains = [self._gain(weight).to(logits.dtype) for weight in self.weights]
+        terms = [self._term(place, image, shape) for place in range(len(self._kinds))]
+        if any(features is not None for _, features, _, _ in terms):
+            scores = self._unrolled(scores, gains, terms)
+        else:
+            filters = [(found, before, after) for found, _, before, after in terms]
+            scores = _Steps.apply(scores, filters, self.iterations, *gains)  # type: ignore[no-untyped-call]
+        scores = scores.transpose(1, 2).reshape(logits.shape)
+        return scores.softmax(1) if self.returns == "probabilities" else scores
+
+    @property
+    def kernels(self) -> tuple[Spatial | Bilateral, ...]:
+        """The kernels with their learned numbers, for `DenseCRF`."""
+        found: list[Spatial | Bilateral] = []
+        for place, kind in enumerate(self._kinds):
+            weight, compatibility = self._numbers(place)
+            sxy = _numbers(self.log_sxy[place])
+            if isinstance(kind, Spatial):
+                found.append(
+                    Spatial(weight=weight, sxy=sxy, compatibility=compatibility, normalization=kind.normalization)
+                )
+            else:
+                srgb = _numbers(self.log_srgb[self._band_place(place)])
+                found.append(
+                    Bilateral(
+                        weight=weight,
+                        sxy=sxy,
+                        srgb=srgb,
+                        compatibility=compatibility,
+                        normalization=kind.normalization,
+                    )
+                )
+        return tuple(found)
+
+    def crf(self, image: ArrayLike | None = None, **options: Any) -> DenseCRF:
+        """Return a `DenseCRF` of an (H, W, bands) image with the learned numbers; options are those of `DenseCRF`."""
+        settings = {"iterations": self.iterations, "normalization": self.normalization} | options
+        return DenseCRF(image, self.kernels, **settings)
+
+    def extra_repr(self) -> str:
+        """Return what `repr` shows of the layer."""
+        settings = f"{self.labels} labels, {self.iterations} steps, normalization={self.normalization!r}"
+        return f"{settings}, kernels={self.kernels}"
+
+    def _unrolled(self, logits: Tensor, gains: list[Tensor], terms: list[Any]) -> Tensor:
+        scores = logits
+        for _ in range(self.iterations):
+            q = scores.softmax(-1)
+            scores = logits
+            for gain, (found, features, before, after) in zip(gains, terms, strict=True):
+                message = product(q if before is None else q * before[..., None], features, found)
+                scores = scores + (message if after is None else message * after[..., None]) @ gain.T
+        return scores
+
+    def _term(
+        self, place: int, image: Tensor, shape: tuple[int, ...]
+    ) -> tuple[Filter, Tensor | None, Tensor | None, Tensor | None]:
+        """Return a kernel's filter, its features if they need gradients, and the factors before and after."""
+        kind = self._kinds[place]
+        features = self._features(place, image, shape)
+        if isinstance(kind, Spatial) and features.device.type == "cpu" and features.dtype == torch.float32:
+            sigmas = _spread(self.log_sxy[place].detach().exp(), len(shape), "sxy").tolist()[::-1]
+            found = grid_filter(shape, tuple(sigmas), len(image))
+        else:
+            found = make_filter(features, self.filtering, shape[-1])
+        given = features if features.requires_grad else None
+        mass = product(features.new_ones((*features.shape[:2], 1)), given, found)[..., 0]
+        return found, given, *scales(mass, kind.normalization or self.normalization)
+
+    def _features(self, place: int, image: Tensor, shape: tuple[int, ...]) -> Tensor:
+        """Return x, y and so on, then the bands, in standard deviations, (B, N, d)."""
+        sxy = _spread(self.log_sxy[place].to(image).exp(), len(shape), "sxy")
+        axes = [torch.arange(side, device=image.device, dtype=image.dtype) for side in shape]
+        places = torch.stack(torch.meshgrid(*axes, indexing="ij"), -1).flip(-1).reshape(1, -1, len(shape)) / sxy
+        places = places.expand(len(image), -1, -1)
+        if isinstance(self._kinds[place], Spatial):
+            return places
+        srgb = _spread(self.log_srgb[self._band_place(place)].to(image).exp(), image.shape[1], "srgb")
+        return torch.cat([places, image.flatten(2).transpose(1, 2) / srgb], -1)
+
+    def _band_place(self, place: int) -> int:
+        return sum(isinstance(kind, Bilateral) for kind in self._kinds[:place])
+
+    def _gain(self, weight: Tensor) -> Tensor:
+        """Return -mu W, (C, C), [to][from]."""
+        identity = torch.eye(self.labels, device=weight.device, dtype=weight.dtype)
+        matrix = weight if weight.ndim == 2 else weight * identity
+        if self.rewards is None:
+            return matrix
+        return (self.rewards if self.rewards.ndim == 2 else self.rewards[:, None] * identity) @ matrix
+
+    def _numbers(self, place: int) -> tuple[float, NDArray[np.float64] | None]:
+        """Return a kernel's weight and compatibility as `DenseCRF` takes them."""
+        weight = self.weights[place].detach().double().cpu().numpy()
+        if weight.ndim == 0 and self.rewards is None:
+            return float(weight), None
+        gain = self._gain(self.weights[place]).detach().double().cpu().numpy()
+        diagonal = np.diagonal(gain)
+        return 1.0, diagonal.copy() if np.array_equal(gain, np.diag(diagonal)) else -gain
+
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
+    def _check_input(self, logits: Tensor, image: Tensor) -> None:
+        shape = tuple(logits.shape)
+        if not logits.is_floating_point() or not 3 <= logits.ndim <= 5 or shape[1] != self.labels or 0 in shape:
+            raise InputError(
+                f"logits: expected floats (B, {self.labels}, *shape) with 1 to 3 axes, got {logits.dtype} {shape}"
+            )
+        if image.ndim != logits.ndim or image.shape[0] != shape[0] or image.shape[2:] != logits.shape[2:]:
+            raise InputError(
+                f"image: expected (B, bands, *shape) with B={shape[0]} and the shape {shape[2:]} of the logits, got"
+                f" {tuple(image.shape)}"
+            )
+        if image.device != logits.device or self.weights[0].device != logits.device:
+            raise InputError(
+                f"logits, image: expected the device of the layer, {self.weights[0].device}, got {logits.device} and"
+                f" {image.device}"
+            )
+        if image.dtype in (torch.float16, torch.bfloat16):
+            raise InputError(
+                f"image: expected integers, float32 or float64, got {image.dtype}, too coarse for features"
+            )
+        if not torch.isfinite(logits).all():
+            raise InputError("logits: expected finite numbers, got NaN or infinity")
+        if image.is_floating_point() and not image.requires_grad and self.log_srgb:
+            top = float(image.abs().max())
+            if not math.isfinite(top):
+                raise InputError("image: expected finite numbers, got NaN or infinity")
+            if 0 < top <= 1 and min(float(each.exp().min()) for each in self.log_srgb) >= 1:
+                raise InputError(
+                    "image: expected values such as 0 to 255, got at most 1; multiply by 255, or divide srgb"
+                )
+
+
+class _Steps(torch.autograd.Function):
+    """Mean-field steps with fixed filters, (B, N, C) to (B, N, C); only Q of each step is stored."""
+
+    @staticmethod
+    def forward(ctx: Any, logits: Tensor, terms: list[Any], iterations: int, *gains: Tensor) -> Tensor:
+        scores, marginals = logits, []
+        for _ in range(iterations):
+            marginals.append(scores.softmax(-1))
+            scores = logits.clone()
+            for gain, (found, before, after) in zip(gains, terms, strict=True):
+                scores += _scaled(found.apply(_scaled(marginals[-1], before)), after) @ gain.T
+        ctx.terms = terms
+        ctx.save_for_backward(*marginals, *gains)
+        ctx.steps = iterations
+        return scores
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        marginals, gains = ctx.saved_tensors[: ctx.steps], ctx.saved_tensors[ctx.steps :]
+        by_gain = [torch.zeros_like(gain) for gain in gains]
+        to_logits = grad.clone()
+        for q in reversed(marginals):
+            to_q = torch.zeros_like(q)
+            for place, (gain, (found, before, after)) in enumerate(zip(gains, ctx.terms, strict=True)):
+                # <K x, y> = <x, K^T y>: the messages themselves are not needed.
+                back = _scaled(found.apply(_scaled(grad, after), transposed=True), before)
+                to_q += back @ gain
+                by_gain[place] += torch.einsum("bnt,bnf->tf", back, q)
+            grad = q * (to_q - (q * to_q).sum(-1, keepdim=True))
+            to_logits += grad
+        return to_logits, None, None, *by_gain
+
+
+def _scaled(values: Tensor, factor: Tensor | None) -> Tensor:
+    return values if factor is None else values * factor[..., None]
+
+
+def _spread(values: Tensor, count: int, name: str) -> Tensor:
+    if len(values) not in (1, count):
+        raise InputError(f"{name}: expected one standard deviation or {count}, got {len(values)}")
+    return values.expand(count)
+
+
+def _numbers(logs: Tensor) -> float | tuple[float, ...]:
+    values = logs.detach().double().exp().tolist()
+    return values[0] if len(values) == 1 else tuple(values)
+
+
+def _check(value: object, name: str, *, least: int) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        raise InputError(f"{name}: expected a whole number from {least} on, got {value!r}")
+
+
+def _check_choice(value: object, name: str, known: tuple[str, ...]) -> None:
+    if value not in known:
+        raise InputError(f"{name}: expected one of {', '.join(map(repr, known))}, got {value!r}")
