@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
-import torch
+
+torch = pytest.importorskip("torch")
 
 from atrous.crf import Bilateral, DenseCRF, Gaussian, Spatial
 from atrous.errors import InputError

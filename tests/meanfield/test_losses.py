@@ -1,5 +1,6 @@
 import pytest
-import torch
+
+torch = pytest.importorskip("torch")
 
 from atrous.crf import Bilateral, Spatial
 from atrous.errors import InputError
