@@ -66,12 +66,13 @@ class Model:
 
     def __init__(self, points: int) -> None: ...
 
-    def add(self, filter: Filter, before: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C', device='cpu', writable=False)] | None, after: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C', device='cpu', writable=False)], gains: Annotated[NDArray[numpy.float32], dict(order='C', device='cpu', writable=False)] | None, total: float | None = None) -> None:
+    def add(self, filter: Filter, before: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C', device='cpu', writable=False)] | None, after: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C', device='cpu', writable=False)], gains: Annotated[NDArray[numpy.float32], dict(order='C', device='cpu', writable=False)] | None, total: float | None = None, weight: float = float('inf'), float16: bool = True) -> None:
         """
         Add the pairwise term after * gains (K (before * Q)).
 
         before and after (N,) scale the points, gains (C,) or (C, C) the labels. `total` is
-        after * (K before), if it is known and the same for all points.
+        after * (K before), if it is known and the same for all points. `weight`: the most that the term
+        can add to a score. `float16`: K may be computed in 16 bits.
         """
 
     def potts_mass(self, threads: int) -> float:
@@ -84,6 +85,8 @@ class Model:
         Run mean-field inference and write probabilities (C, N) and labels (N,).
 
         unary (C, N) holds energies or probabilities; it and `probabilities` may have any strides.
+        A label whose ratio to the point's likeliest stays under `prune` is pruned; large weights lower
+        that bound.
         `zeroed`: `probabilities` holds zeros, so the pruned labels need no write. `consumed`: unary and
         probabilities are the same planes, of memory that no file or process shares; it is given back
         as it is read. Raises ValueError for a unary with values out of range.

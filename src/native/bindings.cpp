@@ -216,7 +216,7 @@ class Model {
     explicit Model(std::int64_t points) : points_(points) { require(points >= 1, "no points"); }
 
     void add(FilterPointer filter, const std::optional<Vector>& before, const Vector& after,
-             const std::optional<Values>& gains, std::optional<float> total) {
+             const std::optional<Values>& gains, std::optional<float> total, double weight, bool float16) {
         const auto points = static_cast<std::size_t>(points_);
         require(filter->points() == points_, "the filter has another number of points");
         require(finite(after) && (!before || finite(*before)) && (!gains || finite(*gains)),
@@ -225,7 +225,8 @@ class Model {
                 "filters differ in the length of lines");
         require(after.size() == points && (!before || before->size() == points), "one factor for each point");
         terms_.push_back({std::move(filter), before ? copied(*before) : std::vector<float>(), copied(after),
-                          gains ? copied(*gains) : std::vector<float>(), total});
+                          gains ? copied(*gains) : std::vector<float>(), total, static_cast<float>(weight),
+                          float16});
     }
 
     // Writes what is wanted of Q; probabilities and labels may each be None. consumed: the unary term is
@@ -409,9 +410,12 @@ NB_MODULE(_native, m) {
         .def(nb::init<std::int64_t>(), "points"_a)
         .def("add", &Model::add, "filter"_a, "before"_a.noconvert().none(), "after"_a.noconvert(),
              "gains"_a.noconvert().none(), "total"_a.none() = nb::none(),
+             "weight"_a = std::numeric_limits<double>::infinity(), "float16"_a = true,
              "Add the pairwise term after * gains (K (before * Q)).\n\n"
              "before and after (N,) scale the points, gains (C,) or (C, C) the labels. `total` is\n"
-             "after * (K before), if it is known and the same for all points.")
+             "after * (K before), if it is known and the same for all points. `weight`: the most that the "
+             "term\n"
+             "can add to a score. `float16`: K may be computed in 16 bits.")
         .def("potts_mass", &Model::potts_mass, "threads"_a,
              "Return the sum over all pairs of points of the kernels without gains, with their factors.")
         .def("infer", &Model::infer, "unary"_a.noconvert(), nb::kw_only(), "energies"_a, "iterations"_a,
@@ -420,6 +424,9 @@ NB_MODULE(_native, m) {
              "labels"_a.noconvert().none() = nb::none(),
              "Run mean-field inference and write probabilities (C, N) and labels (N,).\n\n"
              "unary (C, N) holds energies or probabilities; it and `probabilities` may have any strides.\n"
+             "A label whose ratio to the point's likeliest stays under `prune` is pruned; large weights "
+             "lower\n"
+             "that bound.\n"
              "`zeroed`: `probabilities` holds zeros, so the pruned labels need no write. `consumed`: unary "
              "and\n"
              "probabilities are the same planes, of memory that no file or process shares; it is given back\n"

@@ -62,8 +62,9 @@ class Filter {
     virtual std::unique_ptr<Filtering> start(std::int64_t width, bool probabilities) const = 0;
 
     // For rows that are kept tile by tile (sheets.hpp), of `width` columns in all, where that is possible.
+    // float16: as for start's probabilities.
     virtual bool takes_sheets() const { return false; }
-    virtual std::unique_ptr<SheetFiltering> start_sheets(std::int64_t width) const;
+    virtual std::unique_ptr<SheetFiltering> start_sheets(std::int64_t width, bool float16) const;
 };
 
 // Calls open(tile, worker) for each tile and, unless it returns false, body(tile, place, begin, end, worker)

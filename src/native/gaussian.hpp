@@ -46,7 +46,7 @@ class GridGaussian final : public Filter {
     const Tiles& tiles() const override { return tiles_; }
     std::unique_ptr<Filtering> start(std::int64_t width, bool probabilities) const override;
     bool takes_sheets() const override;
-    std::unique_ptr<SheetFiltering> start_sheets(std::int64_t width) const override;
+    std::unique_ptr<SheetFiltering> start_sheets(std::int64_t width, bool float16) const override;
 
   private:
     void find_coarse(const std::vector<double>& sigmas, double error) {

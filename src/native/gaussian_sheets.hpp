@@ -102,7 +102,7 @@ inline bool GridGaussian::takes_sheets() const {
            std::max(radius(0), radius(1)) <= Tiles::kTallest / 2;
 }
 
-inline std::unique_ptr<SheetFiltering> GridGaussian::start_sheets(std::int64_t width) const {
+inline std::unique_ptr<SheetFiltering> GridGaussian::start_sheets(std::int64_t width, bool) const {
     if (!between_.empty()) return std::make_unique<CoarseRun>(*this, width);
     return std::make_unique<SheetRun>(*this);
 }

@@ -75,9 +75,9 @@ struct VertexLoops {
                       std::int64_t width);
 };
 
-// Of the first of two labels the smallest and largest probability; the smallest of the points' larger ones.
+// Of the first of two labels the smallest and largest probability.
 struct PairRange {
-    float lowest = 1.0f, highest = 0.0f, least_winner = 1.0f;
+    float lowest = 1.0f, highest = 0.0f;
 };
 
 struct InnerLoops {
@@ -132,12 +132,11 @@ struct InnerLoops {
                         std::int64_t end, const float* rows, float* out, std::int64_t width);
 
     // Looks through planes[c][(begin + y * line + p) * stride] for p < count, y < lines, energies or
-    // probabilities of `labels` labels: raises largest[c] to the largest probability beside the likeliest
-    // label's (energies), or beside the sum of all (probabilities), lowers *least_winner to the smallest of
-    // the points' largest. False where a value is not within lowest to highest.
+    // probabilities of `labels` labels: raises largest[c] to the largest ratio of a point's probability to
+    // that of its likeliest label. False where a value is not within lowest to highest.
     bool (*survey)(bool energies, const float* const* planes, std::int64_t labels, std::int64_t stride,
                    std::int64_t begin, std::int64_t count, std::int64_t lines, std::int64_t line,
-                   float lowest, float highest, float* largest, float* least_winner);
+                   float lowest, float highest, float* largest);
 
     // rows[p, c] = log or minus of planes[c][(begin + p) * stride]; -inf in the padding. The log of what is
     // under the smallest normal number is that number's.
@@ -157,11 +156,10 @@ struct InnerLoops {
                         std::int64_t labels, const float* base, float* rows, std::int64_t width);
 
     // probabilities[p] = softmax(scores[p]); what is under 2e-22 becomes 0, so that no sum of it is denormal.
-    // Raises largest[c] to the largest of column c, lowers *least_winner to the smallest of the rows' largest
-    // and, unless change is null, raises *change to the largest difference to what was in probabilities. May
-    // change scores.
+    // Raises largest[c] to the largest ratio of column c to its row's largest and, unless change is null,
+    // raises *change to the largest difference to what was in probabilities. May change scores.
     void (*softmax)(std::int64_t count, float* scores, float* probabilities, std::int64_t width,
-                    float* largest, float* least_winner, float* change);
+                    float* largest, float* change);
 
     // first[p] = 1 / (1 + exp(-scores[p])), second[p] = 1 / (1 + exp(scores[p])), 0 where that is under
     // 2e-22; second may be null. Widens *range, unless it is null, to what first holds.

@@ -41,12 +41,11 @@ ATROUS_INLINE const float* lines_of_plane(const float* plane, int64_t stride, in
 }
 
 bool survey(bool energies, const float* const* planes, int64_t labels, int64_t stride, int64_t begin,
-            int64_t count, int64_t lines, int64_t line, float lowest, float highest, float* largest,
-            float* least_winner) {
+            int64_t count, int64_t lines, int64_t line, float lowest, float highest, float* largest) {
     using P = Lanes<16>;
     float copied[kRun], top[kRun], inverse[kRun];
     int32_t unusable = 0;
-    float least = *least_winner;
+    bool nothing = false;
     // What need not be copied to be read in packs is taken line by line.
     const bool packs = stride == 1 && count % 16 == 0;
     const int64_t together = count < kRun && !packs ? kRun / count : 1, pieces = (count + kRun - 1) / kRun;
@@ -56,12 +55,10 @@ bool survey(bool energies, const float* const* planes, int64_t labels, int64_t s
         const int64_t wide = count - x < kRun ? count - x : kRun;
         const int64_t run = wide * tall, filled = whole(run), at = (begin + y * line + x) * stride;
         for (int64_t p = 0; p < filled; ++p) top[p] = energies ? highest : 0.0f;
-        for (int64_t p = 0; p < filled; ++p) inverse[p] = 0.0f;
         for (int64_t c = 0; c < labels; ++c) {
             const float* values = lines_of_plane(planes[c] + at, stride, wide, tall, line, highest, copied);
             for (int64_t p = 0; p < filled; ++p) {
                 unusable |= (values[p] >= lowest ? 0 : 1) | (values[p] <= highest ? 0 : 1);
-                inverse[p] += values[p];
             }
             if (energies)
                 for (int64_t p = 0; p < filled; ++p) top[p] = values[p] < top[p] ? values[p] : top[p];
@@ -70,11 +67,8 @@ bool survey(bool energies, const float* const* planes, int64_t labels, int64_t s
         }
         if (unusable != 0) return false;
         if (!energies) {
-            for (int64_t p = 0; p < filled; ++p) inverse[p] = inverse[p] > 0.0f ? 1.0f / inverse[p] : 0.0f;
-            for (int64_t p = 0; p < run; ++p)
-                least = top[p] * inverse[p] < least ? top[p] * inverse[p] : least;
-        } else {
-            least = least < 1.0f ? least : 1.0f;
+            for (int64_t p = 0; p < filled; ++p) inverse[p] = top[p] > 0.0f ? 1.0f / top[p] : 0.0f;
+            for (int64_t p = 0; p < run; ++p) nothing |= !(top[p] > 0.0f);
         }
         for (int64_t c = 0; c < labels; ++c) {
             // What fills up has a probability of 0.
@@ -93,7 +87,8 @@ bool survey(bool energies, const float* const* planes, int64_t labels, int64_t s
             largest[c] = best > largest[c] ? best : largest[c];
         }
     }
-    *least_winner = least;
+    // Where no label is probable, each is as likely as any other.
+    for (int64_t c = 0; nothing && c < labels; ++c) largest[c] = 1.0f;
     return true;
 }
 
@@ -224,25 +219,20 @@ ATROUS_INLINE P folded(P v, const Fold& fold) {
 // What softmax tells of all rows besides.
 template <int N>
 struct Extremes {
-    Lanes<N> largest = Lanes<N>::all(0.0f), sum = Lanes<N>::all(0.0f);
+    Lanes<N> largest = Lanes<N>::all(0.0f);
 
-    ATROUS_INLINE void fold_into(float* of_columns, int64_t columns, float* least_winner) const {
+    ATROUS_INLINE void fold_into(float* of_columns, int64_t columns) const {
         float lanes[N];
         largest.store(lanes);
         for (int64_t l = 0; l < N; ++l)
             of_columns[l % columns] = lanes[l] > of_columns[l % columns] ? lanes[l] : of_columns[l % columns];
-        sum.store(lanes);
-        float most = 1.0f;
-        for (int64_t l = 0; l < N; ++l) most = lanes[l] > most ? lanes[l] : most;
-        // The likeliest label's exponential is 1.
-        *least_winner = 1.0f / most < *least_winner ? 1.0f / most : *least_winner;
     }
 };
 
 // Floats / Width rows at a time.
 template <int Width, int Floats>
 ATROUS_INLINE int64_t softmax_narrow(int64_t from, int64_t count, const float* scores, float* out,
-                                     float* largest, float* least_winner) {
+                                     float* largest) {
     using P = Lanes<Floats>;
     Extremes<Floats> extremes;
     int64_t p = from;
@@ -251,18 +241,16 @@ ATROUS_INLINE int64_t softmax_narrow(int64_t from, int64_t count, const float* s
         const P exponentials = exp_of_negative_lanes(row - folded<Width>(row, Larger{}));
         const P sum = folded<Width>(exponentials, Plus{});
         const P probabilities = exponentials * inverse(sum);
-        extremes.largest = larger(extremes.largest, probabilities);
-        extremes.sum = larger(extremes.sum, sum);
+        extremes.largest = larger(extremes.largest, exponentials);
         probabilities.store(out + p * Width);
     }
-    extremes.fold_into(largest, Width, least_winner);
+    extremes.fold_into(largest, Width);
     return p;
 }
 
 // Rows of 16 floats, and 8 more where Rest says so.
 template <bool Rest>
-ATROUS_INLINE void softmax_row(int64_t count, float* scores, float* out, float* largest,
-                               float* least_winner) {
+ATROUS_INLINE void softmax_row(int64_t count, float* scores, float* out, float* largest) {
     using P = Lanes<16>;
     using Half = Lanes<8>;
     constexpr int64_t kWidth = Rest ? 24 : 16;
@@ -280,26 +268,23 @@ ATROUS_INLINE void softmax_row(int64_t count, float* scores, float* out, float* 
             sum = sum + e_rest;
         }
         sum = folded<8>(sum, Plus{});
-        of_rest.sum = larger(of_rest.sum, sum);
         const Half share = inverse(sum);
         const P probabilities = e * twice(share);
-        extremes.largest = larger(extremes.largest, probabilities);
+        extremes.largest = larger(extremes.largest, e);
         probabilities.store(out + p * kWidth);
         if constexpr (Rest) {
-            e_rest = e_rest * share;
             of_rest.largest = larger(of_rest.largest, e_rest);
+            e_rest = e_rest * share;
             e_rest.store(out + p * kWidth + 16);
         }
     }
-    extremes.fold_into(largest, 16, least_winner);
-    of_rest.fold_into(largest + kWidth - 8, 8, least_winner);
+    extremes.fold_into(largest, 16);
+    of_rest.fold_into(largest + kWidth - 8, 8);
 }
 
 // Rows of any multiple of 8 floats.
-ATROUS_INLINE void softmax_wide(int64_t count, float* scores, float* out, int64_t width, float* largest,
-                                float* least_winner) {
+ATROUS_INLINE void softmax_wide(int64_t count, float* scores, float* out, int64_t width, float* largest) {
     using P = Lanes<8>;
-    Extremes<8> extremes;
     for (int64_t p = 0; p < count; ++p) {
         float* row = scores + p * width;
         P top = P::load(row);
@@ -312,33 +297,30 @@ ATROUS_INLINE void softmax_wide(int64_t count, float* scores, float* out, int64_
             e.store(row + c);
         }
         sum = folded<8>(sum, Plus{});
-        extremes.sum = larger(extremes.sum, sum);
         const P share = inverse(sum);
-        for (int64_t c = 0; c < width; c += 8) (P::load(row + c) * share).store(out + p * width + c);
-    }
-    for (int64_t c = 0; c < width; c += 8) {
-        extremes.largest = P::load(largest + c);
-        for (int64_t p = 0; p < count; ++p)
-            extremes.largest = larger(extremes.largest, P::load(out + p * width + c));
-        extremes.fold_into(largest + c, 8, least_winner);
+        for (int64_t c = 0; c < width; c += 8) {
+            const P e = P::load(row + c);
+            larger(P::load(largest + c), e).store(largest + c);
+            (e * share).store(out + p * width + c);
+        }
     }
 }
 
 void softmax(int64_t count, float* scores, float* probabilities, int64_t width, float* largest,
-             float* least_winner, float* change) {
+             float* change) {
     float* out = change == nullptr ? probabilities : scores;
     if (width == 4) {
-        const int64_t done = softmax_narrow<4, 16>(0, count, scores, out, largest, least_winner);
-        softmax_narrow<4, 4>(done, count, scores, out, largest, least_winner);
+        const int64_t done = softmax_narrow<4, 16>(0, count, scores, out, largest);
+        softmax_narrow<4, 4>(done, count, scores, out, largest);
     } else if (width == 8) {
-        const int64_t done = softmax_narrow<8, 16>(0, count, scores, out, largest, least_winner);
-        softmax_narrow<8, 8>(done, count, scores, out, largest, least_winner);
+        const int64_t done = softmax_narrow<8, 16>(0, count, scores, out, largest);
+        softmax_narrow<8, 8>(done, count, scores, out, largest);
     } else if (width == 16) {
-        softmax_row<false>(count, scores, out, largest, least_winner);
+        softmax_row<false>(count, scores, out, largest);
     } else if (width == 24) {
-        softmax_row<true>(count, scores, out, largest, least_winner);
+        softmax_row<true>(count, scores, out, largest);
     } else {
-        softmax_wide(count, scores, out, width, largest, least_winner);
+        softmax_wide(count, scores, out, width, largest);
     }
     if (change == nullptr) return;
     float most = *change;

@@ -69,7 +69,7 @@ class Lattice final : public Filter {
     std::size_t rows() const { return row_vertex_.size(); }
     std::unique_ptr<Filtering> start(std::int64_t width, bool probabilities) const override;
     bool takes_sheets() const override { return true; }
-    std::unique_ptr<SheetFiltering> start_sheets(std::int64_t width) const override;
+    std::unique_ptr<SheetFiltering> start_sheets(std::int64_t width, bool float16) const override;
 
   private:
     class Vertices;

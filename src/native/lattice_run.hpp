@@ -193,8 +193,8 @@ class Lattice::Run final : public Filtering {
 // The vertices have all columns, a tile's rows those of its sheet.
 class Lattice::SheetRun final : public SheetFiltering {
   public:
-    SheetRun(const Lattice& lattice, std::int64_t width)
-        : lattice_(lattice), vertices_(lattice, width, true) {}
+    SheetRun(const Lattice& lattice, std::int64_t width, bool float16)
+        : lattice_(lattice), vertices_(lattice, width, float16) {}
 
     std::size_t scratch(std::int64_t width) const override {
         return std::max(lattice_.most_rows_ * static_cast<std::size_t>(width),
@@ -242,8 +242,8 @@ inline std::unique_ptr<Filtering> Lattice::start(std::int64_t width, bool probab
     return std::make_unique<Run>(*this, width, probabilities);
 }
 
-inline std::unique_ptr<SheetFiltering> Lattice::start_sheets(std::int64_t width) const {
-    return std::make_unique<SheetRun>(*this, width);
+inline std::unique_ptr<SheetFiltering> Lattice::start_sheets(std::int64_t width, bool float16) const {
+    return std::make_unique<SheetRun>(*this, width, float16);
 }
 
 }  // namespace atrous

@@ -25,7 +25,7 @@ class LocalField {
   public:
     LocalField(const std::vector<Term>& terms, const Tiles& tiles, const Unary& unary,
                const Settings& settings)
-        : terms_(terms), unary_(unary), settings_(settings) {
+        : terms_(terms), unary_(unary), settings_(settings), bounds_(settings.prune, terms) {
         sheets_.tiles = tiles;
         sheets_.of_tile.resize(static_cast<std::size_t>(tiles.count()));
     }
@@ -33,8 +33,7 @@ class LocalField {
     // Whether it can do what is asked for.
     static bool suits(const std::vector<Term>& terms, const Settings& settings, std::int64_t labels) {
         const auto square = static_cast<std::size_t>(labels * labels);
-        return (settings.prune > 0 || labels <= kMostKept) && settings.tolerance == 0 &&
-               settings.iterations > 0 && labels > 1 &&
+        return settings.tolerance == 0 && settings.iterations > 0 && labels > 1 &&
                std::all_of(terms.begin(), terms.end(), [&](const Term& term) {
                    return term.before.empty() && term.gains.size() != square && term.filter->takes_sheets();
                });
@@ -107,9 +106,6 @@ class LocalField {
     }
 
   private:
-    // Where all labels are kept, more of them in the rows of a tile's vertices would not fit the cache.
-    static constexpr std::int64_t kMostKept = 64;
-
     // What a worker writes on.
     struct Workspace {
         Buffer<float> scores, message;          // of a line of a tile
@@ -125,11 +121,11 @@ class LocalField {
 
     // Before any rows exist.
     void keep_probable() {
-        const std::vector<bool> improbable = present_.improbable_everywhere(settings_.prune);
+        const std::vector<bool> improbable = present_.improbable_everywhere(bounds_);
         std::vector<std::vector<std::int32_t>> left;
         for (std::int64_t tile = 0; tile < sheets_.tiles.count(); ++tile)
             left.push_back(
-                present_.probable(tile, sheets_[tile].columns, improbable, sheets_.tiles, settings_.prune));
+                present_.probable(tile, sheets_[tile].columns, improbable, sheets_.tiles, bounds_));
         std::size_t floats = 0;
         for (std::int64_t tile = 0; tile < sheets_.tiles.count(); ++tile) {
             Sheet& sheet = sheets_[tile];
@@ -153,7 +149,7 @@ class LocalField {
     void start_filters(Team& team) {
         const std::int64_t width = padded_width(static_cast<std::int64_t>(present_.columns()));
         parts_.clear();
-        for (const Term& term : terms_) parts_.push_back(term.filter->start_sheets(width));
+        for (const Term& term : terms_) parts_.push_back(term.filter->start_sheets(width, term.float16));
         if (std::any_of(parts_.begin(), parts_.end(), [](const auto& part) { return part->reads_rows(); }))
             next_q_ = Buffer<float>(q_.size());
         std::int64_t widest = 4;
@@ -198,7 +194,7 @@ class LocalField {
         const Sheet& sheet = sheets_[tile];
         std::vector<const float*> planes;
         for (const std::int32_t column : sheet.columns) planes.push_back(present_.plane(unary_, column));
-        open_summary(sheet, tile, workspace);
+        open_summary(sheet, workspace);
         if (sheet.width > 0)
             for_lines(tile, [&](std::int64_t place, std::int64_t begin, std::int64_t end) {
                 float* rows = scores_.data() + sheet.start + place * sheet.width;
@@ -232,10 +228,9 @@ class LocalField {
                       static_cast<std::size_t>(end - begin));
     }
 
-    void open_summary(const Sheet& sheet, std::int64_t tile, Workspace& workspace) {
+    void open_summary(const Sheet& sheet, Workspace& workspace) {
         workspace.largest.assign(static_cast<std::size_t>(std::max<std::int64_t>(sheet.width, 1)),
                                  sheet.decided() ? 1.0f : 0.0f);
-        present_.least_winner(tile) = sheet.decided() ? 1.0f : std::numeric_limits<float>::infinity();
     }
 
     void close_summary(const Sheet& sheet, std::int64_t tile, const Workspace& workspace) {
@@ -247,7 +242,7 @@ class LocalField {
                  Buffer<float>& q) {
         const Sheet& sheet = sheets_[tile];
         loops_.softmax(count, workspace.scores.data(), q.data() + sheet.start + place * sheet.width,
-                       sheet.width, workspace.largest.data(), &present_.least_winner(tile), nullptr);
+                       sheet.width, workspace.largest.data(), nullptr);
     }
 
     Buffer<float>& written() { return next_q_.size() > 0 ? next_q_ : q_; }
@@ -296,7 +291,7 @@ class LocalField {
             const Sheet& sheet = sheets_[tile];
             if (sheet.decided()) return;
             Workspace& workspace = workspaces_[static_cast<std::size_t>(worker)];
-            open_summary(sheet, tile, workspace);
+            open_summary(sheet, workspace);
             with_messages(tile, workspace, [&](std::int64_t place, std::int64_t begin, std::int64_t end) {
                 softmax(tile, place, end - begin, workspace, written());
             });
@@ -339,7 +334,7 @@ class LocalField {
 
     // Labels leave tiles where that makes the rows narrower, there or in the filters.
     void drop_improbable(Team& team) {
-        std::vector<bool> absent = present_.improbable_everywhere(settings_.prune);
+        std::vector<bool> absent = present_.improbable_everywhere(bounds_);
         const auto present = static_cast<std::int64_t>(std::count(absent.begin(), absent.end(), false));
         const bool narrower =
             padded_width(present) < padded_width(static_cast<std::int64_t>(present_.columns()));
@@ -348,7 +343,7 @@ class LocalField {
             const Sheet& sheet = sheets_[tile];
             if (sheet.decided()) continue;
             std::vector<std::int32_t> columns =
-                present_.probable(tile, sheet.columns, absent, sheets_.tiles, settings_.prune);
+                present_.probable(tile, sheet.columns, absent, sheets_.tiles, bounds_);
             const auto has_absent = [&](std::int32_t column) {
                 return absent[static_cast<std::size_t>(column)];
             };
@@ -376,7 +371,6 @@ class LocalField {
             sheet.width = width;
             if (!sheet.decided()) return;
             present_.largest(tile, static_cast<std::size_t>(sheet.columns[0])) = 1.0f;
-            present_.least_winner(tile) = 1.0f;
             decide(tile);
             put(tile, q_, workspaces_[static_cast<std::size_t>(worker)]);  // once and for all
         });
@@ -392,6 +386,7 @@ class LocalField {
     const std::vector<Term>& terms_;
     Unary unary_;
     Settings settings_;
+    PruningBounds bounds_;
     const InnerLoops& loops_ = inner_loops();
     Sheets sheets_;
     Presence present_;

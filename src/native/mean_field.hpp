@@ -14,6 +14,7 @@
 #include "filter.hpp"
 #include "inner_loops.hpp"
 #include "model.hpp"
+#include "pruning.hpp"
 #include "term_filtering.hpp"
 
 namespace atrous {
@@ -31,7 +32,8 @@ class MeanField {
     Report infer(Team& team, const Settings& settings) {
         Report report;
         survey(team);
-        keep_probable(settings.prune);
+        const float bound = PruningBounds(settings.prune, terms_).image;
+        keep_probable(bound);
         begin(team);
         bool put = false;  // whether Q went into the filters as it arose
         while (report.steps < settings.iterations) {
@@ -40,7 +42,7 @@ class MeanField {
             put = ++report.steps < settings.iterations || settings.trace;
             step(team, settings.tolerance, put);
             if (settings.tolerance > 0 && summary_.change <= settings.tolerance) break;
-            if (report.steps < settings.iterations && keep_probable(settings.prune)) {
+            if (report.steps < settings.iterations && keep_probable(bound)) {
                 shrink(team);
                 put = false;
             }
@@ -103,15 +105,13 @@ class MeanField {
 
     // Of Q over all points, or of those that a worker has seen.
     struct Summary {
-        std::vector<float> largest;                                   // of each label
-        float least_winner = std::numeric_limits<float>::infinity();  // smallest of the points' largest
+        std::vector<float> largest;  // of each label, the ratio to a point's likeliest
         float change = 0.0f;
 
         explicit Summary(std::size_t labels = 0) : largest(labels, 0.0f) {}
         void add(const Summary& other) {
             for (std::size_t c = 0; c < largest.size(); ++c)
                 largest[c] = std::max(largest[c], other.largest[c]);
-            least_winner = std::min(least_winner, other.least_winner);
             change = std::max(change, other.change);
         }
     };
@@ -142,8 +142,7 @@ class MeanField {
         team.for_ranges(unary_.points, kGroup, [&](std::int64_t begin, std::int64_t end, int worker) {
             Summary& summary = workspaces_[static_cast<std::size_t>(worker)].summary;
             if (!loops_.survey(unary_.energies, planes.data(), unary_.labels, unary_.point_stride, begin,
-                               end - begin, 1, 0, unary_.lowest, unary_.highest, summary.largest.data(),
-                               &summary.least_winner))
+                               end - begin, 1, 0, unary_.lowest, unary_.highest, summary.largest.data()))
                 throw std::domain_error("values that cannot be used");
         });
         join_summaries();
@@ -156,8 +155,7 @@ class MeanField {
     }
 
     // Drops labels that are improbable everywhere; true if that makes the rows narrower.
-    bool keep_probable(float prune) {
-        const float bound = std::min(prune, summary_.least_winner);
+    bool keep_probable(float bound) {
         std::vector<std::int32_t> kept;
         std::vector<std::int64_t> columns;
         for (std::size_t k = 0; k < kept_.size(); ++k) {
@@ -312,7 +310,7 @@ class MeanField {
     void softmax(std::int64_t begin, std::int64_t end, Workspace& workspace, Buffer<float>& q, bool compare) {
         Summary& summary = workspace.summary;
         loops_.softmax(end - begin, workspace.scores.data(), q.data() + begin * width_, width_,
-                       summary.largest.data(), &summary.least_winner, compare ? &summary.change : nullptr);
+                       summary.largest.data(), compare ? &summary.change : nullptr);
     }
 
     // The expected energy, sum Q unary - 1/2 sum Q message, and the entropy of Q, whose messages are ready.

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <memory>
 #include <optional>
 #include <vector>
@@ -20,6 +21,9 @@ struct Term {
     std::vector<float> after;
     std::vector<float> gains;         // one for each label, or a matrix [from label][to label]; empty: ones
     std::optional<float> total = {};  // after * (K before), if it is known and the same for all points
+    // The most that its message can be, if that is known.
+    float weight = std::numeric_limits<float>::infinity();
+    bool float16 = true;  // whether K may be computed in 16 bits: not if its messages are large
 };
 
 // What is known of each point alone: energies, or probabilities, of `labels` labels, wherever they lie.
@@ -34,8 +38,8 @@ struct Unary {
 
 struct Settings {
     int iterations = 10;
-    // A label whose largest probability is under `prune`, and which is the likeliest of no point, leaves
-    // the inference; 0 keeps all.
+    // A label whose ratio to the point's likeliest is under `prune` everywhere leaves the inference; 0 keeps
+    // all. See PruningBounds.
     float prune = 0.0f;
     float tolerance = 0.0f;  // steps that change no probability by more are the last
     bool trace = false;

@@ -29,7 +29,7 @@ class PairField {
     // The terms must outlive the inference; their filters have the same tiles.
     PairField(const std::vector<Term>& terms, const Tiles& tiles, const Unary& unary,
               const Settings& settings)
-        : terms_(terms), tiles_(tiles), unary_(unary), settings_(settings) {}
+        : terms_(terms), tiles_(tiles), unary_(unary), settings_(settings), bounds_(settings.prune, terms) {}
 
     // Throws std::domain_error where the unary term has values that cannot be used.
     Report infer(Team& team) {
@@ -117,9 +117,11 @@ class PairField {
     };
 
     Tile& tile(std::int64_t number) { return of_tile_[static_cast<std::size_t>(number)]; }
+    // The largest ratio of a label to the likelier one.
     float largest(std::int64_t number, int label) const {
         const PairRange& range = of_tile_[static_cast<std::size_t>(number)].range;
-        return label == 0 ? range.highest : 1.0f - range.lowest;
+        const float q = label == 0 ? range.highest : 1.0f - range.lowest;
+        return q >= 0.5f ? 1.0f : q / (1.0f - q);
     }
 
     // Checks the unary term, and leaves a label out that is improbable everywhere.
@@ -127,20 +129,17 @@ class PairField {
         const float* planes[2] = {unary_.values, unary_.values + unary_.label_stride};
         struct Seen {
             float largest[2] = {0.0f, 0.0f};
-            float least_winner = std::numeric_limits<float>::infinity();
         };
         std::vector<Seen> seen(static_cast<std::size_t>(team.size()));
         team.for_ranges(unary_.points, kGroup, [&](std::int64_t begin, std::int64_t end, int worker) {
             Seen& own = seen[static_cast<std::size_t>(worker)];
             if (!loops_.survey(unary_.energies, planes, 2, unary_.point_stride, begin, end - begin, 1, 0,
-                               unary_.lowest, unary_.highest, own.largest, &own.least_winner))
+                               unary_.lowest, unary_.highest, own.largest))
                 throw std::domain_error("values that cannot be used");
         });
-        float bound = settings_.prune;
-        for (const Seen& own : seen) bound = std::min(bound, own.least_winner);
         for (std::int32_t label = 0; label < 2; ++label)
             if (std::any_of(seen.begin(), seen.end(),
-                            [&](const Seen& own) { return !(own.largest[label] < bound); }))
+                            [&](const Seen& own) { return !(own.largest[label] < bounds_.image); }))
                 kept_.push_back(label);
     }
 
@@ -273,12 +272,10 @@ class PairField {
     }
 
     bool improbable_everywhere(int label) const {
-        float most = 0.0f, bound = settings_.prune;
-        for (std::int64_t number = 0; number < tiles_.count(); ++number) {
+        float most = 0.0f;
+        for (std::int64_t number = 0; number < tiles_.count(); ++number)
             most = std::max(most, largest(number, label));
-            bound = std::min(bound, of_tile_[static_cast<std::size_t>(number)].range.least_winner);
-        }
-        return most < bound;
+        return most < bounds_.image;
     }
 
     void decide_tiles(Team& team) {
@@ -287,9 +284,8 @@ class PairField {
             const bool everywhere = improbable_everywhere(label);
             for (std::int64_t number = 0; number < tiles_.count(); ++number) {
                 if (tile(number).decided) continue;
-                const float bound = std::min(settings_.prune * kWithinTile, tile(number).range.least_winner);
                 const auto rules = [&](std::int64_t other) { return largest(other, label) >= kRules; };
-                if (everywhere || leaves_tile(largest(number, label), bound, tiles_, number, rules))
+                if (everywhere || leaves_tile(largest(number, label), bounds_, tiles_, number, rules))
                     winner[static_cast<std::size_t>(number)] = 1 - label;
             }
         }
@@ -297,7 +293,7 @@ class PairField {
             const int label = winner[static_cast<std::size_t>(number)];
             if (label < 0) return;
             const float q = label == 0 ? 1.0f : 0.0f;
-            tile(number) = {{q, q, 1.0f}, true};
+            tile(number) = {{q, q}, true};
             tiles_.segments(number, [&](std::int64_t begin, std::int64_t end) {
                 std::fill_n(q_.data() + begin, end - begin, q);
                 std::fill_n(next_q_.data() + begin, end - begin, q);
@@ -312,6 +308,7 @@ class PairField {
     Tiles tiles_;
     Unary unary_;
     Settings settings_;
+    PruningBounds bounds_;
     const InnerLoops& loops_ = inner_loops();
     std::vector<std::int32_t> kept_;
     std::vector<Tile> of_tile_;

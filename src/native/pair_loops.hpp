@@ -10,9 +10,9 @@ namespace {
 void logistic(int64_t count, const float* scores, float* first, float* second, atrous::PairRange* range) {
     using P = Lanes<16>;
     float own[kRun], other[kRun];
-    const P zero = P::all(0.0f), half = P::all(0.5f);
+    const P zero = P::all(0.0f);
     // Of what is negated, the largest is the smallest.
-    P lowest = P::all(range == nullptr ? 0.0f : -range->lowest), nearest = P::all(-0.5f);
+    P lowest = P::all(range == nullptr ? 0.0f : -range->lowest);
     P highest = P::all(range == nullptr ? 0.0f : range->highest);
     for (int64_t b = 0; b < count; b += kRun) {
         const int64_t run = count - b < kRun ? count - b : kRun, filled = whole(run);
@@ -28,22 +28,18 @@ void logistic(int64_t count, const float* scores, float* first, float* second, a
         if (range == nullptr) continue;
         for (int64_t p = run; p < filled; ++p) own[p] = own[run - 1];
         for (int64_t p = 0; p < filled; p += 16) {
-            const P q = P::load(own + p), beyond = q - half;
+            const P q = P::load(own + p);
             highest = larger(highest, q);
             lowest = larger(lowest, zero - q);
-            nearest = larger(nearest, zero - larger(beyond, zero - beyond));
         }
     }
     if (range == nullptr) return;
-    float lanes[3][16];
+    float lanes[2][16];
     highest.store(lanes[0]);
     lowest.store(lanes[1]);
-    nearest.store(lanes[2]);
     for (int l = 0; l < 16; ++l) {
         range->highest = lanes[0][l] > range->highest ? lanes[0][l] : range->highest;
         range->lowest = -lanes[1][l] < range->lowest ? -lanes[1][l] : range->lowest;
-        const float winner = 0.5f - lanes[2][l];
-        range->least_winner = winner < range->least_winner ? winner : range->least_winner;
     }
 }
 

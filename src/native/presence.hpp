@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <limits>
 #include <numeric>
 #include <stdexcept>
 #include <utility>
@@ -18,24 +17,21 @@
 
 namespace atrous {
 
-// Of each tile and column, which stands for a label, what Q holds at most; columns of labels that are
-// improbable everywhere are left out.
+// Of each tile and column, which stands for a label, the largest ratio of Q to that of a point's likeliest
+// label; columns of labels that are improbable everywhere are left out.
 class Presence {
   public:
     const std::vector<std::int32_t>& kept() const { return kept_; }  // labels, in the order of the columns
     std::int32_t label_of(std::int32_t column) const { return kept_[static_cast<std::size_t>(column)]; }
     std::size_t columns() const { return kept_.size(); }
 
-    // Of a column in a tile the largest probability, 0 where it has left.
+    // Of a column in a tile the largest ratio, 0 where it has left.
     float& largest(std::int64_t tile, std::size_t column) {
         return largest_[static_cast<std::size_t>(tile) * columns() + column];
     }
     float largest(std::int64_t tile, std::size_t column) const {
         return largest_[static_cast<std::size_t>(tile) * columns() + column];
     }
-
-    // The smallest of the points' largest.
-    float& least_winner(std::int64_t tile) { return least_winner_[static_cast<std::size_t>(tile)]; }
 
     const float* plane(const Unary& unary, std::int32_t column) const {
         return unary.values + label_of(column) * unary.label_stride;
@@ -48,14 +44,12 @@ class Presence {
         std::iota(kept_.begin(), kept_.end(), 0);
         const InnerLoops& loops = inner_loops();
         largest_.assign(static_cast<std::size_t>(tiles.count()) * columns(), 0.0f);
-        least_winner_.assign(static_cast<std::size_t>(tiles.count()), std::numeric_limits<float>::infinity());
         std::vector<const float*> planes;
         for (const std::int32_t label : kept_) planes.push_back(plane(unary, label));
         team.for_ranges(tiles.count(), 1, [&](std::int64_t tile, std::int64_t) {
             const auto look = [&](std::int64_t begin, std::int64_t count, std::int64_t lines) {
                 if (!loops.survey(unary.energies, planes.data(), unary.labels, unary.point_stride, begin,
-                                  count, lines, tiles.line(), unary.lowest, unary.highest, &largest(tile, 0),
-                                  &least_winner(tile)))
+                                  count, lines, tiles.line(), unary.lowest, unary.highest, &largest(tile, 0)))
                     throw std::domain_error("values that cannot be used");
             };
             std::int64_t first = 0, wide = 0, lines = 0;  // of those alike
@@ -72,26 +66,24 @@ class Presence {
     }
 
     // Which columns are improbable in all tiles.
-    std::vector<bool> improbable_everywhere(float prune) const {
+    std::vector<bool> improbable_everywhere(const PruningBounds& bounds) const {
         std::vector<float> most(columns(), 0.0f);
         for (std::size_t at = 0; at < largest_.size(); ++at)
             most[at % columns()] = std::max(most[at % columns()], largest_[at]);
-        const float bound = std::min(prune, *std::min_element(least_winner_.begin(), least_winner_.end()));
         std::vector<bool> improbable;
-        for (const float probability : most) improbable.push_back(probability < bound);
+        for (const float probability : most) improbable.push_back(probability < bounds.image);
         return improbable;
     }
 
     // Which of the columns of a tile are left there.
     std::vector<std::int32_t> probable(std::int64_t tile, const std::vector<std::int32_t>& columns,
                                        const std::vector<bool>& improbable, const Tiles& tiles,
-                                       float prune) const {
-        const float bound = std::min(prune * kWithinTile, least_winner_[static_cast<std::size_t>(tile)]);
+                                       const PruningBounds& bounds) const {
         std::vector<std::int32_t> left;
         for (const std::int32_t column : columns) {
             const auto c = static_cast<std::size_t>(column);
             const auto rules = [&](std::int64_t other) { return largest(other, c) >= kRules; };
-            if (!improbable[c] && !leaves_tile(largest(tile, c), bound, tiles, tile, rules))
+            if (!improbable[c] && !leaves_tile(largest(tile, c), bounds, tiles, tile, rules))
                 left.push_back(column);
         }
         return left;
@@ -114,8 +106,7 @@ class Presence {
 
   private:
     std::vector<std::int32_t> kept_;
-    std::vector<float> largest_;       // [tile][column]
-    std::vector<float> least_winner_;  // [tile]
+    std::vector<float> largest_;  // [tile][column]
 };
 
 }  // namespace atrous

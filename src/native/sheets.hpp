@@ -75,7 +75,7 @@ class SheetFiltering {
                               std::int64_t end, float* scratch, float* out) const = 0;
 };
 
-inline std::unique_ptr<SheetFiltering> Filter::start_sheets(std::int64_t) const {
+inline std::unique_ptr<SheetFiltering> Filter::start_sheets(std::int64_t, bool) const {
     return nullptr;
 }
 

@@ -19,7 +19,7 @@ class TermFiltering {
     TermFiltering(const Term& term, std::int64_t width)
         : term_(term),
           width_(width),
-          filtering_(term.filter->start(width, term.before.empty())),
+          filtering_(term.filter->start(width, term.before.empty() && term.float16)),
           scaled_(term.before.empty() ? 0 : static_cast<std::size_t>(term.filter->points() * width)) {}
 
     const Term& term() const { return term_; }

@@ -59,6 +59,12 @@ Result result_of(const Field& field, atrous::Team& team, const atrous::Unary& un
     return result;
 }
 
+// The terms, of a weight that lets labels be pruned.
+inline std::vector<atrous::Term> weighted(std::vector<atrous::Term> terms, float weight = 1.0f) {
+    for (atrous::Term& term : terms) term.weight = weight;
+    return terms;
+}
+
 // The matrix that a filter multiplies by, read off column after column.
 inline Matrix matrix_of(const atrous::Filter& filter) {
     const auto points = static_cast<std::size_t>(filter.points());

@@ -43,7 +43,7 @@ struct Stripes {
         const auto grid = std::make_shared<atrous::GridGaussian>(std::vector<std::int64_t>{height, width},
                                                                  std::vector<double>{4, 3}, error);
         const std::vector<Term> terms{
-            {grid, {}, std::vector<float>(static_cast<std::size_t>(points()), 0.04f), {}}};
+            {grid, {}, std::vector<float>(static_cast<std::size_t>(points()), 0.04f), {}, {}, 3.0f}};
         Settings settings;
         settings.iterations = 5;
         settings.prune = prune;

@@ -57,7 +57,7 @@ struct Picture {
         const std::vector<float> ones(kPoints, 1.0f);
         std::vector<float> after = applied(*filter, ones, 2);
         for (float& factor : after) factor = weight / factor;
-        terms.push_back({std::move(filter), {}, std::move(after), {}});
+        terms.push_back({std::move(filter), {}, std::move(after), {}, {}, weight});
     }
 
     Unary unary() const { return {energies.data(), labels, kPoints, kPoints, 1, true, -1e30f, 1e30f}; }

@@ -193,6 +193,7 @@ TEST_CASE("labels that die leave the inference, at its start and on the way") {
                   {},
                   std::vector<float>(Scene::kPoints, 0.3f),
                   late ? std::vector<float>{} : random.uniforms(labels * labels)};
+        term.weight = 1.0f;
         const std::vector<Term> terms{term};
         Settings settings = steps(10);
         const auto whole = infer(terms, energies_of(energies, Scene::kPoints), settings);
@@ -224,7 +225,7 @@ TEST_CASE("labels that die leave the inference, at its start and on the way") {
 TEST_CASE("labels that die without any kernel leave probabilities that sum to 1") {
     Random random(4);
     std::vector<float> energies = random.normals(30 * Scene::kPoints, 0.1);
-    for (std::size_t at = 6 * Scene::kPoints; at < energies.size(); ++at) energies[at] += 1.0f;
+    for (std::size_t at = 6 * Scene::kPoints; at < energies.size(); ++at) energies[at] += 4.0f;
     Settings settings = steps(3);
     settings.prune = 0.1f;
     const auto result = infer({}, energies_of(energies, Scene::kPoints), settings);
@@ -245,7 +246,9 @@ TEST_CASE("more points than a group: the same bits for any number of threads, la
                                                 std::vector<double>{3.0, 3.0}, 1e-7),
          {},
          std::vector<float>(points, 0.05f),
-         {}}};
+         {},
+         {},
+         2.8f}};
     const auto energies = random.normals(6 * points, 2.0);
     for (const float prune : {0.0f, 0.3f}) {
         Settings settings = steps(2);

@@ -80,12 +80,16 @@ void run(int threads, const std::vector<float>& features, const std::vector<floa
         {std::make_shared<Lattice>(team, ArrayFeatures(features.data(), 2, Tiles(points, points / 30))),
          factors,
          factors,
-         {}},
+         {},
+         {},
+         1.0f},
         {std::make_shared<GridGaussian>(std::vector<std::int64_t>{2, 15, points / 30},
                                         std::vector<double>{1.0, 2.0, 3.0}, 1e-7),
          {},
          factors,
-         {}}};
+         {},
+         {},
+         1.0f}};
     Settings settings;
     settings.iterations = 3;
     settings.prune = 0.01f;

@@ -45,7 +45,9 @@ struct Halves {
                                                                 std::vector<double>{2, 2}, 1e-4),
                          {},
                          std::vector<float>(static_cast<std::size_t>(kPoints), 0.05f),
-                         {}});
+                         {},
+                         {},
+                         1.3f});
     }
 
     std::vector<float> energies;
@@ -155,7 +157,7 @@ TEST_CASE("two labels: one that is improbable everywhere leaves before the first
             energies[static_cast<std::size_t>(label) * Scene::kPoints + p] = 8.0f;
         Settings settings = steps(3);
         settings.prune = 0.01f;
-        const auto got = infer(scene.terms, energies_of(energies, Scene::kPoints), settings);
+        const auto got = infer(weighted(scene.terms), energies_of(energies, Scene::kPoints), settings);
         CHECK(got.report.kept == std::vector<std::int32_t>{1 - label});
         CHECK(got.report.steps == 3);
         CHECK(got.labels == std::vector<std::int32_t>(Scene::kPoints, 1 - label));

@@ -5,8 +5,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from atrous import _native
-from atrous._resources import check_threads
-from atrous.errors import InputError
+from atrous.crf.result import check_threads
+from atrous.errors import InputError, InputTypeError
 from atrous.pydensecrf import eigen
 from atrous.pydensecrf._unary import ConstUnary, LogisticUnary, Unary, check_energies, logistic_energies
 from atrous.pydensecrf._validation import (
@@ -91,7 +91,7 @@ class DenseCRF:
     def setUnary(self, u: Unary) -> None:
         """Set the energies of a `ConstUnary` or `LogisticUnary`. Raises InputError if they do not fit."""
         if not isinstance(u, Unary) or u.energies is None:
-            raise InputError(f"u: expected a ConstUnary or LogisticUnary, got {type(u).__name__}")
+            raise InputTypeError(f"u: expected a ConstUnary or LogisticUnary, got {type(u).__name__}")
         self._set_energies("u", u.energies.copy())
 
     def addPairwiseEnergy(
@@ -165,7 +165,8 @@ class DenseCRF:
         """
         unary = self._energies()
         if not isinstance(Q, np.ndarray) or Q.dtype != np.float32 or Q.shape != unary.shape or not Q.flags.writeable:
-            raise InputError(f"Q: expected what startInference returned, {unary.shape} float32, got {_described(Q)}")
+            error = InputTypeError.unless(isinstance(Q, np.ndarray))
+            raise error(f"Q: expected what startInference returned, {unary.shape} float32, got {_described(Q)}")
         scores = self._messages(np.ascontiguousarray(Q)) - unary
         scores -= scores.max(axis=0)
         np.exp(scores, out=scores)
@@ -307,7 +308,7 @@ class DenseCRF2D(DenseCRF):
             )
             raise InputError(f"rgbim: expected shape {(self._h, self._w, 3)}, got {image.shape}; {remedy}")
         if image.dtype != np.uint8:
-            raise InputError(f"rgbim: expected uint8, 0 to 255, got {image.dtype}; scale and convert it")
+            raise InputTypeError(f"rgbim: expected uint8, 0 to 255, got {image.dtype}; scale and convert it")
         features = self._positions(sxy, 5)
         colors = standard_deviations("srgb", srgb, 3)
         np.divide(image.reshape(-1, 3).T, colors[:, None], out=features[2:])
