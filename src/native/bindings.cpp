@@ -15,12 +15,17 @@
 #include <functional>
 #include <limits>
 #include <memory>
+#include <mutex>
 #include <numeric>
 #include <optional>
 #include <stdexcept>
 #include <thread>
 #include <utility>
 #include <vector>
+
+#if !defined(_WIN32)
+#include <unistd.h>
+#endif
 
 #include "apply.hpp"
 #include "exact.hpp"
@@ -32,7 +37,6 @@
 #include "lattice.hpp"
 #include "model.hpp"
 #include "parallel.hpp"
-#include "sequential.hpp"
 
 namespace nb = nanobind;
 using namespace nb::literals;
@@ -72,8 +76,39 @@ bool in_main_thread() {
     return nb::cast<unsigned long>(main.attr("ident")) == PyThread_get_thread_ident();
 }
 
+long this_process() {
+#if defined(_WIN32)
+    return 0;
+#else
+    return static_cast<long>(getpid());
+#endif
+}
+
 // Set when the interpreter ends: see closing() in the module.
 std::atomic<bool> closing{false};
+
+// Runs work(team) with a team that is kept for the next call, as to start threads takes long where another
+// process is busy; with one of its own while another thread uses that. Never destroyed: a child of fork(),
+// where its workers do not exist, could not join them.
+template <class Work>
+void with_team(int threads, Team::Asked asked, const Work& work) {
+    static std::mutex mutex;
+    static Team* kept = nullptr;
+    static long process = 0;
+    const std::unique_lock lock(mutex, std::try_to_lock);
+    if (threads <= 1 || !lock) {
+        Team team(threads, asked);
+        return work(team);
+    }
+    if (kept != nullptr && process != this_process())
+        kept = nullptr;
+    else if (kept != nullptr && kept->size() != threads)
+        delete std::exchange(kept, nullptr);
+    if (kept == nullptr) kept = new Team(threads);
+    process = this_process();
+    kept->asks(asked);
+    work(*kept);
+}
 
 // Runs work(team) without the GIL; Ctrl-C stops it.
 template <class Work>
@@ -81,8 +116,7 @@ void released(int threads, const Work& work) {
     const Team::Asked asked = in_main_thread() ? asked_to_stop : nullptr;
     try {
         const nb::gil_scoped_release release;
-        Team team(threads, asked);
-        work(team);
+        with_team(threads, asked, work);
         // Only daemon threads run on by then, and the interpreter would end them without their unwinding.
         while (closing.load() && asked == nullptr) std::this_thread::sleep_for(std::chrono::hours(1));
     } catch (...) {
@@ -122,10 +156,12 @@ int checked_dimensions(const Planes& features) {
 }
 
 FilterPointer built_lattice(const atrous::Features& features, int threads,
-                            std::optional<std::size_t> most_rows, const atrous::Stencil* stencil = nullptr) {
+                            std::optional<std::size_t> most_rows, const atrous::Stencil* stencil = nullptr,
+                            bool origin = false) {
     FilterPointer built;
     released(threads, [&](Team& team) {
-        built = std::make_shared<atrous::Lattice>(team, features, stencil, most_rows.value_or(SIZE_MAX));
+        built =
+            std::make_shared<atrous::Lattice>(team, features, stencil, most_rows.value_or(SIZE_MAX), origin);
     });
     return built;
 }
@@ -154,16 +190,17 @@ atrous::Stencil checked_stencil(const Offsets& offsets, const Vector& weights, s
 
 FilterPointer lattice(const Planes& features, int threads, std::int64_t line,
                       const std::optional<Offsets>& offsets, const std::optional<Vector>& weights,
-                      std::optional<std::size_t> most_rows) {
-    require(rows(features) <= atrous::Lattice::kMostDimensions,
+                      std::optional<std::size_t> most_rows, std::int64_t tile_points, bool origin) {
+    require(tile_points >= 1 && tile_points <= atrous::Tiles::kMost, "too few or many points in a tile");
+    require(rows(features) <= atrous::Lattice::most_dimensions(tile_points + origin),
             "features have too many dimensions for the lattice");
     const int dimensions = checked_dimensions(features);
     require(offsets.has_value() == weights.has_value(), "offsets and weights go together");
     atrous::Stencil stencil;
     if (offsets) stencil = checked_stencil(*offsets, *weights, static_cast<std::size_t>(dimensions) + 1);
-    return built_lattice(
-        atrous::ArrayFeatures(features.data(), dimensions, atrous::Tiles(points(features), line)), threads,
-        most_rows, offsets ? &stencil : nullptr);
+    return built_lattice(atrous::ArrayFeatures(features.data(), dimensions,
+                                               atrous::Tiles(points(features), line, tile_points)),
+                         threads, most_rows, offsets ? &stencil : nullptr, origin);
 }
 
 FilterPointer image_lattice(const Image& image, double sx, double sy, const std::vector<double>& srgb,
@@ -302,66 +339,6 @@ class Model {
     std::vector<atrous::Term> terms_;
 };
 
-// The same, rounding as the reference implementation does. Labels are fixed, normalizers are its own.
-class SequentialModel {
-  public:
-    SequentialModel(std::int64_t points, std::int64_t labels) : points_(points), labels_(labels) {
-        require(points >= 1 && labels >= 1, "no points or labels");
-    }
-
-    // before, after: whether K is multiplied by its normalizer on that side; by its root if on both.
-    void add(const Planes& features, bool before, bool after, const Values& gains, int threads) {
-        require(rows(features) <= atrous::kMaxDimensions,
-                "features have too many dimensions for the lattice");
-        const int dimensions = checked_dimensions(features);
-        require(points(features) == points_, "features do not fit the points");
-        require(static_cast<std::int64_t>(gains.size()) == labels_ ||
-                    static_cast<std::int64_t>(gains.size()) == labels_ * labels_,
-                "gains do not fit the number of labels");
-        atrous::SequentialTerm term;
-        term.gains = copied(gains);
-        released(threads, [&](Team& team) {
-            term.lattice = std::make_shared<atrous::SequentialLattice>(
-                team, atrous::ArrayFeatures(features.data(), dimensions, atrous::Tiles(points_)));
-            if (!before && !after) return;
-            const std::vector<atrous::SequentialTerm> plain{{term.lattice, {}, {}, {1.0f}}};
-            std::vector<float> norm(static_cast<std::size_t>(points_), 1.0f);
-            atrous::SequentialField(plain, 1, points_).messages(team, norm.data(), norm.data());
-            for (float& of_point : norm) {
-                const double mass = of_point + 1e-20;
-                of_point = static_cast<float>(1.0 / (before && after ? std::sqrt(mass) : mass));
-            }
-            if (before) term.before = norm;
-            if (after) term.after = norm;
-        });
-        terms_.push_back(std::move(term));
-    }
-
-    void infer(const Planes& energies, int iterations, int threads, const OutPlanes& probabilities) const {
-        check(energies, probabilities);
-        released(threads, [&](Team& team) {
-            atrous::SequentialField(terms_, labels_, points_)
-                .infer(team, energies.data(), iterations, probabilities.data());
-        });
-    }
-
-    void messages(const Planes& marginals, int threads, const OutPlanes& out) const {
-        check(marginals, out);
-        released(threads, [&](Team& team) {
-            atrous::SequentialField(terms_, labels_, points_).messages(team, marginals.data(), out.data());
-        });
-    }
-
-  private:
-    void check(const Planes& in, const OutPlanes& out) const {
-        require(rows(in) == labels_ && points(in) == points_, "values do not fit the labels and points");
-        require(out.shape(0) == in.shape(0) && out.shape(1) == in.shape(1), "out must be like the values");
-    }
-
-    std::int64_t points_, labels_;
-    std::vector<atrous::SequentialTerm> terms_;
-};
-
 }  // namespace
 
 NB_MODULE(_native, m) {
@@ -390,12 +367,16 @@ NB_MODULE(_native, m) {
         .def("mass", &mass, "out"_a.noconvert(), "threads"_a, "Write the row sums of K to out (N,).");
     m.def("lattice", &lattice, "features"_a.noconvert(), "threads"_a, "line"_a = 0,
           "offsets"_a.noconvert().none() = nb::none(), "weights"_a.noconvert().none() = nb::none(),
-          "most_rows"_a.none() = nb::none(),
+          "most_rows"_a.none() = nb::none(), "tile_points"_a = atrous::Tiles::kMost, "origin"_a = false,
           "Build a permutohedral lattice over features (d, N).\n\n"
           "Points lie in rows of `line`, like the pixels of an image; 0 means one row. Given offsets\n"
           "(K, d + 1) and weights (K,), a stencil replaces the blur: each vertex is the weighted sum of\n"
           "the vertices at the offsets and at their opposites; the zero offset is the vertex itself. Raises\n"
-          "LatticeTooLarge beyond `most_rows`, see `Filter.rows`.");
+          "LatticeTooLarge beyond `most_rows`, see `Filter.rows`. d + 1 times `tile_points`, the most points "
+          "in\n"
+          "a tile, is 65,535 at most, `origin` a point more: the vertices around features of 0 take part in "
+          "the\n"
+          "blurs, as though a point lay there.");
     m.def("image_lattice", &image_lattice, "image"_a.noconvert(), "sx"_a, "sy"_a, "srgb"_a, "threads"_a,
           "most_rows"_a.none() = nb::none(),
           "Build a permutohedral lattice over (x, y, red, green, blue) of an image (H, W, 3).\n\n"
@@ -431,16 +412,6 @@ NB_MODULE(_native, m) {
              "and\n"
              "probabilities are the same planes, of memory that no file or process shares; it is given back\n"
              "as it is read. Raises ValueError for a unary with values out of range.");
-
-    nb::class_<SequentialModel>(m, "SequentialModel", "Fully connected CRF that rounds like pydensecrf.")
-        .def(nb::init<std::int64_t, std::int64_t>(), "points"_a, "labels"_a)
-        .def("add", &SequentialModel::add, "features"_a.noconvert(), "before"_a, "after"_a,
-             "gains"_a.noconvert(), "threads"_a,
-             "Add a pairwise term, normalized before the filter, after it, on both sides or not at all.")
-        .def("infer", &SequentialModel::infer, "energies"_a.noconvert(), "iterations"_a, "threads"_a,
-             "probabilities"_a.noconvert(), "Run mean-field inference and write probabilities (C, N).")
-        .def("messages", &SequentialModel::messages, "marginals"_a.noconvert(), "threads"_a,
-             "out"_a.noconvert(), "Write the sum of all messages of marginals (C, N) to out (C, N).");
 
     nb::class_<atrous::Report>(m, "Report", "Statistics of an inference.")
         .def_ro("steps", &atrous::Report::steps, "Number of mean-field steps.")

@@ -64,6 +64,8 @@ class Filter {
     // For rows that are kept tile by tile (sheets.hpp), of `width` columns in all, where that is possible.
     // float16: as for start's probabilities.
     virtual bool takes_sheets() const { return false; }
+    // Whether it can multiply such rows by a factor for each point first.
+    virtual bool pre_scales() const { return false; }
     virtual std::unique_ptr<SheetFiltering> start_sheets(std::int64_t width, bool float16) const;
 };
 

@@ -43,7 +43,8 @@ class GridGaussian::CoarseRun final : public SheetFiltering {
     }
 
     // First along the lines, then along the columns.
-    void put(const Sheets& sheets, std::int64_t tile, const float* rows, float* scratch) override {
+    void put(const Sheets& sheets, std::int64_t tile, const float*, const float* rows,
+             float* scratch) override {
         const Sheet& sheet = sheets[tile];
         const Block block = block_of(tile);
         const std::int64_t pixels = block.right - block.left, lines = block.bottom - block.top;

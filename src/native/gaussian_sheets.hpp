@@ -27,7 +27,7 @@ class GridGaussian::SheetRun final : public SheetFiltering {
 
     bool reads_rows() const override { return true; }
 
-    void put(const Sheets&, std::int64_t, const float*, float*) override {}
+    void put(const Sheets&, std::int64_t, const float*, const float*, float*) override {}
     void narrow(std::int64_t) override {}
     void spread(Team&) override {}
 

@@ -45,11 +45,8 @@ struct VertexLoops {
                          const std::uint32_t* indices, const float* weights, const void* rows, void* out,
                          std::int64_t width);
 
-    // out[v] = rows[v] + (rows[neighbors[2 v]] + rows[neighbors[2 v + 1]]) / 2 for v in [begin, end)
-    void (*blur)(std::int64_t begin, std::int64_t end, const std::uint32_t* neighbors, const void* rows,
-                 void* out, std::int64_t width);
-
-    // The same in place, for chains of neighbors: see Chains. order[end - 1] is 0, and so is row 0.
+    // rows[v] += (rows[v's neighbor behind] + rows[that ahead]) / 2, in place, for chains of neighbors: see
+    // Chains. order[end - 1] is 0, and so is row 0.
     void (*blur_chains)(std::int64_t begin, std::int64_t end, const std::uint32_t* order, void* rows,
                         std::int64_t width);
 
@@ -89,9 +86,10 @@ struct InnerLoops {
     void (*simplex)(const LatticeGeometry&, const FeatureBlock& features, int count, std::uint64_t* keys,
                     float* weights);
 
-    // sums[targets[p, k]] += weights[p, k] * rows[p] for p < points, k < corners
+    // sums[targets[p, k]] += weights[p, k] * factors[p] * rows[p] for p < points, k < corners; factors may be
+    // null
     void (*splat)(std::int64_t points, int corners, const std::uint16_t* targets, const float* weights,
-                  const float* rows, float* sums, std::int64_t width);
+                  const float* factors, const float* rows, float* sums, std::int64_t width);
 
     // out[i, c] = rows[i, places[c]] for c < chosen, zero where the place is negative; padding beyond. Where
     // rows and out are the same, those of out may not be wider, and the places must ascend.

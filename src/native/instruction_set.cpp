@@ -3,22 +3,18 @@
 #include <cstring>
 
 #include "inner_loops.hpp"
-#include "sequential_loops.hpp"
 
 namespace atrous {
 
 namespace baseline {
 const InnerLoops& loops();
-const SequentialLoops& sequential_loops();
 }  // namespace baseline
 #if defined(ATROUS_X86_LEVELS)
 namespace v3 {
 const InnerLoops& loops();
-const SequentialLoops& sequential_loops();
 }  // namespace v3
 namespace v4 {
 const InnerLoops& loops();
-const SequentialLoops& sequential_loops();
 }  // namespace v4
 #endif
 
@@ -50,15 +46,6 @@ const InnerLoops& inner_loops() {
         chosen.store(loops, std::memory_order_relaxed);
     }
     return *loops;
-}
-
-const SequentialLoops& sequential_loops() {
-#if defined(ATROUS_X86_LEVELS)
-    const char* name = inner_loops().name;
-    if (std::strcmp(name, "v4") == 0) return v4::sequential_loops();
-    if (std::strcmp(name, "v3") == 0) return v3::sequential_loops();
-#endif
-    return baseline::sequential_loops();
 }
 
 bool choose_instruction_set(const char* name) {

@@ -57,6 +57,7 @@ bool survey(bool energies, const float* const* planes, int64_t labels, int64_t s
         for (int64_t p = 0; p < filled; ++p) top[p] = energies ? highest : 0.0f;
         for (int64_t c = 0; c < labels; ++c) {
             const float* values = lines_of_plane(planes[c] + at, stride, wide, tall, line, highest, copied);
+            if (stride == 1 && y + tall < lines) prefetch(planes[c] + at + tall * line, wide);
             for (int64_t p = 0; p < filled; ++p) {
                 unusable |= (values[p] >= lowest ? 0 : 1) | (values[p] <= highest ? 0 : 1);
             }

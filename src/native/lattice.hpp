@@ -40,13 +40,19 @@ class LatticeTooLarge : public std::exception {
 class Lattice final : public Filter {
   public:
     // 16 bits number the vertices that a tile touches.
-    static constexpr std::int64_t kMostDimensions = 0xFFFF / Tiles::kMost - 1;
+    static constexpr std::int64_t most_dimensions(std::int64_t tile_points) {
+        return std::min<std::int64_t>(0xFFFF / tile_points - 1, kMaxDimensions);
+    }
 
     // With a stencil, its weights stand for the blurs and for their factor. Throws LatticeTooLarge as soon as
-    // the tiles have more than `most_rows` rows together.
+    // the tiles have more than `most_rows` rows together. origin: the vertices around features of 0 take part
+    // in the blurs too.
     Lattice(Team& team, const Features& features, const Stencil* stencil = nullptr,
-            std::size_t most_rows = SIZE_MAX)
-        : corners_(features.dimensions() + 1), tiles_(features.tiles()), loops_(inner_loops()) {
+            std::size_t most_rows = SIZE_MAX, bool origin = false)
+        : corners_(features.dimensions() + 1),
+          tiles_(features.tiles()),
+          origin_(origin),
+          loops_(inner_loops()) {
         const double d = features.dimensions();
         // Splat, blur and slice together spread a unit with variance 1 along each feature, but with
         // 2^(d+1) times its mass, over (3/2)^(d/2) / sqrt(d+1) of feature volume a vertex. The factor
@@ -58,6 +64,10 @@ class Lattice final : public Filter {
         if (stencil != nullptr) scale_ = 1.0f;
         float low[kMaxDimensions], high[kMaxDimensions];
         features.range(team, low, high);
+        for (int i = 0; origin && i < features.dimensions(); ++i) {
+            low[i] = std::min(low[i], 0.0f);
+            high[i] = std::max(high[i], 0.0f);
+        }
         geometry_ =
             lattice_geometry(features.dimensions(), low, high, stencil == nullptr ? 1 : stencil->reach());
         build(team, features, stencil, most_rows);
@@ -69,6 +79,7 @@ class Lattice final : public Filter {
     std::size_t rows() const { return row_vertex_.size(); }
     std::unique_ptr<Filtering> start(std::int64_t width, bool probabilities) const override;
     bool takes_sheets() const override { return true; }
+    bool pre_scales() const override { return true; }
     std::unique_ptr<SheetFiltering> start_sheets(std::int64_t width, bool float16) const override;
 
   private:
@@ -88,7 +99,7 @@ class Lattice final : public Filter {
     std::vector<float> masses(std::int64_t tile, std::size_t rows) const;
     void bound_halves(const std::vector<float>& masses);
     void list_rows();
-    void link(const VertexTable& table, std::size_t begin, std::size_t end,
+    void link(const VertexTable& table, const KeyFilter& present, std::size_t begin, std::size_t end,
               std::vector<Buffer<std::uint32_t>>& ahead_of) const;
 
     std::size_t tile_rows(std::int64_t tile) const {
@@ -105,6 +116,7 @@ class Lattice final : public Filter {
     LatticeGeometry geometry_{};
     int corners_;
     Tiles tiles_;
+    bool origin_;
     std::uint32_t vertices_ = 0;
     float scale_ = 1.0f;
     float factor_of_halves_ = 1.0f;  // what vertices of 16 bits are multiplied by
@@ -141,6 +153,10 @@ inline void Lattice::touch(std::int64_t tile, const Features& features, TileTabl
             at += count * corners;
         }
     });
+    if (!origin_ || tile != tiles_.count() - 1) return;
+    float weights[kMaxDimensions + 1];
+    loops_.simplex(geometry_, FeatureBlock{}, 1, keys, weights);
+    for (int k = 0; k < corners; ++k) table.insert(keys[k * kSimplexBlock]);
 }
 
 // Tiles are touched in any order, but their vertices are numbered in the tiles' order, as soon as can be.
@@ -201,6 +217,7 @@ inline void Lattice::build(Team& team, const Features& features, const Stencil* 
         around_ = StencilLinks(team, *stencil, geometry_, table);
         return;
     }
+    const KeyFilter present(table.keys());
     std::vector<Buffer<std::uint32_t>> ahead_of;  // each axis: see Chains
     for (int axis = 0; axis < corners_; ++axis) ahead_of.emplace_back(std::size_t{vertices_} + 1)[0] = 0;
     constexpr std::int64_t kGrain = 1 << 12;
@@ -209,8 +226,8 @@ inline void Lattice::build(Team& team, const Features& features, const Stencil* 
         if (begin == 0)
             list_rows();
         else
-            link(table, static_cast<std::size_t>(begin - kGrain), static_cast<std::size_t>(end - kGrain),
-                 ahead_of);
+            link(table, present, static_cast<std::size_t>(begin - kGrain),
+                 static_cast<std::size_t>(end - kGrain), ahead_of);
     });
     chains_.resize(ahead_of.size());
     team.for_ranges(corners_, 1, [&](std::int64_t axis, std::int64_t) {
@@ -224,8 +241,8 @@ inline std::vector<float> Lattice::masses(std::int64_t tile, std::size_t rows) c
                        points = tiles_.offset(tile + 1) - tiles_.offset(tile);
     const std::vector<float> ones(static_cast<std::size_t>(points), 1.0f);
     std::vector<float> sums(rows, 0.0f);
-    loops_.splat(points, corners_, corner_row_.data() + first, corner_weight_.data() + first, ones.data(),
-                 sums.data(), 1);
+    loops_.splat(points, corners_, corner_row_.data() + first, corner_weight_.data() + first, nullptr,
+                 ones.data(), sums.data(), 1);
     return sums;
 }
 
@@ -272,17 +289,30 @@ inline void Lattice::list_rows() {
     }
 }
 
-// Looks up the neighbor ahead along each axis.
-inline void Lattice::link(const VertexTable& table, std::size_t begin, std::size_t end,
-                          std::vector<Buffer<std::uint32_t>>& ahead_of) const {
+// Looks up the neighbor ahead along each axis; most of those that are not there are told by one bit.
+inline void Lattice::link(const VertexTable& table, const KeyFilter& present, std::size_t begin,
+                          std::size_t end, std::vector<Buffer<std::uint32_t>>& ahead_of) const {
     const std::vector<std::uint64_t>& names = table.keys();
+    constexpr std::size_t kBatch = 256;
+    std::uint64_t keys[kBatch];
+    std::uint32_t which[kBatch];
     for (int axis = 0; axis < corners_; ++axis) {
         Buffer<std::uint32_t>& along = ahead_of[static_cast<std::size_t>(axis)];
-        std::uint64_t soon[kAhead];
-        for (std::size_t v = begin; v < end + kAhead; ++v) {
-            std::uint64_t& key = soon[v % kAhead];
-            if (v >= begin + kAhead) along[v + 1 - kAhead] = table.find_from_1(key);
-            if (v < end) table.prefetch(key = ahead(geometry_, names[v], axis));
+        for (std::size_t first = begin; first < end; first += kBatch) {
+            const std::size_t last = std::min(end, first + kBatch);
+            std::size_t count = 0;
+            for (std::size_t v = first; v < last; ++v) {
+                const std::uint64_t key = ahead(geometry_, names[v], axis);
+                along[v + 1] = 0;
+                keys[count] = key;
+                which[count] = static_cast<std::uint32_t>(v + 1);
+                count += present.may_hold(key);
+            }
+            for (std::size_t k = 0; k < std::min<std::size_t>(count, kAhead); ++k) table.prefetch(keys[k]);
+            for (std::size_t k = 0; k < count; ++k) {
+                if (k + kAhead < count) table.prefetch(keys[k + kAhead]);
+                along[which[k]] = table.find_from_1(keys[k]);
+            }
         }
     }
 }

@@ -10,14 +10,15 @@ using std::int64_t;
 using std::uint16_t;
 using std::uint32_t;
 
-void splat(int64_t points, int corners, const uint16_t* targets, const float* weights, const float* rows,
-           float* sums, int64_t width) {
+void splat(int64_t points, int corners, const uint16_t* targets, const float* weights, const float* factors,
+           const float* rows, float* sums, int64_t width) {
     for_columns(width, [&](auto columns, int64_t first, auto stride) {
         using R = Row<decltype(columns)::count>;
         for_corners(corners, [&](auto known) {
             const int count = known.count > 0 ? known.count : corners;
             for (int64_t p = 0; p < points; ++p) {
-                const R row = R::load(rows + p * stride + first);
+                R row = R::load(rows + p * stride + first);
+                if (factors != nullptr) row *= factors[p];
                 ATROUS_UNROLL for (int k = 0; k < count; ++k) {
                     float* to = sums + targets[p * count + k] * stride + first;
                     R sum = R::load(to);

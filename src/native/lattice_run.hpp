@@ -154,7 +154,8 @@ class Lattice::Run final : public Filtering {
         std::int64_t at = lattice_.tiles_.offset(tile) * corners;
         lattice_.tiles_.segments(tile, [&](std::int64_t begin, std::int64_t end) {
             lattice_.loops_.splat(end - begin, corners, lattice_.corner_row_.data() + at,
-                                  lattice_.corner_weight_.data() + at, rows + begin * width_, sums, width_);
+                                  lattice_.corner_weight_.data() + at, nullptr, rows + begin * width_, sums,
+                                  width_);
             at += (end - begin) * corners;
         });
         if (own == nullptr) vertices_.keep(tile, sums);
@@ -201,7 +202,8 @@ class Lattice::SheetRun final : public SheetFiltering {
                         lattice_.most_rows_ + static_cast<std::size_t>(Tiles::kMost));
     }
 
-    void put(const Sheets& sheets, std::int64_t tile, const float* rows, float* scratch) override {
+    void put(const Sheets& sheets, std::int64_t tile, const float* pre_scale, const float* rows,
+             float* scratch) override {
         const InnerLoops& loops = lattice_.loops_;
         const Sheet& sheet = sheets[tile];
         const std::int64_t points = sheets.points(tile), first = lattice_.tiles_.offset(tile);
@@ -212,7 +214,16 @@ class Lattice::SheetRun final : public SheetFiltering {
         const float* from = rows + sheet.start;
         if (sheet.decided()) from = std::fill_n(scratch + held, points, 1.0f) - points;
         std::fill_n(scratch, held * width, 0.0f);
-        loops.splat(points, lattice_.corners_, corner_rows, weights, from, scratch, width);
+        if (pre_scale == nullptr)
+            loops.splat(points, lattice_.corners_, corner_rows, weights, nullptr, from, scratch, width);
+        else
+            lattice_.tiles_.segments(tile, [&](std::int64_t begin, std::int64_t end) {
+                loops.splat(end - begin, lattice_.corners_, corner_rows, weights, pre_scale + begin, from,
+                            scratch, width);
+                corner_rows += (end - begin) * lattice_.corners_;
+                weights += (end - begin) * lattice_.corners_;
+                from += (end - begin) * width;
+            });
         vertices_.keep(tile, scratch, width, sheet.columns);
     }
 

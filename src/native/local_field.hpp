@@ -35,7 +35,8 @@ class LocalField {
         const auto square = static_cast<std::size_t>(labels * labels);
         return settings.tolerance == 0 && settings.iterations > 0 && labels > 1 &&
                std::all_of(terms.begin(), terms.end(), [&](const Term& term) {
-                   return term.before.empty() && term.gains.size() != square && term.filter->takes_sheets();
+                   return (term.before.empty() || term.filter->pre_scales()) && term.gains.size() != square &&
+                          term.filter->takes_sheets();
                });
     }
 
@@ -149,7 +150,8 @@ class LocalField {
     void start_filters(Team& team) {
         const std::int64_t width = padded_width(static_cast<std::int64_t>(present_.columns()));
         parts_.clear();
-        for (const Term& term : terms_) parts_.push_back(term.filter->start_sheets(width, term.float16));
+        for (const Term& term : terms_)
+            parts_.push_back(term.filter->start_sheets(width, term.float16 && term.before.empty()));
         if (std::any_of(parts_.begin(), parts_.end(), [](const auto& part) { return part->reads_rows(); }))
             next_q_ = Buffer<float>(q_.size());
         std::int64_t widest = 4;
@@ -198,6 +200,8 @@ class LocalField {
         if (sheet.width > 0)
             for_lines(tile, [&](std::int64_t place, std::int64_t begin, std::int64_t end) {
                 float* rows = scores_.data() + sheet.start + place * sheet.width;
+                if (unary_.point_stride == 1)
+                    for (const float* plane : planes) sheets_.tiles.prefetch_next(plane, 1, begin, end);
                 loops_.scores(unary_.energies, planes.data(), sheet.count(), unary_.point_stride, begin,
                               end - begin, rows, sheet.width);
                 if (sheet.decided()) return;
@@ -258,7 +262,8 @@ class LocalField {
 
     void put(std::int64_t tile, const Buffer<float>& rows, Workspace& workspace) {
         for (std::size_t f = 0; f < parts_.size(); ++f)
-            parts_[f]->put(sheets_, tile, rows.data(), workspace.of_filters[f].data());
+            parts_[f]->put(sheets_, tile, terms_[f].before.empty() ? nullptr : terms_[f].before.data(),
+                           rows.data(), workspace.of_filters[f].data());
     }
 
     // Calls body(place, begin, end) for a tile's lines, workspace.scores holding these points' scores plus

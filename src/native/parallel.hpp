@@ -24,7 +24,7 @@ namespace atrous {
 // Thrown out of a loop that its user asked to stop.
 class Interrupted : public std::exception {};
 
-// Lives for one call from Python, so that no thread is left to be lost by a fork().
+// Its workers sleep between loops. In a child of fork() they are gone, and the caller runs all ranges alone.
 class Team {
   public:
     // Asked now and then, by the thread that built the team alone; true stops the loop that runs.
@@ -49,6 +49,12 @@ class Team {
         }
         start_.notify_all();
         for (auto& worker : workers_) worker.join();
+    }
+
+    // For the calls to come.
+    void asks(Asked stop) {
+        stop_ = stop;
+        next_question_ = std::chrono::steady_clock::now() + std::chrono::milliseconds(50);
     }
 
     // Threads, the caller's included.
@@ -110,14 +116,16 @@ class Team {
             share.end = s < shares ? (s + 1) * ranges / shares : 0;
             share.next.store(s < shares ? s * ranges / shares : 0, std::memory_order_relaxed);
         }
-        busy_.store(static_cast<int>(workers_.size()), std::memory_order_relaxed);
+        // A worker that the system has not let run yet is not waited for.
+        open_.store(true);
         {
             const std::lock_guard lock(mutex_);
             round_.fetch_add(1, std::memory_order_release);
         }
         start_.notify_all();
         take_ranges(0);
-        wait_until([this] { return busy_.load(std::memory_order_acquire) == 0; }, done_);
+        open_.store(false);
+        wait_until([this] { return busy_.load() == 0; }, done_);
         if (failure_) std::rethrow_exception(std::exchange(failure_, nullptr));
     }
 
@@ -170,10 +178,11 @@ class Team {
         const bool able = can_throw();
         for (std::uint64_t seen = 0;;) {
             wait_until([&] { return round_.load(std::memory_order_acquire) != seen; }, start_);
-            ++seen;
+            seen = round_.load(std::memory_order_acquire);
             if (closing_) return;
-            if (able) take_ranges(worker);
-            if (busy_.fetch_sub(1, std::memory_order_acq_rel) == 1) {
+            busy_.fetch_add(1);
+            if (able && open_.load()) take_ranges(worker);
+            if (busy_.fetch_sub(1) == 1) {
                 const std::lock_guard lock(mutex_);
                 done_.notify_one();
             }
@@ -188,7 +197,8 @@ class Team {
     std::mutex mutex_;
     std::condition_variable start_, done_;
     std::atomic<std::uint64_t> round_{0};
-    std::atomic<int> busy_{0};
+    std::atomic<int> busy_{0};  // workers that take ranges
+    std::atomic<bool> open_{false};
     void (*job_)(const void*, std::int64_t, int) = nullptr;
     const void* target_ = nullptr;
     std::exception_ptr failure_;

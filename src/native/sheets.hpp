@@ -54,8 +54,9 @@ class SheetFiltering {
     // Floats that a thread needs for a tile whose rows are `width` floats.
     virtual std::size_t scratch(std::int64_t width) const = 0;
 
-    // Takes in a tile's rows.
-    virtual void put(const Sheets& sheets, std::int64_t tile, const float* rows, float* scratch) = 0;
+    // Takes in a tile's rows, each point's times its pre_scale unless that is null: see Filter::pre_scales.
+    virtual void put(const Sheets& sheets, std::int64_t tile, const float* pre_scale, const float* rows,
+                     float* scratch) = 0;
 
     // The tiles to be put have fewer columns in all from now on.
     virtual void narrow(std::int64_t width) = 0;

@@ -17,15 +17,18 @@ using atrous::kMaxDimensions;
 using atrous::kSimplexBlock;
 using atrous::LatticeGeometry;
 
-struct Block {
-    float at[kMaxDimensions + 1][kSimplexBlock];
+template <int D>
+struct BlockOf {
+    float at[D + 1][kSimplexBlock];
 };
 
 // The points' coordinates on the hyperplane x_0 + .. + x_d = 0 (Adams et al. 2010, section 3.1).
+template <int D, class Block>
 ATROUS_INLINE void elevate(const LatticeGeometry& lattice, const FeatureBlock& features, int count,
                            Block& elevated) {
+    const int d = D > 0 ? D : lattice.dimensions;
     float sum[kSimplexBlock] = {};
-    for (int j = lattice.dimensions; j > 0; --j) {
+    for (int j = d; j > 0; --j) {
         float scaled[kSimplexBlock];
         for (int p = 0; p < count; ++p) scaled[p] = features.at[j - 1][p];
         for (int p = count; p < kSimplexBlock; ++p) scaled[p] = scaled[count - 1];
@@ -42,17 +45,20 @@ ATROUS_INLINE void elevate(const LatticeGeometry& lattice, const FeatureBlock& f
 
 namespace atrous::ATROUS_INSTRUCTION_SET {
 
-// Rounds to the nearest vertex whose remainder is 0, ranks the differences, which gives the simplex, and
-// reads the barycentric weights off the sorted differences (Adams et al. 2010, section 3.1 to 3.2).
-void simplex(const LatticeGeometry& lattice, const FeatureBlock& features, int count, uint64_t* keys,
-             float* weights) {
-    const int d = lattice.dimensions;
+// D: the dimensions, where they are common; else 0. Rounds to the nearest vertex whose remainder is 0, ranks
+// the differences, which gives the simplex, and reads the barycentric weights off the sorted differences
+// (Adams et al. 2010, section 3.1 to 3.2).
+template <int D>
+ATROUS_INLINE void simplex_of(const LatticeGeometry& lattice, const FeatureBlock& features, int count,
+                              uint64_t* keys, float* weights) {
+    const int d = D > 0 ? D : lattice.dimensions;
     const float side = static_cast<float>(d + 1), inverse = 1.0f / side;
-    Block elevated, cell, difference;
-    int32_t rank[kMaxDimensions + 1][kSimplexBlock];
+    constexpr int kMost = D > 0 ? D : kMaxDimensions;
+    BlockOf<kMost> elevated, cell, difference;
+    int32_t rank[kMost + 1][kSimplexBlock];
     float total[kSimplexBlock] = {};
 
-    elevate(lattice, features, count, elevated);
+    elevate<D>(lattice, features, count, elevated);
     for (int i = 0; i <= d; ++i)
         for (int p = 0; p < kSimplexBlock; ++p) {
             cell.at[i][p] = nearest(elevated.at[i][p] * inverse);
@@ -76,7 +82,7 @@ void simplex(const LatticeGeometry& lattice, const FeatureBlock& features, int c
             difference.at[i][p] = (elevated.at[i][p] - cell.at[i][p] * side) * inverse;
         }
 
-    Block share;
+    BlockOf<kMost> share;
     float first[kSimplexBlock] = {}, sorted[kSimplexBlock], previous[kSimplexBlock] = {};
     for (int k = 0; k <= d; ++k) {
         for (int p = 0; p < kSimplexBlock; ++p) sorted[p] = 0.0f;
@@ -99,7 +105,7 @@ void simplex(const LatticeGeometry& lattice, const FeatureBlock& features, int c
     // From one vertex of a simplex to the next, the remainder grows by 1, and the coordinate of the
     // next lower rank falls back by one cell.
     for (int p = 0; p < count; ++p) {
-        uint64_t stride_of_rank[kMaxDimensions + 1];
+        uint64_t stride_of_rank[kMost + 1];
         uint64_t key = 0;
         for (int i = 0; i < d; ++i) {
             const int32_t number = static_cast<int32_t>(cell.at[i][p]) - lattice.origin[i];
@@ -112,6 +118,13 @@ void simplex(const LatticeGeometry& lattice, const FeatureBlock& features, int c
             keys[k * kSimplexBlock + p] = key;
         }
     }
+}
+
+void simplex(const LatticeGeometry& lattice, const FeatureBlock& features, int count, uint64_t* keys,
+             float* weights) {
+    if (lattice.dimensions == 5) return simplex_of<5>(lattice, features, count, keys, weights);
+    if (lattice.dimensions == 2) return simplex_of<2>(lattice, features, count, keys, weights);
+    simplex_of<0>(lattice, features, count, keys, weights);
 }
 
 }  // namespace atrous::ATROUS_INSTRUCTION_SET

@@ -37,6 +37,29 @@ struct Stencil {
     }
 };
 
+// One bit for each hash of a name: most vertices in reach do not exist, and the table does not fit the
+// cache.
+class KeyFilter {
+  public:
+    explicit KeyFilter(const std::vector<std::uint64_t>& names) {
+        while ((std::size_t{1} << bits_) < names.size() * 16) ++bits_;
+        words_.resize((std::size_t{1} << bits_) / 64, 0);
+        for (const std::uint64_t name : names)
+            words_[bit_of(name) / 64] |= std::uint64_t{1} << (bit_of(name) % 64);
+    }
+    bool may_hold(std::uint64_t name) const {
+        const std::size_t bit = bit_of(name);
+        return (words_[bit / 64] >> (bit % 64) & 1) != 0;
+    }
+
+  private:
+    std::size_t bit_of(std::uint64_t name) const {
+        return static_cast<std::size_t>(((name ^ (name >> 32)) * 0xD6E8FEB86659FD93u) >> (64 - bits_));
+    }
+    int bits_ = 10;
+    std::vector<std::uint64_t> words_;
+};
+
 // The vertices that a stencil reaches from each vertex, counting from 1, with their weights.
 class StencilLinks {
   public:
@@ -46,7 +69,7 @@ class StencilLinks {
                  const VertexTable& table) {
         const std::vector<std::uint64_t>& names = table.keys();
         const std::vector<Move> moves = moves_of(stencil, geometry);
-        const Present present(names);
+        const KeyFilter present(names);
         const auto vertices = static_cast<std::int64_t>(names.size());
         const auto side = static_cast<std::uint64_t>(geometry.dimensions) + 1;
         std::vector<std::vector<Link>> parts(static_cast<std::size_t>((vertices + kGrain - 1) / kGrain));
@@ -93,29 +116,6 @@ class StencilLinks {
     struct Move {
         std::uint64_t remainder, plain, wrapped;
         float weight;
-    };
-
-    // One bit for each hash of a name: most vertices in reach do not exist, and the table does not fit the
-    // cache.
-    class Present {
-      public:
-        explicit Present(const std::vector<std::uint64_t>& names) {
-            while ((std::size_t{1} << bits_) < names.size() * 16) ++bits_;
-            words_.resize((std::size_t{1} << bits_) / 64, 0);
-            for (const std::uint64_t name : names)
-                words_[bit_of(name) / 64] |= std::uint64_t{1} << (bit_of(name) % 64);
-        }
-        bool may_hold(std::uint64_t name) const {
-            const std::size_t bit = bit_of(name);
-            return (words_[bit / 64] >> (bit % 64) & 1) != 0;
-        }
-
-      private:
-        std::size_t bit_of(std::uint64_t name) const {
-            return static_cast<std::size_t>(((name ^ (name >> 32)) * 0xD6E8FEB86659FD93u) >> (64 - bits_));
-        }
-        int bits_ = 10;
-        std::vector<std::uint64_t> words_;
     };
 
     static std::vector<Move> moves_of(const Stencil& stencil, const LatticeGeometry& geometry) {

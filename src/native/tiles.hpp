@@ -16,14 +16,17 @@ class Tiles {
     static constexpr std::int64_t kWidest = 64, kTallest = 60;
     static constexpr std::int64_t kMost = kWidest * kTallest;  // points in a tile
 
-    explicit Tiles(std::int64_t points = 0, std::int64_t line = 0)
+    // most: points in a tile.
+    explicit Tiles(std::int64_t points = 0, std::int64_t line = 0, std::int64_t most = kMost)
         : points_(points),
+          most_(most),
           line_(line >= kThinnest && line < points ? line : std::max<std::int64_t>(points, 1)) {
         const std::int64_t lines = (points_ + line_ - 1) / line_;
         // Balanced, so that no sliver is left at the end; but whole packs of points along the lines of an
         // image.
-        const std::int64_t tall = even(lines, kTallest);
-        const std::int64_t wide = tall < kTallest / 2 ? even(line_, kMost / tall) : std::min(line_, kWidest);
+        const std::int64_t widest = std::min(kWidest, most), tallest = most / widest;
+        const std::int64_t tall = even(lines, tallest);
+        const std::int64_t wide = tall < tallest / 2 ? even(line_, most / tall) : std::min(line_, widest);
         height_ = tall;
         width_ = wide;
         across_ = (line_ + wide - 1) / wide;
@@ -70,7 +73,7 @@ class Tiles {
     }
 
     friend bool operator==(const Tiles& a, const Tiles& b) {
-        return a.points_ == b.points_ && a.line_ == b.line_;
+        return a.points_ == b.points_ && a.line_ == b.line_ && a.most_ == b.most_;
     }
 
   private:
@@ -82,7 +85,7 @@ class Tiles {
         return (length + pieces - 1) / pieces;
     }
 
-    std::int64_t points_, line_;
+    std::int64_t points_, most_, line_;
     std::int64_t height_ = 1, width_ = 1, across_ = 1, down_ = 0;
 };
 

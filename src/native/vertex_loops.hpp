@@ -83,26 +83,6 @@ struct OfVertices {
         });
     }
 
-    static void blur(int64_t begin, int64_t end, const uint32_t* neighbors, const void* from, void* to,
-                     int64_t width) {
-        const T* rows = static_cast<const T*>(from);
-        T* out = static_cast<T*>(to);
-        for_columns(width, [&](auto columns, int64_t first, auto stride) {
-            using R = Row<decltype(columns)::count>;
-            for (int64_t v = begin; v < end; ++v) {
-                if (v + kAhead / 2 < end) {
-                    prefetch(rows + neighbors[2 * v + kAhead] * stride + first, columns.count);
-                    prefetch(rows + neighbors[2 * v + kAhead + 1] * stride + first, columns.count);
-                }
-                R sum = R::load(rows + neighbors[2 * v] * stride + first);
-                sum += R::load(rows + neighbors[2 * v + 1] * stride + first);
-                sum *= 0.5f;
-                sum += R::load(rows + v * stride + first);
-                sum.store(out + v * stride + first);
-            }
-        });
-    }
-
     // Where a row is one number, no branch: no processor foresees where a chain ends.
     static void blur_numbers(int64_t begin, int64_t end, const uint32_t* order, T* rows) {
         constexpr int64_t kRun = 128, kSoon = 64;
@@ -135,6 +115,7 @@ struct OfVertices {
             T* const rows = static_cast<T*>(values) + first;
             const uint32_t* const order = vertices;
             const int64_t last = end - 1;
+            alignas(64) T nowhere[columns.count];
             R behind = R::zero(), own = R::load(rows + order[begin] * stride);
             for (int64_t e = begin; e < last; ++e) {
                 prefetch(rows + order[e + kSoon < last ? e + kSoon : last] * stride, columns.count);
@@ -143,7 +124,13 @@ struct OfVertices {
                 sum += behind;
                 sum *= 0.5f;
                 sum += own;
-                if (order[e] != 0) sum.store(rows + order[e] * stride);
+                // A branch would be mispredicted at the end of each chain. Row 0 belongs to all threads and
+                // stays as it is.
+                const std::uintptr_t real = 0 - std::uintptr_t{order[e] != 0};
+                T* const to =
+                    reinterpret_cast<T*>((reinterpret_cast<std::uintptr_t>(rows + order[e] * stride) & real) |
+                                         (reinterpret_cast<std::uintptr_t>(nowhere) & ~real));
+                sum.store(to);
                 behind = own;
                 own = ahead;
             }
@@ -226,7 +213,7 @@ struct OfVertices {
     }
 
     static constexpr atrous::VertexLoops loops() {
-        return {sizeof(T), sum, weighted_sum, blur, blur_chains, copy, copy_columns, keep, expand, slice_far};
+        return {sizeof(T), sum, weighted_sum, blur_chains, copy, copy_columns, keep, expand, slice_far};
     }
 };
 
