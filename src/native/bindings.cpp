@@ -28,22 +28,22 @@
 #endif
 
 #include "apply.hpp"
-#include "exact.hpp"
-#include "features.hpp"
+#include "brute_force.hpp"
 #include "filter.hpp"
-#include "gaussian.hpp"
-#include "inference.hpp"
-#include "inner_loops.hpp"
-#include "lattice.hpp"
-#include "model.hpp"
-#include "parallel.hpp"
+#include "gaussian/separable.hpp"
+#include "lattice/features.hpp"
+#include "lattice/lattice.hpp"
+#include "mean_field/inference.hpp"
+#include "mean_field/types.hpp"
+#include "simd/kernels.hpp"
+#include "thread_pool.hpp"
 
 namespace nb = nanobind;
 using namespace nb::literals;
 
 namespace {
 
-using atrous::Team;
+using atrous::ThreadPool;
 using Planes = nb::ndarray<const float, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
 using Vector = nb::ndarray<const float, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 using Values = nb::ndarray<const float, nb::c_contig, nb::device::cpu>;
@@ -87,33 +87,33 @@ long this_process() {
 // Set when the interpreter ends: see closing() in the module.
 std::atomic<bool> closing{false};
 
-// Runs work(team) with a team that is kept for the next call, as to start threads takes long where another
+// Runs work(pool) with a pool that is kept for the next call, as to start threads takes long where another
 // process is busy; with one of its own while another thread uses that. Never destroyed: a child of fork(),
 // where its workers do not exist, could not join them.
 template <class Work>
-void with_team(int threads, Team::Asked asked, const Work& work) {
+void with_team(int threads, ThreadPool::Poll asked, const Work& work) {
     static std::mutex mutex;
-    static Team* kept = nullptr;
+    static ThreadPool* kept = nullptr;
     static long process = 0;
     const std::unique_lock lock(mutex, std::try_to_lock);
     if (threads <= 1 || !lock) {
-        Team team(threads, asked);
-        return work(team);
+        ThreadPool pool(threads, asked);
+        return work(pool);
     }
     if (kept != nullptr && process != this_process())
         kept = nullptr;
     else if (kept != nullptr && kept->size() != threads)
         delete std::exchange(kept, nullptr);
-    if (kept == nullptr) kept = new Team(threads);
+    if (kept == nullptr) kept = new ThreadPool(threads);
     process = this_process();
-    kept->asks(asked);
+    kept->set_poll(asked);
     work(*kept);
 }
 
-// Runs work(team) without the GIL; Ctrl-C stops it.
+// Runs work(pool) without the GIL; Ctrl-C stops it.
 template <class Work>
 void released(int threads, const Work& work) {
-    const Team::Asked asked = in_main_thread() ? asked_to_stop : nullptr;
+    const ThreadPool::Poll asked = in_main_thread() ? asked_to_stop : nullptr;
     try {
         const nb::gil_scoped_release release;
         with_team(threads, asked, work);
@@ -159,9 +159,9 @@ FilterPointer built_lattice(const atrous::Features& features, int threads,
                             std::optional<std::size_t> most_rows, const atrous::Stencil* stencil = nullptr,
                             bool origin = false) {
     FilterPointer built;
-    released(threads, [&](Team& team) {
+    released(threads, [&](ThreadPool& pool) {
         built =
-            std::make_shared<atrous::Lattice>(team, features, stencil, most_rows.value_or(SIZE_MAX), origin);
+            std::make_shared<atrous::Lattice>(pool, features, stencil, most_rows.value_or(SIZE_MAX), origin);
     });
     return built;
 }
@@ -238,13 +238,13 @@ void apply(const atrous::Filter& filter, const Planes& values, const OutPlanes& 
     require(points(values) == filter.points(), "values do not fit the filter");
     require(out.shape(0) == values.shape(0) && out.shape(1) == values.shape(1), "out must be like values");
     released(threads,
-             [&](Team& team) { atrous::apply(team, filter, values.data(), rows(values), out.data()); });
+             [&](ThreadPool& pool) { atrous::apply(pool, filter, values.data(), rows(values), out.data()); });
 }
 
 // K * 1
 void mass(const atrous::Filter& filter, const OutVector& out, int threads) {
     require(static_cast<std::int64_t>(out.size()) == filter.points(), "out must hold a value for each point");
-    released(threads, [&](Team& team) { atrous::apply(team, filter, nullptr, 1, out.data()); });
+    released(threads, [&](ThreadPool& pool) { atrous::apply(pool, filter, nullptr, 1, out.data()); });
 }
 
 // The description of a CRF; the buffers of an inference live within one call.
@@ -266,7 +266,7 @@ class Model {
                           float16});
     }
 
-    // Writes what is wanted of Q; probabilities and labels may each be None. consumed: the unary term is
+    // Writes what is outputs of Q; probabilities and labels may each be None. consumed: the unary term is
     // private memory that probabilities take the place of.
     atrous::Report infer(const Strided& unary, bool energies, int iterations, double tolerance, double prune,
                          bool trace, int threads, bool zeroed, bool consumed,
@@ -286,7 +286,8 @@ class Model {
                               probabilities->stride(1) == 1 && unary.stride(0) >= points_),
                 "what is consumed must be the planes that are written");
         for (const atrous::Term& term : terms_)
-            require(term.gains.empty() || term.gains.size() == count || term.gains.size() == count * count,
+            require(term.compatibility.empty() || term.compatibility.size() == count ||
+                        term.compatibility.size() == count * count,
                     "gains do not fit the number of labels");
         const atrous::Unary given{unary.data(),
                                   static_cast<std::int64_t>(count),
@@ -299,16 +300,16 @@ class Model {
                                   consumed};
         const atrous::Settings settings{iterations, static_cast<float>(prune), static_cast<float>(tolerance),
                                         trace};
-        atrous::Wanted wanted;
-        if (labels) wanted.labels = labels->data();
+        atrous::Outputs outputs;
+        if (labels) outputs.labels = labels->data();
         if (probabilities)
-            wanted = {probabilities->data(), probabilities->stride(0), probabilities->stride(1),
-                      wanted.labels, zeroed};
+            outputs = {probabilities->data(), probabilities->stride(0), probabilities->stride(1),
+                       outputs.labels, zeroed};
         atrous::Report report;
-        released(threads, [&](Team& team) {
-            report = atrous::infer(team, terms_,
+        released(threads, [&](ThreadPool& pool) {
+            report = atrous::infer(pool, terms_,
                                    terms_.empty() ? atrous::Tiles(points_) : terms_[0].filter->tiles(), given,
-                                   settings, wanted);
+                                   settings, outputs);
         });
         return report;
     }
@@ -318,14 +319,14 @@ class Model {
         std::vector<float> of_point(static_cast<std::size_t>(points_));
         double sum = 0.0;
         for (const atrous::Term& term : terms_) {
-            if (!term.gains.empty()) continue;
-            released(threads, [&](Team& team) {
-                atrous::apply(team, *term.filter, term.before.empty() ? nullptr : term.before.data(), 1,
+            if (!term.compatibility.empty()) continue;
+            released(threads, [&](ThreadPool& pool) {
+                atrous::apply(pool, *term.filter, term.pre_scale.empty() ? nullptr : term.pre_scale.data(), 1,
                               of_point.data());
             });
-            sum +=
-                std::inner_product(of_point.begin(), of_point.end(), term.after.begin(), 0.0, std::plus<>(),
-                                   [](double filtered, float after) { return filtered * after; });
+            sum += std::inner_product(of_point.begin(), of_point.end(), term.post_scale.begin(), 0.0,
+                                      std::plus<>(),
+                                      [](double filtered, float after) { return filtered * after; });
         }
         return sum;
     }
@@ -423,7 +424,7 @@ NB_MODULE(_native, m) {
 
     nb::module_::import_("atexit").attr("register")(nb::cpp_function([] { closing.store(true); }));
     m.def(
-        "instruction_set", [] { return atrous::inner_loops().name; },
+        "instruction_set", [] { return atrous::kernels().name; },
         "Return the instruction set of the inner loops: baseline, v3 or v4.");
     m.def("choose_instruction_set", &atrous::choose_instruction_set, "name"_a,
           "Select an instruction set; return False if the processor lacks it.");
