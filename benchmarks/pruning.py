@@ -16,7 +16,7 @@ from atrous import Segmenter
 from atrous._io import replacing
 from atrous.crf import PRESETS, Bilateral, DenseCRF, Spatial
 from atrous.data.image_io import read_image
-from crf_inputs import ROOT, covering, with_labels
+from crf_inputs import ROOT, covering, softened, with_labels
 
 PAGE = ROOT / "docs" / "benchmarks.md"
 BEGIN, END = "<!-- written by benchmarks/pruning.py -->", "<!-- end of pruning -->"
@@ -33,12 +33,6 @@ SETTINGS = {
     ),
     "w=20, sxy=80, srgb=13": ((SPATIAL, Bilateral(weight=20, sxy=80, srgb=13)), AFTER),
 }
-
-
-def softened(probabilities, temperature):
-    """Return the softmax of the log-probabilities divided by a temperature."""
-    powers = probabilities ** np.float32(1 / temperature)
-    return powers / powers.sum(axis=0)
 
 
 def changed(image, kernels, options, probabilities):

@@ -12,7 +12,7 @@
 #include <vector>
 
 #include "apply.hpp"
-#include "mean_field/general.hpp"
+#include "mean_field/mean_field.hpp"
 
 namespace testing {
 
@@ -177,7 +177,7 @@ class PlainLattice {
 
 struct PlainTerm {
     Matrix kernel;
-    std::vector<float> before, after, gains;
+    std::vector<float> pre_scale, post_scale, compatibility;
 };
 
 struct PlainReport {

@@ -12,7 +12,7 @@
 #include "brute_force.hpp"
 #include "gaussian/separable.hpp"
 #include "lattice/lattice.hpp"
-#include "mean_field/general.hpp"
+#include "mean_field/mean_field.hpp"
 #include "random.hpp"
 #include "reference.hpp"
 

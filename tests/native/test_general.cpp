@@ -17,7 +17,7 @@
 
 using namespace testing;
 using atrous::Filter;
-using atrous::GeneralMeanField;
+using atrous::MeanField;
 using atrous::Settings;
 using atrous::Term;
 using atrous::ThreadPool;
@@ -29,8 +29,8 @@ namespace {
 Result infer(const std::vector<Term>& terms, const Unary& unary, const Settings& settings, int threads = 2,
              ThreadPool::Poll stop = nullptr) {
     ThreadPool pool(threads, stop);
-    GeneralMeanField field(terms, terms.empty() ? Tiles(unary.points) : terms[0].filter->tiles(), unary);
-    return result_of(field, pool, unary, field.infer(pool, settings));
+    MeanField field(terms, terms.empty() ? Tiles(unary.points) : terms[0].filter->tiles(), unary, settings);
+    return result_of(field, pool, unary, field.infer(pool));
 }
 
 std::atomic<int> questions_left{0};
@@ -192,7 +192,7 @@ TEST_CASE("labels that die leave the inference, at its start and on the way") {
         Term term{std::make_shared<atrous::BruteForce>(features.data(), 2, Tiles(Scene::kPoints)),
                   {},
                   std::vector<float>(Scene::kPoints, 0.3f),
-                  late ? std::vector<float>{} : random.uniforms(labels * labels)};
+                  late ? std::vector<float>{} : random.uniforms(labels)};
         term.weight = 1.0f;
         const std::vector<Term> terms{term};
         Settings settings = steps(10);

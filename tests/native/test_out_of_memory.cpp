@@ -12,7 +12,7 @@
 
 #include "gaussian/separable.hpp"
 #include "lattice/lattice.hpp"
-#include "mean_field/general.hpp"
+#include "mean_field/mean_field.hpp"
 #include "memory_pool.hpp"
 #include "random.hpp"
 
@@ -94,9 +94,9 @@ void run(int threads, const std::vector<float>& features, const std::vector<floa
     settings.iterations = 3;
     settings.prune = 0.01f;
     settings.trace = true;
-    GeneralMeanField field(terms, terms[0].filter->tiles(),
-                           {energies.data(), labels, points, points, 1, true, -1e30f, 1e30f});
-    field.infer(pool, settings);
+    MeanField field(terms, terms[0].filter->tiles(),
+                    {energies.data(), labels, points, points, 1, true, -1e30f, 1e30f}, settings);
+    field.infer(pool);
     field.probabilities(pool, q.data(), points, 1);
 }
 

@@ -18,7 +18,7 @@
 
 namespace atrous {
 
-// What GeneralMeanField computes but for the energies, by the difference of the two scores: with M = K
+// What MeanField computes but for the energies, by the difference of the two scores: with M = K
 // (before * Q) of the first label and T = K before, the second label's is T - M, and
 //
 //     difference = unary difference + sum over terms of after * (slope * M + offset * T).
@@ -56,7 +56,7 @@ class BinaryMeanField {
         return report;
     }
 
-    // As of GeneralMeanField.
+    // As of MeanField.
     void probabilities(ThreadPool& pool, float* planes, std::int64_t label_stride, std::int64_t stride,
                        bool = false) const {
         if (kept_.size() == 1) {

@@ -5,7 +5,6 @@
 #include <vector>
 
 #include "mean_field/binary.hpp"
-#include "mean_field/general.hpp"
 #include "mean_field/mean_field.hpp"
 #include "mean_field/types.hpp"
 
@@ -29,12 +28,13 @@ void write(const Field& field, ThreadPool& pool, const Outputs& outputs) {
 
 // The energies of two labels' steps, which the field of their difference does not know; its Q must not depend
 // on who wants to know them.
-inline void trace(ThreadPool& pool, const std::vector<Term>& terms, const Tiles& tiles, const Unary& unary,
+inline void trace(ThreadPool& pool, const std::vector<Term>& terms, const Tiles& tiles, Unary unary,
                   Settings settings, Report& report) {
     settings.iterations = report.steps;
     settings.tolerance = 0.0f;
-    GeneralMeanField field(terms, tiles, unary);
-    const Report traced = field.infer(pool, settings);
+    unary.consumed = false;
+    MeanField field(terms, tiles, unary, settings);
+    const Report traced = field.infer(pool);
     report.energy = traced.energy;
     report.entropy = traced.entropy;
 }
@@ -49,14 +49,10 @@ inline Report infer(ThreadPool& pool, const std::vector<Term>& terms, const Tile
         // Before Q is written, which may be over the unary term.
         if (settings.trace) trace(pool, terms, tiles, unary, settings, report);
         write(field, pool, outputs);
-    } else if (MeanField::suits(terms, settings, unary.labels)) {
+    } else {
         MeanField field(terms, tiles, unary, settings);
         report = field.infer(pool);
         outputs.zeroed |= unary.consumed;  // Q takes the unary term's place
-        write(field, pool, outputs);
-    } else {
-        GeneralMeanField field(terms, tiles, unary);
-        report = field.infer(pool, settings);
         write(field, pool, outputs);
     }
     return report;

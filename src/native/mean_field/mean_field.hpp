@@ -14,13 +14,14 @@
 #include "filter.hpp"
 #include "mean_field/active_labels.hpp"
 #include "mean_field/types.hpp"
+#include "mean_field/whole_image.hpp"
 #include "simd/kernels.hpp"
 #include "sparse_label_tiles.hpp"
 
 namespace atrous {
 
-// What GeneralMeanField computes, but for labels that are improbable all over a tile, which leave the tile. A
-// tile that is left with one label has nothing more to compute.
+// Keeps, in each tile, rows of the labels that are not pruned there. A tile that is left with one label has
+// nothing more to compute.
 class MeanField {
   public:
     MeanField(const std::vector<Term>& terms, const Tiles& tiles, const Unary& unary,
@@ -28,16 +29,11 @@ class MeanField {
         : terms_(terms), unary_(unary), settings_(settings), bounds_(settings.prune, terms) {
         label_tiles_.tiles = tiles;
         label_tiles_.of_tile.resize(static_cast<std::size_t>(tiles.count()));
-    }
-
-    // Whether it can do what is asked for.
-    static bool suits(const std::vector<Term>& terms, const Settings& settings, std::int64_t labels) {
-        const auto square = static_cast<std::size_t>(labels * labels);
-        return settings.tolerance == 0 && settings.iterations > 0 && labels > 1 &&
-               std::all_of(terms.begin(), terms.end(), [&](const Term& term) {
-                   return (term.pre_scale.empty() || term.filter->pre_scales()) &&
-                          term.compatibility.size() != square && term.filter->takes_tiles();
-               });
+        // Each label's message counts, or the neighbors of a tile are not known.
+        if (std::any_of(terms.begin(), terms.end(), [&](const Term& term) { return mixes(term); }))
+            bounds_ = {0.0f, terms};
+        if (!std::all_of(terms.begin(), terms.end(), [&](const Term& term) { return by_tiles(term); }))
+            bounds_.tile = 0.0f;
     }
 
     // Throws std::domain_error where the unary term has values that cannot be used.
@@ -51,7 +47,8 @@ class MeanField {
             for (const auto& part : parts_) part->blur(pool);
             if (settings_.trace) measure(pool, report);
             const bool last = ++report.steps == settings_.iterations;
-            step(pool, !last || settings_.trace);
+            const float change = step(pool, !last || settings_.trace);
+            if (settings_.tolerance > 0 && change <= settings_.tolerance) break;
             if (!last) drop_improbable(pool);
         }
         if (settings_.trace) {
@@ -65,7 +62,8 @@ class MeanField {
         return report;
     }
 
-    // As of GeneralMeanField.
+    // Writes the probabilities of each label to its plane, of which a value lies every `stride` floats;
+    // zeroed: no zeros of those that were pruned.
     void probabilities(ThreadPool& pool, float* planes, std::int64_t label_stride, std::int64_t stride,
                        bool zeroed = false) const {
         pool.for_ranges(label_tiles_.tiles.count(), 1, [&](std::int64_t tile, std::int64_t) {
@@ -112,6 +110,7 @@ class MeanField {
         Buffer<float> scores, message;          // of a line of a tile
         std::vector<Buffer<float>> of_filters;  // what they need to read a tile
         std::vector<float> largest, gains;
+        float change = 0.0f;
     };
 
     // A tile that is decided needs rows for its energy alone.
@@ -150,8 +149,16 @@ class MeanField {
     void start_filters(ThreadPool& pool) {
         const std::int64_t width = padded_width(static_cast<std::int64_t>(active_.columns()));
         parts_.clear();
-        for (const Term& term : terms_)
-            parts_.push_back(term.filter->start_tiles(width, term.float16 && term.pre_scale.empty()));
+        matrices_.assign(terms_.size(), {});
+        for (std::size_t f = 0; f < terms_.size() && steps_follow(); ++f) {
+            const Term& term = terms_[f];
+            const bool float16 = term.float16 && term.pre_scale.empty();
+            if (by_tiles(term))
+                parts_.push_back(term.filter->start_tiles(width, float16));
+            else
+                parts_.push_back(std::make_unique<WholeImageState>(*term.filter, width, float16, chunk()));
+            if (mixes(term)) matrices_[f] = padded(term.compatibility, width);
+        }
         if (std::any_of(parts_.begin(), parts_.end(), [](const auto& part) { return part->reads_rows(); }))
             next_q_ = Buffer<float>(q_.size());
         std::int64_t widest = 4;
@@ -166,6 +173,26 @@ class MeanField {
     }
 
     std::int64_t chunk() const { return std::min<std::int64_t>(label_tiles_.tiles.width(), 256); }
+
+    bool steps_follow() const { return settings_.iterations > 0 || settings_.trace; }
+    // Whether a label's score has messages of others.
+    bool mixes(const Term& term) const {
+        return unary_.labels > 1 &&
+               term.compatibility.size() == static_cast<std::size_t>(unary_.labels * unary_.labels);
+    }
+    static bool by_tiles(const Term& term) {
+        return term.filter->takes_tiles() && (term.pre_scale.empty() || term.filter->pre_scales());
+    }
+
+    std::vector<float> padded(const std::vector<float>& matrix, std::int64_t width) const {
+        std::vector<float> rows;
+        for (std::int64_t from = 0; from < unary_.labels; ++from) {
+            const auto row = matrix.begin() + static_cast<std::ptrdiff_t>(from * unary_.labels);
+            rows.insert(rows.end(), row, row + static_cast<std::ptrdiff_t>(unary_.labels));
+            rows.resize(static_cast<std::size_t>((from + 1) * width), 0.0f);
+        }
+        return rows;
+    }
 
     // Calls body(place, begin, end) for the lines of a tile, in chunks.
     template <class Body>
@@ -206,7 +233,9 @@ class MeanField {
                               end - begin, rows, label_tile.width);
                 if (label_tile.decided()) return;
                 std::copy_n(rows, (end - begin) * label_tile.width, workspace.scores.data());
-                softmax(tile, place, end - begin, workspace, q_);
+                loops_.softmax(end - begin, workspace.scores.data(),
+                               q_.data() + label_tile.start + place * label_tile.width, label_tile.width,
+                               workspace.largest.data(), nullptr);
             });
         if (label_tile.decided()) decide(tile);
         std::fill_n(&active_.largest(tile, 0), active_.columns(), 0.0f);
@@ -245,8 +274,11 @@ class MeanField {
     void softmax(std::int64_t tile, std::int64_t place, std::int64_t count, Workspace& workspace,
                  Buffer<float>& q) {
         const LabelTile& label_tile = label_tiles_[tile];
-        loops_.softmax(count, workspace.scores.data(), q.data() + label_tile.start + place * label_tile.width,
-                       label_tile.width, workspace.largest.data(), nullptr);
+        const auto at = label_tile.start + static_cast<std::size_t>(place * label_tile.width);
+        const bool compare = settings_.tolerance > 0;
+        if (compare && &q != &q_) std::copy_n(q_.data() + at, count * label_tile.width, q.data() + at);
+        loops_.softmax(count, workspace.scores.data(), q.data() + at, label_tile.width,
+                       workspace.largest.data(), compare ? &workspace.change : nullptr);
     }
 
     Buffer<float>& written() { return next_q_.size() > 0 ? next_q_ : q_; }
@@ -270,20 +302,27 @@ class MeanField {
     // Calls body(place, begin, end) for a tile's lines, workspace.scores holding these points' scores plus
     // all messages to them.
     template <class Body>
-    void with_messages(std::int64_t tile, Workspace& workspace, const Body& body) const {
+    void with_messages(ThreadPool& pool, std::int64_t tile, int worker, const Body& body) {
+        Workspace& workspace = workspaces_[static_cast<std::size_t>(worker)];
         const LabelTile& label_tile = label_tiles_[tile];
         for (std::size_t f = 0; f < parts_.size(); ++f)
             parts_[f]->begin_tile(label_tiles_, tile, q_.data(), workspace.of_filters[f].data());
         gather_gains(label_tile, workspace);
         for_lines(tile, [&](std::int64_t place, std::int64_t begin, std::int64_t end) {
+            if (worker == 0) pool.poll();  // a tile may take long: the exact kernel looks at all points
             const float* base = scores_.data() + label_tile.start + place * label_tile.width;
             for (std::size_t f = 0; f < parts_.size(); ++f) {
                 const float* message =
                     parts_[f]->slice(label_tiles_, tile, place, begin, end, workspace.of_filters[f].data(),
                                      workspace.message.data());
-                loops_.add(end - begin, terms_[f].post_scale.data() + begin,
-                           workspace.gains.data() + f * static_cast<std::size_t>(label_tile.width), message,
-                           base, workspace.scores.data(), label_tile.width);
+                const float* post_scale = terms_[f].post_scale.data() + begin;
+                if (mixes(terms_[f]))
+                    loops_.add_product(end - begin, post_scale, matrices_[f].data(), message,
+                                       label_tile.count(), base, workspace.scores.data(), label_tile.width);
+                else
+                    loops_.add(end - begin, post_scale,
+                               workspace.gains.data() + f * static_cast<std::size_t>(label_tile.width),
+                               message, base, workspace.scores.data(), label_tile.width);
                 base = workspace.scores.data();
             }
             if (parts_.empty()) std::copy_n(base, (end - begin) * label_tile.width, workspace.scores.data());
@@ -291,29 +330,35 @@ class MeanField {
         });
     }
 
-    // Puts the new Q into the filters at once if it will be needed there: the cache still holds it.
-    void step(ThreadPool& pool, bool put_too) {
+    // Splats the new Q at once if it will be needed: the cache still holds it. Returns the largest change of
+    // Q if there is a tolerance.
+    float step(ThreadPool& pool, bool splat_too) {
+        for (Workspace& workspace : workspaces_) workspace.change = 0.0f;
         pool.for_ranges(label_tiles_.tiles.count(), 1, [&](std::int64_t tile, std::int64_t, int worker) {
             const LabelTile& label_tile = label_tiles_[tile];
             if (label_tile.decided()) return;
             Workspace& workspace = workspaces_[static_cast<std::size_t>(worker)];
             open_summary(label_tile, workspace);
-            with_messages(tile, workspace, [&](std::int64_t place, std::int64_t begin, std::int64_t end) {
+            with_messages(pool, tile, worker, [&](std::int64_t place, std::int64_t begin, std::int64_t end) {
                 softmax(tile, place, end - begin, workspace, written());
             });
             close_summary(label_tile, tile, workspace);
-            if (put_too) splat(tile, written(), workspace);
+            if (splat_too) splat(tile, written(), workspace);
         });
         if (next_q_.size() > 0) std::swap(q_, next_q_);
+        float change = 0.0f;
+        for (const Workspace& workspace : workspaces_) change = std::max(change, workspace.change);
+        return change;
     }
 
-    // As of GeneralMeanField.
+    // The expected energy, sum Q unary - 1/2 sum Q message, and the entropy of Q. Point by point: which
+    // thread had which points must not show in the sums.
     void measure(ThreadPool& pool, Report& report) {
         std::vector<double> energies(static_cast<std::size_t>(unary_.points)), entropies(energies);
         pool.for_ranges(label_tiles_.tiles.count(), 1, [&](std::int64_t tile, std::int64_t, int worker) {
             const LabelTile& label_tile = label_tiles_[tile];
             Workspace& workspace = workspaces_[static_cast<std::size_t>(worker)];
-            with_messages(tile, workspace, [&](std::int64_t place, std::int64_t begin, std::int64_t end) {
+            with_messages(pool, tile, worker, [&](std::int64_t place, std::int64_t begin, std::int64_t end) {
                 for (std::int64_t p = begin; p < end; ++p) {
                     const std::size_t row =
                         label_tile.start + static_cast<std::size_t>((place + p - begin) * label_tile.width);
@@ -332,7 +377,7 @@ class MeanField {
         workspace.gains.assign(terms_.size() * width, 0.0f);
         for (std::size_t f = 0; f < terms_.size(); ++f)
             for (std::size_t c = 0; c < label_tile.columns.size(); ++c)
-                workspace.gains[f * width + c] = terms_[f].compatibility.empty()
+                workspace.gains[f * width + c] = terms_[f].compatibility.empty() || mixes(terms_[f])
                                                      ? 1.0f
                                                      : terms_[f].compatibility[static_cast<std::size_t>(
                                                            active_.label_of(label_tile.columns[c]))];
@@ -396,7 +441,8 @@ class MeanField {
     const Kernels& loops_ = kernels();
     SparseLabelTiles label_tiles_;
     ActiveLabels active_;
-    std::vector<std::unique_ptr<FilterState>> parts_;
+    std::vector<std::unique_ptr<FilterState>> parts_;  // of the terms
+    std::vector<std::vector<float>> matrices_;         // [from][to], padded; empty unless labels mix
     std::vector<Workspace> workspaces_;
     Buffer<float> scores_;      // minus the unary term
     Buffer<float> q_, next_q_;  // each step reads one and writes the other, if there is another
