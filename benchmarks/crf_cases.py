@@ -37,7 +37,7 @@ def processors():
 
 
 ALL = processors()
-PRUNED, KEPT, PEER_RUN = Run(threads=ALL), Run(threads=ALL, prune=False), Run(PEER)
+PRUNED, UNPRUNED, PEER_RUN = Run(threads=ALL), Run(threads=ALL, prune=False), Run(PEER)
 DROPPED_IN = Run(DROP_IN, threads=ALL)
 
 
@@ -66,12 +66,12 @@ def _unique(*runs):
 
 
 def _small(name, scene, labels, *, memory=False):
-    runs = _unique(PEER_RUN, PRUNED, KEPT, DROPPED_IN, Run(threads=1), Run(threads=1, prune=False), Run(DROP_IN))
+    runs = _unique(PEER_RUN, PRUNED, UNPRUNED, DROPPED_IN, Run(threads=1), Run(threads=1, prune=False), Run(DROP_IN))
     return Case(name, "table", scene, HEIGHT, WIDTH, labels, runs, memory)
 
 
 def _soft(name, scene, labels, temperature):
-    runs = _unique(PEER_RUN, PRUNED, KEPT)
+    runs = _unique(PEER_RUN, PRUNED, UNPRUNED)
     return Case(name, "table", scene, HEIGHT, WIDTH, labels, runs, temperature=temperature)
 
 
@@ -144,7 +144,7 @@ ROWS = (
     Row("375x500, 21 labels, textured, temperature 4", "soft-21", PRUNED),
     Row("375x500, 60 labels, textured", "textured-60", PRUNED, 40),
     Row("375x500, 150 labels, textured", "textured-150", PRUNED, 80),
-    Row("no pruning, 150 labels, textured", "textured-150", KEPT, 7),
+    Row("no pruning, 150 labels, textured", "textured-150", UNPRUNED, 7),
     Row("1000x1000, 21 labels, mosaic", "mosaic-1000", PRUNED, 15),
     Row("1000x1000, 21 labels, one image mirrored", "mirrored-1000", PRUNED, 15),
     Row("1024x2048, 19 labels, mosaic", "mosaic-2048", PRUNED, 15),

@@ -47,7 +47,7 @@ def refine(image, probabilities, run, prune=None):
     if run.library == DROP_IN:
         with processors_limited(run.threads):
             return _refine_as_peer(drop_in, image, probabilities)
-    begun = time.perf_counter()
+    started = time.perf_counter()
     crf = DenseCRF(image, KERNELS, iterations=ITERATIONS, threads=run.threads, prune=prune if run.prune else 0)
     q = crf(probabilities)
     return q, {"whole": time.perf_counter() - started, "unary": 0.0}
@@ -70,7 +70,7 @@ def processors_limited(count):
 def _refine_as_peer(library, image, probabilities):
     # Normalized after filtering, as in atrous: one multiplication less in each step than with the peer's default.
     after = library.NORMALIZE_AFTER
-    begun = time.perf_counter()
+    started = time.perf_counter()
     labels, height, width = probabilities.shape
     unary = unary_from_softmax(probabilities)
     ready = time.perf_counter()

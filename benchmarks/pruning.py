@@ -15,7 +15,7 @@ import numpy as np
 from atrous import Segmenter
 from atrous._io import replacing
 from atrous.crf import PRESETS, Bilateral, DenseCRF, Spatial
-from atrous.data.image_io import read_image
+from atrous.image_io.decode import read_image
 from crf_inputs import ROOT, covering, softened, with_labels
 
 PAGE = ROOT / "docs" / "benchmarks.md"

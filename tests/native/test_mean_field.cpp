@@ -149,6 +149,24 @@ TEST_CASE("labels that leave tiles: the same bits for any number of threads, nea
     }
 }
 
+TEST_CASE("wide rows that get narrow on the way, with factors before a grid's kernel") {
+    Picture picture(90);
+    for (atrous::Term& term : picture.terms) term.pre_scale.assign(Picture::kPoints, 1.0f);
+    // 70 labels are possible at first, and the kernels settle it.
+    for (std::int64_t c = 20; c < 90; ++c)
+        for (std::int64_t p = 0; p < Picture::kPoints; ++p)
+            picture.energies[static_cast<std::size_t>(c * Picture::kPoints + p)] =
+                2.5f + static_cast<float>(p % 7) * 0.01f;
+    for (std::int64_t at = 0; at < 20 * Picture::kPoints; ++at)
+        picture.energies[static_cast<std::size_t>(at)] *= 0.05f;
+    const Result whole = infer(picture.terms, picture.unary(), 0.0f);
+    const Result pruned = infer(picture.terms, picture.unary(), 0.05f);
+    CHECK(pruned.report.kept.size() <= 64);
+    CHECK(share_that_differs(whole.labels, pruned.labels) < 2e-3);
+    for (const int threads : {1, 5})
+        CHECK(infer(picture.terms, picture.unary(), 0.05f, threads).q == pruned.q);
+}
+
 TEST_CASE("a unary term that is consumed: the same bits, in its place") {
     for (const std::int64_t labels : {2, 9, 26})
         for (const bool prune : {true, false})

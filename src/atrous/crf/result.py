@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from atrous._cpu_count import processors
+from atrous._resources import is_integer
 from atrous.errors import InputTypeError
 
 
@@ -57,16 +57,6 @@ def check_fraction(name: str, value: float) -> float:
         error = InputTypeError.unless(number)
         raise error(f"{name}: expected a number from 0 to 1, got {value!r}")
     return float(value)
-
-
-def check_threads(threads: int | None) -> int:
-    """Return the number of threads, that of the processors for None, or raise InputError."""
-    if threads is None:
-        return min(processors(), _MOST_THREADS)
-    if not is_integer(threads) or not 1 <= threads <= _MOST_THREADS:
-        error = InputTypeError.unless(is_integer(threads))
-        raise error(f"threads: expected an integer from 1 to {_MOST_THREADS}, or None, got {threads!r}")
-    return int(threads)
 
 
 def label_type(labels: int) -> np.dtype[Any]:

@@ -5,7 +5,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from atrous import _native
-from atrous.crf.result import check_threads
+from atrous._resources import check_threads
 from atrous.errors import InputError, InputTypeError
 from atrous.pydensecrf import eigen
 from atrous.pydensecrf._unary import ConstUnary, LogisticUnary, Unary, check_energies, logistic_energies

@@ -427,8 +427,14 @@ class MeanField {
         });
         if (!narrower) return;
         renumber(absent);
-        for (const auto& part : parts_)
-            part->narrow(padded_width(static_cast<std::int64_t>(active_.columns())));
+        std::int64_t widest = 4;
+        for (const LabelTile& label_tile : label_tiles_.of_tile) widest = std::max(widest, label_tile.width);
+        for (std::size_t f = 0; f < parts_.size(); ++f) {
+            parts_[f]->narrow(padded_width(static_cast<std::int64_t>(active_.columns())));
+            for (Workspace& workspace : workspaces_)
+                if (workspace.of_filters[f].size() < parts_[f]->scratch(widest))
+                    workspace.of_filters[f] = Buffer<float>(parts_[f]->scratch(widest));
+        }
         pool.for_ranges(label_tiles_.tiles.count(), 1, [&](std::int64_t tile, std::int64_t, int worker) {
             splat(tile, q_, workspaces_[static_cast<std::size_t>(worker)]);
         });
