@@ -156,13 +156,13 @@ TEST_CASE("wide rows that get narrow on the way, with factors before a grid's ke
     for (std::int64_t c = 20; c < 90; ++c)
         for (std::int64_t p = 0; p < Picture::kPoints; ++p)
             picture.energies[static_cast<std::size_t>(c * Picture::kPoints + p)] =
-                2.5f + static_cast<float>(p % 7) * 0.01f;
+                2.8f + static_cast<float>(p % 7) * 0.01f;
     for (std::int64_t at = 0; at < 20 * Picture::kPoints; ++at)
-        picture.energies[static_cast<std::size_t>(at)] *= 0.05f;
+        picture.energies[static_cast<std::size_t>(at)] = static_cast<float>(at % 11) * 0.01f;
     const Result whole = infer(picture.terms, picture.unary(), 0.0f);
     const Result pruned = infer(picture.terms, picture.unary(), 0.05f);
     CHECK(pruned.report.kept.size() <= 64);
-    CHECK(share_that_differs(whole.labels, pruned.labels) < 2e-3);
+    CHECK(largest_difference(whole.q, pruned.q) < 0.05f);
     for (const int threads : {1, 5})
         CHECK(infer(picture.terms, picture.unary(), 0.05f, threads).q == pruned.q);
 }
