@@ -14,8 +14,8 @@ EXTRAS := train,openvino,hub,video,web,bulk,docs,dev
 # All packages, for Linux and Python 3.11. Elsewhere: make LOCK=
 LOCK := -c constraints-ci.txt
 
-NATIVE := CMakeLists.txt pyproject.toml $(wildcard src/native/*)
-CPP := $(wildcard src/native/*.cpp src/native/*.hpp tests/native/*.cpp tests/native/*.hpp)
+NATIVE := CMakeLists.txt pyproject.toml $(wildcard src/native/*.* src/native/*/*)
+CPP := $(wildcard src/native/*.cpp src/native/*.hpp src/native/*/*.cpp src/native/*/*.hpp tests/native/*.cpp tests/native/*.hpp)
 
 .PHONY: help demo test test-all hostile docs lock sanitize sanitize-% lint format stub bench clean
 .DEFAULT_GOAL := help

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from crf_inputs import HEIGHT, WIDTH
 
 PEER = "pydensecrf2"
+DROP_IN = "atrous.pydensecrf"
 MEGAPIXELS = (0.1, 0.3, 1, 2, 4, 8, 16)
 LABELS = (2, 4, 8, 21, 50, 150)
 
@@ -17,7 +18,7 @@ _LARGEST_FOR_PEER = 2.2e6
 class Run:
     """Library and settings of a measured run."""
 
-    library: str = "atrous"
+    library: str = "atrous"  # or DROP_IN, PEER
     threads: int = 1
     prune: bool = True  # False: no label is pruned
 
@@ -26,7 +27,7 @@ class Run:
         """Name of the run in the results."""
         if self.library == PEER:
             return PEER
-        return f"atrous, {self.threads} thread{'s' * (self.threads > 1)}{'' if self.prune else ', no pruning'}"
+        return f"{self.library}, {self.threads} thread{'s' * (self.threads > 1)}{'' if self.prune else ', no pruning'}"
 
 
 def processors():
@@ -37,6 +38,7 @@ def processors():
 
 ALL = processors()
 PRUNED, UNPRUNED, PEER_RUN = Run(threads=ALL), Run(threads=ALL, prune=False), Run(PEER)
+DROPPED_IN = Run(DROP_IN, threads=ALL)
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,7 @@ class Case:
     labels: int
     runs: tuple[Run, ...]
     memory: bool = False
+    temperature: float = 1
 
     @property
     def pixels(self):
@@ -63,8 +66,13 @@ def _unique(*runs):
 
 
 def _small(name, scene, labels, *, memory=False):
-    runs = _unique(PEER_RUN, PRUNED, UNPRUNED, Run(threads=1), Run(threads=1, prune=False))
+    runs = _unique(PEER_RUN, PRUNED, UNPRUNED, DROPPED_IN, Run(threads=1), Run(threads=1, prune=False), Run(DROP_IN))
     return Case(name, "table", scene, HEIGHT, WIDTH, labels, runs, memory)
+
+
+def _soft(name, scene, labels, temperature):
+    runs = _unique(PEER_RUN, PRUNED, UNPRUNED)
+    return Case(name, "table", scene, HEIGHT, WIDTH, labels, runs, temperature=temperature)
 
 
 def _large(name, scene, height, width, labels):
@@ -97,6 +105,9 @@ CASES = {
         _small("busy-21", "busy", 21),
         _small("plain-2", "plain", 2),
         _small("textured-2", "textured", 2),
+        _soft("soft-21", "textured", 21, 4),
+        _soft("textured-60", "textured", 60, 1),
+        _soft("textured-150", "textured", 150, 1),
         _large("mosaic-1000", "mosaic", 1000, 1000, 21),
         _large("mosaic-2048", "mosaic", 1024, 2048, 19),
         _large("mirrored-1000", "mirrored", 1000, 1000, 21),
@@ -127,6 +138,13 @@ ROWS = (
     Row("no pruning, busy", "busy-21", UNPRUNED),
     Row("375x500, 2 labels, plain", "plain-2", PRUNED, 6),
     Row("375x500, 2 labels, textured", "textured-2", PRUNED, 6),
+    Row("drop-in, 21 labels, plain", "plain-21", DROPPED_IN, 8),
+    Row("drop-in, 21 labels, textured", "textured-21", DROPPED_IN, 8),
+    Row("drop-in, 2 labels, textured", "textured-2", DROPPED_IN, 9),
+    Row("375x500, 21 labels, textured, temperature 4", "soft-21", PRUNED),
+    Row("375x500, 60 labels, textured", "textured-60", PRUNED, 40),
+    Row("375x500, 150 labels, textured", "textured-150", PRUNED, 80),
+    Row("no pruning, 150 labels, textured", "textured-150", UNPRUNED, 7),
     Row("1000x1000, 21 labels, mosaic", "mosaic-1000", PRUNED, 15),
     Row("1000x1000, 21 labels, one image mirrored", "mirrored-1000", PRUNED, 15),
     Row("1024x2048, 19 labels, mosaic", "mosaic-2048", PRUNED, 15),
@@ -137,4 +155,6 @@ ROWS = (
     Row("one thread, 375x500, 21 labels, textured", "textured-21", Run(threads=1), 8),
     Row("one thread, no pruning, plain", "plain-21", Run(threads=1, prune=False)),
     Row("one thread, no pruning, textured", "textured-21", Run(threads=1, prune=False)),
+    Row("one thread, drop-in, 21 labels, textured", "textured-21", Run(DROP_IN), 4),
+    Row("one thread, drop-in, 2 labels, textured", "textured-2", Run(DROP_IN), 4.5),
 )

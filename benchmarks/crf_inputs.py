@@ -97,10 +97,18 @@ def scene(name):
     return image, np.load(path)
 
 
-def load(name, height, width, labels):
-    """Return a scene at a size, (H, W, 3) uint8, and probabilities of `labels` labels, (labels, H, W) float32."""
+def softened(probabilities, temperature):
+    """Return the softmax of the log-probabilities divided by a temperature."""
+    powers = probabilities ** np.float32(1 / temperature)
+    return powers / powers.sum(axis=0)
+
+
+def load(name, height, width, labels, temperature=1):
+    """Return a scene at a size, (H, W, 3) uint8, and probabilities of so many labels, (labels, H, W) float32."""
     image, probabilities = scene(name)
     chosen = with_labels(probabilities, labels)
+    if temperature != 1:
+        chosen = softened(chosen, temperature)
     planes = np.empty((labels, height, width), np.float32)
     for plane, source in zip(planes, chosen, strict=True):
         plane[:] = _sized(source, height, width)

@@ -5,6 +5,7 @@ The benchmark starts this script to measure the memory of one run:
     python benchmarks/crf_measure.py FOLDER LIBRARY THREADS PRUNE|default
 """
 
+import contextlib
 import gc
 import json
 import math
@@ -17,13 +18,14 @@ from pathlib import Path
 
 import numpy as np
 
+import atrous.pydensecrf.densecrf as drop_in
 from atrous.crf import DenseCRF
-from crf_cases import PEER, Run
+from atrous.pydensecrf.utils import unary_from_softmax
+from crf_cases import DROP_IN, PEER, Run
 from crf_inputs import ITERATIONS, KERNELS, lattice_share, load
 
 try:
     import pydensecrf.densecrf as peer
-    from pydensecrf.utils import unary_from_softmax
 except ImportError:
     peer = None
 
@@ -41,21 +43,38 @@ def refine(image, probabilities, run, prune=None):
     `unary` is the time that the peer's users spend on converting probabilities to its unary term.
     """
     if run.library == PEER:
-        return _refine_with_peer(image, probabilities)
+        return _refine_as_peer(peer, image, probabilities)
+    if run.library == DROP_IN:
+        with processors_limited(run.threads):
+            return _refine_as_peer(drop_in, image, probabilities)
     started = time.perf_counter()
     crf = DenseCRF(image, KERNELS, iterations=ITERATIONS, threads=run.threads, prune=prune if run.prune else 0)
     q = crf(probabilities)
     return q, {"whole": time.perf_counter() - started, "unary": 0.0}
 
 
-def _refine_with_peer(image, probabilities):
-    # Normalized after filtering, as in atrous, which saves a multiplication per step compared with the peer's default.
-    after = peer.NORMALIZE_AFTER
+@contextlib.contextmanager
+def processors_limited(count):
+    """Let this process run on so many processors: the drop-in takes as many threads, as it has no argument for it."""
+    if not hasattr(os, "sched_setaffinity"):
+        yield
+        return
+    allowed = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, set(sorted(allowed)[:count]))
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, allowed)
+
+
+def _refine_as_peer(library, image, probabilities):
+    # Normalized after filtering, as in atrous: one multiplication less in each step than with the peer's default.
+    after = library.NORMALIZE_AFTER
     started = time.perf_counter()
     labels, height, width = probabilities.shape
     unary = unary_from_softmax(probabilities)
     ready = time.perf_counter()
-    crf = peer.DenseCRF2D(width, height, labels)
+    crf = library.DenseCRF2D(width, height, labels)
     crf.setUnaryEnergy(unary)
     del unary  # copied by the peer, so it must not count in the peer's memory
     crf.addPairwiseGaussian(sxy=SPATIAL.sxy, compat=SPATIAL.weight, normalization=after)
@@ -92,7 +111,7 @@ def measure(case, *, rounds, seconds, prune=None, earlier=None):
         JSON record. `times`: for each run a list with one entry per round. `used by others`: average number of
         processors that other processes used meanwhile; 0 on an idle machine.
     """
-    image, probabilities = load(case.scene, case.height, case.width, case.labels)
+    image, probabilities = load(case.scene, case.height, case.width, case.labels, case.temperature)
     runs = available(case)
     small = np.ascontiguousarray(image[:64, :64]), np.ascontiguousarray(probabilities[:, :64, :64])
     for run in runs:

@@ -34,14 +34,16 @@ class Filter:
     def mass(self, out: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C', device='cpu')], threads: int) -> None:
         """Write the row sums of K to out (N,)."""
 
-def lattice(features: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu', writable=False)], threads: int, line: int = 0, offsets: Annotated[NDArray[numpy.int32], dict(shape=(None, None), order='C', device='cpu', writable=False)] | None = None, weights: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C', device='cpu', writable=False)] | None = None, most_rows: int | None = None) -> Filter:
+def lattice(features: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu', writable=False)], threads: int, line: int = 0, offsets: Annotated[NDArray[numpy.int32], dict(shape=(None, None), order='C', device='cpu', writable=False)] | None = None, weights: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C', device='cpu', writable=False)] | None = None, most_rows: int | None = None, tile_points: int = 3840, origin: bool = False) -> Filter:
     """
     Build a permutohedral lattice over features (d, N).
 
     Points lie in rows of `line`, like the pixels of an image; 0 means one row. Given offsets
     (K, d + 1) and weights (K,), a stencil replaces the blur: each vertex is the weighted sum of
     the vertices at the offsets and at their opposites; the zero offset is the vertex itself. Raises
-    LatticeTooLarge beyond `most_rows`, see `Filter.rows`.
+    LatticeTooLarge beyond `most_rows`, see `Filter.rows`. d + 1 times `tile_points`, the most points in
+    a tile, is 65,535 at most, `origin` a point more: the vertices around features of 0 take part in the
+    blurs, as though a point lay there.
     """
 
 def image_lattice(image: Annotated[NDArray[numpy.uint8], dict(shape=(None, None, None), order='C', device='cpu', writable=False)], sx: float, sy: float, srgb: Sequence[float], threads: int, most_rows: int | None = None) -> Filter:
@@ -66,12 +68,13 @@ class Model:
 
     def __init__(self, points: int) -> None: ...
 
-    def add(self, filter: Filter, before: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C', device='cpu', writable=False)] | None, after: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C', device='cpu', writable=False)], gains: Annotated[NDArray[numpy.float32], dict(order='C', device='cpu', writable=False)] | None, total: float | None = None) -> None:
+    def add(self, filter: Filter, before: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C', device='cpu', writable=False)] | None, after: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C', device='cpu', writable=False)], gains: Annotated[NDArray[numpy.float32], dict(order='C', device='cpu', writable=False)] | None, total: float | None = None, weight: float = float('inf'), float16: bool = True) -> None:
         """
         Add the pairwise term after * gains (K (before * Q)).
 
         before and after (N,) scale the points, gains (C,) or (C, C) the labels. `total` is
-        after * (K before), if it is known and the same for all points.
+        after * (K before), if it is known and the same for all points. `weight`: the most that the term
+        can add to a score. `float16`: K may be computed in 16 bits.
         """
 
     def potts_mass(self, threads: int) -> float:
@@ -84,26 +87,12 @@ class Model:
         Run mean-field inference and write probabilities (C, N) and labels (N,).
 
         unary (C, N) holds energies or probabilities; it and `probabilities` may have any strides.
+        A label whose ratio to the point's likeliest stays under `prune` is pruned; large weights lower
+        that bound.
         `zeroed`: `probabilities` holds zeros, so the pruned labels need no write. `consumed`: unary and
         probabilities are the same planes, of memory that no file or process shares; it is given back
         as it is read. Raises ValueError for a unary with values out of range.
         """
-
-class SequentialModel:
-    """Fully connected CRF that rounds like pydensecrf."""
-
-    def __init__(self, points: int, labels: int) -> None: ...
-
-    def add(self, features: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu', writable=False)], before: bool, after: bool, gains: Annotated[NDArray[numpy.float32], dict(order='C', device='cpu', writable=False)], threads: int) -> None:
-        """
-        Add a pairwise term, normalized before the filter, after it, on both sides or not at all.
-        """
-
-    def infer(self, energies: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu', writable=False)], iterations: int, threads: int, probabilities: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu')]) -> None:
-        """Run mean-field inference and write probabilities (C, N)."""
-
-    def messages(self, marginals: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu', writable=False)], threads: int, out: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu')]) -> None:
-        """Write the sum of all messages of marginals (C, N) to out (C, N)."""
 
 class Report:
     """Statistics of an inference."""

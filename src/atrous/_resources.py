@@ -7,7 +7,7 @@ from collections.abc import Callable
 from numbers import Integral
 from pathlib import Path
 
-from .errors import InputError
+from .errors import InputError, InputTypeError
 
 # Mount point of Linux control groups (versions 1 and 2), and the file with the groups of this process.
 GROUPS, OWN = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
@@ -34,7 +34,8 @@ def check_threads(threads: int | None) -> int:
     if threads is None:
         return min(processors(), _MOST_THREADS)
     if not is_integer(threads) or not 1 <= threads <= _MOST_THREADS:
-        raise InputError(f"threads: expected an integer from 1 to {_MOST_THREADS}, or None, got {threads!r}")
+        error = InputTypeError.unless(is_integer(threads))
+        raise error(f"threads: expected an integer from 1 to {_MOST_THREADS}, or None, got {threads!r}")
     return int(threads)
 
 

@@ -9,6 +9,15 @@ class InputError(ValueError):
     """
 
 
+class InputTypeError(InputError, TypeError):
+    """An argument has a wrong type."""
+
+    @classmethod
+    def unless(cls, right_type: bool) -> type[InputError]:
+        """Return the class to raise for a value that cannot be used: `InputError` if its type is right."""
+        return InputError if right_type else cls
+
+
 class RunError(RuntimeError):
     """A run failed though its input can be used: the loss diverged, or a worker or another process died.
 

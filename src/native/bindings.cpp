@@ -15,6 +15,7 @@
 #include <functional>
 #include <limits>
 #include <memory>
+#include <mutex>
 #include <numeric>
 #include <optional>
 #include <stdexcept>
@@ -22,24 +23,27 @@
 #include <utility>
 #include <vector>
 
+#if !defined(_WIN32)
+#include <unistd.h>
+#endif
+
 #include "apply.hpp"
-#include "exact.hpp"
-#include "features.hpp"
+#include "brute_force.hpp"
 #include "filter.hpp"
-#include "gaussian.hpp"
-#include "inference.hpp"
-#include "inner_loops.hpp"
-#include "lattice.hpp"
-#include "model.hpp"
-#include "parallel.hpp"
-#include "sequential.hpp"
+#include "gaussian/separable.hpp"
+#include "lattice/features.hpp"
+#include "lattice/lattice.hpp"
+#include "mean_field/inference.hpp"
+#include "mean_field/types.hpp"
+#include "simd/kernels.hpp"
+#include "thread_pool.hpp"
 
 namespace nb = nanobind;
 using namespace nb::literals;
 
 namespace {
 
-using atrous::Team;
+using atrous::ThreadPool;
 using Planes = nb::ndarray<const float, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
 using Vector = nb::ndarray<const float, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 using Values = nb::ndarray<const float, nb::c_contig, nb::device::cpu>;
@@ -72,17 +76,47 @@ bool in_main_thread() {
     return nb::cast<unsigned long>(main.attr("ident")) == PyThread_get_thread_ident();
 }
 
+long this_process() {
+#if defined(_WIN32)
+    return 0;
+#else
+    return static_cast<long>(getpid());
+#endif
+}
+
 // Set when the interpreter ends: see closing() in the module.
 std::atomic<bool> closing{false};
 
-// Runs work(team) without the GIL; Ctrl-C stops it.
+// Runs work(pool) with a pool that is kept for the next call, as to start threads takes long where another
+// process is busy; with one of its own while another thread uses that. Never destroyed: a child of fork(),
+// where its workers do not exist, could not join them.
+template <class Work>
+void with_team(int threads, ThreadPool::Poll asked, const Work& work) {
+    static std::mutex mutex;
+    static ThreadPool* kept = nullptr;
+    static long process = 0;
+    const std::unique_lock lock(mutex, std::try_to_lock);
+    if (threads <= 1 || !lock) {
+        ThreadPool pool(threads, asked);
+        return work(pool);
+    }
+    if (kept != nullptr && process != this_process())
+        kept = nullptr;
+    else if (kept != nullptr && kept->size() != threads)
+        delete std::exchange(kept, nullptr);
+    if (kept == nullptr) kept = new ThreadPool(threads);
+    process = this_process();
+    kept->set_poll(asked);
+    work(*kept);
+}
+
+// Runs work(pool) without the GIL; Ctrl-C stops it.
 template <class Work>
 void released(int threads, const Work& work) {
-    const Team::Asked asked = in_main_thread() ? asked_to_stop : nullptr;
+    const ThreadPool::Poll asked = in_main_thread() ? asked_to_stop : nullptr;
     try {
         const nb::gil_scoped_release release;
-        Team team(threads, asked);
-        work(team);
+        with_team(threads, asked, work);
         // Only daemon threads run on by then, and the interpreter would end them without their unwinding.
         while (closing.load() && asked == nullptr) std::this_thread::sleep_for(std::chrono::hours(1));
     } catch (...) {
@@ -122,10 +156,12 @@ int checked_dimensions(const Planes& features) {
 }
 
 FilterPointer built_lattice(const atrous::Features& features, int threads,
-                            std::optional<std::size_t> most_rows, const atrous::Stencil* stencil = nullptr) {
+                            std::optional<std::size_t> most_rows, const atrous::Stencil* stencil = nullptr,
+                            bool origin = false) {
     FilterPointer built;
-    released(threads, [&](Team& team) {
-        built = std::make_shared<atrous::Lattice>(team, features, stencil, most_rows.value_or(SIZE_MAX));
+    released(threads, [&](ThreadPool& pool) {
+        built =
+            std::make_shared<atrous::Lattice>(pool, features, stencil, most_rows.value_or(SIZE_MAX), origin);
     });
     return built;
 }
@@ -154,16 +190,17 @@ atrous::Stencil checked_stencil(const Offsets& offsets, const Vector& weights, s
 
 FilterPointer lattice(const Planes& features, int threads, std::int64_t line,
                       const std::optional<Offsets>& offsets, const std::optional<Vector>& weights,
-                      std::optional<std::size_t> most_rows) {
-    require(rows(features) <= atrous::Lattice::kMostDimensions,
+                      std::optional<std::size_t> most_rows, std::int64_t tile_points, bool origin) {
+    require(tile_points >= 1 && tile_points <= atrous::Tiles::kMost, "too few or many points in a tile");
+    require(rows(features) <= atrous::Lattice::most_dimensions(tile_points + origin),
             "features have too many dimensions for the lattice");
     const int dimensions = checked_dimensions(features);
     require(offsets.has_value() == weights.has_value(), "offsets and weights go together");
     atrous::Stencil stencil;
     if (offsets) stencil = checked_stencil(*offsets, *weights, static_cast<std::size_t>(dimensions) + 1);
-    return built_lattice(
-        atrous::ArrayFeatures(features.data(), dimensions, atrous::Tiles(points(features), line)), threads,
-        most_rows, offsets ? &stencil : nullptr);
+    return built_lattice(atrous::ArrayFeatures(features.data(), dimensions,
+                                               atrous::Tiles(points(features), line, tile_points)),
+                         threads, most_rows, offsets ? &stencil : nullptr, origin);
 }
 
 FilterPointer image_lattice(const Image& image, double sx, double sy, const std::vector<double>& srgb,
@@ -201,13 +238,13 @@ void apply(const atrous::Filter& filter, const Planes& values, const OutPlanes& 
     require(points(values) == filter.points(), "values do not fit the filter");
     require(out.shape(0) == values.shape(0) && out.shape(1) == values.shape(1), "out must be like values");
     released(threads,
-             [&](Team& team) { atrous::apply(team, filter, values.data(), rows(values), out.data()); });
+             [&](ThreadPool& pool) { atrous::apply(pool, filter, values.data(), rows(values), out.data()); });
 }
 
 // K * 1
 void mass(const atrous::Filter& filter, const OutVector& out, int threads) {
     require(static_cast<std::int64_t>(out.size()) == filter.points(), "out must hold a value for each point");
-    released(threads, [&](Team& team) { atrous::apply(team, filter, nullptr, 1, out.data()); });
+    released(threads, [&](ThreadPool& pool) { atrous::apply(pool, filter, nullptr, 1, out.data()); });
 }
 
 // The description of a CRF; the buffers of an inference live within one call.
@@ -216,7 +253,7 @@ class Model {
     explicit Model(std::int64_t points) : points_(points) { require(points >= 1, "no points"); }
 
     void add(FilterPointer filter, const std::optional<Vector>& before, const Vector& after,
-             const std::optional<Values>& gains, std::optional<float> total) {
+             const std::optional<Values>& gains, std::optional<float> total, double weight, bool float16) {
         const auto points = static_cast<std::size_t>(points_);
         require(filter->points() == points_, "the filter has another number of points");
         require(finite(after) && (!before || finite(*before)) && (!gains || finite(*gains)),
@@ -225,10 +262,11 @@ class Model {
                 "filters differ in the length of lines");
         require(after.size() == points && (!before || before->size() == points), "one factor for each point");
         terms_.push_back({std::move(filter), before ? copied(*before) : std::vector<float>(), copied(after),
-                          gains ? copied(*gains) : std::vector<float>(), total});
+                          gains ? copied(*gains) : std::vector<float>(), total, static_cast<float>(weight),
+                          float16});
     }
 
-    // Writes what is wanted of Q; probabilities and labels may each be None. consumed: the unary term is
+    // Writes what is outputs of Q; probabilities and labels may each be None. consumed: the unary term is
     // private memory that probabilities take the place of.
     atrous::Report infer(const Strided& unary, bool energies, int iterations, double tolerance, double prune,
                          bool trace, int threads, bool zeroed, bool consumed,
@@ -248,7 +286,8 @@ class Model {
                               probabilities->stride(1) == 1 && unary.stride(0) >= points_),
                 "what is consumed must be the planes that are written");
         for (const atrous::Term& term : terms_)
-            require(term.gains.empty() || term.gains.size() == count || term.gains.size() == count * count,
+            require(term.compatibility.empty() || term.compatibility.size() == count ||
+                        term.compatibility.size() == count * count,
                     "gains do not fit the number of labels");
         const atrous::Unary given{unary.data(),
                                   static_cast<std::int64_t>(count),
@@ -261,16 +300,16 @@ class Model {
                                   consumed};
         const atrous::Settings settings{iterations, static_cast<float>(prune), static_cast<float>(tolerance),
                                         trace};
-        atrous::Wanted wanted;
-        if (labels) wanted.labels = labels->data();
+        atrous::Outputs outputs;
+        if (labels) outputs.labels = labels->data();
         if (probabilities)
-            wanted = {probabilities->data(), probabilities->stride(0), probabilities->stride(1),
-                      wanted.labels, zeroed};
+            outputs = {probabilities->data(), probabilities->stride(0), probabilities->stride(1),
+                       outputs.labels, zeroed};
         atrous::Report report;
-        released(threads, [&](Team& team) {
-            report = atrous::infer(team, terms_,
+        released(threads, [&](ThreadPool& pool) {
+            report = atrous::infer(pool, terms_,
                                    terms_.empty() ? atrous::Tiles(points_) : terms_[0].filter->tiles(), given,
-                                   settings, wanted);
+                                   settings, outputs);
         });
         return report;
     }
@@ -280,14 +319,14 @@ class Model {
         std::vector<float> of_point(static_cast<std::size_t>(points_));
         double sum = 0.0;
         for (const atrous::Term& term : terms_) {
-            if (!term.gains.empty()) continue;
-            released(threads, [&](Team& team) {
-                atrous::apply(team, *term.filter, term.before.empty() ? nullptr : term.before.data(), 1,
+            if (!term.compatibility.empty()) continue;
+            released(threads, [&](ThreadPool& pool) {
+                atrous::apply(pool, *term.filter, term.pre_scale.empty() ? nullptr : term.pre_scale.data(), 1,
                               of_point.data());
             });
-            sum +=
-                std::inner_product(of_point.begin(), of_point.end(), term.after.begin(), 0.0, std::plus<>(),
-                                   [](double filtered, float after) { return filtered * after; });
+            sum += std::inner_product(of_point.begin(), of_point.end(), term.post_scale.begin(), 0.0,
+                                      std::plus<>(),
+                                      [](double filtered, float after) { return filtered * after; });
         }
         return sum;
     }
@@ -299,66 +338,6 @@ class Model {
 
     std::int64_t points_;
     std::vector<atrous::Term> terms_;
-};
-
-// The same, rounding as the reference implementation does. Labels are fixed, normalizers are its own.
-class SequentialModel {
-  public:
-    SequentialModel(std::int64_t points, std::int64_t labels) : points_(points), labels_(labels) {
-        require(points >= 1 && labels >= 1, "no points or labels");
-    }
-
-    // before, after: whether K is multiplied by its normalizer on that side; by its root if on both.
-    void add(const Planes& features, bool before, bool after, const Values& gains, int threads) {
-        require(rows(features) <= atrous::kMaxDimensions,
-                "features have too many dimensions for the lattice");
-        const int dimensions = checked_dimensions(features);
-        require(points(features) == points_, "features do not fit the points");
-        require(static_cast<std::int64_t>(gains.size()) == labels_ ||
-                    static_cast<std::int64_t>(gains.size()) == labels_ * labels_,
-                "gains do not fit the number of labels");
-        atrous::SequentialTerm term;
-        term.gains = copied(gains);
-        released(threads, [&](Team& team) {
-            term.lattice = std::make_shared<atrous::SequentialLattice>(
-                team, atrous::ArrayFeatures(features.data(), dimensions, atrous::Tiles(points_)));
-            if (!before && !after) return;
-            const std::vector<atrous::SequentialTerm> plain{{term.lattice, {}, {}, {1.0f}}};
-            std::vector<float> norm(static_cast<std::size_t>(points_), 1.0f);
-            atrous::SequentialField(plain, 1, points_).messages(team, norm.data(), norm.data());
-            for (float& of_point : norm) {
-                const double mass = of_point + 1e-20;
-                of_point = static_cast<float>(1.0 / (before && after ? std::sqrt(mass) : mass));
-            }
-            if (before) term.before = norm;
-            if (after) term.after = norm;
-        });
-        terms_.push_back(std::move(term));
-    }
-
-    void infer(const Planes& energies, int iterations, int threads, const OutPlanes& probabilities) const {
-        check(energies, probabilities);
-        released(threads, [&](Team& team) {
-            atrous::SequentialField(terms_, labels_, points_)
-                .infer(team, energies.data(), iterations, probabilities.data());
-        });
-    }
-
-    void messages(const Planes& marginals, int threads, const OutPlanes& out) const {
-        check(marginals, out);
-        released(threads, [&](Team& team) {
-            atrous::SequentialField(terms_, labels_, points_).messages(team, marginals.data(), out.data());
-        });
-    }
-
-  private:
-    void check(const Planes& in, const OutPlanes& out) const {
-        require(rows(in) == labels_ && points(in) == points_, "values do not fit the labels and points");
-        require(out.shape(0) == in.shape(0) && out.shape(1) == in.shape(1), "out must be like the values");
-    }
-
-    std::int64_t points_, labels_;
-    std::vector<atrous::SequentialTerm> terms_;
 };
 
 }  // namespace
@@ -389,12 +368,16 @@ NB_MODULE(_native, m) {
         .def("mass", &mass, "out"_a.noconvert(), "threads"_a, "Write the row sums of K to out (N,).");
     m.def("lattice", &lattice, "features"_a.noconvert(), "threads"_a, "line"_a = 0,
           "offsets"_a.noconvert().none() = nb::none(), "weights"_a.noconvert().none() = nb::none(),
-          "most_rows"_a.none() = nb::none(),
+          "most_rows"_a.none() = nb::none(), "tile_points"_a = atrous::Tiles::kMost, "origin"_a = false,
           "Build a permutohedral lattice over features (d, N).\n\n"
           "Points lie in rows of `line`, like the pixels of an image; 0 means one row. Given offsets\n"
           "(K, d + 1) and weights (K,), a stencil replaces the blur: each vertex is the weighted sum of\n"
           "the vertices at the offsets and at their opposites; the zero offset is the vertex itself. Raises\n"
-          "LatticeTooLarge beyond `most_rows`, see `Filter.rows`.");
+          "LatticeTooLarge beyond `most_rows`, see `Filter.rows`. d + 1 times `tile_points`, the most points "
+          "in\n"
+          "a tile, is 65,535 at most, `origin` a point more: the vertices around features of 0 take part in "
+          "the\n"
+          "blurs, as though a point lay there.");
     m.def("image_lattice", &image_lattice, "image"_a.noconvert(), "sx"_a, "sy"_a, "srgb"_a, "threads"_a,
           "most_rows"_a.none() = nb::none(),
           "Build a permutohedral lattice over (x, y, red, green, blue) of an image (H, W, 3).\n\n"
@@ -409,9 +392,12 @@ NB_MODULE(_native, m) {
         .def(nb::init<std::int64_t>(), "points"_a)
         .def("add", &Model::add, "filter"_a, "before"_a.noconvert().none(), "after"_a.noconvert(),
              "gains"_a.noconvert().none(), "total"_a.none() = nb::none(),
+             "weight"_a = std::numeric_limits<double>::infinity(), "float16"_a = true,
              "Add the pairwise term after * gains (K (before * Q)).\n\n"
              "before and after (N,) scale the points, gains (C,) or (C, C) the labels. `total` is\n"
-             "after * (K before), if it is known and the same for all points.")
+             "after * (K before), if it is known and the same for all points. `weight`: the most that the "
+             "term\n"
+             "can add to a score. `float16`: K may be computed in 16 bits.")
         .def("potts_mass", &Model::potts_mass, "threads"_a,
              "Return the sum over all pairs of points of the kernels without gains, with their factors.")
         .def("infer", &Model::infer, "unary"_a.noconvert(), nb::kw_only(), "energies"_a, "iterations"_a,
@@ -420,20 +406,13 @@ NB_MODULE(_native, m) {
              "labels"_a.noconvert().none() = nb::none(),
              "Run mean-field inference and write probabilities (C, N) and labels (N,).\n\n"
              "unary (C, N) holds energies or probabilities; it and `probabilities` may have any strides.\n"
+             "A label whose ratio to the point's likeliest stays under `prune` is pruned; large weights "
+             "lower\n"
+             "that bound.\n"
              "`zeroed`: `probabilities` holds zeros, so the pruned labels need no write. `consumed`: unary "
              "and\n"
              "probabilities are the same planes, of memory that no file or process shares; it is given back\n"
              "as it is read. Raises ValueError for a unary with values out of range.");
-
-    nb::class_<SequentialModel>(m, "SequentialModel", "Fully connected CRF that rounds like pydensecrf.")
-        .def(nb::init<std::int64_t, std::int64_t>(), "points"_a, "labels"_a)
-        .def("add", &SequentialModel::add, "features"_a.noconvert(), "before"_a, "after"_a,
-             "gains"_a.noconvert(), "threads"_a,
-             "Add a pairwise term, normalized before the filter, after it, on both sides or not at all.")
-        .def("infer", &SequentialModel::infer, "energies"_a.noconvert(), "iterations"_a, "threads"_a,
-             "probabilities"_a.noconvert(), "Run mean-field inference and write probabilities (C, N).")
-        .def("messages", &SequentialModel::messages, "marginals"_a.noconvert(), "threads"_a,
-             "out"_a.noconvert(), "Write the sum of all messages of marginals (C, N) to out (C, N).");
 
     nb::class_<atrous::Report>(m, "Report", "Statistics of an inference.")
         .def_ro("steps", &atrous::Report::steps, "Number of mean-field steps.")
@@ -445,7 +424,7 @@ NB_MODULE(_native, m) {
 
     nb::module_::import_("atexit").attr("register")(nb::cpp_function([] { closing.store(true); }));
     m.def(
-        "instruction_set", [] { return atrous::inner_loops().name; },
+        "instruction_set", [] { return atrous::kernels().name; },
         "Return the instruction set of the inner loops: baseline, v3 or v4.");
     m.def("choose_instruction_set", &atrous::choose_instruction_set, "name"_a,
           "Select an instruction set; return False if the processor lacks it.");

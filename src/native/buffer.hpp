@@ -12,7 +12,7 @@
 #include <unistd.h>
 #endif
 
-#include "block_cache.hpp"
+#include "memory_pool.hpp"
 
 namespace atrous {
 
@@ -42,12 +42,12 @@ class Buffer {
         if (count > (SIZE_MAX / 2) / sizeof(T)) throw std::bad_alloc();
         const std::size_t bytes = count * sizeof(T);
         if (bytes == 0) return;
-        if (bytes < BlockCache::kLeast) {
+        if (bytes < MemoryPool::kLeast) {
             data_ = static_cast<T*>(::operator new(bytes, std::align_val_t(64)));
             return;
         }
-        const std::size_t block = BlockCache::rounded(bytes);
-        data_ = static_cast<T*>(BlockCache::shared().take(block));
+        const std::size_t block = MemoryPool::rounded(bytes);
+        data_ = static_cast<T*>(MemoryPool::shared().take(block));
 #if defined(__linux__) && defined(MADV_HUGEPAGE)
         madvise(data_, block, MADV_HUGEPAGE);
 #endif
@@ -59,10 +59,10 @@ class Buffer {
     }
     ~Buffer() {
         const std::size_t bytes = count_ * sizeof(T);
-        if (bytes < BlockCache::kLeast)
+        if (bytes < MemoryPool::kLeast)
             ::operator delete(data_, std::align_val_t(64));
         else
-            BlockCache::shared().give(data_, BlockCache::rounded(bytes));
+            MemoryPool::shared().give(data_, MemoryPool::rounded(bytes));
     }
 
     T* data() { return data_; }

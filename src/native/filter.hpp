@@ -6,12 +6,12 @@
 #include <cstdint>
 #include <memory>
 
-#include "parallel.hpp"
-#include "tiles.hpp"
+#include "thread_pool.hpp"
+#include "tile_order.hpp"
 
 namespace atrous {
 
-// Floats in a row of `labels` values: see inner_loops.hpp.
+// Floats in a row of `labels` values: see kernels.hpp.
 inline std::int64_t padded_width(std::int64_t labels) {
     return labels <= 4 ? 4 : (labels + 7) / 8 * 8;
 }
@@ -30,25 +30,25 @@ class Filtering {
 
     // Takes in the rows of a tile's points; `rows` begins with the first of all points. Writes on the
     // thread's scratch.
-    virtual void put(std::int64_t tile, const float* rows, float* scratch) = 0;
+    virtual void splat(std::int64_t tile, const float* rows, float* scratch) = 0;
 
     // After all tiles are put. The rows must not change until the last is read; meanwhile the next ones can
     // be put.
-    virtual void spread(Team& team, const float* rows) = 0;
+    virtual void blur(ThreadPool& pool, const float* rows) = 0;
 
     // Floats that a thread needs to read a tile.
     virtual std::size_t scratch() const { return 0; }
 
     // Before the points of a tile are read, from its first to its last: prepares the thread's scratch.
-    virtual void visit(std::int64_t tile, float* scratch) const = 0;
+    virtual void begin_tile(std::int64_t tile, float* scratch) const = 0;
 
     // The filtered rows of the points [begin, end) of the tile visited, which are `place` points after its
     // first one: in `out`, or elsewhere until the next visit.
-    virtual const float* read(std::int64_t tile, std::int64_t place, std::int64_t begin, std::int64_t end,
-                              float* scratch, float* out) const = 0;
+    virtual const float* slice(std::int64_t tile, std::int64_t place, std::int64_t begin, std::int64_t end,
+                               float* scratch, float* out) const = 0;
 };
 
-class SheetFiltering;
+class FilterState;
 
 // A Gaussian kernel matrix K over the points, or an approximation of it, ready to multiply.
 class Filter {
@@ -61,24 +61,27 @@ class Filter {
     // thousandth.
     virtual std::unique_ptr<Filtering> start(std::int64_t width, bool probabilities) const = 0;
 
-    // For rows that are kept tile by tile (sheets.hpp), of `width` columns in all, where that is possible.
-    virtual bool takes_sheets() const { return false; }
-    virtual std::unique_ptr<SheetFiltering> start_sheets(std::int64_t width) const;
+    // For rows that are kept tile by tile (label_tiles.hpp), of `width` columns in all, where that is
+    // possible. float16: as for start's probabilities.
+    virtual bool takes_tiles() const { return false; }
+    // Whether it can multiply such rows by a factor for each point first.
+    virtual bool pre_scales() const { return false; }
+    virtual std::unique_ptr<FilterState> start_tiles(std::int64_t width, bool float16) const;
 };
 
 // Calls open(tile, worker) for each tile and, unless it returns false, body(tile, place, begin, end, worker)
 // for its runs of points, cut into chunks, and close(tile, worker); place counts the tile's points before the
 // chunk.
 template <class Open, class Body, class Close>
-void for_chunks(Team& team, const Tiles& tiles, std::int64_t chunk, const Open& open, const Body& body,
+void for_chunks(ThreadPool& pool, const Tiles& tiles, std::int64_t chunk, const Open& open, const Body& body,
                 const Close& close) {
-    team.for_ranges(tiles.count(), 1, [&](std::int64_t tile, std::int64_t, int worker) {
+    pool.for_ranges(tiles.count(), 1, [&](std::int64_t tile, std::int64_t, int worker) {
         if (!open(tile, worker)) return;
         std::int64_t place = 0;
         tiles.segments(tile, [&](std::int64_t first, std::int64_t last) {
             for (std::int64_t begin = first; begin < last; begin += chunk) {
                 const std::int64_t end = std::min(last, begin + chunk);
-                if (worker == 0) team.ask();  // a tile may take long: the exact kernel looks at all points
+                if (worker == 0) pool.poll();  // a tile may take long: the exact kernel looks at all points
                 body(tile, place, begin, end, worker);
                 place += end - begin;
             }

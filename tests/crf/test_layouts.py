@@ -32,7 +32,7 @@ class TestLayouts:
 
     @given(
         shape=st.lists(st.integers(1, 5), min_size=1, max_size=3).map(tuple),
-        labels=st.integers(1, 7),
+        labels=st.integers(2, 7),
         last=st.booleans(),
         batch=st.sampled_from([None, 0, 1, 3]),
         energies=st.booleans(),

@@ -63,7 +63,7 @@ class TestTrace:
     @given(
         normalization=st.sampled_from(["none", "symmetric"]),
         weight=st.floats(0, 5),
-        labels=st.integers(1, 6),
+        labels=st.integers(2, 6),
         seed=st.integers(0, 2**32 - 1),
     )
     @settings(max_examples=25, deadline=None)
@@ -150,10 +150,10 @@ class TestTolerance:
 
 
 class TestPruning:
-    # Label 2 is never above 0.04, label 1 is likeliest in the right half.
+    # Label 2 is nowhere a twentieth as likely as the likeliest, which in the right half is label 1.
     P = np.empty((3, 12, 16), np.float32)
     P[:, :, :8] = np.array([0.9, 0.08, 0.02])[:, None, None]
-    P[:, :, 8:] = np.array([0.3, 0.66, 0.04])[:, None, None]
+    P[:, :, 8:] = np.array([0.3, 0.67, 0.03])[:, None, None]
     IMAGE = np.zeros((12, 16, 3), np.uint8)
 
     def many(self, labels=12):
@@ -204,8 +204,28 @@ class TestPruning:
         np.testing.assert_allclose(found.probabilities, p, atol=1e-6)
 
     def test_two_negatives_attract(self):
-        crf = DenseCRF(self.IMAGE, [Spatial(weight=-1, sxy=1, compatibility=[-1, -1, 0])])
+        crf = DenseCRF(self.IMAGE, [Spatial(weight=-1, sxy=1, compatibility=[-1, -1, -1])])
         assert crf.prune == 0.05
+
+    def test_a_label_that_gains_more_than_others_is_not_pruned(self):
+        p = np.empty((3, 12, 16), np.float32)
+        p[:] = np.array([0.58, 0.4, 0.02])[:, None, None]
+        crf = DenseCRF(self.IMAGE, [Spatial(weight=1, sxy=1)], compatibility=[1, 1, 200])
+        assert crf.prune == 0
+        assert (crf.labels(p) == 2).all()
+
+    @pytest.mark.parametrize("name", ["probabilities", "energies"])
+    def test_many_labels_with_little_each(self, rng, name):
+        # Label 0 has 0.049 everywhere and wins by that, though others have 0.06 here and there.
+        p = np.full((40, 60, 80), (1 - 0.049 - 0.06) / 38, np.float32)
+        np.put_along_axis(p, rng.integers(1, 40, (1, 60, 80)), np.float32(0.06), axis=0)
+        p[0] = 0.049
+        image = rng.integers(0, 256, (60, 80, 3)).astype(np.uint8)
+        kernels = [Spatial(weight=3, sxy=3), Bilateral(weight=10, sxy=20, srgb=60)]
+        given = {name: p if name == "probabilities" else -np.log(p)}
+        labels = DenseCRF(image, kernels).labels(**given)
+        np.testing.assert_array_equal(labels, DenseCRF(image, kernels, prune=0).labels(**given))
+        assert (labels == 0).all()
 
     def test_a_label_that_would_have_risen(self):
         # Why there: beside labels 0 and 1, label 2 is worth more than either.

@@ -71,8 +71,8 @@ class TestExtremes:
         np.testing.assert_allclose(q.sum(), 1, rtol=1e-6)
         assert DenseCRF(None, [Gaussian([[0.0]], weight=1)]).labels([[0.3], [0.7]]).tolist() == [1]
 
-    @pytest.mark.parametrize("labels", [1, 65_536])
-    def test_one_and_very_many_labels(self, rng, labels):
+    @pytest.mark.parametrize("labels", [2, 65_536])
+    def test_few_and_very_many_labels(self, rng, labels):
         image = random_image(rng, 3, 4)
         p = rng.random((labels, 3, 4)).astype(np.float32)
         p /= p.sum(axis=0)

@@ -43,7 +43,7 @@ def grid_shape(draw, axes, labels):
 
 
 def label_count(draw):
-    return 300 if draw.chance(0.03) else draw.size(1, 40)
+    return 300 if draw.chance(0.03) else draw.size(2, 40)
 
 
 def standard_deviations(draw, count):
@@ -181,7 +181,7 @@ def check_inference(draw, crf, given, q):
 
 def compared(draw):
     """Where each pair of points is summed and no rounding is blown up, the result is that of plain NumPy."""
-    labels = draw.size(1, 20)
+    labels = draw.size(2, 20)
     shape = tuple(draw.size(1, 14) for _ in range(draw.pick(1, 2, 2)))
     picture = draw.rng.integers(0, 256, size=(*shape, 3)).astype(np.uint8) if len(shape) == 2 else None
     kernels, points = [], int(np.prod(shape))

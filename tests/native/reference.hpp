@@ -12,7 +12,7 @@
 #include <vector>
 
 #include "apply.hpp"
-#include "mean_field.hpp"
+#include "mean_field/mean_field.hpp"
 
 namespace testing {
 
@@ -177,7 +177,7 @@ class PlainLattice {
 
 struct PlainTerm {
     Matrix kernel;
-    std::vector<float> before, after, gains;
+    std::vector<float> pre_scale, post_scale, compatibility;
 };
 
 struct PlainReport {
@@ -212,16 +212,16 @@ inline PlainReport plain_mean_field(const std::vector<PlainTerm>& terms, const s
             for (std::size_t at = 0; at < unary.size(); ++at)
                 for (std::size_t j = 0; j < points; ++j)
                     filtered[at] += term.kernel[at % points][j] * report.q[at / points * points + j] *
-                                    (term.before.empty() ? 1.0 : term.before[j]);
+                                    (term.pre_scale.empty() ? 1.0 : term.pre_scale[j]);
             for (std::size_t at = 0; at < unary.size(); ++at) {
                 const std::size_t p = at % points, to = at / points;
                 double mixed = 0;
-                if (term.gains.size() == labels * labels && labels > 1)
+                if (term.compatibility.size() == labels * labels && labels > 1)
                     for (std::size_t from = 0; from < labels; ++from)
-                        mixed += term.gains[from * labels + to] * filtered[from * points + p];
+                        mixed += term.compatibility[from * labels + to] * filtered[from * points + p];
                 else
-                    mixed = filtered[at] * (term.gains.empty() ? 1.0 : term.gains[to]);
-                messages[at] += term.after[p] * mixed;
+                    mixed = filtered[at] * (term.compatibility.empty() ? 1.0 : term.compatibility[to]);
+                messages[at] += term.post_scale[p] * mixed;
             }
         }
         double energy = 0, entropy = 0;
@@ -263,10 +263,10 @@ constexpr int kThreads[] = {1, 2, 3, 7};
 // K times values, by the filter that is tested.
 inline std::vector<float> applied(const atrous::Filter& filter, const std::vector<float>& values,
                                   int threads) {
-    atrous::Team team(threads);
+    atrous::ThreadPool pool(threads);
     std::vector<float> out(values.size(), -1.0f);
     const auto labels = static_cast<std::int64_t>(values.size()) / filter.points();
-    atrous::apply(team, filter, values.data(), labels, out.data());
+    atrous::apply(pool, filter, values.data(), labels, out.data());
     return out;
 }
 

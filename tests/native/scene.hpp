@@ -9,10 +9,10 @@
 #include <utility>
 #include <vector>
 
-#include "exact.hpp"
-#include "gaussian.hpp"
-#include "lattice.hpp"
-#include "mean_field.hpp"
+#include "brute_force.hpp"
+#include "gaussian/separable.hpp"
+#include "lattice/lattice.hpp"
+#include "mean_field/mean_field.hpp"
 #include "random.hpp"
 #include "reference.hpp"
 
@@ -51,12 +51,19 @@ struct Result {
 
 // What a field has inferred.
 template <class Field>
-Result result_of(const Field& field, atrous::Team& team, const atrous::Unary& unary, atrous::Report report) {
+Result result_of(const Field& field, atrous::ThreadPool& pool, const atrous::Unary& unary,
+                 atrous::Report report) {
     Result result(unary.labels, unary.points);
     result.report = std::move(report);
-    field.probabilities(team, result.q.data(), unary.points, 1);
-    field.labels(team, result.labels.data());
+    field.probabilities(pool, result.q.data(), unary.points, 1);
+    field.labels(pool, result.labels.data());
     return result;
+}
+
+// The terms, of a weight that lets labels be pruned.
+inline std::vector<atrous::Term> weighted(std::vector<atrous::Term> terms, float weight = 1.0f) {
+    for (atrous::Term& term : terms) term.weight = weight;
+    return terms;
 }
 
 // The matrix that a filter multiplies by, read off column after column.
@@ -76,20 +83,20 @@ struct Scene {
     explicit Scene(std::size_t labels, std::uint64_t seed = 5) : labels_(labels) {
         Random random(seed);
         const auto features = random.normals(2 * kPoints, 1.0);
-        atrous::Team team(2);
+        atrous::ThreadPool pool(2);
         const atrous::Tiles tiles(kPoints, 11);
         const std::vector<std::shared_ptr<const atrous::Filter>> filters = {
             std::make_shared<atrous::BruteForce>(features.data(), 2, tiles),
             std::make_shared<atrous::GridGaussian>(std::vector<std::int64_t>{6, 11},
                                                    std::vector<double>{1.0, 2.0}, 1e-7),
-            std::make_shared<atrous::Lattice>(team, atrous::ArrayFeatures(features.data(), 2, tiles))};
+            std::make_shared<atrous::Lattice>(pool, atrous::ArrayFeatures(features.data(), 2, tiles))};
         const std::vector<std::vector<float>> gains = {
             {}, random.uniforms(labels), random.normals(labels * labels, 0.5)};
         for (std::size_t i = 0; i < 3; ++i) {
             atrous::Term term{filters[i], i == 0 ? std::vector<float>() : random.uniforms(kPoints),
                               random.uniforms(kPoints), gains[i]};
-            for (float& factor : term.after) factor *= 0.3f;
-            plain.push_back({matrix_of(*term.filter), term.before, term.after, term.gains});
+            for (float& factor : term.post_scale) factor *= 0.3f;
+            plain.push_back({matrix_of(*term.filter), term.pre_scale, term.post_scale, term.compatibility});
             terms.push_back(std::move(term));
         }
         energies = random.normals(labels * kPoints, 2.0);

@@ -8,9 +8,9 @@
 #include <thread>
 #include <vector>
 
-#include "exact.hpp"
-#include "gaussian.hpp"
-#include "lattice.hpp"
+#include "brute_force.hpp"
+#include "gaussian/separable.hpp"
+#include "lattice/lattice.hpp"
 #include "random.hpp"
 #include "reference.hpp"
 
@@ -18,7 +18,7 @@ using atrous::ArrayFeatures;
 using atrous::BruteForce;
 using atrous::GridGaussian;
 using atrous::Lattice;
-using atrous::Team;
+using atrous::ThreadPool;
 using atrous::Tiles;
 using namespace testing;
 
@@ -32,9 +32,9 @@ Tiles tiles_of(std::size_t points, std::size_t line = 0) {
 
 // line: points in each, if they form an image.
 Lattice lattice(const std::vector<float>& features, int dimensions, int threads = 2, std::size_t line = 0) {
-    Team team(threads);
+    ThreadPool pool(threads);
     const std::size_t points = features.size() / static_cast<std::size_t>(dimensions);
-    return Lattice(team, ArrayFeatures(features.data(), dimensions, tiles_of(points, line)));
+    return Lattice(pool, ArrayFeatures(features.data(), dimensions, tiles_of(points, line)));
 }
 
 bool same_bits(const std::vector<float>& a, const std::vector<float>& b) {
@@ -246,8 +246,8 @@ TEST_CASE("the lattice of an image is that of its positions and colors") {
                 features[(2 + c) * points + p] =
                     static_cast<float>(image[3 * p + c]) / static_cast<float>(srgb[c]);
         }
-        Team team(2);
-        const Lattice of_image(team, atrous::ImageFeatures(image.data(), static_cast<std::int64_t>(height),
+        ThreadPool pool(2);
+        const Lattice of_image(pool, atrous::ImageFeatures(image.data(), static_cast<std::int64_t>(height),
                                                            static_cast<std::int64_t>(width), 3.0, 7.0, srgb));
         const Lattice of_array = lattice(features, 5, 2, width);
         const auto values = random.uniforms(4 * points);
@@ -264,20 +264,20 @@ TEST_CASE("a lattice has as many rows as it is allowed, or is refused") {
     const atrous::ArrayFeatures given(features.data(), 5, tiles);
     for (const int threads : {1, 2, 5}) {
         CAPTURE(threads);
-        Team team(threads);
-        const std::size_t rows = Lattice(team, given).rows();
-        CHECK(rows > Lattice(team, given).vertices());
+        ThreadPool pool(threads);
+        const std::size_t rows = Lattice(pool, given).rows();
+        CHECK(rows > Lattice(pool, given).vertices());
         CHECK(rows <= 6 * 165 * 210);
-        CHECK(Lattice(team, given, nullptr, rows).rows() == rows);
+        CHECK(Lattice(pool, given, nullptr, rows).rows() == rows);
         for (const std::size_t most : {std::size_t{0}, std::size_t{1000}, rows - 1})
-            CHECK_THROWS_AS(Lattice(team, given, nullptr, most), atrous::LatticeTooLarge);
+            CHECK_THROWS_AS(Lattice(pool, given, nullptr, most), atrous::LatticeTooLarge);
     }
 }
 
 TEST_CASE("no values stand for ones") {
     Random random(5);
     const auto features = random.normals(2 * 500, 1.0);
-    Team team(3);
+    ThreadPool pool(3);
     const Lattice of_lattice = lattice(features, 2);
     const GridGaussian grid({20, 25}, {2.0, 3.0}, kLeast);
     const BruteForce brute(features.data(), 2, tiles_of(500));
@@ -285,7 +285,7 @@ TEST_CASE("no values stand for ones") {
          {static_cast<const atrous::Filter*>(&of_lattice), static_cast<const atrous::Filter*>(&grid),
           static_cast<const atrous::Filter*>(&brute)}) {
         std::vector<float> mass(500);
-        atrous::apply(team, *filter, nullptr, 1, mass.data());
+        atrous::apply(pool, *filter, nullptr, 1, mass.data());
         CHECK(mass == applied(*filter, std::vector<float>(500, 1.0f), 2));
     }
 }

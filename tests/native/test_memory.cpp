@@ -9,10 +9,10 @@
 #include <vector>
 
 #include "buffer.hpp"
+#include "lattice/tile_table.hpp"
+#include "lattice/vertex_table.hpp"
 #include "random.hpp"
-#include "tile_table.hpp"
-#include "tiles.hpp"
-#include "vertex_table.hpp"
+#include "tile_order.hpp"
 
 using atrous::Buffer;
 using atrous::Tiles;
@@ -39,15 +39,15 @@ TEST_CASE("buffers of nothing, of a little, of a huge page") {
 }
 
 TEST_CASE("memory is kept for the next call, up to a bound, and never given twice") {
-    using atrous::BlockCache;
-    for (std::size_t bytes = BlockCache::kLeast; bytes < 3 * BlockCache::kMost; bytes += bytes / 5) {
-        const std::size_t rounded = BlockCache::rounded(bytes);
+    using atrous::MemoryPool;
+    for (std::size_t bytes = MemoryPool::kLeast; bytes < 3 * MemoryPool::kMost; bytes += bytes / 5) {
+        const std::size_t rounded = MemoryPool::rounded(bytes);
         CHECK(rounded >= bytes);
         CHECK(rounded <= bytes + bytes / 8);
-        CHECK(BlockCache::rounded(rounded) == rounded);
+        CHECK(MemoryPool::rounded(rounded) == rounded);
     }
-    BlockCache cache;
-    const std::size_t bytes = BlockCache::rounded(std::size_t{3} << 20);
+    MemoryPool cache;
+    const std::size_t bytes = MemoryPool::rounded(std::size_t{3} << 20);
     std::vector<void*> blocks;
     for (int i = 0; i < 40; ++i) blocks.push_back(cache.take(bytes));
     for (void* block : blocks) cache.give(block, bytes);
@@ -55,9 +55,9 @@ TEST_CASE("memory is kept for the next call, up to a bound, and never given twic
     for (int i = 0; i < 40; ++i) again.push_back(cache.take(bytes));
     std::sort(again.begin(), again.end());
     CHECK(std::adjacent_find(again.begin(), again.end()) == again.end());
-    for (void* block : again) ::operator delete(block, std::align_val_t(BlockCache::kAlignment));
+    for (void* block : again) ::operator delete(block, std::align_val_t(MemoryPool::kAlignment));
     // What is larger than all that may be kept is not.
-    cache.give(cache.take(2 * BlockCache::kMost), 2 * BlockCache::kMost);
+    cache.give(cache.take(2 * MemoryPool::kMost), 2 * MemoryPool::kMost);
 }
 
 TEST_CASE("memory that is given back holds zeros, and its neighbors are left alone") {

@@ -10,10 +10,10 @@
 #include <new>
 #include <vector>
 
-#include "block_cache.hpp"
-#include "gaussian.hpp"
-#include "lattice.hpp"
-#include "mean_field.hpp"
+#include "gaussian/separable.hpp"
+#include "lattice/lattice.hpp"
+#include "mean_field/mean_field.hpp"
+#include "memory_pool.hpp"
 #include "random.hpp"
 
 namespace {
@@ -74,35 +74,39 @@ void run(int threads, const std::vector<float>& features, const std::vector<floa
          std::vector<float>& q) {
     const auto points = static_cast<std::int64_t>(features.size() / 2);
     const auto labels = static_cast<std::int64_t>(energies.size()) / points;
-    Team team(threads);
+    ThreadPool pool(threads);
     const std::vector<float> factors(static_cast<std::size_t>(points), 0.2f);
     const std::vector<Term> terms = {
-        {std::make_shared<Lattice>(team, ArrayFeatures(features.data(), 2, Tiles(points, points / 30))),
+        {std::make_shared<Lattice>(pool, ArrayFeatures(features.data(), 2, Tiles(points, points / 30))),
          factors,
          factors,
-         {}},
+         {},
+         {},
+         1.0f},
         {std::make_shared<GridGaussian>(std::vector<std::int64_t>{2, 15, points / 30},
                                         std::vector<double>{1.0, 2.0, 3.0}, 1e-7),
          {},
          factors,
-         {}}};
+         {},
+         {},
+         1.0f}};
     Settings settings;
     settings.iterations = 3;
     settings.prune = 0.01f;
     settings.trace = true;
     MeanField field(terms, terms[0].filter->tiles(),
-                    {energies.data(), labels, points, points, 1, true, -1e30f, 1e30f});
-    field.infer(team, settings);
-    field.probabilities(team, q.data(), points, 1);
+                    {energies.data(), labels, points, points, 1, true, -1e30f, 1e30f}, settings);
+    field.infer(pool);
+    field.probabilities(pool, q.data(), points, 1);
 }
 
 }  // namespace
 
 TEST_CASE("many small blocks are kept up to a bound in all, those freed last") {
-    BlockCache cache;
+    MemoryPool cache;
     const std::int64_t before = aligned_blocks;
     const auto kept = [&] { return static_cast<std::size_t>(aligned_blocks - before); };
-    const auto expected = [](std::size_t count) { return BlockCache::kKeeps ? count : 0; };
+    const auto expected = [](std::size_t count) { return MemoryPool::kKeeps ? count : 0; };
     const auto give = [&](std::size_t count, std::size_t bytes) {
         std::vector<void*> blocks;
         for (std::size_t b = 0; b < count; ++b) blocks.push_back(cache.take(bytes));
@@ -111,18 +115,18 @@ TEST_CASE("many small blocks are kept up to a bound in all, those freed last") {
     };
     const auto take_all = [&](std::size_t bytes) {
         for (std::size_t left = kept(); left > 0; --left)
-            ::operator delete(cache.take(bytes), std::align_val_t(BlockCache::kAlignment));
+            ::operator delete(cache.take(bytes), std::align_val_t(MemoryPool::kAlignment));
         CHECK(kept() == 0);
     };
     for (const std::size_t mebibytes : {1, 3, 8, 24, 64}) {
         const std::size_t bytes = mebibytes << 20;
         CAPTURE(mebibytes);
-        CHECK(BlockCache::rounded(bytes) == bytes);
-        const std::size_t most = std::min(BlockCache::kMost / bytes, BlockCache::kMostBlocks);
+        CHECK(MemoryPool::rounded(bytes) == bytes);
+        const std::size_t most = std::min(MemoryPool::kMost / bytes, MemoryPool::kMostBlocks);
         for (int round = 0; round < 3; ++round) {
             void* const last = give(most + 3, bytes);
             CHECK(kept() == expected(most));
-            if (!BlockCache::kKeeps) continue;
+            if (!MemoryPool::kKeeps) continue;
             void* const next = cache.take(bytes);
             CHECK(next == last);
             cache.give(next, bytes);
@@ -133,9 +137,9 @@ TEST_CASE("many small blocks are kept up to a bound in all, those freed last") {
     give(8, std::size_t{8} << 20);
     give(1, std::size_t{48} << 20);
     CHECK(kept() == expected(3));
-    give(1, BlockCache::kMost);
+    give(1, MemoryPool::kMost);
     CHECK(kept() == expected(1));
-    take_all(BlockCache::kMost);
+    take_all(MemoryPool::kMost);
 }
 
 TEST_CASE("wherever memory runs out, bad_alloc comes out, nothing leaks, and the next run succeeds") {
@@ -155,7 +159,7 @@ TEST_CASE("wherever memory runs out, bad_alloc comes out, nothing leaks, and the
             allocations_left = last;
             try {
                 run(threads, features, energies, q);
-                done = allocations_left >= 0;  // a team does with fewer threads where memory is short
+                done = allocations_left >= 0;  // a pool does with fewer threads where memory is short
             } catch (const std::bad_alloc&) {
                 failed = true;
             }

@@ -1,4 +1,4 @@
-"""The same Q as pydensecrf2's, to 1e-5; see make_golden.py."""
+"""The same Q as pydensecrf2's, to 1e-4; see make_golden.py."""
 
 from pathlib import Path
 
@@ -19,7 +19,7 @@ def test_the_golden_files_cover_what_the_cases_name():
 def test_marginals(case):
     q = solve("atrous.pydensecrf", case)
     assert q.dtype == np.float32
-    np.testing.assert_allclose(q, GOLDEN[case.name], rtol=0, atol=1e-5)
+    np.testing.assert_allclose(q, GOLDEN[case.name], rtol=0, atol=1e-4)
 
 
 @pytest.mark.parametrize("case", small_cases(), ids=lambda case: case.name)

@@ -185,7 +185,7 @@ def test_it_works(call):
 def test_it_gives_what_pydensecrf_gives(call):
     pytest.importorskip("pydensecrf.densecrf", reason="pydensecrf2 is not installed")
     ours, theirs = (np.array(call(*modules(name))) for name in ("atrous.pydensecrf", "pydensecrf"))
-    np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-5)
+    np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-4)
 
 
 def marginals(seed):

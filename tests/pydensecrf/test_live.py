@@ -14,7 +14,7 @@ PHOTOS = sorted((Path(__file__).parents[2] / "examples").glob("*.jpg"))
 
 @pytest.mark.parametrize("case", large_cases(12, 60), ids=lambda case: case.name)
 def test_marginals(case):
-    np.testing.assert_allclose(solve("atrous.pydensecrf", case), solve("pydensecrf", case), rtol=0, atol=1e-5)
+    np.testing.assert_allclose(solve("atrous.pydensecrf", case), solve("pydensecrf", case), rtol=0, atol=1e-4)
 
 
 @pytest.mark.parametrize("path", PHOTOS, ids=lambda path: path.stem)
@@ -33,7 +33,7 @@ def test_photographs(path, labels):
         crf.addPairwiseBilateral(sxy=80, srgb=13, rgbim=image, compat=10)
         return np.array(crf.inference(5))
 
-    np.testing.assert_allclose(marginals("atrous.pydensecrf"), marginals("pydensecrf"), rtol=0, atol=1e-5)
+    np.testing.assert_allclose(marginals("atrous.pydensecrf"), marginals("pydensecrf"), rtol=0, atol=1e-4)
 
 
 @pytest.mark.parametrize("part", ["densecrf", "eigen", "utils"])

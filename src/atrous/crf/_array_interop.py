@@ -6,7 +6,7 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from atrous.errors import InputError
+from atrous.errors import InputError, InputTypeError
 
 
 class TensorLike(Protocol):
@@ -36,7 +36,7 @@ def as_numpy(name: str, value: object) -> NDArray[Any]:
         return np.asarray(value)
     except (BufferError, RuntimeError, TypeError, ValueError) as error:
         reason = " ".join(str(error).split())[:200]
-        raise InputError(f"{name}: expected an array of numbers, got {type(value).__name__} ({reason})") from None
+        raise InputTypeError(f"{name}: expected an array of numbers, got {type(value).__name__} ({reason})") from None
 
 
 def is_torch(value: object) -> bool:

@@ -43,6 +43,8 @@ class Term:
         Minus the compatibility; a matrix is [from][to].
     total : float, optional
         after * (K before), where it is known and the same for all points.
+    weight : float
+        The most that the term can add to a score; infinite where that is not known.
     """
 
     filter: _native.Filter
@@ -50,6 +52,14 @@ class Term:
     after: NDArray[np.float32]
     gains: NDArray[np.float32] | None
     total: float | None = None
+    weight: float = math.inf
+
+    def add_to(self, model: _native.Model, times: float = 1.0) -> None:
+        """Add the term, its weight multiplied, to a native model."""
+        after, total = (self.after, self.total) if times == 1 else (self.after * np.float32(times), None)
+        weight = self.weight * abs(times)
+        # Rounding to 16 bits is small beside the messages only where those are averages.
+        model.add(self.filter, self.before, after, self.gains, total, weight, float16=math.isfinite(weight))
 
 
 def build_model(
@@ -80,7 +90,7 @@ def build_model(
                 threads=threads,
                 max_vertices=max_vertices,
             )
-            model.add(term.filter, term.before, term.after, term.gains, term.total)
+            term.add_to(model)
     except _native.LatticeTooLarge:
         return None
     return model
@@ -115,10 +125,12 @@ def build_term(
     before, after = normalizers(built, normalization, threads, mass)
     after *= np.float32(kernel.weight)
     total = float(kernel.weight) if normalization == "after" else None
+    weight = math.inf if normalization == "none" else abs(kernel.weight)
     if compatibility is None:
-        return Term(built, before, after, None, total)
+        return Term(built, before, after, None, total, weight)
     gains = compatibility if compatibility.ndim == 1 else -compatibility.T
-    return Term(built, before, after, np.ascontiguousarray(gains, np.float32), total)
+    weight = math.inf if normalization == "none" else weight * float(np.abs(gains).max())
+    return Term(built, before, after, np.ascontiguousarray(gains, np.float32), total, weight)
 
 
 def _worth_a_lattice(shape: tuple[int, ...], sigmas: tuple[float, ...]) -> bool:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from atrous.crf._array_interop import as_numpy
 from atrous.crf.kernels import Bilateral, Gaussian, Kernel, extent
-from atrous.errors import InputError
+from atrous.errors import InputError, InputTypeError
 
 # Of features a point, and so of an image's bands unless a kernel says how many axes there are besides.
 MOST_FEATURES = 16
@@ -48,7 +48,7 @@ def _axes(kernels: Sequence[Kernel]) -> Iterator[int]:
 
 def _with_bands(array: NDArray[Any], axes: int | None) -> NDArray[Any]:
     if array.dtype.kind not in "fiub":
-        raise InputError(f"image: expected an array of numbers, (H, W, 3) or (..., bands), got {array.dtype}")
+        raise InputTypeError(f"image: expected an array of numbers, (H, W, 3) or (..., bands), got {array.dtype}")
     if axes is None:
         if array.ndim > 2 and array.shape[-1] > MOST_FEATURES:
             raise InputError(

@@ -23,7 +23,7 @@ from atrous.crf.tiling import Tiling, check_out, read_tiling
 from atrous.crf.unary import Channels, Unary, read_unary
 from atrous.errors import InputError
 
-# Labels that stay below this everywhere leave the inference.
+# Labels whose ratio to the likeliest label stays below this everywhere are pruned.
 NEGLIGIBLE = 0.05
 
 
@@ -64,17 +64,16 @@ class DenseCRF:
     tolerance : float, default 0
         Stop after a step that changes no probability by more; `infer` tells how many steps that took.
     prune : float, optional
-        Leave out labels whose probability is below it at every point, and which are the likeliest of none:
-        before the first step and after each. They get probability 0. In an image, labels leave its parts, tiles of
-        at most 64 x 60 pixels, where they are below a fifth of it (a hundredth, if they hold half of a pixel of a
-        tile beside); a part that is left with one label takes no more time. What this saves is time in proportion
-        to the labels; what it can change is a label that starts out so improbable and would rise
-        later, and the others' probabilities, which then sum to 1 without it. On 38 photographs of PASCAL VOC
-        with a network's 21 classes 3.9 were left at the end, for 0.008 % of the final labels, 0.04 % on the
-        worst photo (benchmarks/pruning.py). Labels leave the image as a whole only with a
-        `tolerance`, with normalization "before" or "symmetric", and beside spatial kernels of more than 7 pixels
-        or on volumes. Default: 0.05, and 0 where a weight is negative or a compatibility has negative entries or is
-        a matrix: there a label may well rise from nothing. 0 keeps all.
+        Prune labels whose probability, divided by that of the point's likeliest label, is below this bound at every
+        point: before the first step and after each. They get probability 0. In an image, labels are also pruned in
+        tiles of at most 64 x 60 pixels, where that ratio is below a twentieth of the bound and the label does not
+        reach half the likeliest in a tile beside; a tile with one label takes no more time. Large weights lower the
+        bounds. Pruning saves time in proportion to the labels; it can change a label that starts out so improbable
+        and would rise later. Its effect is below 0.05 % of the labels for probabilities of any sharpness and for up
+        to 150 labels: see docs/benchmarks.md. With `filtering="exact"`, a spatial kernel of more than 7 pixels or on a
+        volume, or one normalized "before" or "symmetric", labels are pruned in the image as a whole only. Default:
+        0.05, and 0 where a weight is negative, a compatibility is a matrix or rewards some labels more than others, or
+        the normalization is "none": there a label may rise from nothing. 0 keeps all.
     threads : int, optional
         Default: as many as there are processors to run on.
     tile : int or (int, int), optional
@@ -161,7 +160,7 @@ class DenseCRF:
             check_compatibility(compatibility if kernel.compatibility is None else kernel.compatibility)
             for kernel in self.kernels
         ]
-        self.prune = _check_prune(prune, self.kernels, self._compatibilities)
+        self.prune = _check_prune(prune, self.kernels, self._compatibilities, normalization)
         build = partial(
             DenseCRF,
             iterations=iterations,
@@ -428,14 +427,20 @@ class DenseCRF:
 
 
 def _check_prune(
-    prune: float | None, kernels: Sequence[Kernel], compatibilities: Sequence[NDArray[np.float64] | None]
+    prune: float | None,
+    kernels: Sequence[Kernel],
+    compatibilities: Sequence[NDArray[np.float64] | None],
+    normalization: Normalization,
 ) -> float:
+    terms = list(zip(kernels, compatibilities, strict=True))
     attractive = all(
         kernel.weight >= 0 if mu is None else mu.ndim == 1 and bool((mu * kernel.weight >= 0).all())
-        for kernel, mu in zip(kernels, compatibilities, strict=True)
+        for kernel, mu in terms
     )
+    alike = all(mu is None or (mu == mu.flat[0]).all() for _, mu in terms)
+    averaged = all((kernel.normalization or normalization) != "none" for kernel in kernels)
     if prune is None:
-        prune = NEGLIGIBLE if attractive else 0.0
+        prune = NEGLIGIBLE if attractive and alike and averaged else 0.0
     share = check_fraction("prune", prune)
     if not kernels:
         return 0.0  # no step changes anything, so there is no time to save

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from atrous.crf._array_interop import as_numpy
-from atrous.errors import InputError
+from atrous.errors import InputError, InputTypeError
 
 Normalization: TypeAlias = Literal["none", "before", "after", "symmetric"]
 
@@ -35,7 +35,7 @@ def check_compatibility(compatibility: ArrayLike | None, labels: int | None = No
     try:
         array = np.asarray(compatibility, np.float64)
     except (TypeError, ValueError, OverflowError):
-        raise InputError(
+        raise InputTypeError(
             f"compatibility: expected numbers, got {type(compatibility).__name__};"
             " give None for Potts, a vector (C,) or a matrix (C, C)"
         ) from None
@@ -51,7 +51,8 @@ def check_compatibility(compatibility: ArrayLike | None, labels: int | None = No
 
 def _check_weight(weight: object) -> None:
     if not _is_number(weight) or not abs(weight) <= LARGEST_WEIGHT:
-        raise InputError(f"weight: expected a finite number up to {LARGEST_WEIGHT:g}, got {weight!r}")
+        error = InputTypeError.unless(_is_number(weight))
+        raise error(f"weight: expected a finite number up to {LARGEST_WEIGHT:g}, got {weight!r}")
 
 
 def _is_number(value: object) -> TypeGuard[float]:
@@ -61,7 +62,8 @@ def _is_number(value: object) -> TypeGuard[float]:
 def _sigmas(name: str, value: object) -> tuple[float, ...]:
     values = tuple(value) if isinstance(value, (Sequence, np.ndarray)) and not isinstance(value, str) else (value,)
     if not values or not all(_is_number(v) and 1e-30 <= v <= 1e30 for v in values):
-        raise InputError(f"{name}: expected a positive number or several (standard deviations), got {value!r}")
+        error = InputTypeError.unless(all(map(_is_number, values)))
+        raise error(f"{name}: expected a positive number or several (standard deviations), got {value!r}")
     return tuple(float(v) for v in values)
 
 
@@ -217,7 +219,7 @@ class Gaussian:
     ) -> None:
         array = as_numpy("features", features)
         if array.dtype.kind not in "fiu":
-            raise InputError(
+            raise InputTypeError(
                 "features: expected an array (..., d) of numbers, divided by their standard deviations,"
                 f" got {array.dtype}"
             )

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
 from atrous.crf.kernels import Bilateral, Gaussian, Kernel, Spatial
-from atrous.errors import InputError
+from atrous.errors import InputError, InputTypeError
 
 
 def _released(weight: float, sxy: float, srgb: float) -> tuple[Kernel, ...]:
@@ -36,10 +36,10 @@ def resolve(kernels: str | Sequence[Kernel]) -> tuple[Kernel, ...]:
             raise InputError(f"kernels: expected a preset ({', '.join(PRESETS)}) or a list of kernels, got {kernels!r}")
         return PRESETS[kernels]
     if not isinstance(kernels, Sequence):
-        raise InputError(f"kernels: expected a list of Spatial, Bilateral or Gaussian, got {kernels!r}")
+        raise InputTypeError(f"kernels: expected a list of Spatial, Bilateral or Gaussian, got {kernels!r}")
     given: list[Kernel] = []
     for kernel in kernels:
         if not isinstance(kernel, (Spatial, Bilateral, Gaussian)):
-            raise InputError(f"kernels: expected Spatial, Bilateral or Gaussian, got {kernel!r}")
+            raise InputTypeError(f"kernels: expected Spatial, Bilateral or Gaussian, got {kernel!r}")
         given.append(kernel)
     return tuple(given)

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from atrous._resources import is_integer
-from atrous.errors import InputError
+from atrous.errors import InputTypeError
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,7 +45,8 @@ class Inference:
 def check_iterations(iterations: int) -> int:
     """Return the number of steps, or raise InputError."""
     if not is_integer(iterations) or not 0 <= iterations < 2**31:
-        raise InputError(f"iterations: expected an integer, 0 or more, got {iterations!r}")
+        error = InputTypeError.unless(is_integer(iterations))
+        raise error(f"iterations: expected an integer, 0 or more, got {iterations!r}")
     return int(iterations)
 
 
@@ -53,7 +54,8 @@ def check_fraction(name: str, value: float) -> float:
     """Return a number from 0 to 1, or raise InputError that begins with `name`."""
     number = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
     if not number or not 0 <= value <= 1:
-        raise InputError(f"{name}: expected a number from 0 to 1, got {value!r}")
+        error = InputTypeError.unless(number)
+        raise error(f"{name}: expected a number from 0 to 1, got {value!r}")
     return float(value)
 
 

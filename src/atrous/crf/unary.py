@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from atrous.crf._array_interop import as_numpy
-from atrous.errors import InputError
+from atrous.errors import InputError, InputTypeError
 
 Channels = Literal["first", "last"]
 
@@ -110,7 +110,7 @@ def read_unary(
     array = as_numpy(name, probabilities if energies is None else energies)
     expected = _expected(shape, channels)
     if array.dtype.kind not in "fiub":
-        raise InputError(f"{name}: expected an array {expected} of float, got {array.dtype}")
+        raise InputTypeError(f"{name}: expected an array {expected} of float, got {array.dtype}")
 
     axes = len(shape)
     batched = array.ndim == axes + 2
@@ -119,7 +119,15 @@ def read_unary(
     last = len(one) == axes + 1 and one[:-1] == shape and channels != "first"
     if not (first and one[0]) and not (last and one[-1]):
         raise InputError(f"{name}: expected shape {expected}, or a batch of these, got {array.shape}")
-    return Unary(name, array, shape, last=not first)
+    unary = Unary(name, array, shape, last=not first)
+    if unary.labels == 1:
+        axis = -1 if unary.last else -1 - axes
+        of_both = f"np.concatenate([1 - p, p], axis={axis})" if name == "probabilities" else "energies of both"
+        raise InputError(
+            f"{name}: expected two labels at least, got {array.shape}, which leaves no choice;"
+            f" for a foreground's p give {of_both}"
+        )
+    return unary
 
 
 def _expected(shape: tuple[int, ...], channels: Channels | None) -> str:

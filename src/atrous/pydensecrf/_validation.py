@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from atrous.errors import InputError
+from atrous.errors import InputError, InputTypeError
 
 _Choice = TypeVar("_Choice", bound=IntEnum)
 
@@ -18,7 +18,7 @@ def as_array(name: str, value: object) -> NDArray[Any]:
     try:
         return np.asarray(value)
     except (TypeError, ValueError):  # rows of different lengths, a tensor on another device
-        raise InputError(f"{name}: expected an array, got {type(value).__name__} that makes none") from None
+        raise InputTypeError(f"{name}: expected an array, got {type(value).__name__} that makes none") from None
 
 
 def as_float32(name: str, value: object, shape: Sequence[int | None]) -> NDArray[np.float32]:
@@ -42,7 +42,7 @@ def as_float32(name: str, value: object, shape: Sequence[int | None]) -> NDArray
     array = as_array(name, value)
     if array.dtype.kind not in "fiu":
         got = type(value).__name__ if array.dtype.kind == "O" else str(array.dtype)
-        raise InputError(f"{name}: expected an array {expected} of float32, got {got}")
+        raise InputTypeError(f"{name}: expected an array {expected} of float32, got {got}")
     fits = array.ndim == len(shape) and all(
         got == wanted or (wanted is None and got > 0) for got, wanted in zip(array.shape, shape, strict=True)
     )
@@ -60,11 +60,12 @@ def check_finite(name: str, array: NDArray[np.float32]) -> None:
 
 def whole_number(name: str, value: object, least: int) -> int:
     """Return an integer, also where it is given as a float; raise InputError if it is none or under `least`."""
-    if isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool):
-        number = float(value)
+    right_type = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
+    if right_type:
+        number = float(value)  # type: ignore[arg-type]
         if number.is_integer() and number >= least:
             return int(number)
-    raise InputError(f"{name}: expected a whole number from {least} on, got {value!r}")
+    raise InputTypeError.unless(right_type)(f"{name}: expected a whole number from {least} on, got {value!r}")
 
 
 def standard_deviations(name: str, value: object, count: int) -> NDArray[np.float32]:
@@ -88,13 +89,14 @@ def standard_deviations(name: str, value: object, count: int) -> NDArray[np.floa
 
 def choice(name: str, value: object, choices: type[_Choice]) -> _Choice:
     """Return a constant of pydensecrf given as such or as its number; raise InputError for anything else."""
-    if isinstance(value, (int, np.integer)) and not isinstance(value, bool):
+    right_type = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+    if right_type:
         try:
-            return choices(int(value))
+            return choices(int(value))  # type: ignore[call-overload]
         except ValueError:
             pass
     names = ", ".join(constant.name for constant in choices)
-    raise InputError(f"{name}: expected one of {names}, got {value!r}")
+    raise InputTypeError.unless(right_type)(f"{name}: expected one of {names}, got {value!r}")
 
 
 def compatibility_gains(compat: object, labels: int) -> NDArray[np.float32]:

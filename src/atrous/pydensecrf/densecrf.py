@@ -6,7 +6,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from atrous import _native
 from atrous._resources import check_threads
-from atrous.errors import InputError
+from atrous.errors import InputError, InputTypeError
 from atrous.pydensecrf import eigen
 from atrous.pydensecrf._unary import ConstUnary, LogisticUnary, Unary, check_energies, logistic_energies
 from atrous.pydensecrf._validation import (
@@ -19,7 +19,7 @@ from atrous.pydensecrf._validation import (
     whole_number,
 )
 from atrous.pydensecrf.constants import KernelType, NormalizationType
-from atrous.pydensecrf.pairwise import add_kernel
+from atrous.pydensecrf.pairwise import Pairwise, pairwise, points_of_a_tile
 
 __all__ = [
     "CONST_KERNEL",
@@ -48,6 +48,10 @@ NORMALIZE_AFTER = NormalizationType.NORMALIZE_AFTER
 NORMALIZE_SYMMETRIC = NormalizationType.NORMALIZE_SYMMETRIC
 
 
+# The ratio to the likeliest label below which a label is pruned: far below what changes a marginal by 1e-4.
+_NEGLIGIBLE = 1e-6
+
+
 class DenseCRF:
     """A fully connected CRF over points.
 
@@ -68,7 +72,8 @@ class DenseCRF:
         self._nvar = whole_number("nvar", nvar, 1)
         self._nlabel = whole_number("nlabels", nlabels, 1)
         self._threads = check_threads(None)
-        self._model = _native.SequentialModel(self._nvar, self._nlabel)
+        self._line = 0
+        self._terms: list[Pairwise] = []
         self._unary: NDArray[np.float32] | None = None  # (labels, points)
 
     def setUnaryEnergy(self, u: ArrayLike, f: ArrayLike | None = None) -> None:
@@ -91,7 +96,7 @@ class DenseCRF:
     def setUnary(self, u: Unary) -> None:
         """Set the energies of a `ConstUnary` or `LogisticUnary`. Raises InputError if they do not fit."""
         if not isinstance(u, Unary) or u.energies is None:
-            raise InputError(f"u: expected a ConstUnary or LogisticUnary, got {type(u).__name__}")
+            raise InputTypeError(f"u: expected a ConstUnary or LogisticUnary, got {type(u).__name__}")
         self._set_energies("u", u.energies.copy())
 
     def addPairwiseEnergy(
@@ -141,7 +146,11 @@ class DenseCRF:
         unary = self._energies()
         q = np.empty_like(unary)
         iterations = whole_number("niter", niter, 0)
-        self._model.infer(unary, iterations, self._threads, q)
+        model = _native.Model(self._nvar)
+        for term in self._terms:
+            term.add_to(model)
+        prune = _NEGLIGIBLE if all(term.potts and term.normalized for term in self._terms) else 0.0
+        model.infer(unary, energies=True, iterations=iterations, prune=prune, threads=self._threads, probabilities=q)
         return q
 
     def startInference(self) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
@@ -165,7 +174,8 @@ class DenseCRF:
         """
         unary = self._energies()
         if not isinstance(Q, np.ndarray) or Q.dtype != np.float32 or Q.shape != unary.shape or not Q.flags.writeable:
-            raise InputError(f"Q: expected what startInference returned, {unary.shape} float32, got {_described(Q)}")
+            error = InputTypeError.unless(isinstance(Q, np.ndarray))
+            raise error(f"Q: expected what startInference returned, {unary.shape} float32, got {_described(Q)}")
         scores = self._messages(np.ascontiguousarray(Q)) - unary
         scores -= scores.max(axis=0)
         np.exp(scores, out=scores)
@@ -194,8 +204,9 @@ class DenseCRF:
         return float(total)
 
     def _messages(self, q: NDArray[np.float32]) -> NDArray[np.float32]:
-        messages = np.empty_like(q)
-        self._model.messages(q, self._threads, messages)
+        messages = np.zeros_like(q)
+        for term in self._terms:
+            messages += term.message(q, self._threads)
         return messages
 
     def _set_energies(self, name: str, energies: NDArray[np.float32]) -> None:
@@ -216,7 +227,21 @@ class DenseCRF:
         gains = compatibility_gains(compat, self._nlabel)
         choice("kernel", kernel, KernelType)
         normalized = choice("normalization", normalization, NormalizationType)
-        add_kernel(self._model, features, gains, normalized, self._threads)
+        points = points_of_a_tile(features.shape[0])
+        fewest = min([points, *(points_of_a_tile(term.features.shape[0]) for term in self._terms)])
+        self._terms = [*self._with_tiles_of(fewest), self._pairwise(features, gains, normalized, fewest)]
+
+    def _with_tiles_of(self, points: int) -> list[Pairwise]:
+        """Return the terms, built anew if their lattices have larger tiles: a model's terms share them."""
+        most = min((points_of_a_tile(term.features.shape[0]) for term in self._terms), default=points)
+        if most == points:
+            return self._terms
+        return [self._pairwise(term.features, term.gains, term.normalization, points) for term in self._terms]
+
+    def _pairwise(
+        self, features: NDArray[np.float32], gains: NDArray[np.float32], normalization: NormalizationType, points: int
+    ) -> Pairwise:
+        return pairwise(features, gains, normalization, line=self._line, tile_points=points, threads=self._threads)
 
 
 class DenseCRF2D(DenseCRF):
@@ -237,6 +262,7 @@ class DenseCRF2D(DenseCRF):
     def __init__(self, w: int, h: int, nlabels: int) -> None:
         self._w, self._h = whole_number("w", w, 1), whole_number("h", h, 1)
         super().__init__(self._w * self._h, nlabels)
+        self._line = self._w
 
     def setUnaryEnergy(self, u: ArrayLike, f: ArrayLike | None = None) -> None:
         """Set the energies as `DenseCRF.setUnaryEnergy` does; (nlabels, h, w) will do as well."""
@@ -307,7 +333,7 @@ class DenseCRF2D(DenseCRF):
             )
             raise InputError(f"rgbim: expected shape {(self._h, self._w, 3)}, got {image.shape}; {remedy}")
         if image.dtype != np.uint8:
-            raise InputError(f"rgbim: expected uint8, 0 to 255, got {image.dtype}; scale and convert it")
+            raise InputTypeError(f"rgbim: expected uint8, 0 to 255, got {image.dtype}; scale and convert it")
         features = self._positions(sxy, 5)
         colors = standard_deviations("srgb", srgb, 3)
         np.divide(image.reshape(-1, 3).T, colors[:, None], out=features[2:])

@@ -146,8 +146,8 @@ class TrialScorer:
         counts = np.empty((len(weights), 2, self.classes), np.int64)
         for out, weight in zip(counts, weights, strict=True):
             model = _native.Model(truth.size)
-            model.add(spatial.filter, spatial.before, spatial.after, None)
-            model.add(bilateral.filter, bilateral.before, bilateral.after * np.float32(weight), None)
+            spatial.add_to(model)
+            bilateral.add_to(model, weight)
             model.infer(
                 planes,
                 energies=False,

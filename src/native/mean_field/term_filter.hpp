@@ -1,0 +1,64 @@
+// A term's filter at work in an inference.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+
+#include "buffer.hpp"
+#include "filter.hpp"
+#include "mean_field/types.hpp"
+#include "simd/kernels.hpp"
+
+namespace atrous {
+
+// Filters rows of Q, or of before * Q where the term has a before.
+class TermFilter {
+  public:
+    // The term must outlive it.
+    TermFilter(const Term& term, std::int64_t width)
+        : term_(term),
+          width_(width),
+          filtering_(term.filter->start(width, term.pre_scale.empty() && term.float16)),
+          scaled_(term.pre_scale.empty() ? 0 : static_cast<std::size_t>(term.filter->points() * width)) {}
+
+    const Term& term() const { return term_; }
+    Filtering& filtering() const { return *filtering_; }
+
+    // Takes in a tile's rows of a new Q as soon as they are there: the cache still holds them. Not where they
+    // are scaled, since the rows scaled before may still be read.
+    void splat_new(std::int64_t tile, const float* q, float* scratch) const {
+        if (!scales()) filtering_->splat(tile, q, scratch);
+    }
+
+    // Filters all rows. put: put_new has had them all; scratch(worker): that worker's.
+    template <class Scratch>
+    void filter(ThreadPool& pool, const float* q, bool put, const Scratch& scratch) {
+        const float* rows = scales() ? scaled_.data() : q;
+        if (!put || scales())
+            pool.for_ranges(tiles().count(), 1, [&](std::int64_t tile, std::int64_t, int worker) {
+                if (scales()) scale(tile, q);
+                filtering_->splat(tile, rows, scratch(worker));
+            });
+        filtering_->blur(pool, rows);
+    }
+
+  private:
+    bool scales() const { return !term_.pre_scale.empty(); }
+    const Tiles& tiles() const { return term_.filter->tiles(); }
+
+    void scale(std::int64_t tile, const float* q) {
+        tiles().segments(tile, [&](std::int64_t begin, std::int64_t end) {
+            loops_.scale(end - begin, term_.pre_scale.data() + begin, q + begin * width_,
+                         scaled_.data() + begin * width_, width_);
+        });
+    }
+
+    const Term& term_;
+    std::int64_t width_;
+    std::unique_ptr<Filtering> filtering_;
+    Buffer<float> scaled_;
+    const Kernels& loops_ = kernels();
+};
+
+}  // namespace atrous

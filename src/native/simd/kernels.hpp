@@ -1,0 +1,177 @@
+// The loops where the time goes, compiled once for each instruction set and chosen at run time.
+//
+// Values of points and of lattice vertices are rows of `width` floats, one for each label, padded with
+// zeros to 4 or to a multiple of 8, so that every loop over labels has a fixed length. A width of 1 serves
+// filters alone.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace atrous {
+
+constexpr int kMaxDimensions = 255;
+constexpr int kSimplexBlock = 32;
+constexpr int kTogether = 4;
+constexpr int kHalvingReach = 4;
+
+// Features of some neighboring points.
+struct FeatureBlock {
+    float at[kMaxDimensions][kSimplexBlock];
+};
+
+// A lattice's coordinates and the names of its vertices: see lattice/vertex_keys.hpp.
+struct LatticeGeometry {
+    int dimensions;
+    float scale[kMaxDimensions];               // features -> the coordinates that are elevated
+    std::int32_t origin[kMaxDimensions];       // smallest cell number along each coordinate
+    std::uint64_t stride[kMaxDimensions + 1];  // of a cell number within a name; the last is 0
+    std::uint64_t wrap;                        // added to a name where the remainder wraps around
+};
+
+// What happens to the rows of a lattice's vertices, which are floats or, in half the memory, of 16 bits.
+struct VertexKernels {
+    std::size_t bytes;  // of a value; 0 where the instruction set has no such rows
+
+    // out[v] = rows[first[v]] + sum over e in [starts[v], starts[v + 1]) of rows[others[e]] for v in [begin,
+    // end); owners[e] is that v.
+    void (*sum)(std::int64_t begin, std::int64_t end, const std::uint32_t* first, const std::uint32_t* starts,
+                const std::uint32_t* owners, const std::uint32_t* others, const void* rows, void* out,
+                std::int64_t width);
+
+    // out[v] = sum over e in [starts[v], starts[v + 1]) of weights[e] * rows[indices[e]] for v in [begin,
+    // end)
+    void (*weighted_sum)(std::int64_t begin, std::int64_t end, const std::uint32_t* starts,
+                         const std::uint32_t* indices, const float* weights, const void* rows, void* out,
+                         std::int64_t width);
+
+    // rows[v] += (rows[v's neighbor behind] + rows[that ahead]) / 2, in place, for chains of neighbors: see
+    // BlurOrder. order[end - 1] is 0, and so is row 0.
+    void (*blur_chains)(std::int64_t begin, std::int64_t end, const std::uint32_t* order, void* rows,
+                        std::int64_t width);
+
+    // out[i] = scale * rows[indices[i]] for i < count
+    void (*copy)(std::int64_t count, const std::uint32_t* indices, float scale, const void* rows, float* out,
+                 std::int64_t width);
+
+    // out[i, c] = scale * rows[indices[i], columns[c]] for c < chosen, zeros beyond
+    void (*copy_columns)(std::int64_t count, const std::uint32_t* indices, float scale, const void* rows,
+                         std::int64_t width, const std::int32_t* columns, std::int64_t chosen, float* out,
+                         std::int64_t out_width);
+
+    // out[i] = scale * rows[i] for i < count
+    void (*keep)(std::int64_t count, float scale, const float* rows, void* out, std::int64_t width);
+
+    // out[i, columns[c]] = scale * rows[i, c] for c < chosen, zeros elsewhere
+    void (*expand)(std::int64_t count, float scale, const float* rows, std::int64_t width,
+                   const std::int32_t* columns, std::int64_t chosen, void* out, std::int64_t out_width);
+
+    // out[p] = scale * sum over k < corners of weights[p, k] * rows[indices[sources[p, k]]] for p < points
+    void (*slice_far)(std::int64_t points, int corners, const std::uint16_t* sources, const float* weights,
+                      const std::uint32_t* indices, float scale, const void* rows, float* out,
+                      std::int64_t width);
+};
+
+// Of the first of two labels the smallest and largest probability.
+struct PairRange {
+    float lowest = 1.0f, highest = 0.0f;
+};
+
+struct Kernels {
+    const char* name;
+    VertexKernels whole, half;
+
+    // Names of the d + 1 vertices around `count` points, [vertex][kSimplexBlock], and their barycentric
+    // weights, [point][vertex].
+    void (*simplex)(const LatticeGeometry&, const FeatureBlock& features, int count, std::uint64_t* keys,
+                    float* weights);
+
+    // sums[targets[p, k]] += weights[p, k] * factors[p] * rows[p] for p < points, k < corners; factors may be
+    // null
+    void (*splat)(std::int64_t points, int corners, const std::uint16_t* targets, const float* weights,
+                  const float* factors, const float* rows, float* sums, std::int64_t width);
+
+    // out[i, c] = rows[i, places[c]] for c < chosen, zero where the place is negative; padding beyond. Where
+    // rows and out are the same, those of out may not be wider, and the places must ascend.
+    void (*pick)(std::int64_t count, const float* rows, std::int64_t width, const std::int32_t* places,
+                 std::int64_t chosen, float padding, float* out, std::int64_t out_width);
+
+    // out[p] = sum over k < corners of weights[p, k] * rows[sources[p, k]] for p < points
+    void (*slice)(std::int64_t points, int corners, const std::uint16_t* sources, const float* weights,
+                  const float* rows, float* out, std::int64_t width);
+
+    // Convolution along an axis of `length` rows, `columns` floats of each, for the rows [begin, end), zero
+    // outside: out row i - begin = sum over t of taps[t] * rows[i + t], rows being `pitch` and those of out
+    // `stride` floats apart. taps points at the middle of the taps for -radius to radius, which kTogether
+    // zeros precede and follow.
+    void (*convolve)(const float* rows, std::int64_t length, std::int64_t pitch, std::int64_t columns,
+                     std::int64_t begin, std::int64_t end, const float* taps, std::int64_t radius, float* out,
+                     std::int64_t stride);
+
+    // Convolution of narrow rows that lie together: out[i] = sum over t of taps[t] * line[i + t * width], for
+    // i < count floats; whatever line[i - radius * width] to line[i + radius * width + 15] holds is read.
+    void (*convolve_line)(const float* line, std::int64_t count, std::int64_t width, const float* taps,
+                          std::int64_t radius, float* out);
+
+    // out[c] = sum over l < count of factors[l] * lines[l][c] for c < columns; out may be one of the lines.
+    void (*mix)(int count, const float* const* lines, const float* factors, std::int64_t columns, float* out);
+
+    // out[i] = sum over t from -kHalvingReach to it of taps[|t|] * line[2 i + t + kHalvingReach], for i <
+    // count rows
+    void (*halve)(const float* line, std::int64_t count, std::int64_t width, const float* taps, float* out);
+
+    // The transpose, for `count` rows of out: cells[0] lies kHalvingReach rows before the first, or one less
+    // if odd.
+    void (*widen)(const float* cells, bool odd, std::int64_t count, std::int64_t width, const float* taps,
+                  float* out);
+
+    // out[p] = sum over all points j of exp(-|f_p - f_j|^2 / 2) * rows[j] for p in [begin, end)
+    void (*brute_force)(int dimensions, const float* features, std::int64_t points, std::int64_t begin,
+                        std::int64_t end, const float* rows, float* out, std::int64_t width);
+
+    // Looks through planes[c][(begin + y * line + p) * stride] for p < count, y < lines, energies or
+    // probabilities of `labels` labels: raises largest[c] to the largest ratio of a point's probability to
+    // that of its likeliest label. False where a value is not within lowest to highest.
+    bool (*scan_unary)(bool energies, const float* const* planes, std::int64_t labels, std::int64_t stride,
+                       std::int64_t begin, std::int64_t count, std::int64_t lines, std::int64_t line,
+                       float lowest, float highest, float* largest);
+
+    // rows[p, c] = log or minus of planes[c][(begin + p) * stride]; -inf in the padding. The log of what is
+    // under the smallest normal number is that number's.
+    void (*scores)(bool energies, const float* const* planes, std::int64_t labels, std::int64_t stride,
+                   std::int64_t begin, std::int64_t count, float* rows, std::int64_t width);
+
+    // rows[p] = factors[p] * input[p]
+    void (*scale)(std::int64_t count, const float* factors, const float* input, float* rows,
+                  std::int64_t width);
+
+    // rows[p] = base[p] + factors[p] * gains * message[p], label by label
+    void (*add)(std::int64_t count, const float* factors, const float* gains, const float* message,
+                const float* base, float* rows, std::int64_t width);
+
+    // rows[p, a] = base[p, a] + factors[p] * sum over labels b of gains[b, a] * message[p, b]
+    void (*add_product)(std::int64_t count, const float* factors, const float* gains, const float* message,
+                        std::int64_t labels, const float* base, float* rows, std::int64_t width);
+
+    // probabilities[p] = softmax(scores[p]); what is under 2e-22 becomes 0, so that no sum of it is denormal.
+    // Raises largest[c] to the largest ratio of column c to its row's largest and, unless change is null,
+    // raises *change to the largest difference to what was in probabilities. May change scores.
+    void (*softmax)(std::int64_t count, float* scores, float* probabilities, std::int64_t width,
+                    float* largest, float* change);
+
+    // first[p] = 1 / (1 + exp(-scores[p])), second[p] = 1 / (1 + exp(scores[p])), 0 where that is under
+    // 2e-22; second may be null. Widens *range, unless it is null, to what first holds.
+    void (*logistic)(std::int64_t count, const float* scores, float* first, float* second, PairRange* range);
+
+    // planes[c][(begin + p) * stride] = rows[p, c] for the labels c whose plane is not null
+    void (*planes)(const float* rows, std::int64_t count, std::int64_t width, float* const* planes,
+                   std::int64_t labels, std::int64_t stride, std::int64_t begin);
+};
+
+// The best of the sets that were compiled and that this processor has, unless another one was chosen.
+const Kernels& kernels();
+
+// "v4", "v3" or "baseline"; false where that one was not compiled or cannot run here.
+bool choose_instruction_set(const char* name);
+
+}  // namespace atrous
