@@ -69,8 +69,8 @@ class DenseCRF:
         tiles of at most 64 x 60 pixels, where that ratio is below a twentieth of the bound and the label does not
         reach half the likeliest in a tile beside; a tile with one label takes no more time. Large weights lower the
         bounds. Pruning saves time in proportion to the labels; it can change a label that starts out so improbable
-        and would rise later. Its effect is below 0.05 % of the labels for probabilities of any sharpness and for up
-        to 150 labels: see docs/benchmarks.md. With `filtering="exact"`, a spatial kernel of more than 7 pixels or on a
+        and would rise later. Its effect is small for probabilities of any sharpness and for up to 150 labels: see
+        docs/benchmarks.md. With `filtering="exact"`, a spatial kernel of more than 7 pixels or on a
         volume, or one normalized "before" or "symmetric", labels are pruned in the image as a whole only. Default:
         0.05, and 0 where a weight is negative, a compatibility is a matrix or rewards some labels more than others, or
         the normalization is "none": there a label may rise from nothing. 0 keeps all.

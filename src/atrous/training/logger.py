@@ -95,7 +95,12 @@ class Logger:
         self._evaluations = _Table(self.folder / EVALUATIONS, self.first_step)
         # First, because the writer's thread may fail after an error here.
         self._excepthook, threading.excepthook = threading.excepthook, self._report_thread
-        self._events = self._open_events()
+        try:
+            self._events = self._open_events()
+        except BaseException:
+            self._log.file.close()
+            self._evaluations.file.close()
+            raise
         if find_spec("matplotlib") is None:
             self._print(f"note: {CURVES} needs matplotlib: pip install 'atrous[plot]'")
         if self.console.is_interactive:
