@@ -139,7 +139,7 @@ def start(
 
         def prepare() -> None:
             signal.signal(signal.SIGHUP, signal.SIG_DFL)  # which nohup, around the tests, ignores
-            set_limits(limits)
+            set_limits(limits or {})
 
         settings["preexec_fn"] = prepare
     return subprocess.Popen(command, **settings)

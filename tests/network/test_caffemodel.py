@@ -58,8 +58,8 @@ def test_a_fully_connected_layer_of_either_kind(tmp_path):
     [
         (b"", "no layer with weights"),
         (model([new_layer("data"), new_layer("pool")]), "no layer with weights"),
-        (model([new_layer("c", [blob(WEIGHT)])])[:-1], "cut short"),
-        (b"\xff" * 40, "cut short"),
+        (model([new_layer("c", [blob(WEIGHT)])])[:-1], "truncated"),
+        (b"\xff" * 40, "truncated"),
         # A shape of 5 for 4 numbers; no numbers; 7 bytes, which are no floats; a type of numbers from the future.
         (model([new_layer("c", [bytes_field(7, bytes_field(1, b"\5")) + bytes_field(5, bytes(16))])]), "4 numbers"),
         (model([new_layer("c", [bytes_field(7, bytes_field(1, b"\5"))])]), "'c' has 0 numbers"),

@@ -162,12 +162,19 @@ class DenseCRFLayer(nn.Module):
         (B, C, *shape)
             In float32, or float64 for float64 logits.
         """
+        # Imports torch._dynamo, which takes a second.
+        refined: Any = self._refined
+        if torch.compiler.is_compiling():
+            refined = torch.compiler.disable(refined)  # type: ignore[no-untyped-call]
+        found: Tensor = refined(logits, image)
+        return found
+
+    def _refined(self, logits: Tensor, image: Tensor) -> Tensor:
         self._check_input(logits, image)
         with torch.autocast(logits.device.type, enabled=False):
-            return self._refined(logits, image)
+            return self._inferred(logits, image)
 
-    @torch.compiler.disable  # type: ignore[untyped-decorator]
-    def _refined(self, logits: Tensor, image: Tensor) -> Tensor:
+    def _inferred(self, logits: Tensor, image: Tensor) -> Tensor:
         logits = logits if logits.dtype == torch.float64 else logits.float()
         shape = tuple(logits.shape[2:])
         scores = logits.flatten(2).transpose(1, 2)  # (B, N, C)
@@ -272,7 +279,6 @@ class DenseCRFLayer(nn.Module):
         diagonal = np.diagonal(gain)
         return 1.0, diagonal.copy() if np.array_equal(gain, np.diag(diagonal)) else -gain
 
-    @torch.compiler.disable  # type: ignore[untyped-decorator]
     def _check_input(self, logits: Tensor, image: Tensor) -> None:
         shape = tuple(logits.shape)
         if not logits.is_floating_point() or not 3 <= logits.ndim <= 5 or shape[1] != self.labels or 0 in shape:
