@@ -59,7 +59,7 @@ class Fault:
         """Return the number of tests that passed."""
         ran = self.outcomes["passed"] + self.outcomes["failed"]
         passed = str(ran) if not self.outcomes["failed"] else f"{self.outcomes['passed']} of {ran}"
-        return passed if ran else "skipped here"
+        return passed if ran else "not run"
 
 
 class Faults:
@@ -69,17 +69,16 @@ class Faults:
         self.found: dict[str, Fault] = {}
         self._of_test: dict[str, str] = {}
 
-    def pytest_collection_finish(self, session: pytest.Session) -> None:
-        """Collect the faults with which tests are marked."""
-        for item in session.items:
-            for mark in item.iter_markers("fault"):
-                name, promise = mark.args
-                kind = next(kind for kind, files in KINDS.items() if item.path.stem in files)
-                fault = self.found.setdefault(name, Fault(kind, promise))
-                arguments: dict[str, Any] = item.callspec.params if hasattr(item, "callspec") else {}
-                named = arguments.get("name")
-                fault.commands |= set(mark.kwargs.get("of") or ([named] if isinstance(named, str) else ["segment"]))
-                self._of_test[item.nodeid] = name
+    def pytest_itemcollected(self, item: pytest.Item) -> None:
+        """Collect the faults with which tests are marked, those that do not run included."""
+        for mark in item.iter_markers("fault"):
+            name, promise = mark.args
+            kind = next(kind for kind, files in KINDS.items() if item.path.stem in files)
+            fault = self.found.setdefault(name, Fault(kind, promise))
+            arguments: dict[str, Any] = item.callspec.params if hasattr(item, "callspec") else {}
+            named = arguments.get("name")
+            fault.commands |= set(mark.kwargs.get("of") or ([named] if isinstance(named, str) else ["segment"]))
+            self._of_test[item.nodeid] = name
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Count an outcome."""
