@@ -24,11 +24,14 @@ MinRegion = Annotated[
     int | None,
     typer.Option(
         metavar="PIXELS",
+        min=0,
         help="Merge regions of fewer pixels into their largest neighbor; 0: none. Default: 30 for 513 x 513 pixels,"
         " more for larger photos.",
     ),
 ]
-Opacity = Annotated[float, typer.Option(metavar="SHARE", help="Opacity of the colors in overlays, 0 to 1.")]
+Opacity = Annotated[
+    float, typer.Option(metavar="SHARE", min=0, max=1, help="Opacity of the colors in overlays, 0 to 1.")
+]
 OverlayColors = Annotated[
     Path | None, typer.Option(metavar="FILE", help="Color table of overlays, lines such as 'cat 255 180 0'.")
 ]
