@@ -255,7 +255,11 @@ class _Workspace:
                 raise
 
     def close(self) -> None:
-        _remove(self.path)
+        try:
+            _remove(self.path)
+        except KeyboardInterrupt:
+            _remove(self.path)
+            raise
         if self._lock is not None:
             os.close(self._lock)
 
