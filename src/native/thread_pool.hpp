@@ -69,7 +69,7 @@ class ThreadPool {
         run(count, grain, body, size());
     }
 
-    // The same, the ranges begun one after the other.
+    // The same, the ranges started one after the other.
     template <class Body>
     void in_turn(std::int64_t count, std::int64_t grain, const Body& body) {
         run(count, grain, body, 1);

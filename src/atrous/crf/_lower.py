@@ -21,7 +21,7 @@ Filtering = Literal["lattice", "fine", "exact"]
 WIDEST_EXACT = 10.0
 _REACH = 6  # standard deviations that the exact kernel reads to each side
 
-# Weights of the spatial kernel under these, of 1 at its center, are left out: what float32 cannot tell from 0 in a sum,
+# Weights of the spatial kernel under these, of 1 at its center, are dropped: what float32 cannot tell from 0 in a sum,
 # and, beside a lattice, which is a thousandth off, what makes 1e-5 of the sum; native code may convolve every second
 # pixel then, where that is off by no more than this weight.
 _LEAST_FLOAT = 2.0**-25

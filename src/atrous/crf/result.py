@@ -1,4 +1,4 @@
-"""What an inference is told and what it tells."""
+"""Results of an inference, and checks of its settings."""
 
 from dataclasses import dataclass
 from typing import Any

@@ -1,4 +1,4 @@
-"""What is known of each point alone, in any layout, checked."""
+"""Unary terms: energies or probabilities in any layout, checked."""
 
 import math
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Checks of what callers give: one clear error each where pydensecrf fails in C++ or goes on with nonsense."""
+"""Checks of arguments: one clear error where pydensecrf fails in C++ or computes nonsense."""
 
 from collections.abc import Sequence
 from enum import IntEnum

@@ -127,7 +127,7 @@ def segment_video(
     >>> segment_video(Segmenter(), "video.mp4", "out").shares  # doctest: +SKIP
     {'background': 0.71, 'cat': 0.29}
     """
-    begun = time.perf_counter()
+    started = time.perf_counter()
     path, folder = Path(video), Path(folder)
     name = path.stem if name is None else name
     target, frame_folder = output_paths(folder, name)
@@ -163,7 +163,7 @@ def segment_video(
             labels=frame_folder if labels else None,
             frames=out.frames,
             seconds=out.seconds,
-            took=time.perf_counter() - begun,
+            took=time.perf_counter() - started,
             shares=out.shares(),
             notes=tuple(out.notes),
             damage=tuple(source.damage()),

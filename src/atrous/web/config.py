@@ -83,7 +83,7 @@ class ServerSettings:
 
 
 class CrfChoice(BaseModel):
-    """CRF parameters; those left out are the model's own."""
+    """CRF parameters. Default of each: the model's own."""
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 

@@ -20,7 +20,7 @@
 namespace atrous {
 
 // exp(-sum over axes of (p_i - p_j)^2 / (2 sigma^2)) between the points of a grid of any dimension, but
-// weights under `least` along an axis, which are left out; nothing lies outside the grid.
+// weights under `least` along an axis, which are dropped; nothing lies outside the grid.
 class GridGaussian final : public Filter {
   public:
     GridGaussian(std::vector<std::int64_t> shape, const std::vector<double>& sigmas, double least)

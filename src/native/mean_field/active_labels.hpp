@@ -18,7 +18,7 @@
 namespace atrous {
 
 // Of each tile and column, which stands for a label, the largest ratio of Q to that of a point's likeliest
-// label; columns of labels that are improbable everywhere are left out.
+// label; columns of labels that are improbable everywhere are skipped.
 class ActiveLabels {
   public:
     const std::vector<std::int32_t>& kept() const { return kept_; }  // labels, in the order of the columns

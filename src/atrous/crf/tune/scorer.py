@@ -1,4 +1,4 @@
-"""How well labeled images come out of the CRF, for many kernels: what can be shared between them is."""
+"""Scores of many kernel settings on labeled images, with the work shared that does not depend on the setting."""
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
@@ -64,7 +64,7 @@ class TrialScorer:
     iterations : int
     normalization : str
     prune : float
-        Labels whose probability falls below this at all pixels are left out from then on.
+        Labels whose probability falls below this at all pixels are pruned.
     threads : int or None
 
     Attributes
@@ -129,7 +129,7 @@ class TrialScorer:
                 totals += counts
                 done(n)
         finally:
-            # After Ctrl-C only what has begun is waited for.
+            # After Ctrl-C, wait only for images that are being scored.
             pool.shutdown(cancel_futures=True)
         return [mean_iou(counts) for counts in totals]
 
@@ -245,7 +245,7 @@ def check_sample(sample: LabeledImage, classes: int) -> tuple[NDArray[np.floatin
 def hits_and_unions(
     truth: NDArray[np.integer[Any]], labels: NDArray[np.integer[Any]], classes: int
 ) -> NDArray[np.int64]:
-    """Count, (2, C), the pixels where truth and labels both have a label, and where either has; void is left out."""
+    """Count, (2, C), the pixels where truth and labels both have a label, and where either has; void is ignored."""
     scored = truth != VOID
     true, found = truth[scored], labels[scored]
     hits = np.bincount(true[true == found], minlength=classes)

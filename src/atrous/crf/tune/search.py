@@ -129,7 +129,7 @@ def search(
         read once for each pair of (sxy, srgb), from several threads: a sequence whose `__getitem__` reads
         files keeps the memory free.
     weights, sxys, srgbs : iterable of float
-        The first grid; the paper's if left out.
+        First grid. Default: the paper's.
     refinements : int
         How often the steps are halved.
     most_moves : int
@@ -139,15 +139,14 @@ def search(
     iterations, normalization
         As of `DenseCRF`.
     prune : float
-        As of `DenseCRF`: labels that are less probable than this all over an image are left out; it halves the
-        time. 0 keeps all.
+        As of `DenseCRF`. Pruning halves the time; 0 keeps all labels.
     table : path, optional
         A CSV file that finished trials are added to; if it is there, its trials are not made again.
     identity : mapping, optional
         What the table's trials are of, in place of a hash of all samples: for probabilities that are computed
         anew in each run.
     threads : int, optional
-        All cores if left out. The result is the same for any number.
+        Default: all cores. The result is the same for any number.
     progress : callable
         Told after each image and each stage.
 

@@ -1,4 +1,4 @@
-"""The trials of a search as a CSV file that a later run goes on with."""
+"""Trials of a search, in a CSV file from which a later run resumes."""
 
 import json
 import math
@@ -35,7 +35,7 @@ class TrialTable:
     Parameters
     ----------
     path : path, optional
-        Read if it is there, else begun with the first trial, or by `begin`.
+        Read if it exists; otherwise created with the first trial, or by `begin`.
     identity : mapping
         What must be equal for trials to compare: data, model, steps, and so on.
 
