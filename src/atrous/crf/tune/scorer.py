@@ -64,7 +64,7 @@ class TrialScorer:
     iterations : int
     normalization : str
     prune : float
-        Labels whose probability falls below this at all pixels are pruned.
+        As of `DenseCRF`.
     threads : int or None
 
     Attributes
