@@ -60,9 +60,10 @@ def test_regions_are_colored_and_the_rest_is_dimmed():
     assert (np.diff(line[:8]) >= 0).all()
 
 
-def test_an_image_of_background_alone_stays_as_it_is():
+def test_an_image_of_background_alone_is_dimmed_too():
+    """Else a video would grow brighter wherever nothing is found."""
     image = np.full((60, 80, 3), 100, np.uint8)
-    assert (np.asarray(overlay(image, square(0), ("background", "thing"))) == 100).all()
+    assert (np.asarray(overlay(image, square(0), ("background", "thing"))) == 70).all()
 
 
 @pytest.mark.parametrize(("name", "colored"), [("background", False), ("_background_", False), ("sky", True)])

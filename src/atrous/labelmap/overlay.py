@@ -95,7 +95,8 @@ def overlay(
     colored = ids.copy()
     colored.putpalette(colors.tobytes())
     colored = Image.blend(original, colored.convert("RGB"), opacity)
-    dimmed = original.point([round(_DIMMED * value) for value in range(256)] * 3) if shown[present].any() else original
+    # Also where nothing is found, or the frames of a video would change in brightness.
+    dimmed = original.point([round(_DIMMED * value) for value in range(256)] * 3)
     drawing = Image.composite(colored, dimmed, ids.point([255 * bool(each) for each in shown]))
     if len(present) > 1:
         drawing.paste((255, 255, 255), mask=_outlines(labels, present))
