@@ -88,7 +88,7 @@ def segment(
     cut, only = _names(cutout), _names(classes)
     from .._io import remove_stale
     from ..image_io import VIDEO_SUFFIXES
-    from ..labelmap import read_color_table
+    from ..labelmap import class_id, read_color_table
 
     failures = 0
 
@@ -133,7 +133,8 @@ def segment(
             engine=engine,
             min_region=min_region,
         )
-        check_classes([*(cut or ()), *(only or ())], segmenter.classes)
+        for name in [*(cut or ()), *(only or ())]:
+            class_id(name, segmenter.classes)
         palette = (
             None if colors is None else read_color_table(colors, segmenter.classes)[0].palette(len(segmenter.classes))
         )
@@ -257,16 +258,6 @@ def _names(given: str | None) -> list[str] | None:
         return None
     names = [name.strip() for name in given.split(",") if name.strip()]
     return [] if names == ["all"] else names
-
-
-def check_classes(names: Sequence[str], classes: Sequence[str]) -> None:
-    """Raise InputError if a name is not among the classes."""
-    from ..labelmap import display_name
-
-    known = {*classes, *map(display_name, classes)}
-    for name in names:
-        if name not in known:
-            raise InputError(f"class {name!r}: expected one of the model's classes, {', '.join(classes)}")
 
 
 def _write_coco(out: Path, jobs: list[Job], classes: Sequence[str]) -> None:

@@ -1,6 +1,6 @@
 """Label maps: colors, files, overlays, regions and outlines."""
 
-from atrous.labelmap.class_names import display_name, is_background
+from atrous.labelmap.class_names import class_id, display_name, is_background
 from atrous.labelmap.color_table import ColorTable, read_color_table
 from atrous.labelmap.outlines import coco, coco_annotations, polygons, run_lengths
 from atrous.labelmap.overlay import overlay, overlay_jpeg, overlay_palette
@@ -12,6 +12,7 @@ __all__ = [
     "SOFTWARE",
     "VOID",
     "ColorTable",
+    "class_id",
     "coco",
     "coco_annotations",
     "connected_regions",

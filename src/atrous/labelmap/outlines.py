@@ -97,23 +97,28 @@ def coco_annotations(labels: NDArray[np.uint8], classes: Sequence[str]) -> list[
         Dictionaries with `category_id` (the class id), `segmentation`, `area` in pixels, `bbox` (x, y, width, height)
         and `iscrowd` 0, without `id` and `image_id`.
     """
+    width = labels.shape[1]
     regions = connected_regions(labels)
-    _, first = np.unique(regions, return_index=True)
+    # The pixels of each region, one after the other: a search of the whole map for each would take too long.
+    order = np.argsort(regions, axis=None, kind="stable")
     found = []
-    for region, label in enumerate(labels.ravel()[first].tolist()):
+    for pixels in np.split(order, np.cumsum(np.bincount(regions.ravel()))[:-1]):
+        label = int(labels.flat[pixels[0]])
         if label == VOID or (label == 0 and len(classes) and is_background(classes[0])):
             continue
-        rows, columns = np.nonzero(regions == region) if len(first) > 1 else np.indices(labels.shape).reshape(2, -1)
+        rows, columns = np.divmod(pixels, width)
         top, left = int(rows.min()), int(columns.min())
-        height, width = int(rows.max()) + 1 - top, int(columns.max()) + 1 - left
-        mask = regions[top : top + height, left : left + width] == region
+        mask = np.zeros((int(rows.max()) + 1 - top, int(columns.max()) + 1 - left), bool)
+        mask[rows - top, columns - left] = True
         outlines = polygons(mask)
         segmentation: Any
         if len(outlines) == 1:
             segmentation = [(outlines[0] + (left, top)).ravel().tolist()]
         else:
-            segmentation = run_lengths(regions == region)
-        bbox = [left, top, width, height]
+            whole = np.zeros(labels.shape, bool)
+            whole[rows, columns] = True
+            segmentation = run_lengths(whole)
+        bbox = [left, top, mask.shape[1], mask.shape[0]]
         found.append(
             {"category_id": label, "segmentation": segmentation, "area": len(rows), "bbox": bbox, "iscrowd": 0}
         )

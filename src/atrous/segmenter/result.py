@@ -14,7 +14,7 @@ from PIL import Image, ImageFilter
 from .._io import transaction
 from ..errors import InputError
 from ..labelmap import overlay
-from ..labelmap.class_names import display_name, is_background
+from ..labelmap.class_names import class_id, is_background
 from ..labelmap.outlines import polygons
 from ..labelmap.overlay import OPACITY, overlay_jpeg
 from ..labelmap.png import is_label_map, label_png, made_here, png_bytes
@@ -94,7 +94,7 @@ class Segmentation:
         """Most probable class of each pixel without small regions, (H, W) uint8."""
         labels = remove_small_regions(most_probable(self.planes, self.kept), self.min_region)
         if self.only is not None:
-            labels[~np.isin(labels, [self._id(name) for name in self.only])] = 0
+            labels[~np.isin(labels, [class_id(name, self.classes) for name in self.only])] = 0
         return labels
 
     def select(self, *names: str) -> "Segmentation":
@@ -106,7 +106,7 @@ class Segmentation:
             If a name is not among the classes.
         """
         for name in names:
-            self._id(name)
+            class_id(name, self.classes)
         return replace(self, only=names)
 
     def mask(self, name: str) -> NDArray[np.bool_]:
@@ -117,7 +117,7 @@ class Segmentation:
         InputError
             If the name is not among the classes.
         """
-        return self.labels == self._id(name)
+        return self.labels == class_id(name, self.classes)
 
     def cutout(self, *names: str) -> Image.Image:
         """Cut classes out of the image.
@@ -137,7 +137,7 @@ class Segmentation:
         InputError
             If a name is not among the classes.
         """
-        ids = [self._id(name) for name in names] or [
+        ids = [class_id(name, self.classes) for name in names] or [
             i for i, name in enumerate(self.classes) if not is_background(name)
         ]
         alpha = Image.fromarray(np.where(np.isin(self.labels, ids), np.uint8(255), np.uint8(0)))
@@ -256,14 +256,6 @@ class Segmentation:
                 else:
                     path.write_bytes(label_png(self.labels, self.palette))
         return targets[0]
-
-    def _id(self, name: str) -> int:
-        names = {each: i for i, each in reversed([*enumerate(self.classes)])}
-        names = {display_name(each): i for each, i in names.items()} | names
-        if name not in names:
-            known = ", ".join(self.classes)
-            raise InputError(f"class {name!r}: expected one of the model's classes, {known}")
-        return names[name]
 
     def _full(self, dtype: type[np.floating]) -> NDArray:  # type: ignore[type-arg]
         if self.kept is None:
