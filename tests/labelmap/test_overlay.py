@@ -83,6 +83,30 @@ def test_vocs_dark_colors_are_replaced_and_others_are_not():
         assert (np.abs(colors[:, None] - colors[None]).sum(axis=2) + 1000 * np.eye(20)).min() >= 60
 
 
+# Linear RGB as red-green blind eyes see it (Machado et al. 2009, severity 1), and to OKLab (Ottosson 2020).
+DEUTERANOPIA = [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]]
+PROTANOPIA = [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]]
+CONES = [
+    [0.41222147, 0.53633254, 0.05144599],
+    [0.21190350, 0.68069955, 0.10739696],
+    [0.08830246, 0.28171884, 0.62997870],
+]
+LAB = [
+    [0.21045426, 0.79361779, -0.00407205],
+    [1.97799850, -2.42859221, 0.45059371],
+    [0.02590404, 0.78277177, -0.80867577],
+]
+
+
+@pytest.mark.parametrize(("eyes", "least"), [(np.eye(3), 0.1), (DEUTERANOPIA, 0.06), (PROTANOPIA, 0.06)])
+def test_colors_differ_for_all_eyes(eyes, least):
+    colors = overlay_palette()[1:25] / 255
+    linear = np.where(colors <= 0.04045, colors / 12.92, ((colors + 0.055) / 1.055) ** 2.4)
+    lab = np.cbrt(np.clip(linear @ np.transpose(eyes), 0, 1) @ np.transpose(CONES)) @ np.transpose(LAB)
+    apart = np.linalg.norm(lab[:, None] - lab[None], axis=2) + np.eye(24)
+    assert apart.min() >= least
+
+
 def test_outlines_scale_with_the_image():
     widths = []
     for factor in (1, 8):

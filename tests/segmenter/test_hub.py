@@ -68,6 +68,16 @@ def test_the_crf_setting_is_kept(tiny_model, tmp_path, crf):
     assert Segmenter.from_pretrained(tmp_path).crf == segmenter.crf
 
 
+@pytest.mark.parametrize("least", [None, 0, 55])
+def test_the_smallest_region_is_kept(tiny_model, tmp_path, least):
+    Segmenter(tiny_model, min_region=least).save_pretrained(tmp_path)
+    assert Segmenter.from_pretrained(tmp_path).min_region == least
+    values = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps(values | {"min_region": -1}))
+    with pytest.raises(InputError, match="min_region"):
+        Segmenter.from_pretrained(tmp_path)
+
+
 def test_saving_over_itself_keeps_the_model(tiny_model, tmp_path, red_square):
     Segmenter(tiny_model).save_pretrained(tmp_path)
     (tmp_path / "README.md").write_text("my own words")

@@ -32,24 +32,32 @@ class SavedSettings:
     metadata : ModelMetadata
     crf : CrfParameters, a preset's name or None
     max_side : int
+    min_region : int or None
     """
 
     file: Literal["model.onnx", "model.safetensors"]
     metadata: ModelMetadata
     crf: CrfParameters | str | None
     max_side: int
+    min_region: int | None = None
 
     @classmethod
-    def of(cls, engine: Engine, crf: CrfParameters | tuple[Kernel, ...] | None, max_side: int) -> "SavedSettings":
+    def of(
+        cls,
+        engine: Engine,
+        crf: CrfParameters | tuple[Kernel, ...] | None,
+        max_side: int,
+        min_region: int | None = None,
+    ) -> "SavedSettings":
         """Return the settings of a segmenter; raise InputError if it cannot be saved."""
         saved_crf = _saved_crf(crf)
         metadata = engine.metadata
         if isinstance(saved_crf, CrfParameters):
             metadata = dataclasses.replace(metadata, crf=saved_crf)
         if isinstance(engine, ExportedEngine):
-            return cls(ONNX, metadata, saved_crf, max_side)
+            return cls(ONNX, metadata, saved_crf, max_side, min_region)
         if (net := getattr(engine, "net", None)) is not None:
-            return cls(WEIGHTS, dataclasses.replace(metadata, variant=net.name), saved_crf, max_side)
+            return cls(WEIGHTS, dataclasses.replace(metadata, variant=net.name), saved_crf, max_side, min_region)
         raise InputError(f"engine {type(engine).__name__}: expected an engine of ONNX Runtime, OpenVINO or PyTorch")
 
     def to_json(self) -> str:
@@ -60,6 +68,7 @@ class SavedSettings:
             "file": self.file,
             "crf": crf,
             "max_side": self.max_side,
+            "min_region": self.min_region,
             "metadata": json.loads(self.metadata.to_json()),
         }
         return json.dumps(values, indent=1) + "\n"
@@ -91,7 +100,10 @@ class SavedSettings:
             )
         if not isinstance(max_side, int) or isinstance(max_side, bool) or not 1 <= max_side <= _LARGEST_SIDE:
             raise InputError(f"{path}: max_side: expected 1 to {_LARGEST_SIDE} pixels, got {max_side!r:.60}")
-        return cls(file, metadata, crf, max_side)
+        min_region = values.get("min_region")
+        if min_region is not None and not (type(min_region) is int and 0 <= min_region <= _LARGEST_SIDE**2):
+            raise InputError(f"{path}: min_region: expected a number of pixels or null, got {min_region!r:.60}")
+        return cls(file, metadata, crf, max_side, min_region)
 
 
 def load_engine(

@@ -268,7 +268,7 @@ class Segmenter:
         token, cache_dir, force_download, local_files_only
             Arguments of huggingface_hub.
         **options
-            Arguments of `Segmenter`. Default of crf and max_side: the saved values.
+            Arguments of `Segmenter`. Default of crf, max_side and min_region: the saved values.
 
         Raises
         ------
@@ -300,7 +300,7 @@ class Segmenter:
                 local_files_only=local_files_only,
             )
         if (saved := SavedSettings.read(folder)) is not None:
-            options = {"crf": saved.crf, "max_side": saved.max_side, **options}
+            options = {"crf": saved.crf, "max_side": saved.max_side, "min_region": saved.min_region, **options}
         return cls(folder, **options)
 
     def save_pretrained(
@@ -386,7 +386,7 @@ class Segmenter:
         )
 
     def _settings(self) -> SavedSettings:
-        return SavedSettings.of(self.engine, self.crf, self.max_side)
+        return SavedSettings.of(self.engine, self.crf, self.max_side, self.min_region)
 
     def _network(self, image: NDArray[np.uint8]) -> NetworkScores:
         height, width, _ = image.shape
