@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..errors import InputError
+from .dropout import dropout
 from .multiscale import MultiScale, initialize_branches
 from .variants import variant
 
@@ -106,8 +107,8 @@ class DeepLab(nn.Module):
 
     def head(self, x: Tensor) -> Tensor:
         """Run fc6 to fc8: features to (N, classes, H / 8, W / 8) scores, with dropout during training."""
-        x = F.dropout(F.relu(self.fc6(x)), self.dropout, self.training)
-        x = F.dropout(F.relu(self.fc7(x)), self.dropout, self.training)
+        x = dropout(F.relu(self.fc6(x)), self.dropout, self.training)
+        x = dropout(F.relu(self.fc7(x)), self.dropout, self.training)
         scores: Tensor = self.fc8(x)
         return scores
 

@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from .dropout import dropout
+
 BRANCH_CHANNELS = 128
 
 # Input of each branch: its channels, and the stride to the grid of stride 8.
@@ -59,9 +61,9 @@ class Branch(nn.Module):
 
     def _layers(self, padded: Tensor, stride: int) -> Tensor:
         x = F.relu(F.conv2d(padded, self.layer1.weight, self.layer1.bias, stride), inplace=True)
-        x = F.dropout(x, self.dropout, self.training)
+        x = dropout(x, self.dropout, self.training)
         x = F.relu(self.layer2(x), inplace=True)
-        x = F.dropout(x, self.dropout, self.training)
+        x = dropout(x, self.dropout, self.training)
         scores: Tensor = self.classifier(x)
         return scores
 
