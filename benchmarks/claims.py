@@ -18,15 +18,15 @@ import json
 from pathlib import Path
 from typing import NamedTuple
 
-from atrous._io import replacing
 from atrous.errors import InputError
 from atrous.evaluation._plots import DEEPLAB_TRIMAP
 from atrous.evaluation.bootstrap import DRAWS, Scored, paired_bootstrap
 from atrous.evaluation.results import CRF, DCNN
 from atrous.evaluation.trimap import WIDTHS
+from pages import END, insert
 
 PAGE = Path(__file__).parents[1] / "docs" / "paper-claims.md"
-BEGIN, END = "<!-- written by benchmarks/claims.py -->", "<!-- end -->"
+BEGIN = "<!-- written by benchmarks/claims.py -->"
 
 # Chen et al. 2015, mean IoU on VOC 2012 val, per cent: DCNN alone, with CRF.
 LARGE_FOV = (62.25, 67.64)
@@ -273,13 +273,9 @@ def _costs_scope(costs: dict) -> str:
 
 def write_page(section: str, path: Path = PAGE) -> None:
     """Replace the section between the page's markers."""
-    page = path.read_text(encoding="utf-8") if path.exists() else TEMPLATE
-    head, begin, rest = page.partition(BEGIN)
-    _, end, tail = rest.partition(END)
-    if not (begin and end):
-        raise InputError(f"{path}: expected the markers {BEGIN} and {END}; insert them at the table's position")
-    with replacing(path) as temporary:
-        temporary.write_text(f"{head}{BEGIN}\n\n{section}\n{END}{tail}", encoding="utf-8")
+    if not path.exists():
+        path.write_text(TEMPLATE, encoding="utf-8")
+    insert(path, BEGIN, section)
 
 
 def main() -> None:

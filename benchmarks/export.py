@@ -21,12 +21,13 @@ from atrous.data.dataset import choose_photos
 from atrous.evaluation.export_check import compare_several
 from atrous.evaluation.run_info import scoring_versions as versions
 from atrous.segmenter import Segmenter
+from pages import insert
 
 SIZE = (385, 513)
 DRAWS = 10_000
 AT_ONCE = 16  # number of images that atrous export compares by default
 LABELINGS = ("DCNN", "with CRF")
-BEGIN, END = "<!-- written by benchmarks/export.py: {} -->", "<!-- end of {} -->"
+BEGIN = "<!-- written by benchmarks/export.py: {} -->"
 
 
 def main():
@@ -129,18 +130,12 @@ def write(arguments):
     """Insert the tables into the page."""
     measured = json.loads(arguments.times.read_text())
     compared = [json.loads(path.read_text()) for path in arguments.compared]
-    page = arguments.page.read_text()
     for name, text in (
         ("times", sizes_and_times(measured)),
         ("distances", distances(compared)),
         ("spread", spread(compared)),
     ):
-        head, begin, rest = page.partition(BEGIN.format(name))
-        _, end, tail = rest.partition(END.format(name))
-        if not (begin and end):
-            raise SystemExit(f"{arguments.page}: expected the markers {BEGIN.format(name)} and {END.format(name)}")
-        page = f"{head}{begin}\n\n{text}\n\n{end}{tail}"
-    arguments.page.write_text(page)
+        insert(arguments.page, BEGIN.format(name), text)
 
 
 def sizes_and_times(measured):

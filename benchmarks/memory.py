@@ -23,10 +23,11 @@ from PIL import Image
 import atrous.segmenter.segmenter as segmenter_module
 from atrous import Segmenter
 from atrous.image_io.decode import read_image
+from pages import insert
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "benchmarks.md"
-BEGIN, END = "<!-- written by benchmarks/memory.py: {} -->", "<!-- end of {} -->"
+BEGIN = "<!-- written by benchmarks/memory.py: {} -->"
 
 LARGE, SMALL = (3000, 4000), (1500, 2000)
 SIGMAS = (5, 10, 20, 30)
@@ -156,10 +157,7 @@ def main():
             continue
         table = printed(measure())
         if options.write:
-            text = PAGE.read_text()
-            before, rest = text.split(BEGIN.format(name))
-            after = rest.split(END.format(name))[1]
-            PAGE.write_text(f"{before}{BEGIN.format(name)}\n\n{table}\n\n{END.format(name)}{after}")
+            insert(PAGE, BEGIN.format(name), table)
 
 
 if __name__ == "__main__":

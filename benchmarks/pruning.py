@@ -13,13 +13,13 @@ from pathlib import Path
 import numpy as np
 
 from atrous import Segmenter
-from atrous._io import replacing
 from atrous.crf import PRESETS, Bilateral, DenseCRF, Spatial
 from atrous.image_io.decode import read_image
 from crf_inputs import ROOT, covering, softened, with_labels
+from pages import insert
 
 PAGE = ROOT / "docs" / "benchmarks.md"
-BEGIN, END = "<!-- written by benchmarks/pruning.py -->", "<!-- end of pruning -->"
+BEGIN = "<!-- written by benchmarks/pruning.py -->"
 
 TEMPERATURES, LABELS = (1, 2, 4, 8), (21, 60, 150)
 SPATIAL = Spatial(weight=3, sxy=3)
@@ -127,16 +127,6 @@ def markdown(rows):
     return [head, "|---" * len(rows[0]) + "|", *rest]
 
 
-def write(lines, path=PAGE):
-    """Replace what lies between the page's markers."""
-    text = path.read_text()
-    if BEGIN not in text or END not in text:
-        raise SystemExit(f"error: {path}: expected the markers {BEGIN} and {END}")
-    before, rest = text.split(BEGIN)
-    with replacing(path) as temporary:
-        temporary.write_text("\n".join([before + BEGIN, "", *lines, "", END + rest.split(END)[1]]))
-
-
 def main():
     """Measure, print, and write the tables where that is asked for."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -149,7 +139,7 @@ def main():
         lines = [*markdown(photo_table(arguments.photos, arguments.settings)), "", *lines]
     print("\n".join(lines))
     if arguments.write:
-        write(lines)
+        insert(PAGE, BEGIN, "\n".join(lines))
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ fuzzer. Prints the tables; --write inserts them into the page. `-- -m "fault and
 
 import argparse
 import platform
-import re
 import sys
 import threading
 from collections import Counter
@@ -18,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from pages import insert
 from segment import processor
 
 ROOT = Path(__file__).parents[1]
@@ -129,13 +129,6 @@ def fuzzer_table(cases: int, seed: int) -> str:
     return "\n".join(lines) + "\n"
 
 
-def put(page: str, name: str, table: str) -> str:
-    """Return the page with a table between its markers."""
-    found = re.search(rf"(<!-- {name} -->\n).*?(<!-- end -->)", page, re.DOTALL)
-    assert found is not None, f"the page has no place for the {name}"
-    return page[: found.start()] + found[1] + "\n" + table + "\n" + found[2] + page[found.end() :]
-
-
 def main() -> int:
     """Run and print, or write the page."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -151,7 +144,8 @@ def main() -> int:
     table = f"{here}\n\n{fault_table(faults.found)}"
     cases = f"{here} Seed {arguments.seed}.\n\n{fuzzer_table(arguments.cases, arguments.seed)}"
     if arguments.write:
-        PAGE.write_text(put(put(PAGE.read_text(), "faults", table), "fuzzers", cases))
+        insert(PAGE, "<!-- faults -->", table)
+        insert(PAGE, "<!-- fuzzers -->", cases)
     else:
         print(table, cases, sep="\n\n")
     return int(status)

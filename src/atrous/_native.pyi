@@ -28,8 +28,14 @@ class Filter:
         Vertices of a lattice, each counted in every tile of points that touches it; else None.
         """
 
-    def apply(self, values: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu', writable=False)], out: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu')], threads: int) -> None:
-        """Write K times each row of values (R, N) to out (R, N)."""
+    @property
+    def symmetric(self) -> bool:
+        """Whether K equals its transpose."""
+
+    def apply(self, values: Annotated[NDArray[numpy.float32], dict(shape=(None, None), device='cpu', writable=False)], out: Annotated[NDArray[numpy.float32], dict(shape=(None, None), device='cpu')], threads: int, transposed: bool = False) -> None:
+        """
+        Write K, or its transpose, times each row of values (R, N) to out (R, N), with any strides.
+        """
 
     def mass(self, out: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C', device='cpu')], threads: int) -> None:
         """Write the row sums of K to out (N,)."""
@@ -82,6 +88,19 @@ class Model:
         Return the sum over all pairs of points of the kernels without gains, with their factors.
         """
 
+    def record(self, logits: Annotated[NDArray[numpy.float32], dict(shape=(None, None), device='cpu', writable=False)], marginals: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu')], scores: Annotated[NDArray[numpy.float32], dict(shape=(None, None), device='cpu')], threads: int) -> None:
+        """
+        Run mean-field inference with all labels in float32 and write scores (C, N).
+
+        One step for each row of marginals, which receives Q of the step before as rows of C floats, padded
+        as `padded_width` says. logits and scores (C, N) may have any strides. Every term needs gains.
+        """
+
+    def gradient(self, marginals: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu')], at_scores: Annotated[NDArray[numpy.float32], dict(shape=(None, None), device='cpu', writable=False)], at_logits: Annotated[NDArray[numpy.float32], dict(shape=(None, None), device='cpu')], at_gains: Sequence[Annotated[NDArray[numpy.float32], dict(order='C', device='cpu')]], threads: int) -> None:
+        """
+        Write the gradients at the logits (C, N) and at each term's gains for that at the scores of `record`.
+        """
+
     def infer(self, unary: Annotated[NDArray[numpy.float32], dict(shape=(None, None), device='cpu', writable=False)], *, energies: bool, iterations: int, tolerance: float = 0.0, prune: float = 0.0, trace: bool = False, threads: int, zeroed: bool = False, consumed: bool = False, probabilities: Annotated[NDArray[numpy.float32], dict(shape=(None, None), device='cpu')] | None = None, labels: Annotated[NDArray[numpy.int32], dict(shape=(None,), order='C', device='cpu')] | None = None) -> Report:
         """
         Run mean-field inference and write probabilities (C, N) and labels (N,).
@@ -112,6 +131,9 @@ class Report:
     @property
     def entropy(self) -> list[float]:
         """Entropy of Q before the first step and after each one, if traced."""
+
+def padded_width(labels: int) -> int:
+    """Return the floats in a row of marginals."""
 
 def instruction_set() -> str:
     """Return the instruction set of the inner loops: baseline, v3 or v4."""

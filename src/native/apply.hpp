@@ -8,26 +8,22 @@
 
 #include "buffer.hpp"
 #include "filter.hpp"
+#include "point_values.hpp"
 
 namespace atrous {
 
-// K * rows for values given as `labels` planes: to find normalizers, and to test filters. No planes stand for
-// one of ones.
-inline void apply(ThreadPool& pool, const Filter& filter, const float* planes, std::int64_t labels,
-                  float* out) {
-    const std::int64_t points = filter.points(), width = labels == 1 ? 1 : padded_width(labels);
-    const std::int64_t chunk = chunk_of_pixels(width), group = 1 << 14;
+// K, or its transpose, times values. No data stand for ones.
+inline void apply(ThreadPool& pool, const Filter& filter, const PointValues<const float>& values,
+                  const PointValues<float>& out, bool transposed = false) {
+    const std::int64_t points = filter.points();
+    const std::int64_t width = values.labels == 1 ? 1 : padded_width(values.labels);
+    const std::int64_t chunk = chunk_of_pixels(width);
     Buffer<float> rows(static_cast<std::size_t>(points * width));
-    pool.for_ranges(points, group, [&](std::int64_t begin, std::int64_t end) {
-        if (planes == nullptr)
-            std::fill_n(rows.data() + begin, end - begin, 1.0f);
-        else
-            for (std::int64_t p = begin; p < end; ++p)
-                for (std::int64_t c = 0; c < width; ++c)
-                    rows[static_cast<std::size_t>(p * width + c)] =
-                        c < labels ? planes[c * points + p] : 0.0f;
-    });
-    const auto filtering = filter.start(width, false);
+    if (values.data == nullptr)
+        std::fill_n(rows.data(), points, 1.0f);
+    else
+        read_rows(pool, values, points, width, 0.0f, rows.data());
+    const auto filtering = transposed ? filter.start_transposed(width) : filter.start(width, false);
     std::vector<Buffer<float>> scratch, message;
     for (int worker = 0; worker < pool.size(); ++worker) {
         scratch.emplace_back(filtering->scratch());
@@ -45,13 +41,15 @@ inline void apply(ThreadPool& pool, const Filter& filter, const float* planes, s
         pool, filter.tiles(), chunk, open,
         [&](std::int64_t tile, std::int64_t place, std::int64_t begin, std::int64_t end, int worker) {
             const auto w = static_cast<std::size_t>(worker);
-            const float* filtered =
-                filtering->slice(tile, place, begin, end, scratch[w].data(), message[w].data());
-            for (std::int64_t c = 0; c < labels; ++c)
-                for (std::int64_t p = begin; p < end; ++p)
-                    out[c * points + p] = filtered[(p - begin) * width + c];
+            write_rows(filtering->slice(tile, place, begin, end, scratch[w].data(), message[w].data()), width,
+                       begin, end, out);
         },
         [](std::int64_t, int) {});
+}
+
+// K * 1, one value for each point.
+inline void mass(ThreadPool& pool, const Filter& filter, float* out) {
+    apply(pool, filter, {nullptr, 1, 1, 1}, {out, 1, 1, 1});
 }
 
 }  // namespace atrous

@@ -6,26 +6,15 @@
 #include <nanobind/stl/vector.h>
 
 #include <algorithm>
-#include <atomic>
-#include <chrono>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
-#include <functional>
 #include <limits>
 #include <memory>
-#include <mutex>
-#include <numeric>
 #include <optional>
 #include <stdexcept>
-#include <thread>
-#include <utility>
 #include <vector>
-
-#if !defined(_WIN32)
-#include <unistd.h>
-#endif
 
 #include "apply.hpp"
 #include "brute_force.hpp"
@@ -33,122 +22,14 @@
 #include "gaussian/separable.hpp"
 #include "lattice/features.hpp"
 #include "lattice/lattice.hpp"
-#include "mean_field/inference.hpp"
-#include "mean_field/types.hpp"
+#include "python_arrays.hpp"
+#include "python_model.hpp"
 #include "simd/kernels.hpp"
 #include "thread_pool.hpp"
 
-namespace nb = nanobind;
 using namespace nb::literals;
 
 namespace {
-
-using atrous::ThreadPool;
-using Planes = nb::ndarray<const float, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
-using Vector = nb::ndarray<const float, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
-using Values = nb::ndarray<const float, nb::c_contig, nb::device::cpu>;
-using Image = nb::ndarray<const std::uint8_t, nb::ndim<3>, nb::c_contig, nb::device::cpu>;
-using OutPlanes = nb::ndarray<float, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
-using Strided = nb::ndarray<const float, nb::ndim<2>, nb::device::cpu>;
-using OutVector = nb::ndarray<float, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
-using OutStrided = nb::ndarray<float, nb::ndim<2>, nb::device::cpu>;
-using OutLabels = nb::ndarray<std::int32_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
-using Offsets = nb::ndarray<const std::int32_t, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
-using FilterPointer = std::shared_ptr<atrous::Filter>;
-
-// Of a label at a point. Arrays whose strides are 0 may claim more than any memory holds, and the sizes of
-// what is computed from them must not overflow.
-constexpr std::int64_t kMostValues = std::int64_t{1} << 48;
-
-void require(bool holds, const char* what) {
-    if (!holds) throw std::invalid_argument(what);
-}
-
-bool asked_to_stop() {
-    const nb::gil_scoped_acquire gil;
-    return PyErr_CheckSignals() != 0;
-}
-
-// Python handles signals in its main thread alone. In others, asking would only mean to wait for the GIL,
-// which a daemon thread never gets any more once the interpreter ends.
-bool in_main_thread() {
-    const nb::object main = nb::module_::import_("threading").attr("main_thread")();
-    return nb::cast<unsigned long>(main.attr("ident")) == PyThread_get_thread_ident();
-}
-
-long this_process() {
-#if defined(_WIN32)
-    return 0;
-#else
-    return static_cast<long>(getpid());
-#endif
-}
-
-// Set when the interpreter ends: see closing() in the module.
-std::atomic<bool> closing{false};
-
-// Runs work(pool) with a pool that is kept for the next call, as to start threads takes long where another
-// process is busy; with one of its own while another thread uses that. Never destroyed: a child of fork(),
-// where its workers do not exist, could not join them.
-template <class Work>
-void with_team(int threads, ThreadPool::Poll asked, const Work& work) {
-    static std::mutex mutex;
-    static ThreadPool* kept = nullptr;
-    static long process = 0;
-    const std::unique_lock lock(mutex, std::try_to_lock);
-    if (threads <= 1 || !lock) {
-        ThreadPool pool(threads, asked);
-        return work(pool);
-    }
-    if (kept != nullptr && process != this_process())
-        kept = nullptr;
-    else if (kept != nullptr && kept->size() != threads)
-        delete std::exchange(kept, nullptr);
-    if (kept == nullptr) kept = new ThreadPool(threads);
-    process = this_process();
-    kept->set_poll(asked);
-    work(*kept);
-}
-
-// Runs work(pool) without the GIL; Ctrl-C stops it.
-template <class Work>
-void released(int threads, const Work& work) {
-    const ThreadPool::Poll asked = in_main_thread() ? asked_to_stop : nullptr;
-    try {
-        const nb::gil_scoped_release release;
-        with_team(threads, asked, work);
-        // Only daemon threads run on by then, and the interpreter would end them without their unwinding.
-        while (closing.load() && asked == nullptr) std::this_thread::sleep_for(std::chrono::hours(1));
-    } catch (...) {
-        // Interrupted, or what another thread threw in the meantime: the signal's handler has raised.
-        if (asked != nullptr && PyErr_Occurred() != nullptr) throw nb::python_error();
-        throw;
-    }
-}
-
-std::int64_t rows(const Planes& planes) {
-    return static_cast<std::int64_t>(planes.shape(0));
-}
-std::int64_t points(const Planes& planes) {
-    return static_cast<std::int64_t>(planes.shape(1));
-}
-
-template <class Array>
-std::vector<float> copied(const Array& array) {
-    return std::vector<float>(array.data(), array.data() + array.size());
-}
-
-template <class Array>
-bool finite(const Array& array) {
-    // Infinity and NaN times 0 are NaN; several sums, none of which waits for the others.
-    constexpr std::size_t kSums = 16;
-    float odd[kSums] = {};
-    std::size_t i = 0;
-    for (; i + kSums <= array.size(); i += kSums)
-        for (std::size_t k = 0; k < kSums; ++k) odd[k] += array.data()[i + k] * 0.0f;
-    for (; i < array.size(); ++i) odd[0] += array.data()[i] * 0.0f;
-    return std::all_of(odd, odd + kSums, [](float sum) { return sum == 0.0f; });
-}
 
 int checked_dimensions(const Planes& features) {
     require(rows(features) >= 1 && points(features) >= 1, "features must not be empty");
@@ -234,115 +115,26 @@ FilterPointer grid_gaussian(const std::vector<std::int64_t>& shape, const std::v
     return std::make_shared<atrous::GridGaussian>(shape, sigmas, least);
 }
 
-void apply(const atrous::Filter& filter, const Planes& values, const OutPlanes& out, int threads) {
-    require(points(values) == filter.points(), "values do not fit the filter");
+void apply(const atrous::Filter& filter, const Strided& values, const OutStrided& out, int threads,
+           bool transposed) {
+    require(static_cast<std::int64_t>(values.shape(1)) == filter.points(), "values do not fit the filter");
     require(out.shape(0) == values.shape(0) && out.shape(1) == values.shape(1), "out must be like values");
-    released(threads,
-             [&](ThreadPool& pool) { atrous::apply(pool, filter, values.data(), rows(values), out.data()); });
+    released(threads, [&](ThreadPool& pool) {
+        atrous::apply(pool, filter, point_values<const float>(values), point_values<float>(out), transposed);
+    });
 }
 
 // K * 1
 void mass(const atrous::Filter& filter, const OutVector& out, int threads) {
     require(static_cast<std::int64_t>(out.size()) == filter.points(), "out must hold a value for each point");
-    released(threads, [&](ThreadPool& pool) { atrous::apply(pool, filter, nullptr, 1, out.data()); });
+    released(threads, [&](ThreadPool& pool) { atrous::mass(pool, filter, out.data()); });
 }
-
-// The description of a CRF; the buffers of an inference live within one call.
-class Model {
-  public:
-    explicit Model(std::int64_t points) : points_(points) { require(points >= 1, "no points"); }
-
-    void add(FilterPointer filter, const std::optional<Vector>& before, const Vector& after,
-             const std::optional<Values>& gains, std::optional<float> total, double weight, bool float16) {
-        const auto points = static_cast<std::size_t>(points_);
-        require(filter->points() == points_, "the filter has another number of points");
-        require(finite(after) && (!before || finite(*before)) && (!gains || finite(*gains)),
-                "factors must be finite");
-        require(terms_.empty() || filter->tiles() == terms_[0].filter->tiles(),
-                "filters differ in the length of lines");
-        require(after.size() == points && (!before || before->size() == points), "one factor for each point");
-        terms_.push_back({std::move(filter), before ? copied(*before) : std::vector<float>(), copied(after),
-                          gains ? copied(*gains) : std::vector<float>(), total, static_cast<float>(weight),
-                          float16});
-    }
-
-    // Writes what is outputs of Q; probabilities and labels may each be None. consumed: the unary term is
-    // private memory that probabilities take the place of.
-    atrous::Report infer(const Strided& unary, bool energies, int iterations, double tolerance, double prune,
-                         bool trace, int threads, bool zeroed, bool consumed,
-                         const std::optional<OutStrided>& probabilities,
-                         const std::optional<OutLabels>& labels) const {
-        const auto count = static_cast<std::size_t>(unary.shape(0));
-        require(count >= 1 && count <= std::numeric_limits<std::int32_t>::max() &&
-                    static_cast<std::int64_t>(count) <= kMostValues / points_,
-                "too few or many labels");
-        require(static_cast<std::int64_t>(unary.shape(1)) == points_, "unary does not fit the points");
-        require(
-            !probabilities || (probabilities->shape(0) == count && probabilities->shape(1) == unary.shape(1)),
-            "probabilities must be like unary");
-        require(!labels || labels->size() == unary.shape(1), "labels must hold one for each point");
-        require(!consumed || (probabilities && probabilities->data() == unary.data() &&
-                              probabilities->stride(0) == unary.stride(0) && unary.stride(1) == 1 &&
-                              probabilities->stride(1) == 1 && unary.stride(0) >= points_),
-                "what is consumed must be the planes that are written");
-        for (const atrous::Term& term : terms_)
-            require(term.compatibility.empty() || term.compatibility.size() == count ||
-                        term.compatibility.size() == count * count,
-                    "gains do not fit the number of labels");
-        const atrous::Unary given{unary.data(),
-                                  static_cast<std::int64_t>(count),
-                                  points_,
-                                  unary.stride(0),
-                                  unary.stride(1),
-                                  energies,
-                                  energies ? -kLargestEnergy : 0.0f,
-                                  energies ? kLargestEnergy : kLargestProbability,
-                                  consumed};
-        const atrous::Settings settings{iterations, static_cast<float>(prune), static_cast<float>(tolerance),
-                                        trace};
-        atrous::Outputs outputs;
-        if (labels) outputs.labels = labels->data();
-        if (probabilities)
-            outputs = {probabilities->data(), probabilities->stride(0), probabilities->stride(1),
-                       outputs.labels, zeroed};
-        atrous::Report report;
-        released(threads, [&](ThreadPool& pool) {
-            report = atrous::infer(pool, terms_,
-                                   terms_.empty() ? atrous::Tiles(points_) : terms_[0].filter->tiles(), given,
-                                   settings, outputs);
-        });
-        return report;
-    }
-
-    // The sum over all pairs of points of the kernels whose compatibility is Potts', with their factors.
-    double potts_mass(int threads) const {
-        std::vector<float> of_point(static_cast<std::size_t>(points_));
-        double sum = 0.0;
-        for (const atrous::Term& term : terms_) {
-            if (!term.compatibility.empty()) continue;
-            released(threads, [&](ThreadPool& pool) {
-                atrous::apply(pool, *term.filter, term.pre_scale.empty() ? nullptr : term.pre_scale.data(), 1,
-                              of_point.data());
-            });
-            sum += std::inner_product(of_point.begin(), of_point.end(), term.post_scale.begin(), 0.0,
-                                      std::plus<>(),
-                                      [](double filtered, float after) { return filtered * after; });
-        }
-        return sum;
-    }
-
-  private:
-    // Probabilities that were rounded may sum to a little more than 1; beyond 1e30, sums of energies could
-    // overflow.
-    static constexpr float kLargestProbability = 1.001f, kLargestEnergy = 1.0001e30f;
-
-    std::int64_t points_;
-    std::vector<atrous::Term> terms_;
-};
 
 }  // namespace
 
 NB_MODULE(_native, m) {
+    // PyTorch's graphs, which may live on at exit, own filters and models.
+    nb::set_leak_warnings(false);
     m.doc() = "C++ kernels of the fully connected CRF. The public interface is atrous.crf.";
 
     nb::exception<atrous::LatticeTooLarge>(m, "LatticeTooLarge");
@@ -363,8 +155,10 @@ NB_MODULE(_native, m) {
                 return lattice == nullptr ? std::nullopt : std::optional(lattice->rows());
             },
             "Vertices of a lattice, each counted in every tile of points that touches it; else None.")
+        .def_prop_ro("symmetric", &atrous::Filter::symmetric, "Whether K equals its transpose.")
         .def("apply", &apply, "values"_a.noconvert(), "out"_a.noconvert(), "threads"_a,
-             "Write K times each row of values (R, N) to out (R, N).")
+             "transposed"_a = false,
+             "Write K, or its transpose, times each row of values (R, N) to out (R, N), with any strides.")
         .def("mass", &mass, "out"_a.noconvert(), "threads"_a, "Write the row sums of K to out (N,).");
     m.def("lattice", &lattice, "features"_a.noconvert(), "threads"_a, "line"_a = 0,
           "offsets"_a.noconvert().none() = nb::none(), "weights"_a.noconvert().none() = nb::none(),
@@ -400,6 +194,16 @@ NB_MODULE(_native, m) {
              "can add to a score. `float16`: K may be computed in 16 bits.")
         .def("potts_mass", &Model::potts_mass, "threads"_a,
              "Return the sum over all pairs of points of the kernels without gains, with their factors.")
+        .def("record", &Model::record, "logits"_a.noconvert(), "marginals"_a.noconvert(),
+             "scores"_a.noconvert(), "threads"_a,
+             "Run mean-field inference with all labels in float32 and write scores (C, N).\n\n"
+             "One step for each row of marginals, which receives Q of the step before as rows of C floats, "
+             "padded\n"
+             "as `padded_width` says. logits and scores (C, N) may have any strides. Every term needs gains.")
+        .def("gradient", &Model::gradient, "marginals"_a.noconvert(), "at_scores"_a.noconvert(),
+             "at_logits"_a.noconvert(), "at_gains"_a, "threads"_a,
+             "Write the gradients at the logits (C, N) and at each term's gains for that at the scores of "
+             "`record`.")
         .def("infer", &Model::infer, "unary"_a.noconvert(), nb::kw_only(), "energies"_a, "iterations"_a,
              "tolerance"_a = 0.0, "prune"_a = 0.0, "trace"_a = false, "threads"_a, "zeroed"_a = false,
              "consumed"_a = false, "probabilities"_a.noconvert().none() = nb::none(),
@@ -423,6 +227,7 @@ NB_MODULE(_native, m) {
                 "Entropy of Q before the first step and after each one, if traced.");
 
     nb::module_::import_("atexit").attr("register")(nb::cpp_function([] { closing.store(true); }));
+    m.def("padded_width", &atrous::padded_width, "labels"_a, "Return the floats in a row of marginals.");
     m.def(
         "instruction_set", [] { return atrous::kernels().name; },
         "Return the instruction set of the inner loops: baseline, v3 or v4.");

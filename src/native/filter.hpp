@@ -61,6 +61,13 @@ class Filter {
     // thousandth.
     virtual std::unique_ptr<Filtering> start(std::int64_t width, bool probabilities) const = 0;
 
+    // Whether K equals its transpose.
+    virtual bool symmetric() const { return true; }
+    // As `start`, for the transpose of K.
+    virtual std::unique_ptr<Filtering> start_transposed(std::int64_t width) const {
+        return start(width, false);
+    }
+
     // For rows that are kept tile by tile (label_tiles.hpp), of `width` columns in all, where that is
     // possible. float16: as for start's probabilities.
     virtual bool takes_tiles() const { return false; }

@@ -266,7 +266,8 @@ inline std::vector<float> applied(const atrous::Filter& filter, const std::vecto
     atrous::ThreadPool pool(threads);
     std::vector<float> out(values.size(), -1.0f);
     const auto labels = static_cast<std::int64_t>(values.size()) / filter.points();
-    atrous::apply(pool, filter, values.data(), labels, out.data());
+    const std::int64_t points = filter.points();
+    atrous::apply(pool, filter, {values.data(), labels, 1, points}, {out.data(), labels, 1, points});
     return out;
 }
 

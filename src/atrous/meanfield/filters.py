@@ -6,11 +6,13 @@ from typing import Any, Literal, Protocol
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor
 
 from .. import _native
 from .._resources import processors
 from ..crf._lattice_stencil import MOST_FINE_FEATURES, fine_lattice
+from ..crf._variables import MOST_FEATURES
 from ..crf.kernels import Normalization, check_normalization
 from ..errors import InputError
 from .lattice import Lattice
@@ -82,18 +84,20 @@ class Exact:
 class Native:
     """A native filter for each image, on the CPU, in float32."""
 
-    symmetric = True
-
     def __init__(self, filters: Sequence[_native.Filter]) -> None:
         self._filters = filters
+        self.symmetric = all(each.symmetric for each in filters)
+
+    def __getitem__(self, image: int) -> _native.Filter:
+        return self._filters[image]
 
     def apply(self, values: Tensor, *, transposed: bool = False) -> Tensor:
-        """Return K times values."""
-        rows = values.detach().transpose(1, 2).to(torch.float32).contiguous()
-        out = torch.empty_like(rows)
-        for one, given, taken in zip(self._filters, rows, out, strict=True):
-            one.apply(given.numpy(), taken.numpy(), _threads())
-        return out.transpose(1, 2).to(values.dtype)
+        """Return K, or its transpose, times values."""
+        given = values.detach().float()
+        out = torch.empty_like(given)
+        for one, rows, filtered in zip(self._filters, given, out, strict=True):
+            one.apply(rows.T.numpy(), filtered.T.numpy(), native_threads(), transposed)
+        return out.to(values.dtype)
 
 
 def make_filter(features: Tensor, filtering: Filtering, line: int = 0) -> Filter:
@@ -104,30 +108,38 @@ def make_filter(features: Tensor, filtering: Filtering, line: int = 0) -> Filter
     features : (B, N, d)
         In standard deviations; gradients do not pass through the filter.
     filtering : str
-        "lattice", "fine" (CPU, float32, up to 5 features), "exact", or "auto": on a CPU "fine" where it can be used,
-        on other devices "exact" for up to 65,536 points, else "lattice".
+        "lattice", "fine" (CPU, float32, up to 5 features), "exact", or "auto": "lattice", but on a GPU "exact" for up
+        to 65,536 points.
     line : int
         Points along the last axis of the image.
     """
     features = features.detach()
-    fine = features.device.type == "cpu" and features.dtype == torch.float32
-    fine = fine and features.shape[-1] <= MOST_FINE_FEATURES
+    native = features.device.type == "cpu" and features.dtype == torch.float32
+    fine = native and features.shape[-1] <= MOST_FINE_FEATURES
     if filtering == "auto":
         on_gpu = features.device.type != "cpu"
-        filtering = "fine" if fine else "exact" if on_gpu and features.shape[1] <= _MOST_EXACT else "lattice"
+        filtering = "exact" if on_gpu and features.shape[1] <= _MOST_EXACT else "lattice"
     if filtering == "exact":
         return Exact(features)
-    if filtering == "lattice":
+    if filtering == "lattice" and not (native and features.shape[-1] <= MOST_FEATURES):
         return Lattice(features)
-    if filtering != "fine":
+    if filtering not in ("fine", "lattice"):
         raise InputError(f"filtering: expected 'auto', 'lattice', 'fine' or 'exact', got {filtering!r}")
-    if not fine:
+    if filtering == "fine" and not fine:
         raise InputError(
             f"filtering: 'fine' needs float32 on the CPU and at most {MOST_FINE_FEATURES} features, got"
             f" {features.dtype} on {features.device} and {features.shape[-1]} features; use 'lattice'"
         )
+    build = fine_lattice if filtering == "fine" else _lattice
     rows = features.transpose(1, 2).contiguous().numpy()
-    return Native([fine_lattice(np.ascontiguousarray(one), line, _threads()) for one in rows])
+    return Native([build(one, line, native_threads()) for one in rows])
+
+
+def _lattice(features: NDArray[np.float32], line: int, threads: int) -> _native.Filter:
+    try:
+        return _native.lattice(features, threads, line)
+    except OverflowError as error:
+        raise InputError(f"features: {error}; divide by larger standard deviations") from None
 
 
 def grid_filter(shape: tuple[int, ...], sigmas: tuple[float, ...], batch: int) -> Filter:
@@ -233,5 +245,6 @@ def _wide(values: Tensor) -> Tensor:
     return values if values.dtype in (torch.float32, torch.float64) else values.float()
 
 
-def _threads() -> int:
+def native_threads() -> int:
+    """Return PyTorch's number of threads, bounded by the processors of a container."""
     return min(torch.get_num_threads(), processors())

@@ -14,6 +14,7 @@ from ..crf.kernels import Kernel, Normalization, check_normalization
 from ..crf.presets import resolve
 from ..errors import InputError
 from .filters import Filter, Filtering, grid_filter, make_filter, product, scales
+from .steps import Term, mean_field, mixed, scaled
 
 Form = Literal["scalar", "label", "matrix"]
 _LEARNABLE = ("weights", "compatibility", "sxy", "srgb")
@@ -179,13 +180,11 @@ class DenseCRFLayer(nn.Module):
         shape = tuple(logits.shape[2:])
         scores = logits.flatten(2).transpose(1, 2)  # (B, N, C)
         image = image.to(logits.dtype)
-        gains = [self._gain(weight).to(logits.dtype) for weight in self.weights]
-        terms = [self._term(place, image, shape) for place in range(len(self._kinds))]
-        if any(features is not None for _, features, _, _ in terms):
-            scores = self._unrolled(scores, gains, terms)
+        found = [self._term(place, image, shape) for place in range(len(self._kinds))]
+        if any(features is not None for _, features in found):
+            scores = self._unrolled(scores, found)
         else:
-            filters = [(found, before, after) for found, _, before, after in terms]
-            scores = _Steps.apply(scores, filters, self.iterations, *gains)  # type: ignore[no-untyped-call]
+            scores = mean_field(scores, [term for term, _ in found], self.iterations)
         scores = scores.transpose(1, 2).reshape(logits.shape)
         return scores.softmax(1) if self.returns == "probabilities" else scores
 
@@ -223,30 +222,29 @@ class DenseCRFLayer(nn.Module):
         settings = f"{self.labels} labels, {self.iterations} steps, normalization={self.normalization!r}"
         return f"{settings}, kernels={self.kernels}"
 
-    def _unrolled(self, logits: Tensor, gains: list[Tensor], terms: list[Any]) -> Tensor:
+    def _unrolled(self, logits: Tensor, terms: list[tuple[Term, Tensor | None]]) -> Tensor:
         scores = logits
         for _ in range(self.iterations):
             q = scores.softmax(-1)
             scores = logits
-            for gain, (found, features, before, after) in zip(gains, terms, strict=True):
-                message = product(q if before is None else q * before[..., None], features, found)
-                scores = scores + (message if after is None else message * after[..., None]) @ gain.T
+            for term, features in terms:
+                message = scaled(product(scaled(q, term.before), features, term.filter), term.after)
+                scores = scores + mixed(message, term.gains)
         return scores
 
-    def _term(
-        self, place: int, image: Tensor, shape: tuple[int, ...]
-    ) -> tuple[Filter, Tensor | None, Tensor | None, Tensor | None]:
-        """Return a kernel's filter, its features if they need gradients, and the factors before and after."""
+    def _term(self, place: int, image: Tensor, shape: tuple[int, ...]) -> tuple[Term, Tensor | None]:
+        """Return a kernel's part of a step, and its features if they need gradients."""
         kind = self._kinds[place]
         features = self._features(place, image, shape)
         if isinstance(kind, Spatial) and features.device.type == "cpu" and features.dtype == torch.float32:
             sigmas = _spread(self.log_sxy[place].detach().exp(), len(shape), "sxy").tolist()[::-1]
-            found = grid_filter(shape, tuple(sigmas), len(image))
+            found: Filter = grid_filter(shape, tuple(sigmas), len(image))
         else:
             found = make_filter(features, self.filtering, shape[-1])
         given = features if features.requires_grad else None
         mass = product(features.new_ones((*features.shape[:2], 1)), given, found)[..., 0]
-        return found, given, *scales(mass, kind.normalization or self.normalization)
+        before, after = scales(mass, kind.normalization or self.normalization)
+        return Term(found, before, after, self._gains(place).to(features.dtype)), given
 
     def _features(self, place: int, image: Tensor, shape: tuple[int, ...]) -> Tensor:
         """Return x, y and so on, then the bands, in standard deviations, (B, N, d)."""
@@ -262,22 +260,23 @@ class DenseCRFLayer(nn.Module):
     def _band_place(self, place: int) -> int:
         return sum(isinstance(kind, Bilateral) for kind in self._kinds[:place])
 
-    def _gain(self, weight: Tensor) -> Tensor:
-        """Return -mu W, (C, C), [to][from]."""
-        identity = torch.eye(self.labels, device=weight.device, dtype=weight.dtype)
-        matrix = weight if weight.ndim == 2 else weight * identity
-        if self.rewards is None:
-            return matrix
-        return (self.rewards if self.rewards.ndim == 2 else self.rewards[:, None] * identity) @ matrix
+    def _gains(self, place: int) -> Tensor:
+        """Return -mu W, (C, C) [to][from], or (C,) if it is diagonal."""
+        weight, rewards = self.weights[place], self.rewards
+        if rewards is None:
+            return weight.expand(self.labels) if weight.ndim == 0 else weight
+        if weight.ndim == 2:
+            return rewards @ weight if rewards.ndim == 2 else rewards[:, None] * weight
+        return rewards * weight
 
     def _numbers(self, place: int) -> tuple[float, NDArray[np.float64] | None]:
         """Return a kernel's weight and compatibility as `DenseCRF` takes them."""
         weight = self.weights[place].detach().double().cpu().numpy()
         if weight.ndim == 0 and self.rewards is None:
             return float(weight), None
-        gain = self._gain(self.weights[place]).detach().double().cpu().numpy()
-        diagonal = np.diagonal(gain)
-        return 1.0, diagonal.copy() if np.array_equal(gain, np.diag(diagonal)) else -gain
+        gains = self._gains(place).detach().double().cpu().numpy()
+        diagonal = gains if gains.ndim == 1 else np.diagonal(gains)
+        return 1.0, diagonal.copy() if gains.ndim == 1 or np.array_equal(gains, np.diag(diagonal)) else -gains
 
     def _check_input(self, logits: Tensor, image: Tensor) -> None:
         shape = tuple(logits.shape)
@@ -309,44 +308,6 @@ class DenseCRFLayer(nn.Module):
                 raise InputError(
                     "image: expected values such as 0 to 255, got at most 1; multiply by 255, or divide srgb"
                 )
-
-
-class _Steps(torch.autograd.Function):
-    """Mean-field steps with fixed filters, (B, N, C) to (B, N, C); only Q of each step is stored."""
-
-    @staticmethod
-    def forward(ctx: Any, logits: Tensor, terms: list[Any], iterations: int, *gains: Tensor) -> Tensor:
-        scores, marginals = logits, []
-        for _ in range(iterations):
-            marginals.append(scores.softmax(-1))
-            scores = logits.clone()
-            for gain, (found, before, after) in zip(gains, terms, strict=True):
-                scores += _scaled(found.apply(_scaled(marginals[-1], before)), after) @ gain.T
-        ctx.terms = terms
-        ctx.save_for_backward(*marginals, *gains)
-        ctx.steps = iterations
-        return scores
-
-    @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        marginals, gains = ctx.saved_tensors[: ctx.steps], ctx.saved_tensors[ctx.steps :]
-        by_gain = [torch.zeros_like(gain) for gain in gains]
-        to_logits = grad.clone()
-        for q in reversed(marginals):
-            to_q = torch.zeros_like(q)
-            for place, (gain, (found, before, after)) in enumerate(zip(gains, ctx.terms, strict=True)):
-                # <K x, y> = <x, K^T y>: the messages themselves are not needed.
-                back = _scaled(found.apply(_scaled(grad, after), transposed=True), before)
-                to_q += back @ gain
-                by_gain[place] += torch.einsum("bnt,bnf->tf", back, q)
-            grad = q * (to_q - (q * to_q).sum(-1, keepdim=True))
-            to_logits += grad
-        return to_logits, None, None, *by_gain
-
-
-def _scaled(values: Tensor, factor: Tensor | None) -> Tensor:
-    return values if factor is None else values * factor[..., None]
 
 
 def _spread(values: Tensor, count: int, name: str) -> Tensor:

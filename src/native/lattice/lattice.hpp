@@ -75,6 +75,9 @@ class Lattice final : public Filter {
     // Of all tiles: a vertex has one in each tile that touches it.
     std::size_t rows() const { return row_vertex_.size(); }
     std::unique_ptr<Filtering> start(std::int64_t width, bool probabilities) const override;
+    // Where vertices are missing, the blurs along two axes do not commute.
+    bool symmetric() const override { return blur_orders_.empty(); }
+    std::unique_ptr<Filtering> start_transposed(std::int64_t width) const override;
     bool takes_tiles() const override { return true; }
     bool pre_scales() const override { return true; }
     std::unique_ptr<FilterState> start_tiles(std::int64_t width, bool float16) const override;

@@ -19,9 +19,9 @@ namespace atrous {
 // Rows of the vertices, and of what each tile holds of them.
 class Lattice::Vertices {
   public:
-    // probabilities: the rows of the points are between 0 and 1.
-    Vertices(const Lattice& lattice, std::int64_t width, bool probabilities)
-        : lattice_(lattice), probabilities_(probabilities) {
+    // probabilities: the rows of the points are between 0 and 1. transposed: the blurs run in reverse order.
+    Vertices(const Lattice& lattice, std::int64_t width, bool probabilities, bool transposed = false)
+        : lattice_(lattice), probabilities_(probabilities), transposed_(transposed) {
         choose(width, false);
         room_ = static_cast<std::size_t>(width) * loops_.bytes;
         tile_values_ = Buffer<std::byte>((lattice.row_vertex_.size() + 1) * room_);
@@ -76,11 +76,14 @@ class Lattice::Vertices {
             std::swap(values_, other_);
             return;
         }
-        for (const BlurOrder& chains : lattice_.blur_orders_)
+        const std::vector<BlurOrder>& orders = lattice_.blur_orders_;
+        for (std::size_t axis = 0; axis < orders.size(); ++axis) {
+            const BlurOrder& chains = orders[transposed_ ? orders.size() - 1 - axis : axis];
             pool.for_ranges(chains.parts(), 1, [&](std::int64_t part, std::int64_t) {
                 loops_.blur_chains(chains.begin(part), chains.begin(part + 1), chains.order(), values_.data(),
                                    width_);
             });
+        }
     }
 
     // The rows of a tile's vertices, after all that is done: all columns or some.
@@ -132,7 +135,7 @@ class Lattice::Vertices {
     static constexpr std::size_t kCached = std::size_t{1} << 19;
 
     const Lattice& lattice_;
-    bool probabilities_;
+    bool probabilities_, transposed_;
     VertexKernels loops_{};
     float factor_ = 1.0f;  // of what is kept
     std::int64_t width_ = 0;
@@ -143,8 +146,10 @@ class Lattice::Vertices {
 
 class Lattice::Run final : public Filtering {
   public:
-    Run(const Lattice& lattice, std::int64_t width, bool probabilities)
-        : lattice_(lattice), width_(width), vertices_(lattice, width, probabilities && copies()) {}
+    Run(const Lattice& lattice, std::int64_t width, bool probabilities, bool transposed)
+        : lattice_(lattice),
+          width_(width),
+          vertices_(lattice, width, probabilities && copies(), transposed) {}
 
     void splat(std::int64_t tile, const float* rows, float* scratch) override {
         const int corners = lattice_.corners_;
@@ -251,7 +256,11 @@ class Lattice::TileState final : public FilterState {
 };
 
 inline std::unique_ptr<Filtering> Lattice::start(std::int64_t width, bool probabilities) const {
-    return std::make_unique<Run>(*this, width, probabilities);
+    return std::make_unique<Run>(*this, width, probabilities, false);
+}
+
+inline std::unique_ptr<Filtering> Lattice::start_transposed(std::int64_t width) const {
+    return std::make_unique<Run>(*this, width, false, true);
 }
 
 inline std::unique_ptr<FilterState> Lattice::start_tiles(std::int64_t width, bool float16) const {

@@ -15,11 +15,12 @@ namespace atrous {
 // Filters rows of Q, or of before * Q where the term has a before.
 class TermFilter {
   public:
-    // The term must outlive it.
-    TermFilter(const Term& term, std::int64_t width)
+    // The term must outlive it. transposed: filters by the transpose of K.
+    TermFilter(const Term& term, std::int64_t width, bool transposed = false)
         : term_(term),
           width_(width),
-          filtering_(term.filter->start(width, term.pre_scale.empty() && term.float16)),
+          filtering_(transposed ? term.filter->start_transposed(width)
+                                : term.filter->start(width, term.pre_scale.empty() && term.float16)),
           scaled_(term.pre_scale.empty() ? 0 : static_cast<std::size_t>(term.filter->points() * width)) {}
 
     const Term& term() const { return term_; }

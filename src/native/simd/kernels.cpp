@@ -7,6 +7,7 @@
 #include "gaussian/downsampling_kernels.hpp"
 #include "lattice/embedding.hpp"
 #include "lattice/splat_slice_kernels.hpp"
+#include "mean_field/gradient_kernels.hpp"
 #include "mean_field/logistic_kernels.hpp"
 #include "mean_field/softmax_kernels.hpp"
 
@@ -42,6 +43,9 @@ const Kernels& loops() {
         softmax,
         logistic,
         planes,
+        softmax_gradient,
+        add_products,
+        add_outer_products,
     };
     return all;
 }

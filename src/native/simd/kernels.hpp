@@ -166,6 +166,18 @@ struct Kernels {
     // planes[c][(begin + p) * stride] = rows[p, c] for the labels c whose plane is not null
     void (*planes)(const float* rows, std::int64_t count, std::int64_t width, float* const* planes,
                    std::int64_t labels, std::int64_t stride, std::int64_t begin);
+
+    // to_scores[p] = q[p] * (to_q[p] - <q[p], to_q[p]>), the gradient through a softmax; total[p] += that
+    void (*softmax_gradient)(std::int64_t count, const float* q, const float* to_q, float* to_scores,
+                             float* total, std::int64_t width);
+
+    // sums += left[p] * right[p], label by label, over all p < count
+    void (*add_products)(std::int64_t count, const float* left, const float* right, float* sums,
+                         std::int64_t width);
+
+    // sums[a] += left[p, a] * right[p] for a < labels, over all p < count
+    void (*add_outer_products)(std::int64_t count, const float* left, const float* right, std::int64_t labels,
+                               float* sums, std::int64_t width);
 };
 
 // The best of the sets that were compiled and that this processor has, unless another one was chosen.

@@ -8,6 +8,16 @@
 
 namespace {
 
+// By halves: the compiler may not reorder a sum.
+template <int N>
+ATROUS_INLINE float sum_of(const Pack<N>& pack) {
+    float lanes[N];
+    store(lanes, pack);
+    for (int half = N / 2; half > 0; half /= 2)
+        ATROUS_UNROLL for (int l = 0; l < half; ++l) lanes[l] += lanes[l + half];
+    return lanes[0];
+}
+
 // The values of Columns neighboring labels: packs as wide as the instruction set has, and 8 more where they
 // leave some.
 template <int Columns>
@@ -54,6 +64,12 @@ struct Row {
         ATROUS_UNROLL for (int i = 0; i < kPacks; ++i) pack[i] *= other.pack[i];
         if constexpr (kRest) rest *= other.rest;
         return *this;
+    }
+    ATROUS_INLINE float sum() const {
+        Pack<kLanes> packs = pack[0];
+        ATROUS_UNROLL for (int i = 1; i < kPacks; ++i) packs += pack[i];
+        if constexpr (kRest) return sum_of<kLanes>(packs) + sum_of<8>(rest);
+        return sum_of<kLanes>(packs);
     }
     ATROUS_INLINE void add_scaled(const Row& other, float factor) {
         ATROUS_UNROLL for (int i = 0; i < kPacks; ++i) pack[i] += other.pack[i] * factor;
