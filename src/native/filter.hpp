@@ -68,12 +68,11 @@ class Filter {
         return start(width, false);
     }
 
-    // For rows that are kept tile by tile (label_tiles.hpp), of `width` columns in all, where that is
-    // possible. float16: as for start's probabilities.
+    // For rows that are kept tile by tile (sparse_label_tiles.hpp), of `width` columns in all, where that is
+    // possible. float16: as for start's probabilities. pre_scale: a factor for each point's row, or null.
     virtual bool takes_tiles() const { return false; }
-    // Whether it can multiply such rows by a factor for each point first.
-    virtual bool pre_scales() const { return false; }
-    virtual std::unique_ptr<FilterState> start_tiles(std::int64_t width, bool float16) const;
+    virtual std::unique_ptr<FilterState> start_tiles(std::int64_t width, bool float16,
+                                                     const float* pre_scale) const;
 };
 
 // Calls open(tile, worker) for each tile and, unless it returns false, body(tile, place, begin, end, worker)

@@ -54,9 +54,9 @@ class FilterState {
     // Floats that a thread needs for a tile whose rows are `width` floats.
     virtual std::size_t scratch(std::int64_t width) const = 0;
 
-    // Takes in a tile's rows, each point's times its pre_scale unless that is null: see Filter::pre_scales.
-    virtual void splat(const SparseLabelTiles& label_tiles, std::int64_t tile, const float* pre_scale,
-                       const float* rows, float* scratch) = 0;
+    // Takes in a tile's rows.
+    virtual void splat(const SparseLabelTiles& label_tiles, std::int64_t tile, const float* rows,
+                       float* scratch) = 0;
 
     // The tiles to be put have fewer columns in all from now on.
     virtual void narrow(std::int64_t width) = 0;
@@ -77,7 +77,7 @@ class FilterState {
                                std::int64_t begin, std::int64_t end, float* scratch, float* out) const = 0;
 };
 
-inline std::unique_ptr<FilterState> Filter::start_tiles(std::int64_t, bool) const {
+inline std::unique_ptr<FilterState> Filter::start_tiles(std::int64_t, bool, const float*) const {
     return nullptr;
 }
 

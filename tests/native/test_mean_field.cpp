@@ -149,6 +149,40 @@ TEST_CASE("labels that leave tiles: the same bits for any number of threads, nea
     }
 }
 
+TEST_CASE("factors before a grid's kernel, in tiles of few labels and in decided ones") {
+    Random random(4);
+    const std::vector<float> factors = random.uniforms(Picture::kPoints);
+    // The second kernel is computed on every second pixel.
+    for (const double sigma : {2.0, 5.0}) {
+        CAPTURE(sigma);
+        std::vector<Result> results;
+        // A volume of one slice is the same grid, but is filtered as a whole.
+        for (const bool volume : {false, true}) {
+            std::vector<std::int64_t> shape = {Picture::kHeight, Picture::kWidth};
+            std::vector<double> sigmas = {sigma, sigma};
+            if (volume) {
+                shape.insert(shape.begin(), 1);
+                sigmas.insert(sigmas.begin(), 1.0);
+            }
+            const auto grid = std::make_shared<atrous::GridGaussian>(shape, sigmas, 1e-4);
+            CHECK(grid->takes_tiles() == !volume);
+            Picture picture(12, false);
+            picture.add(grid, 1.0f);
+            for (atrous::Term& term : picture.terms) term.pre_scale = factors;
+            results.push_back(infer(picture.terms, picture.unary(), 0.05f));
+            for (const int threads : {1, 5})
+                CHECK(infer(picture.terms, picture.unary(), 0.05f, threads).q == results.back().q);
+        }
+        CHECK(largest_difference(results[0].q, results[1].q) < 2e-3f);
+        Picture other(12, false);
+        other.add(std::make_shared<atrous::GridGaussian>(
+                      std::vector<std::int64_t>{Picture::kHeight, Picture::kWidth},
+                      std::vector<double>{sigma, sigma}, 1e-4),
+                  1.0f);
+        CHECK(largest_difference(results[0].q, infer(other.terms, other.unary(), 0.05f).q) > 0.02f);
+    }
+}
+
 TEST_CASE("wide rows that get narrow on the way, with factors before a grid's kernel") {
     Picture picture(90);
     for (atrous::Term& term : picture.terms) term.pre_scale.assign(Picture::kPoints, 1.0f);

@@ -19,8 +19,12 @@ namespace atrous {
 // 0 and so on.
 class GridGaussian::DownsampledState final : public FilterState {
   public:
-    DownsampledState(const GridGaussian& filter, std::int64_t width)
-        : filter_(filter), tiles_(filter.tiles_), loops_(filter.loops_), width_(width) {
+    DownsampledState(const GridGaussian& filter, std::int64_t width, const float* pre_scale)
+        : filter_(filter),
+          tiles_(filter.tiles_),
+          loops_(filter.loops_),
+          pre_scale_(pre_scale),
+          width_(width) {
         start_.push_back(0);
         for (std::int64_t tile = 0; tile < tiles_.count(); ++tile) {
             const Block block = block_of(tile);
@@ -43,7 +47,7 @@ class GridGaussian::DownsampledState final : public FilterState {
     }
 
     // First along the lines, then along the columns.
-    void splat(const SparseLabelTiles& label_tiles, std::int64_t tile, const float*, const float* rows,
+    void splat(const SparseLabelTiles& label_tiles, std::int64_t tile, const float* rows,
                float* scratch) override {
         const LabelTile& label_tile = label_tiles[tile];
         const Block block = block_of(tile);
@@ -62,11 +66,19 @@ class GridGaussian::DownsampledState final : public FilterState {
         // Cells for which all lies within the line, which then need no copy between zeros.
         const std::int64_t inside = block.left / 2 + kHalvingReach + block.left % 2,
                            outside = (block.right + 1) / 2;
-        const bool copied = label_tile.decided() || inside >= outside;
+        const bool copied = pre_scale_ != nullptr || label_tile.decided() || inside >= outside;
         for (std::int64_t y = 0; y < lines; ++y) {
             const float* row = rows + label_tile.start + y * pixels * width;
             if (copied) {
-                if (!label_tile.decided()) std::copy_n(row, pixels * width, line);
+                const float* factors = pre_scale_ == nullptr
+                                           ? nullptr
+                                           : pre_scale_ + (block.top + y) * tiles_.line() + block.left;
+                if (factors != nullptr && label_tile.decided())
+                    std::copy_n(factors, pixels, line);
+                else if (factors != nullptr)
+                    loops_.scale(pixels, factors, row, line, width);
+                else if (!label_tile.decided())
+                    std::copy_n(row, pixels * width, line);
                 halve(line, block.first, block.last, y);
                 continue;
             }
@@ -222,6 +234,7 @@ class GridGaussian::DownsampledState final : public FilterState {
     const GridGaussian& filter_;
     const Tiles& tiles_;
     const Kernels& loops_;
+    const float* pre_scale_;  // of each point, or null
     std::int64_t width_, across_, down_;
     std::vector<std::size_t> start_;  // of each tile's cells among those held
     Buffer<float> held_, cells_;

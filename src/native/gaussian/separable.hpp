@@ -46,7 +46,8 @@ class GridGaussian final : public Filter {
     const Tiles& tiles() const override { return tiles_; }
     std::unique_ptr<Filtering> start(std::int64_t width, bool probabilities) const override;
     bool takes_tiles() const override;
-    std::unique_ptr<FilterState> start_tiles(std::int64_t width, bool float16) const override;
+    std::unique_ptr<FilterState> start_tiles(std::int64_t width, bool float16,
+                                             const float* pre_scale) const override;
 
   private:
     void find_coarse(const std::vector<double>& sigmas, double error) {

@@ -18,7 +18,8 @@ namespace atrous {
 // tiles with other columns.
 class GridGaussian::TileState final : public FilterState {
   public:
-    explicit TileState(const GridGaussian& filter) : filter_(filter), tiles_(filter.tiles_) {}
+    TileState(const GridGaussian& filter, const float* pre_scale)
+        : filter_(filter), tiles_(filter.tiles_), pre_scale_(pre_scale) {}
 
     std::size_t scratch(std::int64_t width) const override {
         return static_cast<std::size_t>(Strip::room(filter_, width) +
@@ -27,7 +28,7 @@ class GridGaussian::TileState final : public FilterState {
 
     bool reads_rows() const override { return true; }
 
-    void splat(const SparseLabelTiles&, std::int64_t, const float*, const float*, float*) override {}
+    void splat(const SparseLabelTiles&, std::int64_t, const float*, float*) override {}
     void narrow(std::int64_t) override {}
     void blur(ThreadPool&) override {}
 
@@ -89,6 +90,8 @@ class GridGaussian::TileState final : public FilterState {
                     filter_.loops_.pick(count, rows + other.start + place * other.width, other.width,
                                         of.data(), label_tile.count(), 0.0f, out, width);
             }
+            if (pre_scale_ != nullptr)
+                filter_.loops_.scale(count, pre_scale_ + y * tiles_.line() + x, out, out, width);
             out += count * width;
             x += count;
         }
@@ -97,6 +100,7 @@ class GridGaussian::TileState final : public FilterState {
 
     const GridGaussian& filter_;
     const Tiles& tiles_;
+    const float* pre_scale_;  // of each point, or null
 };
 
 inline bool GridGaussian::takes_tiles() const {
@@ -104,9 +108,10 @@ inline bool GridGaussian::takes_tiles() const {
            std::max(radius(0), radius(1)) <= Tiles::kTallest / 2;
 }
 
-inline std::unique_ptr<FilterState> GridGaussian::start_tiles(std::int64_t width, bool) const {
-    if (!between_.empty()) return std::make_unique<DownsampledState>(*this, width);
-    return std::make_unique<TileState>(*this);
+inline std::unique_ptr<FilterState> GridGaussian::start_tiles(std::int64_t width, bool,
+                                                              const float* pre_scale) const {
+    if (!between_.empty()) return std::make_unique<DownsampledState>(*this, width, pre_scale);
+    return std::make_unique<TileState>(*this, pre_scale);
 }
 
 }  // namespace atrous

@@ -79,8 +79,8 @@ class Lattice final : public Filter {
     bool symmetric() const override { return blur_orders_.empty(); }
     std::unique_ptr<Filtering> start_transposed(std::int64_t width) const override;
     bool takes_tiles() const override { return true; }
-    bool pre_scales() const override { return true; }
-    std::unique_ptr<FilterState> start_tiles(std::int64_t width, bool float16) const override;
+    std::unique_ptr<FilterState> start_tiles(std::int64_t width, bool float16,
+                                             const float* pre_scale) const override;
 
   private:
     class Vertices;

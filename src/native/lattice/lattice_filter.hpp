@@ -199,16 +199,16 @@ class Lattice::Run final : public Filtering {
 // The vertices have all columns, a tile's rows those of its label_tile.
 class Lattice::TileState final : public FilterState {
   public:
-    TileState(const Lattice& lattice, std::int64_t width, bool float16)
-        : lattice_(lattice), vertices_(lattice, width, float16) {}
+    TileState(const Lattice& lattice, std::int64_t width, bool float16, const float* pre_scale)
+        : lattice_(lattice), pre_scale_(pre_scale), vertices_(lattice, width, float16) {}
 
     std::size_t scratch(std::int64_t width) const override {
         return std::max(lattice_.most_rows_ * static_cast<std::size_t>(width),
                         lattice_.most_rows_ + static_cast<std::size_t>(Tiles::kMost));
     }
 
-    void splat(const SparseLabelTiles& label_tiles, std::int64_t tile, const float* pre_scale,
-               const float* rows, float* scratch) override {
+    void splat(const SparseLabelTiles& label_tiles, std::int64_t tile, const float* rows,
+               float* scratch) override {
         const Kernels& loops = lattice_.loops_;
         const LabelTile& label_tile = label_tiles[tile];
         const std::int64_t points = label_tiles.points(tile), first = lattice_.tiles_.offset(tile);
@@ -219,11 +219,11 @@ class Lattice::TileState final : public FilterState {
         const float* from = rows + label_tile.start;
         if (label_tile.decided()) from = std::fill_n(scratch + held, points, 1.0f) - points;
         std::fill_n(scratch, held * width, 0.0f);
-        if (pre_scale == nullptr)
+        if (pre_scale_ == nullptr)
             loops.splat(points, lattice_.corners_, corner_rows, weights, nullptr, from, scratch, width);
         else
             lattice_.tiles_.segments(tile, [&](std::int64_t begin, std::int64_t end) {
-                loops.splat(end - begin, lattice_.corners_, corner_rows, weights, pre_scale + begin, from,
+                loops.splat(end - begin, lattice_.corners_, corner_rows, weights, pre_scale_ + begin, from,
                             scratch, width);
                 corner_rows += (end - begin) * lattice_.corners_;
                 weights += (end - begin) * lattice_.corners_;
@@ -252,6 +252,7 @@ class Lattice::TileState final : public FilterState {
 
   private:
     const Lattice& lattice_;
+    const float* pre_scale_;
     Vertices vertices_;
 };
 
@@ -263,8 +264,9 @@ inline std::unique_ptr<Filtering> Lattice::start_transposed(std::int64_t width) 
     return std::make_unique<Run>(*this, width, false, true);
 }
 
-inline std::unique_ptr<FilterState> Lattice::start_tiles(std::int64_t width, bool float16) const {
-    return std::make_unique<TileState>(*this, width, float16);
+inline std::unique_ptr<FilterState> Lattice::start_tiles(std::int64_t width, bool float16,
+                                                         const float* pre_scale) const {
+    return std::make_unique<TileState>(*this, width, float16, pre_scale);
 }
 
 }  // namespace atrous

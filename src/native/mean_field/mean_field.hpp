@@ -32,7 +32,8 @@ class MeanField {
         // Each label's message counts, or the neighbors of a tile are not known.
         if (std::any_of(terms.begin(), terms.end(), [&](const Term& term) { return mixes(term); }))
             bounds_ = {0.0f, terms};
-        if (!std::all_of(terms.begin(), terms.end(), [&](const Term& term) { return by_tiles(term); }))
+        if (!std::all_of(terms.begin(), terms.end(),
+                         [&](const Term& term) { return term.filter->takes_tiles(); }))
             bounds_.tile = 0.0f;
     }
 
@@ -153,10 +154,12 @@ class MeanField {
         for (std::size_t f = 0; f < terms_.size() && steps_follow(); ++f) {
             const Term& term = terms_[f];
             const bool float16 = term.float16 && term.pre_scale.empty();
-            if (by_tiles(term))
-                parts_.push_back(term.filter->start_tiles(width, float16));
+            const float* pre_scale = term.pre_scale.empty() ? nullptr : term.pre_scale.data();
+            if (term.filter->takes_tiles())
+                parts_.push_back(term.filter->start_tiles(width, float16, pre_scale));
             else
-                parts_.push_back(std::make_unique<WholeImageState>(*term.filter, width, float16, chunk()));
+                parts_.push_back(
+                    std::make_unique<WholeImageState>(*term.filter, width, float16, pre_scale, chunk()));
             if (mixes(term)) matrices_[f] = padded(term.compatibility, width);
         }
         if (std::any_of(parts_.begin(), parts_.end(), [](const auto& part) { return part->reads_rows(); }))
@@ -179,9 +182,6 @@ class MeanField {
     bool mixes(const Term& term) const {
         return unary_.labels > 1 &&
                term.compatibility.size() == static_cast<std::size_t>(unary_.labels * unary_.labels);
-    }
-    static bool by_tiles(const Term& term) {
-        return term.filter->takes_tiles() && (term.pre_scale.empty() || term.filter->pre_scales());
     }
 
     std::vector<float> padded(const std::vector<float>& matrix, std::int64_t width) const {
@@ -294,9 +294,7 @@ class MeanField {
 
     void splat(std::int64_t tile, const Buffer<float>& rows, Workspace& workspace) {
         for (std::size_t f = 0; f < parts_.size(); ++f)
-            parts_[f]->splat(label_tiles_, tile,
-                             terms_[f].pre_scale.empty() ? nullptr : terms_[f].pre_scale.data(), rows.data(),
-                             workspace.of_filters[f].data());
+            parts_[f]->splat(label_tiles_, tile, rows.data(), workspace.of_filters[f].data());
     }
 
     // Calls body(place, begin, end) for a tile's lines, workspace.scores holding these points' scores plus

@@ -19,8 +19,10 @@ namespace atrous {
 class WholeImageState final : public FilterState {
   public:
     // most: points that are sliced at a time.
-    WholeImageState(const Filter& filter, std::int64_t width, bool float16, std::int64_t most)
+    WholeImageState(const Filter& filter, std::int64_t width, bool float16, const float* pre_scale,
+                    std::int64_t most)
         : filter_(filter),
+          pre_scale_(pre_scale),
           float16_(float16),
           most_(most),
           width_(width),
@@ -34,10 +36,9 @@ class WholeImageState final : public FilterState {
     }
 
     // The rows before are still read meanwhile; what is decided is the same in both.
-    void splat(const SparseLabelTiles& label_tiles, std::int64_t tile, const float* pre_scale,
-               const float* rows, float*) override {
-        expand(label_tiles, tile, pre_scale, rows, next_rows_.data());
-        if (label_tiles[tile].decided()) expand(label_tiles, tile, pre_scale, rows, rows_.data());
+    void splat(const SparseLabelTiles& label_tiles, std::int64_t tile, const float* rows, float*) override {
+        expand(label_tiles, tile, rows, next_rows_.data());
+        if (label_tiles[tile].decided()) expand(label_tiles, tile, rows, rows_.data());
     }
 
     void narrow(std::int64_t width) override {
@@ -70,8 +71,7 @@ class WholeImageState final : public FilterState {
     }
 
   private:
-    void expand(const SparseLabelTiles& label_tiles, std::int64_t tile, const float* pre_scale,
-                const float* rows, float* out) const {
+    void expand(const SparseLabelTiles& label_tiles, std::int64_t tile, const float* rows, float* out) const {
         const LabelTile& label_tile = label_tiles[tile];
         const float* from = rows + label_tile.start;
         filter_.tiles().segments(tile, [&](std::int64_t begin, std::int64_t end) {
@@ -86,12 +86,13 @@ class WholeImageState final : public FilterState {
                 loops_.whole.expand(count, 1.0f, from, label_tile.width, label_tile.columns.data(),
                                     label_tile.count(), to, width_);
             }
-            if (pre_scale != nullptr) loops_.scale(count, pre_scale + begin, to, to, width_);
+            if (pre_scale_ != nullptr) loops_.scale(count, pre_scale_ + begin, to, to, width_);
             from += count * label_tile.width;
         });
     }
 
     const Filter& filter_;
+    const float* pre_scale_;  // of each point, or null
     const Kernels& loops_ = kernels();
     bool float16_;
     std::int64_t most_, width_;
