@@ -36,7 +36,7 @@ $(VENV)/.developer: $(BIN)/python $(NATIVE) constraints-dev.txt constraints-ci.t
 	@touch $@ $(VENV)/.installed
 
 demo: $(VENV)/.installed
-	$(BIN)/atrous segment examples --out segmentation --overwrite
+	$(BIN)/atrous segment examples/*.jpg --out segmentation --overwrite
 	@echo "masks and overlays: segmentation/"
 
 test: $(VENV)/.developer
