@@ -10,7 +10,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-EXTRAS := train,openvino,hub,video,web,bulk,docs,dev
+EXTRAS := train,openvino,heif,hub,video,web,bulk,docs,dev
 # All packages, for Linux and Python 3.11. Elsewhere: make LOCK=
 LOCK := -c constraints-ci.txt
 

@@ -1,5 +1,6 @@
 import errno
 import json
+import sys
 from collections import Counter
 
 import numpy as np
@@ -9,6 +10,7 @@ from PIL import Image
 from atrous._io import replacing
 from atrous.cli.jobs import images_below
 from atrous.errors import ComputeError
+from atrous.image_io import IMAGE_SUFFIXES
 from atrous.segmenter import Segmenter
 
 
@@ -329,6 +331,24 @@ def test_what_is_skipped_in_a_folder_is_counted_in_a_line(segment, photo, tmp_pa
     code, _, err = segment("in", "--out", "other")
     assert (code, err.count("\n")) == (2, 1)
     assert "skipped .cr2 (2)" in err
+
+
+def test_heic_is_read_or_the_extra_is_named(segment, photo, red_square, tmp_path, monkeypatch):
+    pytest.importorskip("pillow_heif").register_heif_opener()
+    photo("in/a.png")
+    Image.fromarray(red_square).save(tmp_path / "in/b.HEIC", "HEIF", quality=-1)
+    code, out, err = segment("in")
+    assert (code, err) == (0, "")
+    assert out.splitlines()[1].startswith("in/b.HEIC: red 25.0 %")
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    monkeypatch.setattr("atrous.image_io.decode.IMAGE_SUFFIXES", IMAGE_SUFFIXES - {".heic", ".heif"})
+    code, _, err = segment("in")
+    assert (code, err.count("\n")) == (0, 1)
+    assert "skipped .heic (1)" in err
+    assert "pip install 'atrous[heif]'" in err
+    code, _, err = segment("in/b.HEIC", "--overwrite")
+    assert (code, err.count("\n")) == (2, 1)
+    assert "pip install 'atrous[heif]'" in err
 
 
 def test_unreadable_folders_are_counted_in_a_line(segment, photo, monkeypatch):
