@@ -1,5 +1,5 @@
 # make demo   create .venv, install the package, segment the example images
-# make test   create .venv, install the package, run the tests (make test-all includes the slow ones)
+# make test   create .venv (2.8 GB; 0.8 GB with EXTRAS=dev), install the package, run the tests (test-all: slow ones, too)
 # make hostile   run all fault tests and fuzzers: kills, full disks, damaged files
 # make docs   build the documentation site in site/
 # make lock   update constraints-ci.txt after a change of constraints-dev.txt or pyproject.toml

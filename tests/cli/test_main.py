@@ -30,6 +30,15 @@ def test_a_users_mistake_is_one_line_and_status_2(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("command", ["refine ADDRESS b.npy", "bench ADDRESS", "evaluate ADDRESS"])
+def test_web_addresses_elsewhere_are_named_as_given(tmp_path, command):
+    address = "https://example.com/a.jpg"
+    done = run(*command.replace("ADDRESS", address).split(), cwd=tmp_path)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert done.stderr.startswith(f"error: {address}: ")
+    assert "atrous segment" in done.stderr
+
+
 def test_an_input_error_inside_a_command_is_not_a_traceback(tmp_path):
     done = run("evaluate", str(tmp_path), cwd=tmp_path)
     assert done.returncode == 2

@@ -56,7 +56,7 @@ async def read_body(request: Request) -> AsyncIterator[tuple[dict[str, File], di
                 body.write(part)
             yield {"image": File(body, "image")}, {}
     else:
-        raise RequestError(415, f"{short(kind)}: expected a form (multipart/form-data), image/* or application/octet-stream")
+        raise RequestError(415, f"{short(kind)}: expected a form (multipart/form-data) or an image (image/*)")
 
 
 def _file(upload: UploadFile, key: str) -> File:
