@@ -147,15 +147,23 @@ def images_below(
     skipped = Counter() if skipped is None else skipped
     images = []
     for path in files_below(folder, unreadable, links=True):
-        if (inside and _real(path).is_relative_to(results)) or _made_here(path):
+        if inside and _real(path).is_relative_to(results):
             continue
-        if path.is_symlink() and not path.is_file():
-            skipped["links to folders" if path.is_dir() else "broken links"] += 1
-        elif path.suffix.lower() not in IMAGE_SUFFIXES | VIDEO_SUFFIXES or not path.is_file() or _is_script(path):
-            skipped[path.suffix.lower() or "no suffix"] += 1
-        else:
+        if not path.is_file():  # never opened: a pipe would wait for a writer
+            skipped[_kind(path)] += 1
+        elif path.suffix.lower() not in IMAGE_SUFFIXES | VIDEO_SUFFIXES or _is_script(path):
+            if path.name != COCO and not path.name.endswith(".probabilities.npy"):
+                skipped[path.suffix.lower() or "no suffix"] += 1
+        elif not _made_here(path):
             images.append(path)
     return sorted(images)
+
+
+def _kind(path: Path) -> str:
+    """Return what a path that is no regular file is."""
+    if path.is_dir():
+        return "links to folders"
+    return "pipes and devices" if path.exists() else "broken links"
 
 
 def unfinished(
@@ -262,7 +270,7 @@ def _made_here(path: Path) -> bool:
 
     if path.suffix.lower() in VIDEO_SUFFIXES:
         return path.stem.lower().endswith(".overlay")
-    return path.name == COCO or path.name.endswith(".probabilities.npy") or made_here(path)
+    return made_here(path)
 
 
 def _lower(path: Path) -> str:
