@@ -1,4 +1,5 @@
 import errno
+import os
 import subprocess
 import sys
 
@@ -8,9 +9,10 @@ from atrous import cli
 from atrous.errors import InputError, MissingExtra
 
 
-def run(*arguments, cwd):
+def run(*arguments, cwd, **variables):
     command = [sys.executable, "-m", "atrous", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, timeout=120)
+    environment = {**os.environ, **variables}
+    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, timeout=120, env=environment)
 
 
 def test_help_names_the_commands(tmp_path):
@@ -26,6 +28,15 @@ def test_a_users_mistake_is_one_line_and_status_2(tmp_path):
     assert done.stderr == "error: nowhere.jpg: no such file or folder\n"
     assert done.stdout == ""
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("command", ["refine ADDRESS b.npy", "bench ADDRESS", "evaluate ADDRESS"])
+def test_web_addresses_elsewhere_are_named_as_given(tmp_path, command):
+    address = "https://example.com/a.jpg"
+    done = run(*command.replace("ADDRESS", address).split(), cwd=tmp_path)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert done.stderr.startswith(f"error: {address}: ")
+    assert "atrous segment" in done.stderr
 
 
 def test_an_input_error_inside_a_command_is_not_a_traceback(tmp_path):
@@ -77,3 +88,24 @@ def test_what_may_be_a_bug_keeps_its_traceback(monkeypatch, error):
     monkeypatch.setattr(cli, "app", fail)
     with pytest.raises(type(error)):
         cli.main()
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [("atrous re", ["refine"]), ("atrous segment --ov", ["--overlay", "--overwrite"]), ("atrous segment ph", [])],
+)
+def test_words_are_completed_and_nothing_is_installed_unasked(tmp_path, words, expected):
+    # The shell's variable has the name of the program.
+    command = [sys.executable, "-c", "import sys; sys.argv[0] = 'atrous'; from atrous.cli import main; main()"]
+    asked = {"COMP_WORDS": words, "COMP_CWORD": str(len(words.split()) - 1), "_ATROUS_COMPLETE": "complete_bash"}
+    environment = {**os.environ, "HOME": str(tmp_path), **asked}
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=environment, timeout=120)
+    assert (done.returncode, done.stdout.split(), done.stderr) == (0, expected, "")
+    assert not list(tmp_path.iterdir())
+
+
+def test_help_starts_fast(tmp_path):
+    done = run("--help", cwd=tmp_path, PYTHONPROFILEIMPORTTIME="1")
+    imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    assert "atrous.cli.segment" in imported
+    assert not {"numpy", "PIL", "onnxruntime", "urllib.request", "ssl"} & imported

@@ -1,43 +1,17 @@
 import errno
 import json
-import re
+import sys
+from collections import Counter
 
 import numpy as np
 import pytest
 from PIL import Image
-from typer.testing import CliRunner
 
 from atrous._io import replacing
-from atrous.cli import app
 from atrous.cli.jobs import images_below
-from atrous.errors import ComputeError, InputError
+from atrous.errors import ComputeError
+from atrous.image_io import IMAGE_SUFFIXES
 from atrous.segmenter import Segmenter
-
-
-@pytest.fixture
-def segment(tiny_model, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-
-    def run(*arguments):
-        result = CliRunner().invoke(app, ["segment", "--model", str(tiny_model), *map(str, arguments)])
-        if isinstance(result.exception, InputError):  # what `main` prints
-            return 2, result.stdout, f"error: {result.exception}\n"
-        assert result.exception is None or isinstance(result.exception, SystemExit)
-        # "[3/10] " is how far the run is.
-        return result.exit_code, re.sub(r"(?m)^\[\d+/\d+\] ", "", result.stdout), result.stderr
-
-    return run
-
-
-@pytest.fixture
-def photo(tmp_path, red_square):
-    def save(name):
-        path = tmp_path / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(red_square).save(path)
-        return path
-
-    return save
 
 
 def below(folder):
@@ -94,7 +68,9 @@ def test_a_folder_is_mirrored_and_what_was_written_is_no_photo(segment, photo, t
 def test_transport_streams_are_told_from_typescript(tmp_path):
     for name, content in {"a.ts": b"G" + bytes(187), "b.mts": bytes(4) + b"G", "c.ts": b"export default 1"}.items():
         (tmp_path / name).write_bytes(content)
-    assert [path.name for path in images_below(tmp_path, tmp_path / "out", pytest.fail)] == ["a.ts", "b.mts"]
+    skipped = Counter()
+    assert [path.name for path in images_below(tmp_path, tmp_path / "out", pytest.fail, skipped)] == ["a.ts", "b.mts"]
+    assert skipped == {".ts": 1}
 
 
 def test_results_beside_the_photos_are_not_segmented_again(segment, photo, tmp_path):
@@ -335,10 +311,67 @@ def test_names_that_are_too_long_are_a_line_each(segment, photo, tmp_path):
     assert all("File name too long" in line and ".tmp" not in line for line in lines)
 
 
-def test_an_address_is_told_apart_from_a_missing_file(segment):
-    code, _, err = segment("https://example.com/photo.jpg")
-    assert code == 2
-    assert "download" in err
+def test_what_is_skipped_in_a_folder_is_counted_in_a_line(segment, photo, tmp_path):
+    photo("in/a.jpg")
+    photo("elsewhere/b.png")
+    for name in ("1.cr2", "2.CR2", "README", "deep/3.TXT"):
+        (tmp_path / "in" / name).parent.mkdir(exist_ok=True)
+        (tmp_path / "in" / name).write_bytes(b"raw")
+    (tmp_path / "in/folder").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "in/gone.png").symlink_to(tmp_path / "nowhere.png")
+    segment("in", "--out", "in", "--probabilities", "--format", "coco")  # outputs are not counted
+    code, printed, err = segment("in", "--out", "in")
+    assert (code, printed) == (0, "1 done before, skipped\n")
+    assert err.startswith("note: in: skipped .cr2 (2), ")
+    assert err.count("\n") == 1
+    for kind in ("no suffix (1)", ".txt (1)", "links to folders (1)", "broken links (1)"):
+        assert kind in err
+    assert segment("in", "--out", "in", "--quiet") == (0, "", "")
+    (tmp_path / "in/a.jpg").unlink()
+    code, _, err = segment("in", "--out", "other")
+    assert (code, err.count("\n")) == (2, 1)
+    assert "skipped .cr2 (2)" in err
+
+
+def test_heic_is_read_or_the_extra_is_named(segment, photo, red_square, tmp_path, monkeypatch):
+    pytest.importorskip("pillow_heif").register_heif_opener()
+    photo("in/a.png")
+    Image.fromarray(red_square).save(tmp_path / "in/b.HEIC", "HEIF", quality=-1)
+    code, out, err = segment("in")
+    assert (code, err) == (0, "")
+    assert out.splitlines()[1].startswith("in/b.HEIC: red 25.0 %")
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    monkeypatch.setattr("atrous.image_io.decode.IMAGE_SUFFIXES", IMAGE_SUFFIXES - {".heic", ".heif"})
+    code, _, err = segment("in")
+    assert (code, err.count("\n")) == (0, 1)
+    assert "skipped .heic (1)" in err
+    assert "pip install 'atrous[heif]'" in err
+    code, _, err = segment("in/b.HEIC", "--overwrite")
+    assert (code, err.count("\n")) == (2, 1)
+    assert "pip install 'atrous[heif]'" in err
+
+
+def test_unreadable_folders_are_counted_in_a_line(segment, photo, monkeypatch):
+    photo("in/a.png")
+
+    def walk(top, onerror):
+        for name in "xyz":
+            onerror(PermissionError(13, "Permission denied", f"in/{name}"))
+        yield "in", [], ["a.png"]
+
+    monkeypatch.setattr("os.walk", walk)
+    code, out, err = segment("in")
+    assert (code, out.count("\n"), err.count("\n")) == (2, 1, 1)
+    assert err.startswith("error: in/x: ")
+    assert "2 more" in err
+
+
+def test_the_runtime_is_said_only_on_request(segment, photo):
+    photo("photo.png")
+    assert segment("photo.png", "--engine", "onnxruntime")[2] == ""
+    code, out, err = segment("photo.png", "--engine", "onnxruntime", "--overwrite", "-v")
+    assert (code, out.count("\n"), err.count("\n")) == (0, 1, 1)
+    assert "tiny.onnx on ONNX Runtime (cpu)" in err
 
 
 @pytest.mark.parametrize("photos", [1, 3])

@@ -15,7 +15,7 @@ from video_files import write_video
 
 import atrous
 from atrous.cli.jobs import Job, file_keys
-from atrous.cli.segment import segment_videos, unfinished_videos
+from atrous.cli.videos import segment_videos, unfinished_videos
 from atrous.segmenter import Segmenter
 from atrous.video.writer import VideoWriter
 
@@ -123,7 +123,7 @@ def test_ctrl_c_in_a_process_leaves_nothing(tiny_model, tmp_path):
     code = (
         "import signal; signal.signal(signal.SIGINT, signal.default_int_handler);"  # a shell's & turns it off
         "import sys; from pathlib import Path; from atrous.cli.jobs import Job;"
-        "from atrous.cli.segment import segment_videos; from atrous.segmenter import Segmenter; import typer\n"
+        "from atrous.cli.videos import segment_videos; from atrous.segmenter import Segmenter; import typer\n"
         f"try: segment_videos([Job(Path('long.mp4'), Path('long'))], Segmenter({str(tiny_model)!r}), Path('out'),"
         " overwrite=False, labels=True, fail=print)\n"
         "except typer.Exit as end: sys.exit(end.exit_code)"

@@ -33,6 +33,26 @@ def natural_crop(name):
     return np.ascontiguousarray(image[top : top + 64, left : left + 64])
 
 
+@pytest.mark.parametrize(
+    ("kernels", "options", "parts"),
+    [
+        (KERNELS, {"iterations": 5}, ["(12, 17)", "Spatial(weight=3, sxy=3)", "sxy=49, srgb=5", "iterations=5"]),
+        ([Spatial(weight=1, sxy=(2, 3), compatibility=[1, 2])], {}, ["sxy=(2, 3)", "compatibility of shape (2,)"]),
+        ([Gaussian(np.zeros((12, 17, 4)), 2)], {}, ["values of shape (12, 17, 4)", "weight=2"]),
+        (KERNELS, {"tile": 8, "overlap": 2}, ["in tiles"]),
+    ],
+)
+def test_a_line_about_it(image, kernels, options, parts):
+    line = repr(DenseCRF(image, kernels, **options))
+    assert line.startswith("<DenseCRF ")
+    assert "\n" not in line
+    assert [part for part in parts if part not in line] == []
+
+
+def test_a_line_about_a_reduced_one(rng):
+    assert "on means of 2 x 2" in repr(DenseCRF(random_image(rng, 40, 50), KERNELS, max_vertices=5000))
+
+
 class TestAgainstExact:
     @pytest.mark.parametrize("normalization", NORMALIZATIONS)
     def test_normalizations(self, rng, image, normalization):

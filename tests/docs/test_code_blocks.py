@@ -63,6 +63,11 @@ class Notebook:
             yield
         except Missing as missing:
             self.missing.append(f"{block.place}: {missing}")
+        except (AssertionError, NameError) as error:
+            if not self.missing:
+                raise
+            # It builds on a block that did not run.
+            self.missing.append(f"{block.place}: {str(error).splitlines()[0]}")
 
     def _python(self, block: Block) -> None:
         # Lines in tracebacks are those of the page.

@@ -10,6 +10,7 @@ import random
 import struct
 import zlib
 from collections.abc import Callable, Iterable
+from importlib.util import find_spec
 from typing import Any, TypeAlias
 
 from PIL import Image, features
@@ -502,7 +503,7 @@ def _numbers() -> bytes:
     return b"P2\n4000 3000\n255\n" + b"1 " * 4000 * 3000
 
 
-# AVIF and JPEG 2000
+# AVIF, HEIC and JPEG 2000
 
 if features.check("avif"):
 
@@ -516,6 +517,18 @@ if features.check("avif"):
     def _sequence() -> bytes:
         frames = [gradient().rotate(i) for i in range(40)]
         return saved(frames[0], "AVIF", save_all=True, append_images=frames[1:], speed=10)
+
+
+if find_spec("pillow_heif") is not None:
+
+    @case("claims.heic")
+    def _claims_heic() -> bytes:
+        from pillow_heif import register_heif_opener
+
+        register_heif_opener()
+        data = saved(gradient(), "HEIF")
+        at = data.index(b"ispe") + 8
+        return data[:at] + struct.pack(">II", 30_000, 30_000) + data[at + 8 :]
 
 
 if features.check("jpg_2000"):

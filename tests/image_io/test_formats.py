@@ -1,9 +1,10 @@
 import io
+import sys
 
 import pytest
 from PIL import Image, features
 
-from atrous.image_io._formats import HEAD, format_of
+from atrous.image_io._formats import HEAD, format_of, reads_heif
 from atrous.image_io.base import UnknownFormatError
 from atrous.image_io.decode import IMAGE_SUFFIXES
 
@@ -27,16 +28,23 @@ def box(brand, *compatible):
         (b"P6\n1 1", "PPM"),
         (box(b"avif"), "AVIF"),
         (box(b"mif1", b"miaf", b"avif"), "AVIF"),
+        (box(b"heic", b"mif1"), "HEIF"),
+        (box(b"mif1", b"heic"), "HEIF"),
         (b"\xff\x4f\xff\x51", "JPEG2000"),
         (b"\0\0\0\x0cjP  \r\n\x87\n", "JPEG2000"),
     ],
 )
-def test_formats_by_their_first_bytes(head, form):
+def test_formats_by_their_first_bytes(head, form, monkeypatch):
+    monkeypatch.setattr("atrous.image_io._formats.reads_heif", lambda: True)
     assert format_of(head, "x") == form
 
 
 def test_every_suffix_stands_for_a_format_that_is_read():
     Image.init()
+    if reads_heif():
+        import pillow_heif
+
+        pillow_heif.register_heif_opener()
     for suffix in IMAGE_SUFFIXES:
         form = Image.EXTENSION[suffix]
         if form == "AVIF" and not features.check("avif"):
@@ -49,8 +57,6 @@ def test_every_suffix_stands_for_a_format_that_is_read():
 @pytest.mark.parametrize(
     ("head", "what"),
     [
-        (box(b"heic", b"mif1"), "HEIC"),
-        (box(b"mif1", b"heic"), "HEIC"),
         (box(b"isom", b"mp42"), "a video"),
         (b"%!PS-Adobe", "PostScript"),
         (b"%PDF-1.7", "PDF"),
@@ -71,3 +77,12 @@ def test_what_else_a_file_is(head, what):
 def test_an_empty_file():
     with pytest.raises(UnknownFormatError, match="empty"):
         format_of(b"", "photo.jpg")
+
+
+def test_heic_without_its_decoder_names_the_extra(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    assert not reads_heif()
+    with pytest.raises(UnknownFormatError, match=r"photo.heic: a HEIC image.*pip install 'atrous\[heif\]'"):
+        format_of(box(b"heic", b"mif1"), "photo.heic")
+    with pytest.raises(UnknownFormatError, match="expected a PNG image, got a HEIC image"):
+        format_of(box(b"heic", b"mif1"), "mask.png", ["PNG"])

@@ -1,4 +1,4 @@
-"""GIF, WebP, BMP, PPM, AVIF and JPEG 2000."""
+"""GIF, WebP, BMP, PPM, AVIF, HEIC and JPEG 2000."""
 
 import io
 import struct
@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image, features
 
-from atrous.image_io.base import ImageError, ImageTooLargeError
+from atrous.image_io.base import ImageError, ImageTooLargeError, Limits
 from atrous.image_io.decode import decode, read_rgb, stored_size
 
 RNG = np.random.default_rng(0)
@@ -17,6 +17,8 @@ NOISE = RNG.integers(0, 256, (13, 17, 3), dtype=np.uint8)
 
 
 def saved(image, form, **options):
+    if form == "HEIF":
+        pytest.importorskip("pillow_heif").register_heif_opener()
     sink = io.BytesIO()
     image.save(sink, form, **options)
     return sink.getvalue()
@@ -42,6 +44,7 @@ needs_jpeg2000 = pytest.mark.skipif(not features.check("jpg_2000"), reason="Pill
         ("WEBP", {"lossless": True}, 0),
         ("WEBP", {"quality": 90}, 8),
         pytest.param("AVIF", {"quality": 90, "speed": 10}, 8, marks=needs_avif),
+        ("HEIF", {"quality": 90}, 8),
         pytest.param("JPEG2000", {}, 0, marks=needs_jpeg2000),
         pytest.param("JPEG2000", {"no_jp2": True}, 0, marks=needs_jpeg2000),
     ],
@@ -53,7 +56,7 @@ def test_colors(form, options, most):
     assert decode(data).stored.format == form
 
 
-@pytest.mark.parametrize("form", ["GIF", "WEBP", pytest.param("AVIF", marks=needs_avif)])
+@pytest.mark.parametrize("form", ["GIF", "WEBP", "HEIF", pytest.param("AVIF", marks=needs_avif)])
 def test_of_an_animation_the_first_frame(form):
     frames = [Image.new("RGB", (32, 32), color) for color in ("red", "blue", "lime")]
     image = read_rgb(saved(frames[0], form, save_all=True, append_images=frames[1:]))
@@ -207,3 +210,30 @@ def test_cut_in_a_process_of_its_own(form):
     for end in range(100, len(data) - 1, len(data) // 12):
         with pytest.raises(ImageError):
             read_rgb(data[:end])
+
+
+def test_heic_is_upright_on_white_and_in_8_bits():
+    right = np.where(np.arange(64) < 32, 0, 255)[None, :, None] * np.ones((48, 1, 3))
+    turned = Image.fromarray(right.astype(np.uint8))
+    turned.getexif()[0x0112] = 6  # written as HEIC's own rotation
+    image = read_rgb(saved(turned, "HEIF", quality=-1))
+    assert image.shape == (64, 48, 3)
+    assert far(image, np.rot90(right, -1)) < 2
+    clear = saved(Image.new("RGBA", (64, 48), (200, 0, 0, 0)), "HEIF", quality=-1)
+    assert far(read_rgb(clear), np.full((48, 64, 3), 255)) < 2
+    deep = Image.fromarray(np.arange(64 * 48, dtype=np.uint16).reshape(48, 64) * 21)
+    values = read_rgb(saved(deep, "HEIF", quality=-1))
+    assert values.dtype == np.uint8
+    assert far(values[..., 0], np.asarray(deep) >> 8) < 2
+
+
+def test_heic_is_decoded_within_the_limits():
+    data = colors("HEIF")
+    for limits in (Limits(pixels=3000), Limits(side=50)):
+        with pytest.raises(ImageTooLargeError, match="64x48"):
+            read_rgb(data, limits=limits)
+    with pytest.raises(ImageTooLargeError, match="GiB"):
+        read_rgb(data, limits=Limits(memory=20_000))
+    for cut in (20, 200, len(data) - 100):
+        with pytest.raises(ImageError, match=r"^photo: damaged"):
+            read_rgb(data[:cut], "photo")

@@ -1,5 +1,6 @@
 import pytest
-import torch
+
+torch = pytest.importorskip("torch", reason="needs the extra 'train'")
 
 from atrous.network.dropout import dropout
 
@@ -41,7 +42,7 @@ def test_gradient_is_that_of_the_kept_elements():
     torch.testing.assert_close(x.grad, torch.where(y == 0, 0.0, 2.0))
 
 
-@pytest.mark.parametrize("probability, training", [(0.5, False), (0.0, True), (0.001, True)])
+@pytest.mark.parametrize(("probability", "training"), [(0.5, False), (0.0, True), (0.001, True)])
 def test_identity(probability, training):
     x = torch.randn(1, 3, 5, 7)
     assert torch.equal(dropout(x, probability, training), x)

@@ -1,7 +1,9 @@
 import numpy as np
-import onnx
 import onnxruntime
 import pytest
+
+onnx = pytest.importorskip("onnx", reason="needs the extra 'train'")
+
 from onnx import TensorProto, helper, numpy_helper
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 

@@ -1,5 +1,9 @@
+import io
+from pathlib import Path
+
 import numpy as np
 import pytest
+from PIL import Image
 
 from atrous.errors import InputError
 from atrous.segmenter import Segmentation
@@ -57,7 +61,15 @@ def test_in_a_notebook():
     found = segmentation(HALVES)
     assert "80x60" in repr(found)
     assert "\n" not in repr(found)
-    assert found._repr_png_().startswith(b"\x89PNG")
+    assert "\n" not in repr(segmentation(HALVES, source=Path("two\nlines.jpg")))
+    with Image.open(io.BytesIO(found._repr_png_())) as shown:
+        assert (shown.format, shown.size) == ("PNG", (80, 60))
+
+
+def test_a_large_image_is_scaled_down_in_a_notebook():
+    found = segmentation(np.kron(HALVES, np.ones((32, 32), np.uint8)))
+    with Image.open(io.BytesIO(found._repr_png_())) as shown:
+        assert shown.size == (1024, 768)
 
 
 def test_all_outputs_are_written(tmp_path):

@@ -27,6 +27,24 @@ def inside(shape):
     return np.ravel_multi_index(np.mgrid[16:48, 24:72], shape).ravel()
 
 
+@pytest.mark.parametrize(
+    ("crf", "says"),
+    [("model", "sxy 60"), (None, "no CRF"), ("deeplab-largefov", "sxy=121"), ([Spatial(weight=3, sxy=2)], "Spatial")],
+)
+def test_a_line_about_it(tiny_model, crf, says):
+    line = repr(Segmenter(tiny_model, crf=crf, max_side=99, engine="onnxruntime"))
+    for part in ("tiny.onnx on ONNX Runtime (cpu)", "3 classes", "99", says):
+        assert part in line
+    assert "\n" not in line
+
+
+def test_a_line_about_an_engine_of_the_caller(tiny_model):
+    class Own:
+        metadata = Segmenter(tiny_model).engine.metadata
+
+    assert repr(Segmenter(Own())).startswith("<Segmenter Own on Own: 3 classes")
+
+
 def test_the_crf_follows_the_edges(tiny_model, red_square):
     result = Segmenter(tiny_model)(red_square)
     assert square(result.labels) == (1, 0)

@@ -1,5 +1,6 @@
 """Command line interface, with one module per command."""
 
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -45,7 +46,6 @@ app = typer.Typer(
     cls=_Commands,
     help="DeepLab for Python: segmentation of photos and videos, with sharp edges.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -90,10 +90,15 @@ def _register() -> None:
 _register()
 
 
+# A web address that became a path.
+_COLLAPSED = re.compile(r"\b(https?):/(?=[^/])")
+
+
 def _line(error: Exception) -> str | None:
     """Return the message for an error that is not a bug of the program; None for others."""
     if isinstance(error, (InputError, RunError)):
-        return str(error)
+        line, addresses = _COLLAPSED.subn(r"\1://", str(error))
+        return f"{line}; only atrous segment and atrous bulk read web addresses" if addresses else line
     if isinstance(error, MemoryError):
         return "not enough memory; close other programs, or process less at a time"
     if isinstance(error, OSError) and error.errno is not None:

@@ -220,8 +220,8 @@ def _images(paths: list[Path]) -> list[Path]:
     return files
 
 
-def _refuse(message: str) -> None:
-    raise InputError(message)
+def _refuse(error: OSError) -> None:
+    raise InputError(f"{error.filename}: cannot be read ({error.strerror})")
 
 
 def _copies(folder: Path, count: int) -> list[Path]:

@@ -1,5 +1,6 @@
 """Jobs of `atrous segment`: inputs, output names, and detection of complete outputs."""
 
+import errno
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -8,71 +9,161 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import InputError
+from .fetch import STDIN, file_name, is_web_address
+
+# Errors of the disk or the user's quota, which would also affect the next image.
+FULL = (errno.ENOSPC, errno.EDQUOT)
+
+COCO = "coco.json"  # regions of all images of a run
+
+_MOST_KINDS = 5  # kinds of skipped files in a note
 
 
 @dataclass(frozen=True)
 class Job:
-    """An image or a video, and the name of its outputs, relative to the output folder and without suffix."""
+    """An image or a video, and the name of its outputs.
+
+    Attributes
+    ----------
+    path : Path
+        The file; a file name for an image that is not a file.
+    name : Path
+        Relative to the output folder and without suffix.
+    address : str
+        Web address, or "-" for standard input, of an image that is not a file.
+    """
 
     path: Path
     name: Path
+    address: str = ""
+
+    @property
+    def label(self) -> str:
+        """The input in messages."""
+        return "standard input" if self.address == STDIN else self.address or str(self.path)
+
+    @property
+    def is_video(self) -> bool:
+        """Whether the file is a video."""
+        from ..image_io import VIDEO_SUFFIXES
+
+        return self.path.suffix.lower() in VIDEO_SUFFIXES
 
 
-def find_jobs(paths: list[Path], out: Path, fail: Callable[[str], None]) -> Iterator[Job]:
-    """Yield a job for each image and video; report other paths and folders without images to `fail`."""
+def find_jobs(
+    paths: Iterable[str], out: Path, fail: Callable[[str], None], note: Callable[[str], None]
+) -> Iterator[Job]:
+    """Yield a job for each image and video.
+
+    Parameters
+    ----------
+    paths : iterable of str
+        Files, folders, web addresses, or "-" for standard input.
+    out : Path
+        Output folder; its files are no inputs.
+    fail : callable
+        Called with a line for each other path, and for each folder without images or with unreadable folders.
+    note : callable
+        Called with a line for each folder with files that are skipped.
+    """
+    from ..image_io import VIDEO_SUFFIXES
+
+    found: dict[str, tuple[Path, Path, str]] = {}  # path, place below the output folder, address
+
+    for given in paths:
+        path = Path(given)
+        if given == STDIN or is_web_address(given):
+            name = Path("stdin" if given == STDIN else file_name(given))
+            if name.suffix.lower() in VIDEO_SUFFIXES:
+                fail(f"{given}: expected a photo, got a video; download it first")
+                continue
+            found.setdefault(given, (name, name, given))
+        elif (trouble := _trouble(path)) is not None:
+            fail(f"{given}: {trouble}")
+        elif path.is_dir():
+            for image in _images_of(path, out, fail, note):
+                found.setdefault(str(_real(image)), (image, image.relative_to(path), ""))
+        else:
+            found.setdefault(str(_real(path)), (path, Path(path.name), ""))
+    stems = Counter(_lower(place.with_suffix("")) for _, place, _ in found.values())
+    taken: set[str] = set()
+    for path, place, address in found.values():
+        job = Job(path, place.with_suffix("") if stems[_lower(place.with_suffix(""))] == 1 else place, address)
+        if _lower(job.name) in taken:
+            fail(f"{job.label}: another photo has the name {place}, too; segment them into different folders (--out)")
+            continue
+        taken.add(_lower(job.name))
+        yield job
+
+
+def _images_of(folder: Path, out: Path, fail: Callable[[str], None], note: Callable[[str], None]) -> list[Path]:
     from ..image_io import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 
-    found: dict[Path, Path] = {}  # place below the output folder, with suffix, by path
-    seen: set[Path] = set()
-
-    def add(image: Path, place: Path) -> None:
-        if (real := _real(image)) not in seen:
-            seen.add(real)
-            found[image] = place
-
-    for path in paths:
-        if (trouble := _trouble(path)) is not None:
-            fail(f"{path}: {trouble}")
-        elif path.is_dir():
-            images = images_below(path, out, fail)
-            if not images:
-                looked_for = ", ".join(sorted(IMAGE_SUFFIXES) + sorted(VIDEO_SUFFIXES))
-                fail(f"{path}: expected images or videos in this folder, found none of {looked_for}")
-            for image in images:
-                add(image, image.relative_to(path))
-        else:
-            add(path, Path(path.name))
-    stems = Counter(_lower(place.with_suffix("")) for place in found.values())
-    taken: set[str] = set()
-    for image, place in found.items():
-        name = place.with_suffix("") if stems[_lower(place.with_suffix(""))] == 1 else place
-        if _lower(name) in taken:
-            fail(f"{image}: another photo has the name {place}, too; segment them into different folders (--out)")
-            continue
-        taken.add(_lower(name))
-        yield Job(image, name)
+    unreadable: list[OSError] = []
+    skipped: Counter[str] = Counter()
+    images = images_below(folder, out, unreadable.append, skipped)
+    if unreadable:
+        first = f"{unreadable[0].filename}: cannot be read ({unreadable[0].strerror})"
+        fail(first + (f", and {len(unreadable) - 1:,} more folders" if len(unreadable) > 1 else ""))
+    if not images:
+        looked_for = ", ".join(sorted(IMAGE_SUFFIXES) + sorted(VIDEO_SUFFIXES))
+        there = f"; skipped {_counts(skipped)}" if skipped else ""
+        fail(f"{folder}: expected images or videos in this folder, found none of {looked_for}{there}")
+    elif skipped:
+        note(f"{folder}: skipped {_counts(skipped)}")
+    return images
 
 
-def images_below(folder: Path, out: Path, fail: Callable[[str], None]) -> list[Path]:
+def _counts(skipped: Counter[str]) -> str:
+    """Return the kinds of skipped files with their numbers, the most frequent first."""
+    kinds = [f"{kind} ({count:,})" for kind, count in skipped.most_common(_MOST_KINDS)]
+    if rest := skipped.total() - sum(count for _, count in skipped.most_common(_MOST_KINDS)):
+        kinds.append(f"others ({rest:,})")
+    remedy = "; to read HEIC: pip install 'atrous[heif]'" if skipped.keys() & {".heic", ".heif"} else ""
+    return ", ".join(kinds) + remedy
+
+
+def images_below(
+    folder: Path, out: Path, unreadable: Callable[[OSError], None], skipped: Counter[str] | None = None
+) -> list[Path]:
     """Return images and videos in a folder and its subfolders, without outputs of this command and hidden files.
 
-    Folders that cannot be listed are reported to `fail`.
+    Parameters
+    ----------
+    folder : Path
+    out : Path
+        Output folder. Inside `folder`, it is skipped as a whole; outputs beside the images are detected by their
+        headers.
+    unreadable : callable
+        Called with the error of each folder that cannot be listed.
+    skipped : Counter, optional
+        Counts the other files by suffix, and links that are not followed.
     """
     from ..data import files_below
     from ..image_io import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 
-    # An output folder inside is skipped as a whole. Outputs beside the images are detected by their headers.
     top, results = _real(folder), _real(out)
     inside = results != top and results.is_relative_to(top)
-    return sorted(
-        path
-        for path in files_below(folder, lambda error: fail(f"{error.filename}: cannot be read ({error.strerror})"))
-        if path.suffix.lower() in IMAGE_SUFFIXES | VIDEO_SUFFIXES
-        and path.is_file()
-        and not _is_script(path)
-        and not (inside and _real(path).is_relative_to(results))
-        and not _made_here(path)
-    )
+    skipped = Counter() if skipped is None else skipped
+    images = []
+    for path in files_below(folder, unreadable, links=True):
+        if inside and _real(path).is_relative_to(results):
+            continue
+        if not path.is_file():  # never opened: a pipe would wait for a writer
+            skipped[_kind(path)] += 1
+        elif path.suffix.lower() not in IMAGE_SUFFIXES | VIDEO_SUFFIXES or _is_script(path):
+            if path.name != COCO and not path.name.endswith(".probabilities.npy"):
+                skipped[path.suffix.lower() or "no suffix"] += 1
+        elif not _made_here(path):
+            images.append(path)
+    return sorted(images)
+
+
+def _kind(path: Path) -> str:
+    """Return what a path that is no regular file is."""
+    if path.is_dir():
+        return "links to folders"
+    return "pipes and devices" if path.exists() else "broken links"
 
 
 def unfinished(
@@ -147,8 +238,7 @@ def _trouble(path: Path) -> str | None:
     try:
         path.stat()
     except FileNotFoundError:
-        is_address = path.parts and path.parts[0].lower() in ("http:", "https:")
-        return "web addresses are not supported; download the photo first" if is_address else "no such file or folder"
+        return "no such file or folder"
     except OSError as error:
         return error.strerror or str(error)
     return None
@@ -188,7 +278,7 @@ def _lower(path: Path) -> str:
     return path.as_posix().lower()
 
 
-def report_line(image: Path, shares: dict[str, float], seconds: float) -> str:
+def report_line(image: str | Path, shares: dict[str, float], seconds: float) -> str:
     """Return a line with an image, its classes with their shares of the pixels, and the time."""
     return f"{image}: {things(shares)} ({seconds:.2f} s)"
 
@@ -205,7 +295,7 @@ def things(shares: dict[str, float]) -> str:
     return listed or "nothing it knows"
 
 
-def reduction_line(image: Path, reduction: int) -> str:
+def reduction_line(image: str | Path, reduction: int) -> str:
     """Return a note for an image whose CRF was computed at reduced size."""
     return (
         f"note: {image}: too noisy for a CRF of each pixel in limited memory; computed on means of"

@@ -1,6 +1,7 @@
 """The command `atrous segment`."""
 
-import errno
+import io
+import sys
 import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
@@ -11,8 +12,11 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
-from ..errors import ComputeError, InputError, MissingExtra
+from ..errors import ComputeError, InputError
+from .fetch import STDIN, fetch, read_stdin
 from .jobs import (
+    COCO,
+    FULL,
     Job,
     check_out,
     file_keys,
@@ -20,21 +24,18 @@ from .jobs import (
     image_unfinished,
     reduction_line,
     report_line,
-    things,
     unfinished,
 )
 from .options import Device, Engine, MaxSide, MinRegion, Model, Opacity, OverlayColors, Threads
-from .progress import Update, progress_bar
+from .progress import progress_bar
 from .terminal import print_line
+from .videos import segment_videos, unfinished_videos
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from ..segmenter import Done, Segmentation, Segmenter
-    from ..video import Progress, VideoReport
-
-
-# Errors of the disk or the user's quota, which would also affect the next image.
-FULL = (errno.ENOSPC, errno.EDQUOT)
-
 
 _SHOWN_FROM = 4  # minimum number of images for a progress bar
 
@@ -47,8 +48,17 @@ class Written(NamedTuple):
 
 
 def segment(
-    paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Photos, videos, or folders of them.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for masks and overlays.")] = Path("segmentation"),
+    paths: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="PATH...",
+            help="Photos, videos, or folders of them; web addresses of photos; - for a photo on standard input.",
+        ),
+    ],
+    out: Annotated[
+        Path,
+        typer.Option("--out", "-o", help="Folder for masks and overlays; - writes a photo's mask to standard output."),
+    ] = Path("segmentation"),
     model: Model = None,
     crf: Annotated[bool, typer.Option("--crf/--no-crf", help="Refine with the fully connected CRF.")] = True,
     max_side: MaxSide = 513,
@@ -76,18 +86,18 @@ def segment(
     labels: Annotated[bool, typer.Option("--labels/--no-labels", help="Also write label frames of videos.")] = False,
     overwrite: Annotated[bool, typer.Option(help="Replace existing outputs.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print a line of JSON for each photo.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Also print the model and its runtime.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")] = False,
 ) -> None:
     """Segment photos and videos.
 
     For photo.jpg, write the mask photo.png (label ids) and photo.overlay.jpg; for video.mp4, video.overlay.mp4. A
-    second run writes only missing outputs.
+    second run writes only missing outputs; --overwrite writes all.
     """
     if format not in (None, "coco"):
         raise InputError(f"--format {format}: expected coco")
     cut, only = _names(cutout), _names(classes)
     from .._io import remove_stale
-    from ..image_io import VIDEO_SUFFIXES
     from ..labelmap import class_id, read_color_table
 
     failures = 0
@@ -97,33 +107,13 @@ def segment(
         failures += 1
         print_line(f"error: {message}", err=True)
 
-    jobs = list(find_jobs(paths, out, fail))
-    inputs = file_keys(job.path for job in jobs)
-    for folder in {(out / job.name).parent for job in jobs}:
-        remove_stale(folder)
-    images, done_before = unfinished(
-        [job for job in jobs if job.path.suffix.lower() not in VIDEO_SUFFIXES],
-        lambda job: image_unfinished(
-            job,
-            out,
-            inputs,
-            overlay=overlay,
-            probabilities=probabilities,
-            overwrite=overwrite,
-            cutout=cut is not None,
-        ),
-        fail,
-    )
-    videos = [job for job in jobs if job.path.suffix.lower() in VIDEO_SUFFIXES]
-    if videos:
-        videos, videos_before = unfinished_videos(videos, out, inputs, labels=labels, overwrite=overwrite, fail=fail)
-        done_before += videos_before
-    if done_before and not (quiet or json):
-        print_line(f"{done_before:,} done before, skipped")
-    if images or videos or (jobs and (format or cut or only)):
+    def note(message: str) -> None:
+        if not quiet:
+            print_line(f"note: {message}", err=True)
+
+    def load() -> "Segmenter":
         from ..segmenter import Segmenter
 
-        check_out(out)
         segmenter = Segmenter(
             model,
             crf="model" if crf else None,
@@ -135,6 +125,43 @@ def segment(
         )
         for name in [*(cut or ()), *(only or ())]:
             class_id(name, segmenter.classes)
+        if verbose:
+            print_line(repr(segmenter), err=True)
+        return segmenter
+
+    jobs = list(find_jobs(paths, out, fail, note))
+    if str(out) == STDIN:
+        if probabilities or format or labels or json:
+            raise InputError("--out -: expected no --probabilities, --format, --labels or --json; choose a folder")
+        if not failures:
+            _write_to_stdout(jobs, load, cut, only)
+            return
+        raise typer.Exit(2)
+    inputs = file_keys(job.path for job in jobs if not job.address)
+    for folder in {(out / job.name).parent for job in jobs}:
+        remove_stale(folder)
+    images, done_before = unfinished(
+        [job for job in jobs if not job.is_video],
+        lambda job: image_unfinished(
+            job,
+            out,
+            inputs,
+            overlay=overlay,
+            probabilities=probabilities,
+            overwrite=overwrite,
+            cutout=cut is not None,
+        ),
+        fail,
+    )
+    videos = [job for job in jobs if job.is_video]
+    if videos:
+        videos, videos_before = unfinished_videos(videos, out, inputs, labels=labels, overwrite=overwrite, fail=fail)
+        done_before += videos_before
+    if done_before and not (quiet or json):
+        print_line(f"{done_before:,} done before, skipped")
+    if images or videos or (jobs and (format or cut or only)):
+        check_out(out)
+        segmenter = load()
         palette = (
             None if colors is None else read_color_table(colors, segmenter.classes)[0].palette(len(segmenter.classes))
         )
@@ -151,9 +178,41 @@ def segment(
         if videos:
             segment_videos(videos, segmenter, out, overwrite=overwrite, labels=labels, fail=fail)
         if format:
-            _write_coco(out, [job for job in jobs if job.path.suffix.lower() not in VIDEO_SUFFIXES], segmenter.classes)
+            _write_coco(out, [job for job in jobs if not job.is_video], segmenter.classes)
     if failures:
         raise typer.Exit(2)
+
+
+def _read(job: Job) -> "Path | NDArray[np.uint8]":
+    """Return an image's path, or its pixels if it is not a file."""
+    from ..image_io import read_rgb
+
+    if not job.address:
+        return job.path
+    content = read_stdin() if job.address == STDIN else fetch(job.address)
+    return read_rgb(content, job.label, isolated=True)
+
+
+def _write_to_stdout(
+    jobs: list[Job], load: Callable[[], "Segmenter"], cut: list[str] | None, only: list[str] | None
+) -> None:
+    """Write the mask of the only image, or its cut-out, to standard output."""
+    from ..labelmap import label_png
+
+    if len(jobs) != 1 or jobs[0].is_video:
+        raise InputError(f"--out -: expected one photo, got {'a video' if len(jobs) == 1 else len(jobs)}; set a folder")
+    if sys.stdout.isatty():
+        raise InputError("--out -: expected a file or a program that reads standard output, such as > mask.png")
+    result = load()(_read(jobs[0]))
+    if only is not None:
+        result = result.select(*only)
+    if cut is None:
+        content = label_png(result.labels, result.palette)
+    else:
+        result.cutout(*cut).save(png := io.BytesIO(), format="PNG")
+        content = png.getvalue()
+    sys.stdout.buffer.write(content)
+    sys.stdout.buffer.flush()
 
 
 def _segment_images(
@@ -172,7 +231,7 @@ def _segment_images(
             progress_bar("segmenting", len(jobs), shown=len(jobs) >= _SHOWN_FROM) as show_progress,
         ):
             for result in results:
-                image = result.item.path
+                image = result.item.label
                 try:
                     if result.error is not None:
                         raise result.error
@@ -207,13 +266,13 @@ def _each_done(
     from ..segmenter import Done, segmented
 
     if len(jobs) > 1:
-        yield from segmented(segmenter, jobs, read=lambda job: job.path, finish=write)
+        yield from segmented(segmenter, jobs, read=_read, finish=write)
         return
     # A single image is fastest with all threads for each step.
     (job,) = jobs
     started = time.perf_counter()
     try:
-        made, error = write(job, segmenter(job.path)), None
+        made, error = write(job, segmenter(_read(job))), None
     except Exception as caught:
         made, error = None, caught
     yield Done(job, made, error, time.perf_counter() - started)
@@ -245,11 +304,11 @@ class _Printer:
         self._done += 1
         if self._json:
             rounded = {name: round(share, 6) for name, share in shares.items()}
-            found = {"photo": str(job.path), "mask": f"{out / job.name}.png", "shares": rounded}
+            found = {"photo": job.label, "mask": f"{out / job.name}.png", "shares": rounded}
             print_line(dumps(found | {"seconds": round(seconds, 3)}, ensure_ascii=True))
         elif not self._quiet:
             count = f"[{self._done:,}/{self._total:,}] " if self._total > 1 else ""
-            print_line(count + report_line(job.path, shares, seconds))
+            print_line(count + report_line(job.label, shares, seconds))
 
 
 def _names(given: str | None) -> list[str] | None:
@@ -272,120 +331,6 @@ def _write_coco(out: Path, jobs: list[Job], classes: Sequence[str]) -> None:
         classes,
     )
     try:
-        write_bytes(out / "coco.json", dumps(content).encode())
+        write_bytes(out / COCO, dumps(content).encode())
     except OSError as error:
         raise InputError(f"{out / 'coco.json'}: cannot be written ({error.strerror or error})") from None
-
-
-def unfinished_videos(
-    videos: list[Job],
-    out: Path,
-    inputs: set[tuple[int, int]],
-    *,
-    labels: bool,
-    overwrite: bool,
-    fail: Callable[[str], None],
-) -> tuple[list[Job], int]:
-    """Return the unfinished videos and the number of finished ones; report impossible ones to `fail`."""
-    try:
-        from ..video import output_paths, outputs_missing
-    except MissingExtra as error:
-        fail(str(error))
-        return [], 0
-
-    def is_unfinished(job: Job) -> bool:
-        folder, name = (out / job.name).parent, job.name.name
-        missing = outputs_missing(job.path, folder, name, labels=labels, overwrite=overwrite)
-        if file_keys(output_paths(folder, name)[:1]) & inputs:
-            raise InputError(
-                f"{output_paths(folder, name)[0]}: is an input and would be replaced; choose another --out"
-            )
-        return missing
-
-    return unfinished(videos, is_unfinished, fail)
-
-
-def segment_videos(
-    videos: list[Job],
-    segmenter: "Segmenter",
-    out: Path,
-    *,
-    overwrite: bool,
-    labels: bool,
-    fail: Callable[[str], None],
-) -> None:
-    """Segment videos one after the other: for video.mp4, write video.overlay.mp4 and, with `labels`, label frames.
-
-    Prints a line for each video. Errors, and parts of a video that could not be read, are reported to `fail`, and the
-    next video follows.
-
-    Parameters
-    ----------
-    Unfinished videos, from `unfinished_videos`.
-        Those that `unfinished_videos` returns.
-    segmenter : Segmenter
-    out : Path
-        Output folder.
-    overwrite, labels : bool
-        See the command's options.
-    fail : callable
-        Prints and counts an error.
-
-    Raises
-    ------
-    typer.Exit
-        With status 130, on Ctrl-C. Finished videos stay; files of the current one are removed.
-    """
-    from ..video import segment_video
-
-    done = 0
-    try:
-        for job in videos:
-            try:
-                with progress_bar(job.path.name, counted=False) as update:
-                    report = segment_video(
-                        segmenter,
-                        job.path,
-                        (out / job.name).parent,
-                        job.name.name,
-                        labels=labels,
-                        overwrite=overwrite,
-                        progress=partial(_show_progress, update),
-                    )
-            except InputError as error:
-                fail(str(error))
-            except ComputeError as error:
-                fail(f"{job.path}: {error}")
-            except OSError as error:
-                fail(f"{error.filename or out / job.name}: cannot be written ({error.strerror or error})")
-                if error.errno in FULL and (left := len(videos) - done - 1):
-                    fail(f"{left} videos remain; make room and run the command again")
-                    break
-            except MemoryError:
-                fail(f"{job.path}: not enough memory for a video of this size; scale it down first")
-            else:
-                print_line(video_line(report))
-                for note in report.notes:
-                    print_line(f"{job.path}: {note}", err=True)
-                for damage in report.damage:
-                    fail(f"{job.path}: {damage}")
-            done += 1
-    except KeyboardInterrupt:
-        print_line(
-            f"error: interrupted after {done} of {len(videos)} videos; files of the unfinished one were removed",
-            err=True,
-        )
-        raise typer.Exit(130) from None
-
-
-def video_line(report: "VideoReport") -> str:
-    """Return a line with a video, its length, its classes with their shares of the pixels, and the time."""
-    frames = f"{report.frames} {'frame' if report.frames == 1 else 'frames'}, {report.seconds:.2f} s"
-    speed = f"{report.took:.1f} s, {report.frames / report.took:.1f} frames/s"
-    return f"{report.source}: {frames}: {things(report.shares)} ({speed})"
-
-
-def _show_progress(update: Update, progress: "Progress") -> None:
-    # A video may be longer than its header states.
-    total = None if progress.duration is None else max(progress.duration, progress.seconds)
-    update(progress.seconds, total, text=f"{progress.frames} frames")

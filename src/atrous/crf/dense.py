@@ -191,6 +191,12 @@ class DenseCRF:
         else:
             self._model = model
 
+    def __repr__(self) -> str:
+        kernels = ", ".join(map(repr, self.kernels))
+        parts = ", in tiles" if isinstance(self._parts, Tiling) else ""
+        reduced = f", on means of {self.reduction} x {self.reduction}" if self.reduced is not None else ""
+        return f"<DenseCRF {self.shape}: {kernels}, iterations={self.iterations}{parts}{reduced}>"
+
     @property
     def iterations(self) -> int:
         """Mean field steps of the next calls."""

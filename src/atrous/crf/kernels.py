@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Literal, TypeAlias, TypeGuard, get_args
 
 import numpy as np
@@ -114,6 +114,9 @@ class Spatial:
         if self.normalization is not None:
             check_normalization(self.normalization)
 
+    def __repr__(self) -> str:
+        return _described(self)
+
     def sigmas(self, axes: int) -> tuple[float, ...]:
         """Return the standard deviation along each axis of an array, the slowest first: (..., sy, sx)."""
         return _spread("sxy", self.sxy, axes, "x first")[::-1]
@@ -164,6 +167,9 @@ class Bilateral:
         check_compatibility(self.compatibility)
         if self.normalization is not None:
             check_normalization(self.normalization)
+
+    def __repr__(self) -> str:
+        return _described(self)
 
     def sigmas(self, axes: int, bands: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """Return the standard deviations along the axes, x first, and of the bands."""
@@ -238,6 +244,9 @@ class Gaussian:
         object.__setattr__(self, "compatibility", compatibility)
         object.__setattr__(self, "normalization", normalization)
 
+    def __repr__(self) -> str:
+        return _described(self)
+
     @property
     def shape(self) -> tuple[int, ...]:
         """The shape of the variables."""
@@ -255,6 +264,17 @@ class Gaussian:
 
 
 Kernel: TypeAlias = Spatial | Bilateral | Gaussian
+
+
+def _described(kernel: Kernel) -> str:
+    """Return a constructor call without defaults, and with shapes in place of arrays."""
+    given = {field.name: getattr(kernel, field.name) for field in fields(kernel)}
+    shown = ", ".join(
+        f"{name}={value!r}" if np.ndim(value) == 0 or isinstance(value, tuple) else f"{name} of shape {np.shape(value)}"
+        for name, value in given.items()
+        if value is not None
+    )
+    return f"{type(kernel).__name__}({shown})"
 
 
 def extent(values: NDArray[Any]) -> tuple[float, float]:

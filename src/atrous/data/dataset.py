@@ -215,7 +215,7 @@ def read_at_most(path: str | os.PathLike[str], side: int) -> NDArray[np.uint8]:
     return np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BILINEAR))
 
 
-def files_below(folder: Path, unreadable: Callable[[OSError], None]) -> Iterator[Path]:
+def files_below(folder: Path, unreadable: Callable[[OSError], None], *, links: bool = False) -> Iterator[Path]:
     """Yield the files in a folder and its subfolders, except hidden ones. Links to folders are not followed.
 
     Parameters
@@ -223,10 +223,14 @@ def files_below(folder: Path, unreadable: Callable[[OSError], None]) -> Iterator
     folder : Path
     unreadable : callable
         Called with the error of each folder that cannot be listed.
+    links : bool
+        Whether to yield the links to folders, too.
     """
     for parent, inner, names in os.walk(folder, onerror=unreadable):
         inner[:] = [name for name in inner if not name.startswith(".")]
         yield from (Path(parent, name) for name in names if not name.startswith("."))
+        if links:
+            yield from (path for path in (Path(parent, name) for name in inner) if path.is_symlink())
 
 
 def _refuse(error: OSError) -> None:

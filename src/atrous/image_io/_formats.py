@@ -2,11 +2,12 @@
 
 import re
 from collections.abc import Collection
+from importlib.util import find_spec
 
 from .base import UnknownFormatError
 
 HEAD = 64  # bytes needed to detect a format
-EXPECTED = "a JPEG, PNG, TIFF, WebP, AVIF, GIF, BMP, JPEG 2000 or PPM image"
+EXPECTED = "a JPEG, PNG, TIFF, WebP, AVIF, HEIC, GIF, BMP, JPEG 2000 or PPM image"
 
 # Pillow's names. Its other readers are never called: some of them start programs.
 _SIGNATURES = (
@@ -18,12 +19,12 @@ _SIGNATURES = (
     ("BMP", rb"BM"),
     ("PPM", rb"P[1-6Ff]\s"),
     ("AVIF", rb"....ftyp(?:avif|avis|(?:mif1|msf1)(?:....)*(?:avif|avis))"),
+    ("HEIF", rb"....ftyp(?:hei[cxms]|hev[cx]|mif1|msf1)"),
     ("JPEG2000", rb"\xff\x4f\xff\x51|\0\0\0\x0cjP  \r\n\x87\n"),
 )
 _FORMAT = re.compile(b"|".join(b"(?P<%s>%s)" % (name.encode(), pattern) for name, pattern in _SIGNATURES), re.DOTALL)
 
 _OTHERS = (
-    ("a HEIC image, as phones take them", rb"....ftyp(?:hei[cxms]|hev[cx]|mif1|msf1)"),
     ("a video", rb"....ftyp|\x1aE\xdf\xa3|RIFF....AVI "),
     ("PostScript", rb"%!PS|\xc5\xd0\xd3\xc6"),
     ("a PDF", rb"%PDF-"),
@@ -33,6 +34,12 @@ _OTHERS = (
     ("a ZIP archive", rb"PK\x03\x04"),
     ("a pointer of Git LFS", rb"version https://git-lfs"),
 )
+_TITLES = {"HEIF": "a HEIC image"}  # of formats whose users know another name
+
+
+def reads_heif() -> bool:
+    """Return whether the decoder of HEIC images, extra "heif", is installed."""
+    return find_spec("pillow_heif") is not None
 
 
 def format_of(head: bytes, name: str, formats: Collection[str] | None = None) -> str:
@@ -56,7 +63,12 @@ def format_of(head: bytes, name: str, formats: Collection[str] | None = None) ->
         raise UnknownFormatError(name, "expected an image, got an empty file; fetch or export it again")
     found = match.lastgroup if (match := _FORMAT.match(head)) else None
     if found is not None and (formats is None or found in formats):
+        if found == "HEIF" and not reads_heif():
+            remedy = "pip install 'atrous[heif]', or convert it first"
+            raise UnknownFormatError(name, f"a HEIC image, as phones take them, needs the extra: {remedy}")
         return found
     expected = EXPECTED if formats is None else f"a {' or '.join(formats)} image"
     other = next((other for other, pattern in _OTHERS if re.match(pattern, head, re.DOTALL)), "an unknown format")
-    raise UnknownFormatError(name, f"expected {expected}, got {found or other}; convert it first")
+    raise UnknownFormatError(
+        name, f"expected {expected}, got {_TITLES.get(found or '', found) or other}; convert it first"
+    )

@@ -50,6 +50,11 @@ def _open(prepared: Prepared, limits: Limits) -> ImageFile.ImageFile:
             from PIL import TiffImagePlugin
 
             TiffImagePlugin.READ_LIBTIFF = True
+        if prepared.format == "HEIF":
+            from pillow_heif import register_heif_opener
+
+            # One thread, because the limit on processor time counts all.
+            register_heif_opener(thumbnails=False, depth_images=False, aux_images=False, decode_threads=1)
         image = Image.open(io.BytesIO(prepared.data), formats=(prepared.format,))
     except UnidentifiedImageError:
         if prepared.kind:

@@ -18,7 +18,7 @@ from PIL import ExifTags, Image
 from ..errors import InputError
 from . import _jpeg, _png, _tiff
 from ._convert import to_rgb
-from ._formats import HEAD, format_of
+from ._formats import HEAD, format_of, reads_heif
 from ._other_formats import prepare_bmp, prepare_gif, prepare_ppm, prepare_webp
 from ._pillow import decode_prepared
 from .base import Damaged, ImageError, ImageTooLargeError, Limits, Prepared, TooLarge, Unsupported
@@ -38,6 +38,7 @@ _PREPARE: dict[str, Callable[[bytes, Limits], Prepared]] = {
     "TIFF": _tiff.prepare,
     # Headers of these formats limit neither memory nor time (hidden frames, precincts, layers). The bytes are measured.
     "AVIF": lambda data, _: Prepared("AVIF", data, pixel_bytes=14, isolated=True),
+    "HEIF": lambda data, _: Prepared("HEIF", data, pixel_bytes=14, isolated=True),
     "JPEG2000": lambda data, _: Prepared("JPEG2000", data, pixel_bytes=24, isolated=True),
 }
 
@@ -55,6 +56,7 @@ IMAGE_SUFFIXES = frozenset(
         ".bmp",
         ".gif",
         ".avif",
+        *([".heic", ".heif"] if reads_heif() else []),
         ".jp2",
         ".j2k",
         ".ppm",
@@ -116,8 +118,8 @@ def decode(
     formats : collection of str, optional
         Pillow's names of the formats that are accepted. Default: all supported ones.
     isolated : bool
-        Decode in a process with limits on memory and time, for untrusted files. AVIF, JPEG 2000 and compressed TIFF
-        are always decoded this way.
+        Decode in a process with limits on memory and time, for untrusted files. AVIF, HEIC, JPEG 2000 and compressed
+        TIFF are always decoded this way.
 
     Raises
     ------

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from PIL import Image, ImageFilter
 
 from .._io import transaction
+from .._printable import printable
 from ..errors import InputError
 from ..labelmap import overlay
 from ..labelmap.class_names import class_id, is_background
@@ -19,6 +20,8 @@ from ..labelmap.outlines import polygons
 from ..labelmap.overlay import OPACITY, overlay_jpeg
 from ..labelmap.png import is_label_map, label_png, made_here, png_bytes
 from ..labelmap.regions import remove_small_regions
+
+_NOTEBOOK_SIDE = 1024  # pixels
 
 
 @dataclass(frozen=True)
@@ -82,11 +85,15 @@ class Segmentation:
     def __repr__(self) -> str:
         height, width, _ = self.image.shape
         shares = ", ".join(f"{name} {100 * share:.1f} %" for name, share in self.shares().items())
-        return f"<Segmentation {width}x{height}{f' of {self.source}' if self.source else ''}: {shares}>"
+        source = f" of {printable(self.source)}" if self.source else ""
+        return f"<Segmentation {width}x{height}{source}: {shares}>"
 
     def _repr_png_(self) -> bytes:
+        # A notebook stores the whole picture, so a large one is scaled down.
+        drawn = self.overlay()
+        drawn.thumbnail((_NOTEBOOK_SIDE, _NOTEBOOK_SIDE))
         content = io.BytesIO()
-        self.overlay().save(content, format="PNG")
+        drawn.save(content, format="PNG")
         return content.getvalue()
 
     @cached_property

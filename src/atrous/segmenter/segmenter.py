@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from .._printable import printable
 from .._resources import check_threads, is_integer
 from ..backends import Engine
 from ..crf import Bilateral, DenseCRF, Gaussian, Spatial
@@ -25,6 +26,8 @@ from ..image_io.decode import ImageLike, read_image
 from .config import SavedSettings, load_engine
 from .result import NetworkScores, Segmentation
 from .upsample import upsampled_probabilities
+
+_RUNTIMES = {"onnxruntime": "ONNX Runtime", "openvino": "OpenVINO", "pytorch": "PyTorch"}
 
 
 class Segmenter:
@@ -96,6 +99,19 @@ class Segmenter:
             self.crf = crf
         else:
             self.crf = resolve(crf)
+
+    def __repr__(self) -> str:
+        # An engine of the caller may have no name, device or file.
+        name = getattr(self.engine, "name", "")
+        runtime = _RUNTIMES.get(name, name or type(self.engine).__name__)
+        model = printable(Path(getattr(self.engine, "path", "")).name or type(self.engine).__name__)
+        device = f" ({device})" if (device := getattr(self.engine, "device", "")) else ""
+        crf = "no CRF"
+        if isinstance(self.crf, CrfParameters):
+            crf = f"CRF weight {self.crf.weight:g}, sxy {self.crf.sxy:g}, srgb {self.crf.srgb:g}"
+        elif self.crf is not None:
+            crf = f"CRF {', '.join(map(repr, self.crf))}"
+        return f"<Segmenter {model} on {runtime}{device}: {len(self.classes)} classes, max_side {self.max_side}, {crf}>"
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in vars(self).items() if name != "_turn"}

@@ -15,6 +15,8 @@ SPOOLED = 1024 * 1024  # bytes of a file that stay in memory, as of a form's fil
 MAX_FIELDS = 16
 MAX_FIELD = 1024 * 1024  # bytes; strokes as JSON are the longest
 FILES = ("image", "file", "mask", "probabilities")
+# Content types of a file as it is, beside image/*: what curl --data-binary sends unasked, and none at all.
+PLAIN = ("application/octet-stream", "application/x-www-form-urlencoded", "")
 
 
 @dataclass(frozen=True)
@@ -48,14 +50,13 @@ async def read_body(request: Request) -> AsyncIterator[tuple[dict[str, File], di
                 else:
                     raise RequestError(422, f"{short(key)}: no such file; expected image: the image as a form's file")
             yield files, fields
-    elif kind.startswith("image/") or kind == "application/octet-stream":
+    elif kind.startswith("image/") or kind in PLAIN:
         with tempfile.SpooledTemporaryFile(max_size=SPOOLED) as body:
             async for part in request.stream():
                 body.write(part)
             yield {"image": File(body, "image")}, {}
     else:
-        got = short(kind) or "no content type"
-        raise RequestError(415, f"{got}: expected a form (multipart/form-data), image/* or application/octet-stream")
+        raise RequestError(415, f"{short(kind)}: expected a form (multipart/form-data) or an image (image/*)")
 
 
 def _file(upload: UploadFile, key: str) -> File:

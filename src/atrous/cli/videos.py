@@ -1,0 +1,131 @@
+"""Videos of `atrous segment`."""
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from ..errors import ComputeError, InputError, MissingExtra
+from .jobs import FULL, Job, file_keys, things, unfinished
+from .progress import Update, progress_bar
+from .terminal import print_line
+
+if TYPE_CHECKING:
+    from ..segmenter import Segmenter
+    from ..video import Progress, VideoReport
+
+
+def unfinished_videos(
+    videos: list[Job],
+    out: Path,
+    inputs: set[tuple[int, int]],
+    *,
+    labels: bool,
+    overwrite: bool,
+    fail: Callable[[str], None],
+) -> tuple[list[Job], int]:
+    """Return the unfinished videos and the number of finished ones; report impossible ones to `fail`."""
+    try:
+        from ..video import output_paths, outputs_missing
+    except MissingExtra as error:
+        fail(str(error))
+        return [], 0
+
+    def is_unfinished(job: Job) -> bool:
+        folder, name = (out / job.name).parent, job.name.name
+        missing = outputs_missing(job.path, folder, name, labels=labels, overwrite=overwrite)
+        if file_keys(output_paths(folder, name)[:1]) & inputs:
+            raise InputError(
+                f"{output_paths(folder, name)[0]}: is an input and would be replaced; choose another --out"
+            )
+        return missing
+
+    return unfinished(videos, is_unfinished, fail)
+
+
+def segment_videos(
+    videos: list[Job],
+    segmenter: "Segmenter",
+    out: Path,
+    *,
+    overwrite: bool,
+    labels: bool,
+    fail: Callable[[str], None],
+) -> None:
+    """Segment videos one after the other: for video.mp4, write video.overlay.mp4 and, with `labels`, label frames.
+
+    Prints a line for each video. Errors, and parts of a video that could not be read, are reported to `fail`, and the
+    next video follows.
+
+    Parameters
+    ----------
+    videos : list of Job
+        Unfinished ones, from `unfinished_videos`.
+    segmenter : Segmenter
+    out : Path
+        Output folder.
+    overwrite, labels : bool
+        See the command's options.
+    fail : callable
+        Prints and counts an error.
+
+    Raises
+    ------
+    typer.Exit
+        With status 130, on Ctrl-C. Finished videos stay; files of the current one are removed.
+    """
+    from ..video import segment_video
+
+    done = 0
+    try:
+        for job in videos:
+            try:
+                with progress_bar(job.path.name, counted=False) as update:
+                    report = segment_video(
+                        segmenter,
+                        job.path,
+                        (out / job.name).parent,
+                        job.name.name,
+                        labels=labels,
+                        overwrite=overwrite,
+                        progress=partial(_show_progress, update),
+                    )
+            except InputError as error:
+                fail(str(error))
+            except ComputeError as error:
+                fail(f"{job.path}: {error}")
+            except OSError as error:
+                fail(f"{error.filename or out / job.name}: cannot be written ({error.strerror or error})")
+                if error.errno in FULL and (left := len(videos) - done - 1):
+                    fail(f"{left} videos remain; make room and run the command again")
+                    break
+            except MemoryError:
+                fail(f"{job.path}: not enough memory for a video of this size; scale it down first")
+            else:
+                print_line(video_line(report))
+                for note in report.notes:
+                    print_line(f"{job.path}: {note}", err=True)
+                for damage in report.damage:
+                    fail(f"{job.path}: {damage}")
+            done += 1
+    except KeyboardInterrupt:
+        print_line(
+            f"error: interrupted after {done} of {len(videos)} videos; files of the unfinished one were removed",
+            err=True,
+        )
+        raise typer.Exit(130) from None
+
+
+def video_line(report: "VideoReport") -> str:
+    """Return a line with a video, its length, its classes with their shares of the pixels, and the time."""
+    frames = f"{report.frames} {'frame' if report.frames == 1 else 'frames'}, {report.seconds:.2f} s"
+    speed = f"{report.took:.1f} s, {report.frames / report.took:.1f} frames/s"
+    return f"{report.source}: {frames}: {things(report.shares)} ({speed})"
+
+
+def _show_progress(update: Update, progress: "Progress") -> None:
+    # A video may be longer than its header states.
+    total = None if progress.duration is None else max(progress.duration, progress.seconds)
+    update(progress.seconds, total, text=f"{progress.frames} frames")
