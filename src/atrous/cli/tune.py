@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import InputError
-from .options import Classes, Colors, Model, Threads
+from .options import Classes, Colors, Model, Threads, Void
 from .progress import Update, progress_bar
 from .terminal import print_line
 
@@ -48,6 +48,7 @@ def tune(
     limit: Annotated[int | None, typer.Option(min=1, help="Number of images, evenly spaced. Default: all.")] = None,
     classes: Classes = None,
     colors: Colors = None,
+    void: Void = None,
     weight: Annotated[str, typer.Option(help="First values of the bilateral weight.")] = "5,10",
     sxy: Annotated[
         str, typer.Option(help="First values of the bilateral sxy in pixels; start:step:stop.")
@@ -81,7 +82,15 @@ def tune(
         except InputError as error:
             raise InputError(f"--{error}") from None
     samples, identity = _samples(
-        data, model, tune_list, hold_out=hold_out, limit=limit, threads=threads, classes=classes, colors=colors
+        data,
+        model,
+        tune_list,
+        hold_out=hold_out,
+        limit=limit,
+        threads=threads,
+        classes=classes,
+        colors=colors,
+        void=void or (),
     )
     drawn = importlib.util.find_spec("matplotlib") is not None
     if not drawn:
@@ -129,6 +138,7 @@ def _samples(
     threads: int | None,
     classes: Path | None,
     colors: Path | None,
+    void: "Sequence[int]",
 ) -> "tuple[Sequence[LabeledImage], dict[str, str] | None]":
     """Return the labeled images of a folder, and their description if the files do not contain it."""
     from ..data import open_dataset
@@ -143,8 +153,8 @@ def _samples(
                 raise InputError(
                     f"--{option} {given}: expected no such option for {data}, which contains scores; remove it"
                 )
-        return FolderSamples(data, limit), None
-    dataset = open_dataset(data, classes=classes, colors=colors)
+        return FolderSamples(data, limit, void), None
+    dataset = open_dataset(data, classes=classes, colors=colors, void=void)
     names = dataset.read(listed or dataset.default_training_list)
     if hold_out:
         _, names = names.hold_out(hold_out)
@@ -161,6 +171,8 @@ def _samples(
         print_line(f"warning: {overlap}: the network is more certain there than on other images", err=True)
     # Results may differ in the last bits between machines. The trials are comparable anyway.
     identity = {"list": names.name, "sha256": names.sha256, "model": model_sha256(model)}
+    if dataset.void:
+        identity["void"] = ", ".join(map(str, dataset.void))
     return NetworkSamples(segmenter, names.samples), identity
 
 

@@ -1,8 +1,8 @@
 """Data sets of labeled images in any supported folder layout."""
 
 import os
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Literal
@@ -13,7 +13,8 @@ from PIL import Image
 
 from ..errors import InputError
 from ..image_io.decode import IMAGE_SUFFIXES, read_image
-from ..labelmap import voc_palette
+from ..labelmap import VOID, voc_palette
+from ..labelmap.class_names import is_void
 from ..labelmap.color_table import ColorTable, read_color_table
 from ..labelmap.png import made_here
 from . import folder_dataset as folders
@@ -40,6 +41,8 @@ class Dataset:
     layout : "voc" or "folders"
     colors : ColorTable or None
         Color table of label maps that are drawn in colors; None for label maps of ids.
+    void : tuple of int
+        Ids in label maps that mean void, besides 255.
     """
 
     root: Path
@@ -47,6 +50,7 @@ class Dataset:
     palette: NDArray[np.uint8]
     layout: Literal["voc", "folders"]
     colors: ColorTable | None = None
+    void: tuple[int, ...] = ()
 
     def lists(self) -> tuple[str, ...]:
         """Return the names of the lists of images."""
@@ -55,10 +59,13 @@ class Dataset:
 
     def read(self, name: str, *, unlabeled: bool = False) -> ImageList:
         """Read a list. See `voc.read_list` and `folders.read_list` for the names and errors."""
-        samples: ImageList = _LAYOUTS[self.layout].read_list(
-            self.root, name, colors=self.colors, classes=len(self.classes), unlabeled=unlabeled
-        )
-        return samples
+        listed: ImageList = _LAYOUTS[self.layout].read_list(self.root, name, unlabeled=unlabeled)
+        return replace(listed, samples=tuple(self.labeled(listed.samples)))
+
+    def labeled(self, samples: Iterable[Sample]) -> Iterator[Sample]:
+        """Yield samples with the meaning of the label maps of this data set."""
+        for sample in samples:
+            yield replace(sample, colors=self.colors, classes=len(self.classes), void=self.void)
 
     @property
     def default_training_list(self) -> str:
@@ -78,6 +85,7 @@ def open_dataset(
     *,
     classes: str | os.PathLike[str] | None = None,
     colors: str | os.PathLike[str] | None = None,
+    void: Sequence[int] = (),
 ) -> Dataset:
     """Open a data set; detect its layout from its folders.
 
@@ -88,10 +96,13 @@ def open_dataset(
         `images` and `labels`.
     classes : path, optional
         Class list, one name per line. Default: `classes.txt` of the folder if it exists, else VOC's 21 classes (VOC
-        layout) or those of the color table.
+        layout) or those of the color table. Names that mean void (`void`, `unlabeled`, `ignore`) are no classes.
     colors : path, optional
         Color table (see `palette.color_table`) of label maps that are drawn in colors. Default: `colors.txt` of the
         folder if it exists; otherwise label maps contain ids.
+    void : sequence of int
+        Ids of label maps that mean void, besides 255 and those that the class list names so. 255 among them permits
+        label maps of two classes that contain only 0 and 255.
 
     Raises
     ------
@@ -101,16 +112,38 @@ def open_dataset(
     root = Path(root)
     if not root.is_dir():
         raise InputError(f"{root}: no such folder; expected a data set")
-    layout = _layout(root)
+    layout, given = _layout(root), bool(void)
     class_list = _given_or_there(classes, root / "classes.txt")
     table_file = _given_or_there(colors, root / "colors.txt")
     names = read_classes(class_list) if class_list else VOC_CLASSES if layout == "voc" else None
+    if any(not 0 <= label <= VOID for label in void):
+        raise InputError(f"void: expected ids from 0 to {VOID}, got {list(void)}")
+    if names is not None:
+        names, void = _without_void(names, void, class_list or f"{root}: VOC's classes")
     if table_file is not None:
+        if given:
+            raise InputError(f"void {void[0]}: expected no ids with the color table {table_file}; name its color void")
         table, names = read_color_table(table_file, names)
         return Dataset(root, names, table.palette(len(names)), layout, table)
     if names is None:
         raise InputError(f"{root / 'classes.txt'}: no such file; expected class names, one per line, id 0 first")
-    return Dataset(root, names, voc_palette(len(names)), layout)
+    return Dataset(root, names, voc_palette(len(names)), layout, void=tuple(void))
+
+
+def _without_void(
+    names: tuple[str, ...], void: Sequence[int], source: str | Path
+) -> tuple[tuple[str, ...], tuple[int, ...]]:
+    """Return the classes of a list, and all ids that mean void."""
+    for label in void:
+        if label < len(names) and not is_void(names[label]):
+            raise InputError(
+                f"void {label}: expected an id that is no class, got that of {names[label]!r} ({source}, line"
+                f" {label + 1}); if id {label} is void, write 'void' in that line, or insert it before"
+            )
+    classes = tuple(name for name in names if not is_void(name))
+    if len(classes) < 2:
+        raise InputError(f"{source}: expected at least 2 classes that are not void, got {len(classes)}")
+    return classes, tuple(sorted({*void, *(label for label, name in enumerate(names) if is_void(name))}))
 
 
 def _layout(root: Path) -> Literal["voc", "folders"]:

@@ -15,7 +15,6 @@ from pathlib import Path
 from .._settings_files import LONGEST_NAME, read_lines
 from ..errors import InputError
 from ..image_io.decode import IMAGE_SUFFIXES
-from ..labelmap.color_table import ColorTable
 from .samples import ImageList, Sample, image_list
 
 # Default share of "train" and "val" if there is no list file.
@@ -159,8 +158,6 @@ def read_list(
     root: str | os.PathLike[str],
     name: str,
     *,
-    colors: ColorTable | None = None,
-    classes: int | None = None,
     unlabeled: bool = False,
 ) -> ImageList:
     """Read a list of images.
@@ -173,10 +170,6 @@ def read_list(
         Name of a list without ".txt", path of a text file, "all", or a part by hash of each image's name: "val@0.1" is
         a tenth of the images, "train@0.9" the other nine tenths. Without list files, "val" and "train" mean 0.2 and
         0.8.
-    colors : ColorTable, optional
-        Color table of label maps that are drawn in colors. Default: label maps contain ids.
-    classes : int, optional
-        Number of classes.
     unlabeled : bool
         Whether to include images without a label map.
 
@@ -196,7 +189,7 @@ def read_list(
             f"{root / 'labels' / missing[0]}.png: expected the label map of {images[missing[0]]}, no such file{others};"
             f" add it, or remove the image from {source}"
         )
-    samples = (Sample(n, images[n], labels.get(n), colors, classes) for n in names)
+    samples = (Sample(n, images[n], labels.get(n)) for n in names)
     return image_list(Path(name).stem if name.endswith(".txt") else name, samples)
 
 

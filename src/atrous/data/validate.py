@@ -3,7 +3,7 @@
 import dataclasses
 import hashlib
 import os
-from collections.abc import Callable, Iterator, Set
+from collections.abc import Callable, Iterator, Sequence, Set
 from dataclasses import dataclass, field
 from itertools import combinations
 from pathlib import Path
@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 
 from .._parallel import map_ordered
 from ..errors import InputError
-from ..image_io.decode import IMAGE_SUFFIXES, decode, read_image, stored_size
-from ..labelmap.png import label_ids
+from ..image_io.decode import IMAGE_SUFFIXES, read_image, stored_size
+from ..labelmap.png import read_labels
 from ..labelmap.voc_colormap import VOID
 from . import folder_dataset as folders
 from . import voc
 from .dataset import Dataset, open_dataset
-from .samples import Sample, first_beyond, read_label_map
+from .samples import Sample, class_of_id, wrong_ids
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Findings:
     notes : list of str
         Observations that are not problems.
     pairs : int
-        Images with a label map and without problems. The counts below refer to them.
+        Images with a label map and without problems other than ids. The counts below refer to them.
     pixels : (256,) int64
         Pixels per id; 255 is void.
     images : (256,) int64
@@ -113,6 +113,7 @@ def check_dataset(
     *,
     classes: str | os.PathLike[str] | None = None,
     colors: str | os.PathLike[str] | None = None,
+    void: Sequence[int] = (),
     threads: int | None = None,
     done: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> Findings:
@@ -120,7 +121,7 @@ def check_dataset(
 
     Parameters
     ----------
-    root, classes, colors
+    root, classes, colors, void
         See `open_dataset`. In a VOC folder, images with a label map and listed images are checked.
     threads : int, optional
         Default: the number of processors.
@@ -134,7 +135,7 @@ def check_dataset(
     """
     root = Path(root)
     try:
-        dataset: Dataset | None = open_dataset(root, classes=classes, colors=colors)
+        dataset: Dataset | None = open_dataset(root, classes=classes, colors=colors, void=void)
     except InputError as error:
         dataset, reason = None, str(error)
     is_voc = (root / "JPEGImages").is_dir()
@@ -144,6 +145,7 @@ def check_dataset(
     if dataset is None and (
         not recognized
         or colors is not None
+        or void
         or (root / "colors.txt").is_file()
         or (classes is not None and of_class_list)
     ):
@@ -154,7 +156,7 @@ def check_dataset(
     lists = _voc_lists(root, found) if is_voc else _own_lists(root, found)
     samples = list((_voc_samples if is_voc else _own_samples)(root, lists, found))
     if dataset is not None:
-        samples = [dataclasses.replace(s, colors=dataset.colors, classes=len(dataset.classes)) for s in samples]
+        samples = list(dataset.labeled(samples))
     if not is_voc:
         lists = _split(samples, lists)
     found.lists = {name: len(names) for name, names in lists.items()}
@@ -211,52 +213,31 @@ def _look(sample: Sample) -> _Seen:
             digest = hashlib.sha256(sample.image.read_bytes()).digest()
         except Exception as error:  # after any error, the other files are checked
             problems.append(_problem(sample.image, "image", _text(error)))
+    table = class_of_id(None if sample.colors else sample.classes, sample.void)
     if sample.label is not None and sample.label.is_file():
         try:
-            labels = _labels(sample, problems)
+            labels = read_labels(sample.label) if sample.colors is None else sample.colors.read_labels(sample.label)
         except Exception as error:
             problems.append(_problem(sample.label, "label map", _text(error)))
     if image is not None and labels is not None and image.shape[:2] != labels.shape:
         problems.append(_problem(sample.label or "", "size", _sizes(sample, image, labels)))
-    if problems or image is None or labels is None:
-        return _Seen(tuple(problems), None, digest)
-    return _Seen((), np.bincount(labels.ravel(), minlength=256), digest)
+    if labels is not None and sample.label is not None:
+        pixels = np.bincount(labels.ravel(), minlength=256)
+        countable = image is not None and not problems
+        if sample.colors is None and (wrong := wrong_ids(labels, sample)) is not None:
+            problems.append(_problem(sample.label, "id", wrong))
+        elif not pixels[table != VOID].any():
+            problems.append(_problem(sample.label, "void", "expected labeled pixels, got only void"))
+            countable = False
+        if countable:
+            counts = np.zeros(256, np.int64)
+            np.add.at(counts, table[table >= 0], pixels[table >= 0])
+            return _Seen(tuple(problems), counts, digest)
+    return _Seen(tuple(problems), None, digest)
 
 
 def _text(error: Exception) -> str:
     return " ".join(str(error).split()) or type(error).__name__
-
-
-def _labels(sample: Sample, problems: list[Problem]) -> NDArray[np.uint8]:
-    """Read a label map; record invalid ids as a problem."""
-    assert sample.label is not None
-    if sample.colors is None:
-        decoded = decode(sample.label, formats=("PNG",))
-        mode = decoded.image.mode
-        if mode.startswith(("I", "F")):
-            raise InputError(f"expected label ids in an 8-bit gray or palette PNG, got {mode} pixels (16 bits or more)")
-        if mode == "1":
-            raise InputError("expected 8-bit label ids, got 1-bit pixels, which may mean 0 and 1 or 0 and 255")
-        if mode not in ("P", "L"):
-            raise InputError(f"expected label ids, got colors ({mode}); add colors.txt (one line NAME R G B per color)")
-        labels = label_ids(decoded, str(sample.label))
-    else:
-        labels = read_label_map(dataclasses.replace(sample, classes=None))
-    if sample.classes is not None and (place := first_beyond(labels, sample.classes)) is not None:
-        y, x = place
-        beyond = labels[labels + np.uint8(1) > sample.classes]
-        ids = ", ".join(map(str, np.unique(beyond)[:8]))
-        problems.append(
-            _problem(
-                sample.label,
-                "id",
-                f"expected 0 to {sample.classes - 1}, or {VOID} for void, got id {labels[y, x]} at x={x}, y={y}"
-                f" ({beyond.size} pixels of id {ids})",
-            )
-        )
-    if (labels == VOID).all():
-        problems.append(_problem(sample.label, "void", "expected labeled pixels, got only void"))
-    return labels
 
 
 def _sizes(sample: Sample, image: NDArray[np.uint8], labels: NDArray[np.uint8]) -> str:

@@ -4,7 +4,6 @@ import os
 from pathlib import Path, PurePosixPath
 
 from ..errors import InputError
-from ..labelmap.color_table import ColorTable
 from .folder_dataset import read_names
 from .samples import ImageList, Sample, image_list
 
@@ -55,8 +54,6 @@ def read_list(
     root: str | os.PathLike[str],
     name: str,
     *,
-    colors: ColorTable | None = None,
-    classes: int | None = None,
     unlabeled: bool = False,
 ) -> ImageList:
     """Read a list of a VOC 2012 folder.
@@ -68,10 +65,6 @@ def read_list(
         `ImageSets/Segmentation`.
     name : str
         Name of a list without ".txt", or path of a text file with one image per line; see `image_name`.
-    colors : ColorTable, optional
-        Color table of label maps that are drawn in colors. Default: label maps contain ids.
-    classes : int, optional
-        Number of classes.
     unlabeled : bool
         Whether to include images without a label map, such as VOC's test images.
 
@@ -98,7 +91,7 @@ def read_list(
                 raise InputError(
                     f"{path!s:.400}: no such file, although {listing} names it; remove it from the list or add the file"
                 )
-        samples.append(Sample(stem, image, label, colors, classes))
+        samples.append(Sample(stem, image, label))
     return image_list(listing.stem, samples)
 
 

@@ -1,8 +1,8 @@
 """Color tables of label maps that are drawn in colors.
 
 A color table is a text file with a line `NAME R G B` for each color, separated by spaces, tabs, commas or semicolons.
-NAME is a class or `void`. A class may have several colors; overlays use the first. The line `void * * *` makes every
-unlisted color void; without it, unlisted colors are errors. A first line `name r g b` is a heading.
+NAME is a class or void (see `is_void`). A class may have several colors; overlays use the first. The line `void * * *`
+makes every unlisted color void; without it, unlisted colors are errors. A first line `name r g b` is a heading.
 """
 
 import os
@@ -17,9 +17,9 @@ from PIL import Image
 from atrous._settings_files import LONGEST_NAME, read_lines
 from atrous.errors import InputError
 from atrous.image_io.decode import decode
+from atrous.labelmap.class_names import is_void
 from atrous.labelmap.voc_colormap import VOID
 
-VOID_NAME = "void"
 _EXPECTED = "lines such as 'sky 128 128 128', a class and its red, green and blue"
 
 Color = tuple[int, int, int]
@@ -91,7 +91,7 @@ class ColorTable:
             raise InputError(
                 f"{path}: expected colors of the color table, got {shown} at x={x}, y={y}"
                 f"{'' if opaque is None or opaque[y, x] else ' (transparent)'}"
-                f" ({int(unknown.sum())} such pixels); add it to the table, or the line '{VOID_NAME} * * *'"
+                f" ({int(unknown.sum())} such pixels); add it to the table, or the line 'void * * *'"
             )
         return labels
 
@@ -130,7 +130,7 @@ def read_color_table(
         channels = red, green, blue
         if number == 1 and tuple(c.lower() for c in channels) in (("r", "g", "b"), ("red", "green", "blue")):
             continue
-        if name == VOID_NAME and channels == ("*", "*", "*"):
+        if is_void(name) and channels == ("*", "*", "*"):
             others_void = True
             continue
         color = _color(channels)
@@ -143,22 +143,17 @@ def read_color_table(
     if not names:
         raise InputError(f"{path}: expected {_EXPECTED}, got no color")
     if classes is None:
-        classes = tuple(name for name in dict.fromkeys(names) if name != VOID_NAME)
-    elif VOID_NAME in classes and VOID_NAME in (*names, *([VOID_NAME] if others_void else [])):
-        raise InputError(
-            f"{path}: expected no class with the name '{VOID_NAME}', which means void in a color table; rename the"
-            " class"
-        )
+        classes = tuple(name for name in dict.fromkeys(names) if not is_void(name))
     ids = {_key(name): c for c, name in enumerate(classes)}
     for name, number in zip(names, colors.values(), strict=True):
-        if name != VOID_NAME and name not in ids:
+        if not is_void(name) and name not in ids:
             raise InputError(f"{path}: line {number}: expected a name of the class list, got {name!r:.60}")
     if len(classes) > VOID:
         raise InputError(f"{path}: expected up to {VOID} classes, as id {VOID} is void, got {len(classes)}")
     there = set(names)
     if missing := [name for name in classes if _key(name) not in there]:
         raise InputError(f"{path}: expected a color for class {missing[0]!r:.60}; add a line")
-    table = ColorTable(tuple(VOID if n == VOID_NAME else ids[n] for n in names), tuple(colors), others_void)
+    table = ColorTable(tuple(ids.get(n, VOID) for n in names), tuple(colors), others_void)
     return table, classes
 
 
