@@ -8,7 +8,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from ..crf.unary import LARGEST_PROBABILITY
+from ..crf.unary import LARGEST_PROBABILITY, UNKNOWN, label_probabilities
 from ..errors import InputError
 from ..labelmap import read_labels
 from .folder_dataset import read_classes
@@ -69,17 +69,12 @@ def probabilities_from_labels(ids: NDArray[np.uint8], confidence: float, source:
     (K, H, W) float32 and (K,) int
         Probabilities of the labels that occur, and their ids.
     """
-    known = ids != 255
-    present = np.unique(ids[known]).astype(np.intp)
+    present = np.unique(ids[ids != UNKNOWN]).astype(np.intp)
     if len(present) < 2:
         raise InputError(f"{source}: expected at least two labels besides 255 (unknown), got {len(present)}")
-    if not 1 / len(present) < confidence < 1:
-        raise InputError(f"confidence {confidence}: expected above {1 / len(present):.3g} (1 / labels) and below 1")
-    out = np.full((len(present), *ids.shape), (1 - confidence) / (len(present) - 1), np.float32)
-    for plane, label in zip(out, present, strict=True):
-        plane[ids == label] = confidence
-    out[:, ~known] = 1 / len(present)
-    return out, present
+    places = np.full(256, UNKNOWN)
+    places[present] = np.arange(len(present))
+    return label_probabilities(places[ids], confidence, ids.shape), present
 
 
 def read_array(path: Path) -> NDArray[np.generic]:
