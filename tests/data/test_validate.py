@@ -227,11 +227,11 @@ def test_voc(tiny_voc, tmp_path):
     mask(root, "photo2", plain(), "SegmentationClassAug")
     (root / "ImageSets/Segmentation/val.txt").write_text("photo3\nphoto9\n")
     assert problems(root).keys() == {
-        ("JPEGImages/photo0.jpg", "pair"),
-        ("SegmentationClassAug/photo1.png", "pair"),
+        ("SegmentationClassAug/photo0.png", "pair"),
+        ("ImageSets/Segmentation/train.txt", "list"),
+        ("JPEGImages/photo1.jpg", "pair"),
         ("SegmentationClassAug/photo2.png", "size"),
-        ("JPEGImages/photo9.jpg", "pair"),
-        ("SegmentationClassAug/photo9.png", "pair"),
+        ("ImageSets/Segmentation/val.txt", "list"),
         (".", "list"),
     }
 

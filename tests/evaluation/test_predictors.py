@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from atrous.data.folder_dataset import read_list
 from atrous.data.metadata import VOC_CLASSES
-from atrous.data.voc import read_list
 from atrous.errors import InputError
 from atrous.evaluation.evaluator import score
 from atrous.evaluation.predictors import FolderLabeler, with_maps

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from atrous.crf.tune.search import search
-from atrous.data.voc import read_list
+from atrous.data.folder_dataset import read_list
 from atrous.errors import InputError
 from atrous.evaluation.evaluator import evaluate
 from atrous.evaluation.tuning_samples import FolderSamples, NetworkSamples, model_sha256

@@ -13,7 +13,7 @@ from .._printable import printable
 from ..errors import InputError
 from .options import Classes, Colors, Device, Engine, Model, Void, check_output
 from .progress import progress_bar
-from .terminal import print_line, print_text
+from .terminal import print_line, print_notes, print_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -102,6 +102,8 @@ def evaluate(
     counts = _step_counts(steps)
     process = TorchrunProcess.from_environment()
     dataset = open_dataset(data, classes=classes, colors=colors, void=void or ())
+    if process.rank == 0:
+        print_notes(dataset.notes)
     # VOC's test images have no label maps.
     unlabeled = submit is not None and dataset.layout == "voc"
     listed = dataset.read(eval_list or dataset.default_evaluation_list, unlabeled=unlabeled)

@@ -8,7 +8,7 @@ import typer
 from .._distributed import TorchrunProcess
 from ..errors import InputError
 from .options import Classes, Colors, Void
-from .terminal import print_line
+from .terminal import print_line, print_notes
 
 if TYPE_CHECKING:
     from ..data import Dataset, ImageList
@@ -101,6 +101,8 @@ def train(
     if (soft_targets is None) != (plan.soft_weight == 0):
         raise InputError(f"--soft-weight {plan.soft_weight:g}: expected --soft-targets FOLDER with a weight above 0")
     dataset = open_dataset(data, classes=classes, colors=colors, void=void or ())
+    if TorchrunProcess.from_environment().rank == 0:
+        print_notes(dataset.notes)
     samples = dataset.read(train_list or dataset.default_training_list, unlabeled=soft_targets is not None)
     if hold_out:
         samples, _ = samples.hold_out(hold_out)

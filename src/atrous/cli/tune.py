@@ -13,7 +13,7 @@ import typer
 from ..errors import InputError
 from .options import Classes, Colors, Model, Threads, Void
 from .progress import Update, progress_bar
-from .terminal import print_line
+from .terminal import print_line, print_notes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -155,6 +155,7 @@ def _samples(
                 )
         return FolderSamples(data, limit, void), None
     dataset = open_dataset(data, classes=classes, colors=colors, void=void)
+    print_notes(dataset.notes)
     names = dataset.read(listed or dataset.default_training_list)
     if hold_out:
         _, names = names.hold_out(hold_out)

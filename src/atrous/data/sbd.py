@@ -23,6 +23,9 @@ from ._matlab import read_field
 from .folder_dataset import entries, read_names
 from .metadata import VOC_CLASSES
 
+# Sizes of PASCAL VOC 2012's lists and of those with the masks of Hariharan et al. 2011 (Chen et al. 2015, section 5).
+LIST_SIZES = {"train": 1464, "val": 1449, "trainval": 2913, "test": 1456, "train_aug": 10582, "trainval_aug": 12031}
+
 _LISTS = Path("ImageSets", "Segmentation")
 _MASKS = "SegmentationClassAug"
 

@@ -6,6 +6,7 @@ makes every unlisted color void; without it, unlisted colors are errors. A first
 """
 
 import os
+import re
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -14,13 +15,16 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from atrous._settings_files import LONGEST_NAME, read_lines
+from atrous._settings_files import LONGEST_NAME, read_json, read_lines
 from atrous.errors import InputError
 from atrous.image_io.decode import decode
 from atrous.labelmap.class_names import is_void
 from atrous.labelmap.voc_colormap import VOID
 
 _EXPECTED = "lines such as 'sky 128 128 128', a class and its red, green and blue"
+
+# A line of CVAT's labelmap.txt: name, color, parts and actions.
+_CVAT = re.compile(r"^([^:]+):(\d+,\d+,\d+):[^:]*:[^:]*$")
 
 Color = tuple[int, int, int]
 
@@ -122,9 +126,11 @@ def read_color_table(
     names: list[str] = []
     colors: dict[Color, int] = {}  # line number by color
     others_void = False
-    for number, line in enumerate(read_lines(path, _EXPECTED), 1):
-        if not line:
+    lines = _lines_of_json(path) if path.suffix.lower() == ".json" else read_lines(path, _EXPECTED)
+    for number, line in enumerate(lines, 1):
+        if not line or (number == 1 and line.startswith("# label:")):
             continue
+        line = _CVAT.sub(r"\1,\2", line)
         *words, red, green, blue = ["", "", "", *_words(line)]
         name = " ".join(word for word in words if word)
         channels = red, green, blue
@@ -155,6 +161,15 @@ def read_color_table(
         raise InputError(f"{path}: expected a color for class {missing[0]!r:.60}; add a line")
     table = ColorTable(tuple(ids.get(n, VOID) for n in names), tuple(colors), others_void)
     return table, classes
+
+
+def _lines_of_json(path: Path) -> list[str]:
+    """Return the lines of Supervisely's table, an object of colors by class; black is the background."""
+    values = read_json(path, "an object with a color [R, G, B] for each class")
+    if not isinstance(values, dict) or not all(isinstance(color, list) for color in values.values()):
+        raise InputError(f"{path}: expected an object with a color [R, G, B] for each class")
+    black = [] if [0, 0, 0] in values.values() else ["background,0,0,0"]
+    return black + [",".join([" ".join(name.split()), *map(str, color)]) for name, color in values.items()]
 
 
 def _words(line: str) -> list[str]:
