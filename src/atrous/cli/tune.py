@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 # Maximum number of values in a range; more are probably a mistake.
 _MOST_VALUES = 1000
 
+# With fewer images, the best parameters depend on the choice of the images.
+_FEW_IMAGES = 20
+
 
 def tune(
     data: Annotated[
@@ -125,7 +128,8 @@ def tune(
         raise InputError(f"{out}: cannot be written ({error.strerror or error})") from None
     if drawn:
         result.save_heat_map(heat_map)
-    _report(result, [out, table, *([heat_map] if drawn else [])])
+    given = {"weight": weights, "sxy": sxys, "srgb": srgbs}
+    _report(result, given, [out, table, *([heat_map] if drawn else [])])
 
 
 def _samples(
@@ -184,12 +188,26 @@ def _show_progress(update: Update, now: "Progress") -> None:
         print_line(f"{now.stage}: {now.trials} trials, {best}", err=True)
 
 
-def _report(result: "SearchResult", files: list[Path]) -> None:
+def _report(result: "SearchResult", given: dict[str, list[float]], files: list[Path]) -> None:
     gain = 100 * (result.best.mean_iou - result.baseline)
     print_line(f"best: {_described(result.best)}; {100 * result.baseline:.2f} % without the CRF, {gain:+.2f}")
     if not result.converged:
         print_line(
             "note: the search did not converge; start closer to the best trial (--weight, --sxy, --srgb)", err=True
+        )
+    for name, values in given.items():
+        value = getattr(result.best, name)
+        if len(values) > 1 and not min(values) / 2 <= value <= 2 * max(values):
+            print_line(
+                f"note: {name} {value:g} lies far outside the first values, {min(values):g} to {max(values):g}; check"
+                f" the results, or fix it with --{name} {min(values):g}",
+                err=True,
+            )
+    if result.images < _FEW_IMAGES:
+        print_line(
+            f"note: {result.images} images are few; the best parameters of other images may differ (use"
+            f" {_FEW_IMAGES} or more)",
+            err=True,
         )
     print_line("wrote " + ", ".join(map(str, files)))
 
