@@ -14,7 +14,7 @@ import numpy as np
 import atrous
 from atrous.crf import Bilateral, DenseCRF, Spatial
 from atrous.crf.tune.scorer import TrialScorer, hits_and_unions, mean_iou
-from atrous.data.voc import read_list
+from atrous.data.folder_dataset import read_list
 from atrous.evaluation.tuning_samples import NetworkSamples
 from segment import processor
 

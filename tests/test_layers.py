@@ -18,6 +18,7 @@ PACKAGE = Path(atrous.__file__).parent
 LAYERS = [
     {
         "errors",
+        "_file_kinds",
         "_io",
         "_printable",
         "_protobuf",

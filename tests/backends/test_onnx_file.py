@@ -96,3 +96,20 @@ def test_a_file_that_cannot_be_opened(tmp_path):
         file.truncate(2**31)
     with pytest.raises(InputError, match="2147483648 bytes"):
         read_graph(path)
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"PK\3\4archive/data.pkl", "PyTorch; .*atrous convert"),
+        (b"\x80\2}q", "PyTorch"),
+        ((30).to_bytes(8, "little") + b'{"fc6.weight": {}}', "safetensors"),
+        (b"version https://git-lfs.github.com/spec/v1", "git lfs pull"),
+        (b"<!DOCTYPE html>", "web page"),
+        (b"\x93NUMPY\1\0", "NumPy"),
+    ],
+)
+def test_other_files_are_refused_as_what_they_are(tmp_path, content, says):
+    (tmp_path / "model.onnx").write_bytes(content)
+    with pytest.raises(InputError, match=rf"model\.onnx: .*got .*{says}"):
+        read_graph(tmp_path / "model.onnx")

@@ -72,6 +72,13 @@ def test_check_names_each_problem_and_exits_with_1(own, tmp_path):
     assert [(p["kind"], p["file"][-5:]) for p in report["problems"]] == [("pair", "6.png"), ("label map", "7.png")]
 
 
+def test_check_counts_the_given_ids_as_void(own):
+    Image.fromarray(np.full((4, 4), 11, np.uint8) * np.eye(4, dtype=np.uint8)).save(own / "labels/photo 6.png")
+    assert "void 11" in data("check", own).stdout
+    done = data("check", own, "--void", 11, "--void", 12)
+    assert (done.exit_code, "  0  sky            60.00" in done.stdout) == (0, True)
+
+
 def test_check_of_what_is_no_data_set_is_one_line(own, tmp_path):
     with pytest.raises(InputError, match="images and labels"):
         data("check", tmp_path)

@@ -115,7 +115,7 @@ def test_label_maps_for_the_server_where_there_are_no_labels(data, tiny_model, t
 def test_a_model_that_was_trained_on_these_images(data, make_model, tiny_metadata, tmp_path):
     from dataclasses import replace
 
-    from atrous.data.voc import read_list
+    from atrous.data.folder_dataset import read_list
 
     listed = read_list(data, "train")
     metadata = replace(tiny_metadata, training_list="train", training_list_sha256=listed.sha256)

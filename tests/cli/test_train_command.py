@@ -71,13 +71,13 @@ def test_train_evaluate_tune_and_export(tiny_voc, vgg, tmp_path):
         (["--set", "crop"], "crop: expected key=value"),
         (["--crop", "320"], "crop=320: expected 8 k - 7"),
         (["--variant", "vgg"], "variant='vgg': expected one of"),
-        (["--list", "test"], r"test\.txt: expected a text file"),
+        (["--list", "test"], r"list test: .*train.*test\.txt"),
         (["--list", "train", "--hold-out", "6"], "hold_out=6: expected 0 to 5"),
         (["--list", "train"], "initial weights"),
         (["--list", "train", "--weights", "none.pth"], "none.pth: no such file"),
         (["--list", "train", "--device", "tpu"], "device='tpu': expected cpu or cuda"),
         (["--list", "train", "--batch", "7", "--set", "accumulate=2"], "accumulate=2: expected a divisor of batch=7"),
-        (["--list", "train", "--evaluate-every", "5"], r"val\.txt: expected a text file"),
+        (["--list", "train", "--evaluate-every", "5"], r"list val: .*train.*val\.txt"),
         (["--classes", "none.txt"], "none.txt: "),
         (["--list", "train", "--evaluate-images", "5"], "--evaluate-images 5: .*--evaluate-every"),
     ],
@@ -129,9 +129,9 @@ def test_an_evaluation_list_that_cannot_be_read_stops_only_who_wants_scores(tiny
     (root / "ImageSets/Segmentation/val.txt").write_text("photo9\n")
     small = ["--recipe", "cpu", "--crop", 33, "--batch", 1, "--iterations", 1, "--workers", 0, "--list", "train"]
     command = ["train", root, "--out", tmp_path / "run", "--weights", vgg, *small]
-    with pytest.raises(InputError, match=r"photo9\.jpg: no such file"):
+    with pytest.raises(InputError, match=r"val\.txt: .*'photo9'"):
         invoke(*command, "--evaluate-every", 1)
     trained = invoke(*command)
     assert trained.exit_code == 0, trained.output
     assert "warning: list train was not checked for images of val: " in trained.stderr
-    assert "photo9.jpg" in trained.stderr
+    assert "'photo9'" in trained.stderr

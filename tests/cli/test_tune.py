@@ -177,3 +177,19 @@ def test_mistakes(folder, tiny_voc, tiny_model, tmp_path):
             tune(*arguments, *([] if "--out" in arguments else ["--out", tmp_path / "crf.json"]))
         assert len(str(caught.value).splitlines()) == 1
     assert sorted(path.name for path in tmp_path.iterdir()) == ["data"]
+
+
+def test_few_images_and_a_best_trial_far_from_the_first_values_are_noted(folder, tmp_path, monkeypatch):
+    best = {"weight": 4, "sxy": 10, "srgb": 2}
+
+    def mean_ious(_, sxy, srgb, weights, done):
+        return [1 / (1 + abs(sxy - best["sxy"]) + abs(srgb - best["srgb"]) + abs(w - best["weight"])) for w in weights]
+
+    monkeypatch.setattr(TrialScorer, "mean_ious", mean_ious)
+    done = tune(folder, "--out", tmp_path / "a.json", "--weight", "4", "--sxy", "10,20", "--srgb", "8,10")
+    assert "note: srgb 2 lies far outside the first values, 8 to 10" in done.stderr
+    assert "note: sxy" not in done.stderr
+    assert "2 images are few" in done.stderr
+    best["srgb"] = 9
+    done = tune(folder, "--out", tmp_path / "b.json", "--weight", "4", "--sxy", "10,20", "--srgb", "8,10")
+    assert "lies far" not in done.stderr

@@ -75,6 +75,54 @@ def test_masks_in_colors(own, given, listed):
     assert labels[0].tolist() == [data.classes.index("road"), data.classes.index("sky"), 255]
 
 
+def labels_of(own, rows, names, **options):
+    Image.fromarray(np.array(rows, np.uint8)).save(own / "labels/a.png")
+    (own / "classes.txt").write_text("\n".join(names))
+    data = open_dataset(own, **options)
+    return data.classes, read_pair(data.read("all").samples[0])[1].tolist()
+
+
+def test_void_has_the_id_that_the_user_names(own):
+    names, rows = labels_of(own, [[0, 11, 1], [10, 11, 255]], [f"c{i}" for i in range(11)], void=[11])
+    assert (len(names), rows) == (11, [[0, 255, 1], [10, 255, 255]])
+
+
+@pytest.mark.parametrize("name", ["void", "Unlabelled", "_ignore_"])
+def test_a_name_in_the_class_list_means_void(own, name):
+    assert labels_of(own, [[0, 1, 2]] * 2, (name, "wall", "sky")) == (("wall", "sky"), [[255, 0, 1]] * 2)
+    assert labels_of(own, [[0, 1, 2]] * 2, ("wall", name, "sky")) == (("wall", "sky"), [[0, 255, 1]] * 2)
+    assert labels_of(own, [[0, 1, 2]] * 2, ("wall", "sky", name), void=[2, 9])[1] == [[0, 1, 255]] * 2
+
+
+def test_void_that_is_also_a_class_is_a_mistake(own):
+    with pytest.raises(InputError, match=r"void 0: .*'wall'.*classes\.txt, line 1"):
+        labels_of(own, [[0, 1, 2]] * 2, ("wall", "sky"), void=[0])
+    with pytest.raises(InputError, match=r"void: .*256"):
+        open_dataset(own, void=[256])
+    with pytest.raises(InputError, match="2 classes"):
+        labels_of(own, [[0, 1, 2]] * 2, ("wall", "void"))
+    (own / "colors.txt").write_text("wall 0 0 0\nsky 9 9 9")
+    with pytest.raises(InputError, match=r"void 7: .*colors\.txt"):
+        labels_of(own, [[0, 1, 2]] * 2, ("wall", "sky"), void=[7])
+
+
+def test_ids_that_are_no_class_are_named_with_the_remedy(own):
+    with pytest.raises(InputError, match=r"a\.png: .* 1 to 2.* id 7 at x=1, y=0 \(3 pixels of id 5, 7\).*void 5"):
+        labels_of(own, [[0, 7, 2], [5, 5, 1]], ("void", "wall", "sky"))
+    with pytest.raises(InputError, match="void 2.*'void' before"):
+        labels_of(own, [[0, 1, 2]] * 2, ("wall", "sky"))
+
+
+@pytest.mark.parametrize("rows", [[[0, 255, 255]] * 2, [[255, 255, 255]] * 2])
+def test_masks_of_0_and_255_are_a_mistake_unless_255_is_declared_void(own, rows):
+    with pytest.raises(InputError, match=r"a\.png: .*255.*colors\.txt.*void 255"):
+        labels_of(own, rows, ("nothing", "road"))
+    assert labels_of(own, rows, ("nothing", "road"), void=[255])[1] == rows
+    assert labels_of(own, rows, ("nothing", "road", "sky"))[1] == rows
+    (own / "colors.txt").write_text("nothing 0 0 0\nroad 255 255 255")
+    assert labels_of(own, rows, ("nothing", "road"))[1] == (np.array(rows) // 255).tolist()
+
+
 def test_what_is_no_data_set(own, tmp_path):
     with pytest.raises(InputError, match="no such folder"):
         open_dataset(tmp_path / "none")

@@ -16,6 +16,7 @@ from atrous.data.folder_dataset import (
     read_list,
     read_names,
 )
+from atrous.data.layout import layout_of
 from atrous.errors import InputError
 
 
@@ -52,7 +53,7 @@ def test_pairs_by_name(own):
 def test_two_photos_of_one_name(own):
     add(own, "photo 3", ".png")
     with pytest.raises(InputError, match=r"photo 3\.png: .*photo 3\.jpg"):
-        find_images(own)
+        find_images(layout_of(own))
 
 
 def test_no_photos(own):
@@ -133,22 +134,55 @@ def test_lists_of_files(own):
     (own / "by hand.txt").write_text("photo 2.jpg\r\nphoto 1\r\n")
     (own / "README.txt").write_text("Photos of roads.\n")
     (own / "binary.txt").write_bytes(b"\xff\xfe\x00")
-    assert list_names(own) == ("all", "train", "val", "night", "by hand")
+    assert list_names(layout_of(own)) == ("all", "train", "val", "night", "by hand")
     assert names(own, "by hand") == ["photo 2", "photo 1"]
     assert read_list(own, "night").name == "night"
     (own / "night.txt").write_text("photo 3")
     with pytest.raises(InputError, match=r"night\.txt: .*lists.*night\.txt"):
-        list_names(own)
+        list_names(layout_of(own))
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "images/photo 1.jpg labels/photo 1.png",
+        "images/photo 1.jpg,labels/photo 1.png",
+        "images\\photo 1.jpg, labels\\photo 1.png",
+        "./images/photo 1.jpg",
+        "C:\\data\\images\\photo 1.jpg",
+        "images/photo 1\tlabels/photo 1.png",
+    ],
+)
+def test_lists_of_other_tools(own, line):
+    (own / "train.txt").write_text(f"{line}\n{line.replace('1', '2')}\n")
+    assert names(own, "train") == ["photo 1", "photo 2"]
+    with pytest.raises(InputError, match="list val: expected one of all, train"):
+        names(own, "val")
+
+
+@pytest.mark.parametrize("line", ["images/other.jpg", "photo 1.jpg labels/photo 2.png", "photo 1 -1", ""])
+@pytest.mark.parametrize("name", ["train", "train_list"])
+def test_a_list_that_cannot_be_read_is_not_replaced_by_a_split(own, line, name):
+    (own / f"{name}.txt").write_text(f"{line}\n")
+    with pytest.raises(InputError, match=name):
+        names(own, name)
+    with pytest.raises(InputError, match="list val"):
+        names(own, "val")
+
+
+def test_a_label_map_may_be_named_after_the_file(own):
+    (own / "labels/photo 1.png").rename(own / "labels/photo 1.jpg.png")
+    assert read_list(own, "all").samples[1].label == own / "labels/photo 1.jpg.png"
 
 
 def test_a_file_for_train_or_val_replaces_the_split(own):
     (own / "val.txt").write_text("photo 1\n")
-    assert list_names(own) == ("all", "val")
+    assert list_names(layout_of(own)) == ("all", "val")
     assert names(own, "val") == ["photo 1"]
     with pytest.raises(InputError, match="list train: expected one of"):
         read_list(own, "train")
     assert names(own, "train@0.5")  # asked for by name it is still there
-    assert default_lists(own) == ("train", "val")
+    assert default_lists(("val",)) == ("train", "val")
 
 
 def test_a_path_serves_as_a_list_too(own, tmp_path):
@@ -179,6 +213,14 @@ def test_classes_are_numbered_from_0(tmp_path):
 
 
 @pytest.mark.parametrize(
+    "text", ["__ignore__\n_background_\nsky", "Pixel Value, Class\n0, _background_\n1, sky", "_background_\r\nsky\n\n"]
+)
+def test_class_lists_of_other_tools(tmp_path, text):
+    (tmp_path / "classes.txt").write_text(text)
+    assert read_classes(tmp_path / "classes.txt") == ("_background_", "sky")
+
+
+@pytest.mark.parametrize(
     ("text", "says"),
     [
         ("sky\n\nroad\n", "line 2 is empty"),
@@ -187,6 +229,7 @@ def test_classes_are_numbered_from_0(tmp_path):
         ("sky\n", r"expected 2 to 255 .* got 1"),
         ("\n".join(map(str, range(256))), r"got 256"),
         ("", "empty"),
+        ("Pixel Value, Class\n0, sky\n2, road", "'1, NAME', got '2, road'"),
     ],
 )
 def test_class_lists_that_cannot_be_right(tmp_path, text, says):

@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
+from PIL import Image
 
-from atrous.data import parse_array
+from atrous.data import VOC_CLASSES, class_names, parse_array, read_probabilities
 from atrous.errors import InputError
 
 
@@ -47,3 +48,83 @@ def test_what_was_saved_is_parsed(array, by_columns):
 def test_what_is_no_array(content):
     with pytest.raises(InputError, match=r"^a.npy: .*numpy.save"):
         parse_array(content, "a.npy")
+
+
+MASK = np.array([[0, 0, 1, 1], [0, 1, 1, 1]], np.uint8)
+SOFT = np.linspace(0, 1, 100, dtype=np.float32).reshape(4, 25)
+
+
+def read(tmp_path, content, shape=None, confidence=None):
+    path = tmp_path / ("a.png" if isinstance(content, Image.Image) else "a.npy")
+    if isinstance(content, Image.Image):
+        content.save(path)
+    else:
+        np.save(path, content)
+    return read_probabilities(path, shape or content.shape[:2], confidence)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        Image.fromarray(MASK),
+        Image.fromarray(255 * MASK),
+        Image.fromarray(255 * MASK).convert("1"),
+        Image.fromarray(255 * MASK).convert("RGB"),
+        Image.merge("LA", [Image.fromarray(MASK), Image.fromarray(255 * MASK)]),
+        MASK.astype(np.int64),
+        MASK > 0,
+        255 * MASK,
+    ],
+)
+def test_a_mask_is_background_and_foreground(tmp_path, content):
+    planes, ids = read(tmp_path, content, MASK.shape, 0.8)
+    assert ids.tolist() == [0, 1]
+    np.testing.assert_allclose(planes[1], np.where(MASK, 0.8, 0.2), rtol=1e-6)
+    assert class_names(None, 2, ids=True) == ("background", "foreground")
+
+
+@pytest.mark.parametrize("transparency", [False, True])
+def test_a_soft_matte_is_the_probability_of_the_foreground(tmp_path, transparency):
+    matte = Image.fromarray(np.round(255 * SOFT).astype(np.uint8))
+    image = Image.merge("RGBA", [Image.new("L", matte.size)] * 3 + [matte]) if transparency else matte
+    planes, ids = read(tmp_path, image, SOFT.shape)
+    assert ids.tolist() == [0, 1]
+    np.testing.assert_allclose(planes[1], SOFT, atol=0.002)
+    with pytest.raises(InputError, match="confidence=0.8"):
+        read(tmp_path, image, SOFT.shape, 0.8)
+
+
+def test_the_foreground_alone_and_a_batch_of_one(tmp_path):
+    np.testing.assert_allclose(read(tmp_path, SOFT)[0], [1 - SOFT, SOFT], rtol=1e-6)
+    np.testing.assert_allclose(read(tmp_path, np.stack([1 - SOFT, SOFT])[None], SOFT.shape)[0][1], SOFT, rtol=1e-6)
+
+
+def test_what_a_cubic_filter_overshoots_is_clipped_but_scores_are_refused(tmp_path):
+    planes, _ = read(tmp_path, np.stack([1.05 - 1.1 * SOFT, 1.1 * SOFT - 0.05]), SOFT.shape)
+    assert (planes.min(), planes.max()) == (0, 1)
+    np.testing.assert_allclose(planes.sum(axis=0), 1, rtol=1e-6)
+    with pytest.raises(InputError, match="softmax"):
+        read(tmp_path, np.stack([SOFT - 0.1, SOFT]), SOFT.shape)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "says"),
+    [
+        ("a.npy", b"version https://git-lfs.github.com/spec/v1\noid", "git lfs pull"),
+        ("a.npy", b"<!DOCTYPE html><html>", "web page"),
+        ("a.npy", b"", "empty"),
+        ("a.pt", b"PK\3\4", "numpy.save"),
+        ("a.npy", saved(np.full((2, 2, 4), 127, np.uint8)), "uint8.*by 255"),
+        ("a.npy", saved(np.full((2, 4), -1)), "-1"),
+        ("a.npy", saved(np.zeros((3, 4), int)), "4x2 pixels"),
+    ],
+)
+def test_what_is_no_probability_is_refused_as_what_it_is(tmp_path, name, content, says):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(InputError, match=says):
+        read_probabilities(tmp_path / name, (2, 4), None)
+
+
+def test_voc_s_names_are_for_probabilities_of_21_classes():
+    assert class_names(None, 21, ids=False) == VOC_CLASSES
+    assert class_names(None, 21, ids=True)[15] == class_names(None, 20, ids=False)[15] == "class 15"

@@ -108,11 +108,32 @@ def test_every_file_has_its_own_problems_and_the_others_are_checked(own):
     }.items():
         assert says in found[part]
     whole_report = check_dataset(own, threads=3)
-    assert whole_report.pairs == 4
+    assert whole_report.pairs == 5
     assert whole_report.lists["all"] == 12
     assert f"{own}/images/notes.md: skipped; not an image" in whole_report.notes
     assert {(os.path.relpath(p.file, own), p.kind): p.message for p in whole_report.problems} == found
-    assert json.loads(json.dumps(whole_report.as_dict()))["pairs"] == 4
+    assert json.loads(json.dumps(whole_report.as_dict()))["pairs"] == 5
+
+
+def test_void_and_foreign_ids_are_counted_apart_from_the_classes(own):
+    labels = plain()
+    labels[0], labels[1, :3], labels[2] = 11, 7, 1
+    mask(own, "a", labels)
+    found = check_dataset(own, void=[11])
+    ((file, kind, message),) = [(p.file, p.kind, p.message) for p in found.problems]
+    assert (file, kind) == (str(own / "labels/a.png"), "id")
+    assert "3 pixels of id 7" in message
+    assert "void 7" in message
+    assert found.pixels[[0, 1, 2]].tolist() == [W * (5 + 4 + 3 + 6) - 3, W * (2 + 3 + 4 + 1), 0]
+    assert (found.pixels[255], found.pixels[7], found.pixels[11], found.pairs) == (4 * W, 0, 0, 4)
+
+
+def test_masks_of_0_and_255_where_two_classes_are_named(own):
+    (own / "classes.txt").write_text("nothing\nroad\n")
+    for name in "abcd":
+        mask(own, name, plain() + np.uint8(255) * (np.arange(W) > 4))
+    assert [p.kind for p in check_dataset(own).problems] == ["id"] * 4
+    assert check_dataset(own, void=[255]).problems == []
 
 
 def test_a_photo_that_its_camera_turned(own):
@@ -206,11 +227,11 @@ def test_voc(tiny_voc, tmp_path):
     mask(root, "photo2", plain(), "SegmentationClassAug")
     (root / "ImageSets/Segmentation/val.txt").write_text("photo3\nphoto9\n")
     assert problems(root).keys() == {
-        ("JPEGImages/photo0.jpg", "pair"),
-        ("SegmentationClassAug/photo1.png", "pair"),
+        ("SegmentationClassAug/photo0.png", "pair"),
+        ("ImageSets/Segmentation/train.txt", "list"),
+        ("JPEGImages/photo1.jpg", "pair"),
         ("SegmentationClassAug/photo2.png", "size"),
-        ("JPEGImages/photo9.jpg", "pair"),
-        ("SegmentationClassAug/photo9.png", "pair"),
+        ("ImageSets/Segmentation/val.txt", "list"),
         (".", "list"),
     }
 

@@ -3,8 +3,8 @@ import shutil
 import numpy as np
 import pytest
 
+from atrous.data.folder_dataset import read_list
 from atrous.data.metadata import CrfParameters, ModelMetadata
-from atrous.data.voc import read_list
 
 
 class ColorEngine:

@@ -119,5 +119,5 @@ def test_mistakes_are_named(engine, samples, tmp_path):
     with pytest.raises(InputError, match="expected a label map"):
         evaluate(segmenter, [Sample("a", samples[0].image, None)])
     Image.fromarray(np.full((40, 50), 7, np.uint8)).save(tmp_path / "seven.png")
-    with pytest.raises(InputError, match="seven.png: .*got 7"):
+    with pytest.raises(InputError, match="seven.png: .*id 7"):
         evaluate(segmenter, [*samples, Sample("b", samples[0].image, tmp_path / "seven.png")], workers=2)

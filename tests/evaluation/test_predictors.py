@@ -1,16 +1,18 @@
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from atrous.data.folder_dataset import read_list
 from atrous.data.metadata import VOC_CLASSES
-from atrous.data.voc import read_list
 from atrous.errors import InputError
 from atrous.evaluation.evaluator import score
 from atrous.evaluation.predictors import FolderLabeler, with_maps
 from atrous.evaluation.trimap import WIDTHS
+from atrous.labelmap import write_labels
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
 CLASSES = ("background", "red", "blue")
@@ -70,6 +72,26 @@ def test_mistakes_are_named(listed, tmp_path):
     shutil.copy(listed.samples[0].image, tmp_path / "void" / "photo0.png")
     with pytest.raises(InputError, match=r"photo0\.png: .*JPEG"):
         score(FolderLabeler([tmp_path / "void"], CLASSES), listed.samples[:1])
+
+
+def test_foreign_ids_in_a_prediction_are_named_by_its_file(listed, tmp_path):
+    for name, value in (("seven", 7), ("void", 255)):
+        write(tmp_path / name, "photo0", np.full((40, 50), value, np.uint8))
+        with pytest.raises(InputError, match=rf"{name}/photo0\.png: .*{value}"):
+            score(FolderLabeler([tmp_path / name], CLASSES), listed.samples[:1])
+
+
+def test_predictions_have_the_data_s_ids_and_those_of_this_package_the_model_s(listed, tmp_path):
+    sample = listed.samples[0]
+    truth = np.asarray(Image.open(sample.label))
+    shifted = np.where(truth == 255, 0, truth + 1).astype(np.uint8)
+    write(tmp_path / "truth", "photo0", shifted)
+    write(tmp_path / "theirs", "photo0", np.where(shifted == 0, 1, shifted).astype(np.uint8))
+    (tmp_path / "ours").mkdir()
+    write_labels(tmp_path / "ours/photo0.png", np.where(truth == 255, 0, truth).astype(np.uint8))
+    own = replace(sample, label=tmp_path / "truth/photo0.png", void=(0,))
+    result = score(FolderLabeler([tmp_path / "theirs", tmp_path / "ours"], CLASSES), [own])
+    assert [result.confusion(name).mean_iou() for name in ("theirs", "ours")] == [1, 1]
 
 
 @pytest.mark.skipif(not DATA.is_dir(), reason="needs the label maps in shared/data/paper_figures")

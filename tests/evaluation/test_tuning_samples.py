@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from atrous.crf.tune.search import search
-from atrous.data.voc import read_list
+from atrous.data.folder_dataset import read_list
 from atrous.errors import InputError
 from atrous.evaluation.evaluator import evaluate
 from atrous.evaluation.tuning_samples import FolderSamples, NetworkSamples, model_sha256
@@ -169,7 +169,7 @@ THIRDS = np.full((3, 12, 16), 1 / 3)
         ),
         (
             lambda f: Image.new("L", (16, 12), 3).save(f / "masks/b.png"),
-            "b.jpg: mask: expected ids .* got 3",
+            "masks/b.png: expected ids .* id 3",
         ),
         (lambda f: Image.new("L", (15, 12)).save(f / "masks/b.png"), r"b.jpg: mask: .*\(12, 16\).*\(12, 15\)"),
         (lambda f: Image.new("RGB", (16, 12)).save(f / "masks/b.png"), "masks/b.png: expected label ids"),
@@ -188,3 +188,9 @@ def test_a_folder_of_something_else(tmp_path):
     (tmp_path / "images").mkdir()
     with pytest.raises(InputError, match="no scores"):
         FolderSamples(tmp_path)
+
+
+def test_void_of_masks_is_what_the_user_says(folder):
+    Image.new("L", (16, 12), 7).save(folder / "masks/b.png")
+    masks = [np.asarray(sample.mask) for sample in FolderSamples(folder, void=[7])]
+    assert [(mask == 255).all() for mask in masks] == [False, True, False]

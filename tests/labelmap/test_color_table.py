@@ -75,9 +75,11 @@ def test_what_cannot_be_right_is_one_line(tmp_path, text, says):
     assert "\n" not in str(caught.value)
 
 
-def test_a_class_called_void_cannot_be_told_from_void(tmp_path):
-    with pytest.raises(InputError, match="the name 'void'"):
-        table_of(tmp_path, "sky 1 2 3\nvoid 0 0 0", ("sky", "void"))
+@pytest.mark.parametrize("name", ["void", "Unlabeled", "__ignore__"])
+def test_void_by_its_names_unless_a_class_has_the_name(tmp_path, name):
+    assert table_of(tmp_path, f"sky 1 2 3\n{name} 0 0 0", None)[1] == ("sky",)
+    assert table_of(tmp_path, f"sky 1 2 3\n{name} 0 0 0", ("sky",))[0].ids == (0, 255)
+    assert table_of(tmp_path, f"sky 1 2 3\n{name} 0 0 0", ("sky", name))[0].ids == (0, 1)
 
 
 PIXELS = [[SKY, ROAD, LANE], [EDGE, EDGE, SKY]]

@@ -115,6 +115,8 @@ def test_another_recipe_list_or_class_list_is_refused_in_the_same_folder(tmp_pat
     begin(out, dataset, vgg, short)
     with pytest.raises(InputError, match="seed"):
         begin(out, dataset, vgg, dataclasses.replace(short, seed=1))
+    with pytest.raises(InputError, match="iterations.*weights .*checkpoint-000002"):
+        begin(out, dataset, vgg, dataclasses.replace(short, iterations=4))
     rest, _ = dataset.read("train").hold_out(2)
     with pytest.raises(InputError, match="images"):
         begin(out, dataset, vgg, short, samples=rest)

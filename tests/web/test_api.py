@@ -259,7 +259,7 @@ def test_refine(client, picture, truth, kind):
     answer = client.post("/api/refine?format=json&weight=3", **given(picture, kind)).json()
     assert (answer["crf"]["weight"], answer["crf"]["sxy"]) == (3, 60)
     assert [c["pixels"] for c in answer["classes"]] == [4608, 1536]
-    assert answer["classes"][1]["name"] == ("class 1" if kind == "probabilities" else "aeroplane")
+    assert answer["classes"][1]["name"] == "foreground"
 
 
 @pytest.mark.parametrize(

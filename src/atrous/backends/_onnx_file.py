@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from .._file_kinds import HEAD, refuse_foreign
 from .._protobuf import BYTES, VARINT, MalformedError, Wire, signed
 from ..data.metadata import METADATA_KEY
 from ..errors import InputError
@@ -162,6 +163,9 @@ def read_graph(path: Path, *, whole: bool = True) -> Graph:
             if not 0 < size <= LARGEST_FILE:
                 raise InputError(f"{path}: expected an ONNX model of 1 byte to 2 GB, got {size} bytes")
             with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+                refuse_foreign(
+                    path, data[:HEAD], "a model of atrous export", "make one with atrous convert and atrous export"
+                )
                 return _Reader(data).model(whole)
     except MalformedError as error:
         raise InputError(f"{path}: expected a model of atrous export ({error}); export or fetch it again") from None

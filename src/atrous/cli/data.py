@@ -9,7 +9,7 @@ import typer
 
 from .._printable import printable
 from ..errors import InputError
-from .options import Threads, check_output
+from .options import Threads, Void, check_output
 from .progress import progress_bar
 from .terminal import print_line, print_text
 
@@ -33,6 +33,7 @@ def check(
     colors: Annotated[
         Path | None, typer.Option(help="Color table of masks drawn in colors, instead of the folder's colors.txt.")
     ] = None,
+    void: Void = None,
     report: Annotated[
         Path | None, typer.Option("--json", metavar="FILE", help="Write all results to this file.")
     ] = None,
@@ -46,7 +47,7 @@ def check(
 
     check_output("json", report)
     with progress_bar("checking") as done:
-        found = check_dataset(folder, classes=classes, colors=colors, threads=threads, done=done)
+        found = check_dataset(folder, classes=classes, colors=colors, void=void or (), threads=threads, done=done)
     if report is not None:
         from .._io import write_text
 

@@ -11,9 +11,9 @@ import typer
 from .._distributed import TorchrunProcess
 from .._printable import printable
 from ..errors import InputError
-from .options import Classes, Colors, Device, Engine, Model, check_output
+from .options import Classes, Colors, Device, Engine, Model, Void, check_output
 from .progress import progress_bar
-from .terminal import print_line, print_text
+from .terminal import print_line, print_notes, print_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -52,6 +52,7 @@ def evaluate(
     eval_list: Annotated[str | None, typer.Option("--list", help="List of images to score. Default: val.")] = None,
     classes: Classes = None,
     colors: Colors = None,
+    void: Void = None,
     crf: Annotated[bool, typer.Option("--crf/--no-crf", help="Also score the result of the CRF.")] = True,
     preset: Annotated[
         str | None, typer.Option(help="CRF parameters of a released model instead of the model's own.")
@@ -100,7 +101,9 @@ def evaluate(
     theirs = Scored.read(against) if against is not None else None
     counts = _step_counts(steps)
     process = TorchrunProcess.from_environment()
-    dataset = open_dataset(data, classes=classes, colors=colors)
+    dataset = open_dataset(data, classes=classes, colors=colors, void=void or ())
+    if process.rank == 0:
+        print_notes(dataset.notes)
     # VOC's test images have no label maps.
     unlabeled = submit is not None and dataset.layout == "voc"
     listed = dataset.read(eval_list or dataset.default_evaluation_list, unlabeled=unlabeled)

@@ -38,6 +38,17 @@ OverlayColors = Annotated[
 Classes = Annotated[Path | None, typer.Option(help="Class list. Default: that of the folder.")]
 Colors = Annotated[Path | None, typer.Option(help="Color table of masks that are drawn in colors.")]
 
+Void = Annotated[
+    list[int] | None,
+    typer.Option(
+        "--void",
+        metavar="ID",
+        min=0,
+        max=255,
+        help="Id in masks that means void, besides 255 and classes called void, unlabeled or ignore; may be repeated.",
+    ),
+]
+
 BUNDLED = "bundled"
 
 

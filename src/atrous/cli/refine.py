@@ -17,7 +17,8 @@ def refine(
         Path,
         typer.Argument(
             metavar="PROBS",
-            help="Output of any network: probabilities (C, H, W) or (H, W, C), .npy or .npz; or an index PNG.",
+            help="Output of any network: probabilities (C, H, W) or (H, W, C), of a foreground (H, W), or ids, .npy or"
+            " .npz; or a PNG of ids, a mask or a soft matte.",
         ),
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the mask and its overlay.")] = Path(
@@ -42,10 +43,10 @@ def refine(
         str, typer.Option(help="Normalization of the kernels: after, symmetric, before or none.")
     ] = "after",
     confidence: Annotated[
-        float | None, typer.Option(help="Probability of the labels of an index PNG, above 1 / classes and below 1.")
+        float | None, typer.Option(help="Probability of ids or of a mask's labels, above 1 / classes and below 1.")
     ] = None,
     classes: Annotated[
-        Path | None, typer.Option(help="Class list, one name per line. Default: VOC's for 21 classes.")
+        Path | None, typer.Option(help="Class list, one name per line. Default: VOC's for probabilities of 21 classes.")
     ] = None,
     threads: Threads = None,
     overlay: Annotated[bool, typer.Option("--overlay/--no-overlay", help="Also write photo.overlay.jpg.")] = True,
@@ -94,7 +95,7 @@ def refine(
         max_vertices=most_vertices(pixels, kernels),
     )
     count = int(ids.max()) + 1
-    names = class_names(classes, count, ids=labels.suffix.lower() not in (".npy", ".npz"))
+    names = class_names(classes, count, ids=count > len(ids) or labels.suffix.lower() not in (".npy", ".npz"))
     palette = tuple((int(r), int(g), int(b)) for r, g, b in voc_palette(len(names)))
     drawn = None if colors is None else read_color_table(colors, names)[0].palette(len(names))
     result = Segmentation(

@@ -4,6 +4,7 @@ import errno
 import io
 import os
 import sys
+from collections.abc import Iterable
 from contextlib import nullcontext, suppress
 from typing import TextIO
 
@@ -15,6 +16,12 @@ from .._printable import printable
 def print_line(line: object, *, err: bool = False) -> None:
     """Print a message or a name on one line, with control characters escaped."""
     _echo(printable(line), err=err)
+
+
+def print_notes(notes: Iterable[str]) -> None:
+    """Print assumptions to report to the user, on stderr."""
+    for note in notes:
+        print_line(f"note: {note}", err=True)
 
 
 def print_text(text: str) -> None:

@@ -7,8 +7,8 @@ import typer
 
 from .._distributed import TorchrunProcess
 from ..errors import InputError
-from .options import Classes, Colors
-from .terminal import print_line
+from .options import Classes, Colors, Void
+from .terminal import print_line, print_notes
 
 if TYPE_CHECKING:
     from ..data import Dataset, ImageList
@@ -68,6 +68,7 @@ def train(
     allow_overlap: Annotated[bool, typer.Option(help="Allow training on images of the evaluation list.")] = False,
     classes: Classes = None,
     colors: Colors = None,
+    void: Void = None,
     device: Annotated[
         str | None, typer.Option(help="Device: cpu or cuda. Default: GPUs if there is one per process, else the CPU.")
     ] = None,
@@ -99,7 +100,9 @@ def train(
         plan = plan.changed({"soft_weight": _SOFT_WEIGHT})
     if (soft_targets is None) != (plan.soft_weight == 0):
         raise InputError(f"--soft-weight {plan.soft_weight:g}: expected --soft-targets FOLDER with a weight above 0")
-    dataset = open_dataset(data, classes=classes, colors=colors)
+    dataset = open_dataset(data, classes=classes, colors=colors, void=void or ())
+    if TorchrunProcess.from_environment().rank == 0:
+        print_notes(dataset.notes)
     samples = dataset.read(train_list or dataset.default_training_list, unlabeled=soft_targets is not None)
     if hold_out:
         samples, _ = samples.hold_out(hold_out)

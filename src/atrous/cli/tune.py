@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import InputError
-from .options import Classes, Colors, Model, Threads
+from .options import Classes, Colors, Model, Threads, Void
 from .progress import Update, progress_bar
-from .terminal import print_line
+from .terminal import print_line, print_notes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 # Maximum number of values in a range; more are probably a mistake.
 _MOST_VALUES = 1000
+
+# With fewer images, the best parameters depend on the choice of the images.
+_FEW_IMAGES = 20
 
 
 def tune(
@@ -48,6 +51,7 @@ def tune(
     limit: Annotated[int | None, typer.Option(min=1, help="Number of images, evenly spaced. Default: all.")] = None,
     classes: Classes = None,
     colors: Colors = None,
+    void: Void = None,
     weight: Annotated[str, typer.Option(help="First values of the bilateral weight.")] = "5,10",
     sxy: Annotated[
         str, typer.Option(help="First values of the bilateral sxy in pixels; start:step:stop.")
@@ -81,7 +85,15 @@ def tune(
         except InputError as error:
             raise InputError(f"--{error}") from None
     samples, identity = _samples(
-        data, model, tune_list, hold_out=hold_out, limit=limit, threads=threads, classes=classes, colors=colors
+        data,
+        model,
+        tune_list,
+        hold_out=hold_out,
+        limit=limit,
+        threads=threads,
+        classes=classes,
+        colors=colors,
+        void=void or (),
     )
     drawn = importlib.util.find_spec("matplotlib") is not None
     if not drawn:
@@ -116,7 +128,8 @@ def tune(
         raise InputError(f"{out}: cannot be written ({error.strerror or error})") from None
     if drawn:
         result.save_heat_map(heat_map)
-    _report(result, [out, table, *([heat_map] if drawn else [])])
+    given = {"weight": weights, "sxy": sxys, "srgb": srgbs}
+    _report(result, given, [out, table, *([heat_map] if drawn else [])])
 
 
 def _samples(
@@ -129,6 +142,7 @@ def _samples(
     threads: int | None,
     classes: Path | None,
     colors: Path | None,
+    void: "Sequence[int]",
 ) -> "tuple[Sequence[LabeledImage], dict[str, str] | None]":
     """Return the labeled images of a folder, and their description if the files do not contain it."""
     from ..data import open_dataset
@@ -143,8 +157,9 @@ def _samples(
                 raise InputError(
                     f"--{option} {given}: expected no such option for {data}, which contains scores; remove it"
                 )
-        return FolderSamples(data, limit), None
-    dataset = open_dataset(data, classes=classes, colors=colors)
+        return FolderSamples(data, limit, void), None
+    dataset = open_dataset(data, classes=classes, colors=colors, void=void)
+    print_notes(dataset.notes)
     names = dataset.read(listed or dataset.default_training_list)
     if hold_out:
         _, names = names.hold_out(hold_out)
@@ -161,6 +176,8 @@ def _samples(
         print_line(f"warning: {overlap}: the network is more certain there than on other images", err=True)
     # Results may differ in the last bits between machines. The trials are comparable anyway.
     identity = {"list": names.name, "sha256": names.sha256, "model": model_sha256(model)}
+    if dataset.void:
+        identity["void"] = ", ".join(map(str, dataset.void))
     return NetworkSamples(segmenter, names.samples), identity
 
 
@@ -171,12 +188,26 @@ def _show_progress(update: Update, now: "Progress") -> None:
         print_line(f"{now.stage}: {now.trials} trials, {best}", err=True)
 
 
-def _report(result: "SearchResult", files: list[Path]) -> None:
+def _report(result: "SearchResult", given: dict[str, list[float]], files: list[Path]) -> None:
     gain = 100 * (result.best.mean_iou - result.baseline)
     print_line(f"best: {_described(result.best)}; {100 * result.baseline:.2f} % without the CRF, {gain:+.2f}")
     if not result.converged:
         print_line(
             "note: the search did not converge; start closer to the best trial (--weight, --sxy, --srgb)", err=True
+        )
+    for name, values in given.items():
+        value = getattr(result.best, name)
+        if len(values) > 1 and not min(values) / 2 <= value <= 2 * max(values):
+            print_line(
+                f"note: {name} {value:g} lies far outside the first values, {min(values):g} to {max(values):g}; check"
+                f" the results, or fix it with --{name} {min(values):g}",
+                err=True,
+            )
+    if result.images < _FEW_IMAGES:
+        print_line(
+            f"note: {result.images} images are few; the best parameters of other images may differ (use"
+            f" {_FEW_IMAGES} or more)",
+            err=True,
         )
     print_line("wrote " + ", ".join(map(str, files)))
 

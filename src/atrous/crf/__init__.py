@@ -5,6 +5,7 @@ from atrous.crf.kernels import Bilateral, Gaussian, Kernel, Spatial
 from atrous.crf.presets import PRESETS, resolve
 from atrous.crf.reduced import most_vertices
 from atrous.crf.reference import exact, exact_inference
+from atrous.crf.refinement import refine
 from atrous.crf.result import Inference
 
 __all__ = [
@@ -18,5 +19,6 @@ __all__ = [
     "exact",
     "exact_inference",
     "most_vertices",
+    "refine",
     "resolve",
 ]

@@ -24,6 +24,8 @@ def check_variables(image: object, kernels: Sequence[Kernel]) -> tuple[NDArray[A
     """
     shapes = [kernel.shape for kernel in kernels if isinstance(kernel, Gaussian)]
     array: NDArray[Any] | None = None
+    if isinstance(image, (list, tuple)) and any(getattr(one, "ndim", 0) == 3 for one in image):
+        raise InputError(f"image: expected one image, got {len(image)}; call refine(images, ...) for several")
     if image is not None:
         array = _with_bands(as_numpy("image", image), next(_axes(kernels), None))
         _check_values(array, kernels)
@@ -51,10 +53,11 @@ def _with_bands(array: NDArray[Any], axes: int | None) -> NDArray[Any]:
         raise InputTypeError(f"image: expected an array of numbers, (H, W, 3) or (..., bands), got {array.dtype}")
     if axes is None:
         if array.ndim > 2 and array.shape[-1] > MOST_FEATURES:
-            raise InputError(
-                f"image: expected its bands last, up to {MOST_FEATURES}, got {array.shape};"
-                " give a volume as (D, H, W, 1), or a kernel's sxy as one number for each axis"
-            )
+            remedy = " give a volume as (D, H, W, 1), or a kernel's sxy as one number for each axis"
+            if array.ndim in (3, 4) and array.shape[-3] in (1, 3, 4):
+                one = "image" if array.ndim == 3 else f"each of the {len(array)} images its own CRF, image"
+                remedy = f" channels last: {one}.transpose(1, 2, 0)"
+            raise InputError(f"image: expected its bands last, up to {MOST_FEATURES}, got {array.shape};{remedy}")
         axes = 2 if array.ndim == 2 else array.ndim - 1
     if axes < 1 or array.ndim not in (axes, axes + 1) or array.size == 0:
         points = {1: "N", 2: "H, W", 3: "D, H, W"}.get(axes, f"{axes} axes")

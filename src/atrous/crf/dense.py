@@ -20,7 +20,7 @@ from atrous.crf.presets import resolve
 from atrous.crf.reduced import Reduced, check_max_vertices
 from atrous.crf.result import Inference, check_fraction, check_iterations, label_type
 from atrous.crf.tiling import Tiling, check_out, read_tiling
-from atrous.crf.unary import Channels, Unary, read_unary
+from atrous.crf.unary import CONFIDENCE, Channels, Unary, read_unary
 from atrous.errors import InputError
 
 # Labels whose ratio to the likeliest label stays below this everywhere are pruned.
@@ -233,11 +233,16 @@ class DenseCRF:
     def __call__(self, *, energies: Tensor, channels: Channels | None = None) -> Tensor: ...
 
     @overload
+    def __call__(self, *, labels: Tensor, confidence: float = CONFIDENCE) -> Tensor: ...
+
+    @overload
     def __call__(
         self,
         probabilities: ArrayLike | None = None,
         *,
         energies: ArrayLike | None = None,
+        labels: ArrayLike | None = None,
+        confidence: float = CONFIDENCE,
         channels: Channels | None = None,
         out: NDArray[np.floating[Any]] | None = None,
     ) -> NDArray[np.float32]: ...
@@ -247,6 +252,8 @@ class DenseCRF:
         probabilities: ArrayLike | TensorLike | None = None,
         *,
         energies: ArrayLike | TensorLike | None = None,
+        labels: ArrayLike | TensorLike | None = None,
+        confidence: float = CONFIDENCE,
         channels: Channels | None = None,
         out: NDArray[np.floating[Any]] | None = None,
     ) -> Any:
@@ -259,6 +266,10 @@ class DenseCRF:
         energies : the same
             Instead of probabilities: the unary term, lower for a likelier label, such as ``-log p`` or a
             network's negative scores.
+        labels : (*shape) array or tensor of int, or a batch (B, ...) of these
+            Instead of probabilities: the label of each pixel, 255 where it is unknown.
+        confidence : float, default 0.7
+            Probability of these labels; the other labels up to the largest one share the rest.
         channels : "first" or "last", optional
             Where the labels are. Needed only if both would fit and they are last.
         out : array of float, of the input's shape, optional
@@ -274,7 +285,7 @@ class DenseCRF:
         InputError
             If the shape does not fit or a value cannot be used (NaN, infinite, a negative probability).
         """
-        unary = self._read(probabilities, energies, channels)
+        unary = self._read(probabilities, energies, channels, labels, confidence)
         if out is not None:
             check_out(out, unary.array.shape, np.float16)
         if self._parts is not None:
@@ -285,7 +296,7 @@ class DenseCRF:
             for planes, places in zip(unary.planes(unary.array), unary.planes(q), strict=True):
                 self._infer(unary, planes, probabilities=places, zeroed=zeroed)
         if out is None:
-            return like(probabilities if energies is None else energies, q)
+            return like(unary.given, q)
         if q is not out:
             out[...] = q
         return out
@@ -297,11 +308,16 @@ class DenseCRF:
     def labels(self, *, energies: Tensor, channels: Channels | None = None) -> Tensor: ...
 
     @overload
+    def labels(self, *, labels: Tensor, confidence: float = CONFIDENCE) -> Tensor: ...
+
+    @overload
     def labels(
         self,
         probabilities: ArrayLike | None = None,
         *,
         energies: ArrayLike | None = None,
+        labels: ArrayLike | None = None,
+        confidence: float = CONFIDENCE,
         channels: Channels | None = None,
         out: NDArray[np.integer[Any]] | None = None,
     ) -> NDArray[np.integer[Any]]: ...
@@ -311,6 +327,8 @@ class DenseCRF:
         probabilities: ArrayLike | TensorLike | None = None,
         *,
         energies: ArrayLike | TensorLike | None = None,
+        labels: ArrayLike | TensorLike | None = None,
+        confidence: float = CONFIDENCE,
         channels: Channels | None = None,
         out: NDArray[np.integer[Any]] | None = None,
     ) -> Any:
@@ -318,7 +336,7 @@ class DenseCRF:
 
         Parameters
         ----------
-        probabilities, energies, channels
+        probabilities, energies, labels, confidence, channels
             As for a call.
         out : array of integers, optional
             Where to write the labels; it is returned.
@@ -328,25 +346,27 @@ class DenseCRF:
         array of `shape`, or of (B, *shape), uint8 (uint16, int32 where there are more labels)
             For a PyTorch tensor one of uint8 or int32.
         """
-        unary = self._read(probabilities, energies, channels)
+        unary = self._read(probabilities, energies, channels, labels, confidence)
         shape, kind = (*unary.batch, *self.shape), label_type(unary.labels)
         if out is not None:
             check_out(out, shape, kind)
-        labels = np.empty(shape, kind) if out is None else out
+        found = np.empty(shape, kind) if out is None else out
         if self._parts is not None:
-            self._parts.infer(unary, None, labels)
+            self._parts.infer(unary, None, found)
         else:
-            for planes, place in zip(unary.planes(unary.array), labels if unary.batch else [labels], strict=True):
+            for planes, place in zip(unary.planes(unary.array), found if unary.batch else [found], strict=True):
                 chosen = np.empty(planes.shape[1], np.int32)
                 self._infer(unary, planes, labels=chosen)
                 place[...] = chosen.reshape(self.shape)
-        return like(probabilities if energies is None else energies, labels) if out is None else out
+        return like(unary.given, found) if out is None else out
 
     def infer(
         self,
         probabilities: ArrayLike | None = None,
         *,
         energies: ArrayLike | None = None,
+        labels: ArrayLike | None = None,
+        confidence: float = CONFIDENCE,
         channels: Channels | None = None,
         trace: bool = False,
         out: NDArray[np.float32] | None = None,
@@ -355,7 +375,7 @@ class DenseCRF:
 
         Parameters
         ----------
-        probabilities, energies, channels
+        probabilities, energies, labels, confidence, channels
             As for a call; no batch.
         trace : bool
             Compute energy and divergence before and after each step, which takes the time of a step more
@@ -367,19 +387,20 @@ class DenseCRF:
         -------
         Inference
         """
-        given = probabilities if energies is None else energies
         if isinstance(self._parts, Tiling):
             raise InputError("tile: expected None to infer with a report, got tiles; call the CRF or its labels()")
-        unary = self._read(probabilities, energies, channels)
+        unary = self._read(probabilities, energies, channels, labels, confidence)
         if unary.batch:
             raise InputError(f"{unary.name}: expected one unary term, got a batch {unary.array.shape}; infer each")
         if out is not None:
             check_out(out, unary.array.shape, np.float32)
         if isinstance(self._parts, Reduced):
             found = self._parts.report(unary, trace=trace, out=out)
-            return replace(found, probabilities=like(given, found.probabilities), labels=like(given, found.labels))
+            return replace(
+                found, probabilities=like(unary.given, found.probabilities), labels=like(unary.given, found.labels)
+            )
         (planes,) = unary.planes(unary.array)
-        labels = np.empty(planes.shape[1], np.int32)
+        chosen = np.empty(planes.shape[1], np.int32)
         q, zeroed = unary.marginals(out)
         (places,) = unary.planes(q)
         report = self._infer(
@@ -388,15 +409,15 @@ class DenseCRF:
             probabilities=places,
             zeroed=zeroed,
             consumed=unary.gives_way_to(q),
-            labels=labels,
+            labels=chosen,
             trace=trace,
         )
         if out is not None and q is not out:
             out[...] = q
         energy = np.array(report.energy) + self._potts_energy if trace else None
         return Inference(
-            probabilities=like(given, q if out is None else out),
-            labels=like(given, labels.astype(label_type(unary.labels)).reshape(self.shape)),
+            probabilities=like(unary.given, q if out is None else out),
+            labels=like(unary.given, chosen.astype(label_type(unary.labels)).reshape(self.shape)),
             steps=report.steps,
             kept=np.array(report.kept, np.intp),
             energy=energy,
@@ -408,8 +429,10 @@ class DenseCRF:
         # mu = [a != b] is 1 less the identity, and the native code rewards agreement only.
         return 0.5 * self._model.potts_mass(self.threads)
 
-    def _read(self, probabilities: Any, energies: Any, channels: Channels | None) -> Unary:
-        unary = read_unary(probabilities, energies, self.shape, channels)
+    def _read(
+        self, probabilities: Any, energies: Any, channels: Channels | None, labels: Any, confidence: float
+    ) -> Unary:
+        unary = read_unary(probabilities, energies, self.shape, channels, labels, confidence)
         for mu in self._compatibilities:
             if mu is not None and mu.shape[0] != unary.labels:
                 check_compatibility(mu, labels=unary.labels)

@@ -16,6 +16,11 @@ Channels = Literal["first", "last"]
 # Probabilities written in a lower precision may sum to a little more than 1.
 LARGEST_PROBABILITY = 1.001
 
+# Label of points whose label is not known, and the probability of the others.
+UNKNOWN = 255
+CONFIDENCE = 0.7
+_MOST_LABELS = 1 << 16
+
 # Beyond, a message would be lost in float32 and sums could overflow.
 _LARGEST_ENERGY = 1.0001e30
 
@@ -33,12 +38,15 @@ class Unary:
         Of the variables.
     last : bool
         Whether labels are the last axis.
+    given : array or tensor
+        The argument itself.
     """
 
     name: Literal["probabilities", "energies"]
     array: NDArray[Any]
     shape: tuple[int, ...]
     last: bool
+    given: object = None
 
     @property
     def labels(self) -> int:
@@ -97,13 +105,20 @@ def read_unary(
     energies: ArrayLike | None,
     shape: tuple[int, ...],
     channels: Channels | None = None,
+    labels: ArrayLike | None = None,
+    confidence: float = CONFIDENCE,
 ) -> Unary:
     """Find out how labels, points and a batch lie in what was given; its values are not looked at.
 
-    Raises InputError unless exactly one of both is given, of numbers and of a shape that fits.
+    Raises InputError unless exactly one of the three is given, of numbers and of a shape that fits.
     """
-    if (probabilities is None) == (energies is None):
-        raise InputError("probabilities: expected either probabilities or energies=, got both or neither")
+    given = [value for value in (probabilities, energies, labels) if value is not None]
+    if len(given) != 1:
+        raise InputError(
+            f"probabilities: expected either probabilities, energies= or labels=, got {len(given)} of them"
+        )
+    if labels is not None:
+        probabilities = label_probabilities(as_numpy("labels", labels), confidence, shape)
     if channels is not None and channels not in get_args(Channels):
         raise InputError(f"channels: expected 'first', 'last' or None, got {channels!r}")
     name: Literal["probabilities", "energies"] = "probabilities" if energies is None else "energies"
@@ -118,8 +133,11 @@ def read_unary(
     first = len(one) == axes + 1 and one[1:] == shape and channels != "last"
     last = len(one) == axes + 1 and one[:-1] == shape and channels != "first"
     if not (first and one[0]) and not (last and one[-1]):
-        raise InputError(f"{name}: expected shape {expected}, or a batch of these, got {array.shape}")
-    unary = Unary(name, array, shape, last=not first)
+        remedy = ""
+        if array.shape == shape:
+            remedy = "; for a foreground's p give np.stack([1 - p, p]), for a mask of labels labels="
+        raise InputError(f"{name}: expected shape {expected}, or a batch of these, got {array.shape}{remedy}")
+    unary = Unary(name, array, shape, not first, given[0])
     if unary.labels == 1:
         axis = -1 if unary.last else -1 - axes
         of_both = f"np.concatenate([1 - p, p], axis={axis})" if name == "probabilities" else "energies of both"
@@ -128,6 +146,33 @@ def read_unary(
             f" for a foreground's p give {of_both}"
         )
     return unary
+
+
+def label_probabilities(labels: NDArray[Any], confidence: float, shape: tuple[int, ...]) -> NDArray[np.float32]:
+    """Return probabilities (C, *shape), or a batch (B, C, *shape), with `confidence` for the label of each point.
+
+    The other labels, of 0 to the largest one, share the rest. All are equal where the label is 255.
+    """
+    if labels.dtype.kind not in "iub":
+        raise InputTypeError(f"labels: expected whole numbers, got {labels.dtype}")
+    if labels.shape not in (shape, (*labels.shape[:1], *shape)) or labels.size == 0:
+        raise InputError(f"labels: expected shape {shape}, or a batch of these, got {labels.shape}")
+    known = labels != UNKNOWN
+    low, high = (int(end(labels[known])) if known.any() else 0 for end in (np.min, np.max))
+    if low < 0 or not 1 <= high <= _MOST_LABELS:
+        raise InputError(
+            f"labels: expected whole numbers from 0, and at least two labels besides {UNKNOWN} (unknown), got"
+            f" {low} to {high}; for a mask of 0 and 255 give mask == 255"
+        )
+    count = high + 1
+    if not 1 / count < confidence < 1:
+        raise InputError(f"confidence {confidence}: expected above {1 / count:.3g} (1 / labels) and below 1")
+    out = np.full((*labels.shape[: -len(shape)], count, *shape), (1 - confidence) / high, np.float32)
+    planes = np.moveaxis(out, -1 - len(shape), 0)
+    for label, plane in enumerate(planes):
+        plane[labels == label] = confidence
+    planes[:, ~known] = 1 / count
+    return out
 
 
 def _expected(shape: tuple[int, ...], channels: Channels | None) -> str:

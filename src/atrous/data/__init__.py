@@ -4,11 +4,10 @@ from .dataset import Choice, Dataset, choose_photos, files_below, open_dataset, 
 from .folder_dataset import read_classes
 from .metadata import VOC_CLASSES, CrfParameters, ModelMetadata
 from .samples import ImageList, Sample, read_pair
-from .sbd import merge_sbd
+from .sbd import LIST_SIZES, merge_sbd
 from .soft_targets import SoftTargets
 from .unary_io import class_names, fit_probabilities, parse_array, probabilities_from_labels, read_probabilities
 from .validate import Findings, check_dataset
-from .voc import LIST_SIZES
 
 __all__ = [
     "LIST_SIZES",

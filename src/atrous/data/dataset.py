@@ -1,10 +1,10 @@
 """Data sets of labeled images in any supported folder layout."""
 
 import os
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from types import ModuleType
 from typing import Literal
 
 import numpy as np
@@ -13,17 +13,18 @@ from PIL import Image
 
 from ..errors import InputError
 from ..image_io.decode import IMAGE_SUFFIXES, read_image
-from ..labelmap import voc_palette
+from ..labelmap import VOID, voc_palette
+from ..labelmap.class_names import is_void
 from ..labelmap.color_table import ColorTable, read_color_table
 from ..labelmap.png import made_here
 from . import folder_dataset as folders
-from . import voc
-from .folder_dataset import entries, read_classes
+from .folder_dataset import read_classes
+from .layout import find_layout, layout_of
 from .metadata import VOC_CLASSES
 from .samples import ImageList, Sample, image_list
 
-# Each module implements the lists of its layout: list_names, default_lists and read_list.
-_LAYOUTS: dict[str, ModuleType] = {"voc": voc, "folders": folders}
+# Names of VOC's images, such as 2007_000032.
+_VOC_IMAGE = re.compile(r"\d{4}_\d{6}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,40 +38,46 @@ class Dataset:
         Names by label id.
     palette : (C, 3) uint8
         Color of each class in overlays and masks.
-    layout : "voc" or "folders"
+    layout : "voc", "folders" or "splits"
     colors : ColorTable or None
         Color table of label maps that are drawn in colors; None for label maps of ids.
+    void : tuple of int
+        Ids in label maps that mean void, besides 255.
+    notes : tuple of str
+        Assumptions to report to the user.
     """
 
     root: Path
     classes: tuple[str, ...]
     palette: NDArray[np.uint8]
-    layout: Literal["voc", "folders"]
+    layout: Literal["voc", "folders", "splits"]
     colors: ColorTable | None = None
+    void: tuple[int, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def lists(self) -> tuple[str, ...]:
         """Return the names of the lists of images."""
-        names: tuple[str, ...] = _LAYOUTS[self.layout].list_names(self.root)
-        return names
+        return folders.list_names(layout_of(self.root))
 
     def read(self, name: str, *, unlabeled: bool = False) -> ImageList:
-        """Read a list. See `voc.read_list` and `folders.read_list` for the names and errors."""
-        samples: ImageList = _LAYOUTS[self.layout].read_list(
-            self.root, name, colors=self.colors, classes=len(self.classes), unlabeled=unlabeled
-        )
-        return samples
+        """Read a list. See `folder_dataset.read_list` for the names and errors."""
+        listed = folders.read_list(self.root, name, unlabeled=unlabeled)
+        return replace(listed, samples=tuple(self.labeled(listed.samples)))
+
+    def labeled(self, samples: Iterable[Sample]) -> Iterator[Sample]:
+        """Yield samples with the meaning of the label maps of this data set."""
+        for sample in samples:
+            yield replace(sample, colors=self.colors, classes=len(self.classes), void=self.void)
 
     @property
     def default_training_list(self) -> str:
         """Return train_aug of a VOC folder if it exists, else train."""
-        name: str = _LAYOUTS[self.layout].default_lists(self.root)[0]
-        return name
+        return folders.default_lists(folders.list_files(layout_of(self.root)))[0]
 
     @property
     def default_evaluation_list(self) -> str:
         """Return val, which does not exist in every folder."""
-        name: str = _LAYOUTS[self.layout].default_lists(self.root)[1]
-        return name
+        return folders.default_lists(())[1]
 
 
 def open_dataset(
@@ -78,20 +85,24 @@ def open_dataset(
     *,
     classes: str | os.PathLike[str] | None = None,
     colors: str | os.PathLike[str] | None = None,
+    void: Sequence[int] = (),
 ) -> Dataset:
     """Open a data set; detect its layout from its folders.
 
     Parameters
     ----------
     root : path
-        A PASCAL VOC folder (`JPEGImages`, `SegmentationClassAug` or `SegmentationClass`, `ImageSets`), or a folder with
-        `images` and `labels`.
+        A PASCAL VOC folder (`JPEGImages`, `SegmentationClassAug` or `SegmentationClass`, `ImageSets`), a folder with
+        `images` and `labels`, or an export of labelme2voc, CVAT, Roboflow or Supervisely.
     classes : path, optional
-        Class list, one name per line. Default: `classes.txt` of the folder if it exists, else VOC's 21 classes (VOC
-        layout) or those of the color table.
+        Class list, one name per line. Default: that of the folder if it exists, else those of the color table, or
+        VOC's 21 classes (VOC layout). Names that mean void (`void`, `unlabeled`, `ignore`) are no classes.
     colors : path, optional
-        Color table (see `palette.color_table`) of label maps that are drawn in colors. Default: `colors.txt` of the
-        folder if it exists; otherwise label maps contain ids.
+        Color table (see `palette.color_table`) of label maps that are drawn in colors. Default: that of the folder
+        if it exists; otherwise label maps contain ids.
+    void : sequence of int
+        Ids of label maps that mean void, besides 255 and those that the class list names so. 255 among them permits
+        label maps of two classes that contain only 0 and 255.
 
     Raises
     ------
@@ -101,34 +112,44 @@ def open_dataset(
     root = Path(root)
     if not root.is_dir():
         raise InputError(f"{root}: no such folder; expected a data set")
-    layout = _layout(root)
-    class_list = _given_or_there(classes, root / "classes.txt")
-    table_file = _given_or_there(colors, root / "colors.txt")
-    names = read_classes(class_list) if class_list else VOC_CLASSES if layout == "voc" else None
+    layout, given = layout_of(root), bool(void)
+    class_list = Path(classes) if classes is not None else layout.class_list
+    table_file = Path(colors) if colors is not None else layout.color_table
+    names, notes = read_classes(class_list) if class_list else None, []
+    if names is None and table_file is None and layout.name == "voc":
+        names = VOC_CLASSES
+        if not all(_VOC_IMAGE.fullmatch(path.stem) for path in folders.image_files(layout)):
+            notes.append(
+                f"{root / 'classes.txt'}: no class list, so the {len(names)} classes of PASCAL VOC are assumed"
+            )
+    if any(not 0 <= label <= VOID for label in void):
+        raise InputError(f"void: expected ids from 0 to {VOID}, got {list(void)}")
+    if names is not None:
+        names, void = _without_void(names, void, class_list or f"{root}: VOC's classes")
     if table_file is not None:
+        if given:
+            raise InputError(f"void {void[0]}: expected no ids with the color table {table_file}; name its color void")
         table, names = read_color_table(table_file, names)
-        return Dataset(root, names, table.palette(len(names)), layout, table)
+        return Dataset(root, names, table.palette(len(names)), layout.name, table)
     if names is None:
         raise InputError(f"{root / 'classes.txt'}: no such file; expected class names, one per line, id 0 first")
-    return Dataset(root, names, voc_palette(len(names)), layout)
+    return Dataset(root, names, voc_palette(len(names)), layout.name, void=tuple(void), notes=tuple(notes))
 
 
-def _layout(root: Path) -> Literal["voc", "folders"]:
-    if (root / "JPEGImages").is_dir():
-        return "voc"
-    if (root / "images").is_dir() and (root / "labels").is_dir():
-        return "folders"
-    found = ", ".join([p.name for p in entries(root) if p.is_dir()][:8])
-    raise InputError(
-        f"{root}: expected the folders images and labels, or JPEGImages, SegmentationClass and ImageSets (PASCAL VOC);"
-        f" got {found or 'no folder'}"
-    )
-
-
-def _given_or_there(given: str | os.PathLike[str] | None, usual: Path) -> Path | None:
-    if given is not None:
-        return Path(given)
-    return usual if usual.is_file() else None
+def _without_void(
+    names: tuple[str, ...], void: Sequence[int], source: str | Path
+) -> tuple[tuple[str, ...], tuple[int, ...]]:
+    """Return the classes of a list, and all ids that mean void."""
+    for label in void:
+        if label < len(names) and not is_void(names[label]):
+            raise InputError(
+                f"void {label}: expected an id that is no class, got that of {names[label]!r} ({source}, line"
+                f" {label + 1}); if id {label} is void, write 'void' in that line, or insert it before"
+            )
+    classes = tuple(name for name in names if not is_void(name))
+    if len(classes) < 2:
+        raise InputError(f"{source}: expected at least 2 classes that are not void, got {len(classes)}")
+    return classes, tuple(sorted({*void, *(label for label, name in enumerate(names) if is_void(name))}))
 
 
 @dataclass(frozen=True)
@@ -180,9 +201,7 @@ def choose_photos(
         If there are no images, or `listed` or `classes` is given without a data set.
     """
     path = Path(path)
-    if path.is_dir() and (
-        (path / "JPEGImages").is_dir() or ((path / "images").is_dir() and (path / "labels").is_dir())
-    ):
+    if path.is_dir() and find_layout(path) is not None:
         dataset = open_dataset(path, classes=classes)
         usual = dataset.default_training_list if training else dataset.default_evaluation_list
         return Choice(dataset.read(listed or usual), dataset.classes)

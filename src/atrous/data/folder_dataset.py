@@ -1,21 +1,22 @@
-"""Data sets in own folders: `images/`, `labels/` and a class list.
+"""Images, label maps and lists of a data set, in any layout.
 
-The label map of `images/NAME.jpg` (or another image format) is `labels/NAME.png`. A list is a text file `NAME.txt` with
-one image name per line, in `lists/` or beside the folders. A data set without lists is split by a hash of each image's
-name, so that new images do not move others between the parts.
+The label map of `NAME.jpg` (or another image format) is `NAME.png` or `NAME.jpg.png`. A list is a text file with one
+image per line, in the layout's folder of lists or beside the folders. A data set without lists is split by a hash of
+each image's name, so that new images do not move others between the parts.
 """
 
 import hashlib
 import os
+import re
 import unicodedata
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from decimal import Decimal, InvalidOperation
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from .._settings_files import LONGEST_NAME, read_lines
 from ..errors import InputError
 from ..image_io.decode import IMAGE_SUFFIXES
-from ..labelmap.color_table import ColorTable
+from .layout import Layout, layout_of
 from .samples import ImageList, Sample, image_list
 
 # Default share of "train" and "val" if there is no list file.
@@ -34,7 +35,12 @@ def read_classes(path: str | os.PathLike[str]) -> tuple[str, ...]:
         If the file cannot be read, a line is empty, a comment or a repetition, or there are not 2 to 255 names.
     """
     names: dict[str, int] = {}
-    for number, name in enumerate(read_lines(path, _CLASSES_EXPECTED), 1):
+    lines = read_lines(path, _CLASSES_EXPECTED)
+    if lines[0].lower().startswith("pixel value"):  # of Roboflow
+        lines = _numbered(path, lines[1:])
+    elif lines[:2] == ["__ignore__", "_background_"]:  # labelme's list, where ids start at -1
+        del lines[0]
+    for number, name in enumerate(lines, 1):
         if not name:
             raise InputError(
                 f"{path}: line {number} is empty; expected {_CLASSES_EXPECTED}, as the line number is the id"
@@ -51,6 +57,15 @@ def read_classes(path: str | os.PathLike[str]) -> tuple[str, ...]:
     if not 2 <= len(names) <= 255:
         raise InputError(f"{path}: expected 2 to 255 classes, {_CLASSES_EXPECTED}, got {len(names)}")
     return tuple(names)
+
+
+def _numbered(path: str | os.PathLike[str], lines: list[str]) -> list[str]:
+    """Return the names of lines such as `0, background`, in the order of their ids."""
+    rows = [line.partition(",")[::2] for line in lines]
+    for number, (label, _) in enumerate(rows):
+        if label.strip() != str(number):
+            raise InputError(f"{path}: expected lines such as '{number}, NAME', got {lines[number]!r:.60}")
+    return [name.strip() for _, name in rows]
 
 
 def read_names(path: str | os.PathLike[str], image: Callable[[str], str] = str) -> tuple[str, ...]:
@@ -77,8 +92,8 @@ def read_names(path: str | os.PathLike[str], image: Callable[[str], str] = str) 
     return tuple(names)
 
 
-def find_images(root: str | os.PathLike[str]) -> dict[str, Path]:
-    """Return the images in `images/` by name, sorted.
+def find_images(layout: Layout) -> dict[str, Path]:
+    """Return the images by name, sorted.
 
     Raises
     ------
@@ -86,23 +101,44 @@ def find_images(root: str | os.PathLike[str]) -> dict[str, Path]:
         If there are none, or two with the same name.
     """
     images: dict[str, Path] = {}
-    for path in image_files(root):
+    for path in image_files(layout):
         name = composed(path.stem)
         if name in images:
-            raise InputError(f"{path}: expected one image per name, got {images[name].name} beside it; rename one")
+            raise InputError(f"{path}: expected one image per name, got {images[name]}; rename one")
         images[name] = path
     if not images:
-        raise InputError(f"{Path(root) / 'images'}: expected images (.jpg, .png, ...), found none")
+        raise InputError(f"{layout.images[0]}: expected images (.jpg, .png, ...), found none")
     return images
 
 
-def image_files(root: str | os.PathLike[str]) -> list[Path]:
-    """Return the files in `images/` with the suffix of an image format, sorted, without hidden ones."""
+def image_files(layout: Layout) -> list[Path]:
+    """Return the files in the folders of images with the suffix of an image format, without hidden ones."""
     return [
         path
-        for path in entries(Path(root) / "images")
-        if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")
+        for folder in layout.images
+        for path in entries(folder)
+        if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".") and not is_mask(path, layout)
     ]
+
+
+def is_mask(path: Path, layout: Layout) -> bool:
+    """Return whether a file is a label map, by the ending of its name, if the layout has one."""
+    return bool(layout.mask_ending) and path.stem.endswith(layout.mask_ending)
+
+
+def label_files(layout: Layout) -> dict[str, Path]:
+    """Return the label maps by name."""
+    return {
+        composed(path.stem.removesuffix(layout.mask_ending)): path
+        for folder in layout.labels
+        for path in entries(folder)
+        if path.suffix == ".png" and path.stem.endswith(layout.mask_ending) and not path.name.startswith(".")
+    }
+
+
+def label_of(image: Path, labels: Mapping[str, Path]) -> Path | None:
+    """Return the label map of an image: `NAME.png`, or `NAME.jpg.png` for `NAME.jpg`."""
+    return labels.get(composed(image.stem)) or labels.get(composed(image.name))
 
 
 def entries(folder: Path) -> list[Path]:
@@ -118,49 +154,84 @@ def composed(name: str) -> str:
     return unicodedata.normalize("NFC", name)
 
 
-def list_files(root: str | os.PathLike[str]) -> dict[str, Path]:
-    """Return the list files by name: all of `lists/`, and those beside `images/` that contain an image name."""
-    root = Path(root)
-    found = {path.stem: path for path in sorted((root / "lists").glob("*.txt"))}
-    images = {composed(p.stem) for p in image_files(root)}
-    for path in sorted(root.glob("*.txt")):
+def expected_label(layout: Layout, image: Path) -> Path:
+    """Return the usual path of an image's label map."""
+    folder = image.parent if layout.mask_ending or not layout.labels else layout.labels[0]
+    return folder / f"{image.stem}{layout.mask_ending}.png"
+
+
+def list_files(layout: Layout) -> dict[str, Path]:
+    """Return the list files by name: those in the layout's folder, and those beside the folders.
+
+    A text file beside the folders is a list if it contains an image name, or if its name starts with train or val.
+    """
+    found = {path.stem: path for path in sorted(layout.lists.glob("*.txt"))} or dict(layout.split_folders)
+    if layout.name == "voc" and found:
+        return found
+    images = {composed(p.stem) for p in image_files(layout)}
+    for path in sorted(layout.root.glob("*.txt")):
         try:
             lines = read_lines(path, "")
         except InputError:
-            continue
-        if any(named(line, images) for line in lines):
+            lines = []
+        if _is_part(path.stem) or any(named(line, images) for line in lines):
             if path.stem in found:
                 raise InputError(f"{path}: expected one list of this name, got {found[path.stem]} as well; remove one")
             found[path.stem] = path
     return found
 
 
+def _is_part(name: str) -> bool:
+    return name.startswith(tuple(SHARES))
+
+
 def named(line: str, images: Collection[str]) -> str | None:
-    """Return the image that a line of a list names, with or without its suffix, or None."""
+    """Return the image that a line of a list names, or None.
+
+    The line is a name, a file name or a path with either slash, alone or followed by the path of the label map.
+
+    Examples
+    --------
+    >>> named("/JPEGImages/2007_000032.jpg /SegmentationClassAug/2007_000032.png", {"2007_000032"})
+    '2007_000032'
+    """
     line = composed(line)
     if line in images:
         return line
-    stem, _, suffix = line.rpartition(".")
-    return stem if f".{suffix}".lower() in IMAGE_SUFFIXES and stem in images else None
+    line = line.replace("\\", "/")
+    ends = [separator.span() for separator in re.finditer(r"[,;\s]+", line)]
+    if not re.search(r"\.\w+[,;\s]", line):  # the name of one file
+        ends.append((len(line), len(line)))
+    for end, start in ends:
+        image, label = PurePosixPath(line[:end]), PurePosixPath(line[start:])
+        name = image.stem if image.suffix.lower() in IMAGE_SUFFIXES else image.name
+        if name in images and (start == len(line) or label.stem in (name, image.name, f"{name}_mask")):
+            return name
+    return None
 
 
-def list_names(root: str | os.PathLike[str]) -> tuple[str, ...]:
-    """Return the names of all lists: "all", list files, and "train" and "val" if there is no file for them."""
-    files = list_files(root)
-    return tuple(dict.fromkeys((ALL, *(() if files.keys() & SHARES.keys() else SHARES), *files)))
+def list_names(layout: Layout) -> tuple[str, ...]:
+    """Return the names of all lists: "all", list files, and "train" and "val" if there is no file for either."""
+    files = list_files(layout)
+    return tuple(dict.fromkeys((*implied_lists(layout, files), *files)))
 
 
-def default_lists(root: str | os.PathLike[str]) -> tuple[str, str]:
-    """Return the names of the default training and evaluation lists."""
-    return "train", "val"
+def implied_lists(layout: Layout, files: Collection[str]) -> tuple[str, ...]:
+    """Return the names of the lists that need no file."""
+    if any(map(_is_part, files)):
+        return () if layout.name == "voc" else (ALL,)
+    return ALL, *SHARES
+
+
+def default_lists(files: Collection[str]) -> tuple[str, str]:
+    """Return the names of the training list, train_aug if there is a file for it, and of the evaluation list."""
+    return "train_aug" if "train_aug" in files else "train", "val"
 
 
 def read_list(
     root: str | os.PathLike[str],
     name: str,
     *,
-    colors: ColorTable | None = None,
-    classes: int | None = None,
     unlabeled: bool = False,
 ) -> ImageList:
     """Read a list of images.
@@ -168,51 +239,53 @@ def read_list(
     Parameters
     ----------
     root : path
-        The folder with `images` and `labels`.
+        The data set.
     name : str
         Name of a list without ".txt", path of a text file, "all", or a part by hash of each image's name: "val@0.1" is
         a tenth of the images, "train@0.9" the other nine tenths. Without list files, "val" and "train" mean 0.2 and
         0.8.
-    colors : ColorTable, optional
-        Color table of label maps that are drawn in colors. Default: label maps contain ids.
-    classes : int, optional
-        Number of classes.
     unlabeled : bool
-        Whether to include images without a label map.
+        Whether to include images without a label map, such as VOC's test images.
 
     Raises
     ------
     InputError
         If the list is unknown, empty, names an image twice, or names one without image file or label map.
     """
-    root = Path(root)
-    images = find_images(root)
-    names, source = _names(root, name, images)
-    labels = {composed(p.stem): p for p in entries(root / "labels") if p.suffix == ".png"}
-    missing = [n for n in names if n not in labels]
+    layout = layout_of(Path(root))
+    if not layout.labels and not unlabeled:
+        raise InputError(f"{root}: expected a folder SegmentationClassAug or SegmentationClass in it, got none")
+    images, labels = find_images(layout), label_files(layout)
+    maps = {name: label_of(path, labels) for name, path in images.items()}
+    # VOC has more images than label maps.
+    usual = [n for n in images if maps[n] is not None] if layout.name == "voc" else list(images)
+    names, source = _names(layout, name, images, usual)
+    missing = [n for n in names if maps[n] is None]
     if missing and not unlabeled:
         others = f" (also missing for {len(missing) - 1} others)" if len(missing) > 1 else ""
+        image = images[missing[0]]
         raise InputError(
-            f"{root / 'labels' / missing[0]}.png: expected the label map of {images[missing[0]]}, no such file{others};"
-            f" add it, or remove the image from {source}"
+            f"{expected_label(layout, image)}: expected the label map of {image}, no such file{others}; add it, or"
+            f" remove the image from {source}"
         )
-    samples = (Sample(n, images[n], labels.get(n), colors, classes) for n in names)
+    samples = (Sample(n, images[n], maps[n]) for n in names)
     return image_list(Path(name).stem if name.endswith(".txt") else name, samples)
 
 
-def _names(root: Path, name: str, images: dict[str, Path]) -> tuple[list[str], str]:
+def _names(layout: Layout, name: str, images: dict[str, Path], usual: list[str]) -> tuple[list[str], str]:
     """Return the images of a list, and the name of the list in messages."""
     if name.endswith(".txt"):
         return _names_of_file(Path(name), images), name
-    files = list_files(root)
+    files = list_files(layout)
     if name in files:
         return _names_of_file(files[name], images), str(files[name])
+    labeled = f"{layout.images[0]}, or write a list of the labeled ones"
     if name == ALL:
-        return list(images), f"{root / 'images'}, or write a list of the labeled ones"
+        return usual, labeled
     part, at, given = name.partition("@")
-    if part not in SHARES or (not at and files.keys() & SHARES.keys()):
-        known = ", ".join(list_names(root))
-        raise InputError(f"list {name}: expected one of {known} in {root}; add {root / 'lists' / name}.txt")
+    if part not in SHARES or (not at and name not in implied_lists(layout, files)):
+        known = ", ".join(list_names(layout))
+        raise InputError(f"list {name}: expected one of {known} in {layout.root}; add {layout.lists / name}.txt")
     try:
         share = Decimal(given) if at else SHARES[part]
         known_share = 0 < share < 1
@@ -220,10 +293,12 @@ def _names(root: Path, name: str, images: dict[str, Path]) -> tuple[list[str], s
         known_share = False
     if not known_share:
         raise InputError(f"list {name}: expected a share above 0 and below 1 after @, as in val@0.2")
-    names = part_of(images, part, share)
+    names = part_of(usual, part, share)
     if not names:
-        raise InputError(f"list {name}: expected images, got none of the {len(images)} in {root}; write lists instead")
-    return names, f"{root / 'images'}, or write a list of the labeled ones"
+        raise InputError(
+            f"list {name}: expected images, got none of the {len(usual)} in {layout.root}; write lists instead"
+        )
+    return names, labeled
 
 
 def part_of(names: Iterable[str], part: str, share: Decimal) -> list[str]:
@@ -233,11 +308,14 @@ def part_of(names: Iterable[str], part: str, share: Decimal) -> list[str]:
 
 
 def _names_of_file(path: Path, images: dict[str, Path]) -> list[str]:
+    if path.is_dir():
+        return [name for name, image in images.items() if image.parent == path]
     names = read_names(path, lambda line: named(line, images) or line)
     for name in names:
         if name not in images:
+            folder = next(iter(images.values())).parent
             raise InputError(
-                f"{path}: expected names of images in images/, got {name!r:.80}; remove it or add the image"
+                f"{path}: expected names of images in {folder.name}/, got {name!r:.80}; remove it or add the image"
             )
     return list(names)
 

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +29,10 @@ class Sample:
     colors : ColorTable, optional
         Color table if the label file is drawn in colors. Default: the file contains ids.
     classes : int, optional
-        Number of classes; larger ids are errors. Default: any id is accepted.
+        Number of classes; other ids are errors. Default: any id is accepted.
+    void : tuple of int
+        Ids in the label file that mean void, besides 255. The others, in their order, are the classes. If 255 is among
+        them, label maps of two classes that contain only 0 and 255 are accepted.
     """
 
     name: str
@@ -36,6 +40,7 @@ class Sample:
     label: Path | None
     colors: ColorTable | None = None
     classes: int | None = None
+    void: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -123,21 +128,52 @@ def read_label_map(sample: Sample) -> NDArray[np.uint8]:
     """Read a sample's labels, (H, W) uint8; see `read_pair` for errors."""
     if sample.label is None:
         raise InputError(f"{sample.image}: expected a label map, found none")
-    labels = read_labels(sample.label) if sample.colors is None else sample.colors.read_labels(sample.label)
-    if sample.classes is not None and (place := first_beyond(labels, sample.classes)) is not None:
-        y, x = place
-        raise InputError(
-            f"{sample.label}: expected ids 0 to {sample.classes - 1}, or {VOID} for void, got id {labels[y, x]} at"
-            f" x={x}, y={y}; there are {sample.classes} classes"
-        )
-    return labels
+    if sample.colors is not None:
+        return sample.colors.read_labels(sample.label)
+    labels = read_labels(sample.label)
+    if (wrong := wrong_ids(labels, sample)) is not None:
+        raise InputError(f"{sample.label}: {wrong}")
+    if not sample.void:
+        return labels
+    return class_of_id(sample.classes, sample.void).astype(np.uint8).take(labels)
 
 
-def first_beyond(labels: NDArray[np.uint8], classes: int) -> tuple[int, int] | None:
-    """Return (row, column) of the first pixel that is neither a valid id nor void, or None."""
-    # Adding 1 maps void to 0 in 8 bits, so that one comparison finds invalid ids.
-    beyond = labels + np.uint8(1) > classes
-    if not beyond.any():
+@lru_cache(maxsize=4)
+def class_of_id(classes: int | None, void: tuple[int, ...]) -> NDArray[np.intp]:
+    """Return the class of each id in a label file, (256,): 255 for void, -1 for an id that is no class."""
+    table = np.full(256, VOID)
+    ids = [label for label in range(VOID) if label not in void]
+    table[ids] = np.arange(len(ids))
+    if classes is not None:
+        table[ids[classes:]] = -1
+    return table
+
+
+def wrong_ids(labels: NDArray[np.uint8], sample: Sample) -> str | None:
+    """Return what is wrong with the ids of a label file, and the remedy; None if nothing is."""
+    if sample.classes is None:
         return None
-    y, x = divmod(int(beyond.argmax()), labels.shape[1])
-    return y, x
+    table = class_of_id(sample.classes, sample.void)
+    foreign = np.flatnonzero((table < 0) & (np.bincount(labels.ravel(), minlength=256) > 0))
+    if foreign.size:
+        wrong = (table < 0).take(labels)
+        y, x = divmod(int(wrong.argmax()), labels.shape[1])
+        classes = np.flatnonzero((table >= 0) & (table != VOID))
+        void = ", ".join(map(str, sorted({*sample.void, VOID})))
+        ids = ", ".join(map(str, foreign[:8]))
+        # The last id of a list without a line for id 0.
+        shifted = foreign.tolist() == [classes[-1] + 1] and classes[0] == 0
+        remedy = "; if id 0 is void, write 'void' before the first name" if shifted else ""
+        return (
+            f"expected ids {classes[0]} to {classes[-1]}, or {void} for void, got id {labels[y, x]} at x={x}, y={y}"
+            f" ({int(wrong.sum())} pixels of id {ids}); there are {sample.classes} classes; add names to the class"
+            f" list, or pass void {foreign[0]} if it is void{remedy}"
+        )
+    binary = sample.classes == 2 and {0, 1, VOID}.isdisjoint(sample.void)
+    if binary and (labels == VOID).any() and not (labels == 1).any():
+        return (
+            f"expected ids 0 and 1, got only {' and '.join(map(str, np.unique(labels)))}, and {VOID} means void; if it"
+            " means the second class, add colors.txt with the lines 'FIRST 0 0 0' and 'SECOND 255 255 255'; if it"
+            f" is void, pass void {VOID}"
+        )
+    return None

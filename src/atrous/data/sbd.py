@@ -18,11 +18,13 @@ from .._io import replacing, write_text
 from .._parallel import map_ordered
 from ..errors import InputError
 from ..image_io.decode import stored_size
-from ..labelmap import write_labels
+from ..labelmap import VOID, write_labels
 from ._matlab import read_field
 from .folder_dataset import entries, read_names
 from .metadata import VOC_CLASSES
-from .samples import first_beyond
+
+# Sizes of PASCAL VOC 2012's lists and of those with the masks of Hariharan et al. 2011 (Chen et al. 2015, section 5).
+LIST_SIZES = {"train": 1464, "val": 1449, "trainval": 2913, "test": 1456, "train_aug": 10582, "trainval_aug": 12031}
 
 _LISTS = Path("ImageSets", "Segmentation")
 _MASKS = "SegmentationClassAug"
@@ -75,7 +77,7 @@ def read_mat(path: str | os.PathLike[str]) -> NDArray[np.uint8]:
     with np.errstate(invalid="ignore"):  # invalid values such as NaN
         labels = found.astype(np.uint8)
     exact = labels.ndim == 2 and labels.size > 0 and np.array_equal(labels, found)
-    if not exact or first_beyond(labels, len(VOC_CLASSES)) is not None:
+    if not exact or ((labels >= len(VOC_CLASSES)) & (labels != VOID)).any():
         raise InputError(f"{path}: expected GTcls.Segmentation with ids 0 to 20 (H, W); unpack SBD's release again")
     return labels
 

@@ -3,27 +3,39 @@
 import io
 import math
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..crf.unary import LARGEST_PROBABILITY
+from .._file_kinds import HEAD, refuse_foreign
+from ..crf.unary import LARGEST_PROBABILITY, UNKNOWN, label_probabilities
 from ..errors import InputError
-from ..labelmap import read_labels
+from ..image_io.decode import decode
+from ..labelmap.png import label_ids
 from .folder_dataset import read_classes
 from .metadata import VOC_CLASSES
+
+_ARRAY = "an array saved by numpy.save or numpy.savez"
+
+# A gray PNG with more values is a soft matte. Label maps of 150 classes have up to about 50 in an image.
+_MOST_IDS = 64
+
+# How far resizing with a cubic filter may leave the range from 0 to 1.
+_OVERSHOOT = 0.15
 
 Planes: TypeAlias = tuple[NDArray[np.float32], NDArray[np.intp]]
 
 
 def class_names(path: Path | None, count: int, *, ids: bool) -> tuple[str, ...]:
-    """Read class names as `read_classes` does. Default: VOC's names if the number fits, else numbers.
+    """Read class names as `read_classes` does. Default: VOC's for probabilities of 21 classes, else numbers.
 
-    VOC's names are used for probabilities of 21 classes, and for a label map (`ids`) whose ids are all below 21.
+    The ids of a label map (`ids`) have no names of their own, except that two are background and foreground.
     """
     if path is None:
-        voc = count <= len(VOC_CLASSES) if ids else count == len(VOC_CLASSES)
+        if count == 2:
+            return "background", "foreground"
+        voc = count == len(VOC_CLASSES) and not ids
         return VOC_CLASSES if voc else tuple(f"class {c}" for c in range(count))
     names = read_classes(path)
     if len(names) < count:
@@ -37,28 +49,62 @@ def read_probabilities(path: Path, shape: tuple[int, int], confidence: float | N
     Parameters
     ----------
     path : Path
-        .npy or .npz with probabilities (C, H, W) or (H, W, C), or an index PNG, in which 255 means unknown.
+        .npy or .npz with probabilities (C, H, W) or (H, W, C), those of the foreground (H, W), or ids (H, W); or a PNG:
+        ids, in which 255 means unknown; a mask of 0 and 255 or of 1 bit; or a soft matte, in gray or as transparency.
     shape : (H, W)
         Of the image.
     confidence : float or None
-        Probability of the PNG's labels; the other labels share the rest. None means 0.7.
+        Probability of ids and of a mask's labels; the other labels share the rest. None means 0.7.
 
     Raises
     ------
     InputError
         If the file cannot be read, or its size differs from the image's.
     """
-    if path.suffix.lower() in (".npy", ".npz"):
-        if confidence is not None:
-            raise InputError(
-                f"confidence={confidence}: expected None for probabilities ({path}); it applies to index PNGs"
-            )
-        given = fit_probabilities(read_array(path), str(path), shape)
-        return given, np.arange(len(given))
-    ids = read_labels(path)
-    if ids.shape != shape:
+    if path.suffix.lower() in (".pt", ".pth"):
+        raise InputError(f"{path}: expected a PNG or {_ARRAY}, got PyTorch; use numpy.save(NAME, tensor.numpy())")
+    ids = _array_or_ids(path) if path.suffix.lower() in (".npy", ".npz") else _png(path)
+    if ids.ndim == 2 and ids.shape != shape:
         raise InputError(f"{path}: expected the image's size, {_size(shape)}, got {_size(ids.shape)}")
-    return probabilities_from_labels(ids, 0.7 if confidence is None else confidence, str(path))
+    if ids.ndim == 2 and ids.dtype == np.uint8:
+        return probabilities_from_labels(ids, 0.7 if confidence is None else confidence, str(path))
+    if confidence is not None:
+        raise InputError(f"confidence={confidence}: expected None for probabilities ({path}); it applies to labels")
+    given = fit_probabilities(np.stack([1 - ids, ids]) if ids.ndim == 2 else ids, str(path), shape)
+    return given, np.arange(len(given))
+
+
+def _array_or_ids(path: Path) -> NDArray[Any]:
+    """Return the array of a file: ids (H, W) as uint8, and others as they are."""
+    array = read_array(path)
+    if array.ndim == 4 and len(array) == 1:  # a batch of one
+        array = array[0]
+    if array.ndim != 2 or array.dtype.kind not in "iub":
+        return array
+    if array.size and not 0 <= int(array.min()) <= int(array.max()) <= UNKNOWN:
+        raise InputError(f"{path}: expected ids from 0 to {UNKNOWN} (unknown), got {array.min()} to {array.max()}")
+    return _binary(array.astype(np.uint8))
+
+
+def _png(path: Path) -> NDArray[Any]:
+    """Return a PNG's ids (H, W) as uint8, or the probabilities (H, W) of a soft matte as float32."""
+    decoded = decode(path, formats=("PNG",))
+    image = decoded.image
+    if image.mode == "1":
+        return np.array(image, np.uint8)
+    if image.mode == "RGB" and len(gray := np.asarray(image).reshape(-1, 3).T) and (gray == gray[0]).all():
+        image = image.getchannel(0)
+    elif image.mode in ("LA", "RGBA") and np.ptp(np.asarray(image.getchannel("A"))):
+        image = image.getchannel("A")
+    elif image.mode != "L" or decoded.stored.bits < 8:
+        return label_ids(decoded, str(path))
+    values = np.asarray(image)
+    return values / np.float32(255) if len(np.unique(values)) > _MOST_IDS else _binary(values)
+
+
+def _binary(ids: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return a mask of 0 and 255 as 0 and 1, other ids as they are."""
+    return ids // 255 if np.array_equal(np.unique(ids), [0, 255]) else ids
 
 
 def probabilities_from_labels(ids: NDArray[np.uint8], confidence: float, source: str) -> Planes:
@@ -69,17 +115,12 @@ def probabilities_from_labels(ids: NDArray[np.uint8], confidence: float, source:
     (K, H, W) float32 and (K,) int
         Probabilities of the labels that occur, and their ids.
     """
-    known = ids != 255
-    present = np.unique(ids[known]).astype(np.intp)
+    present = np.unique(ids[ids != UNKNOWN]).astype(np.intp)
     if len(present) < 2:
         raise InputError(f"{source}: expected at least two labels besides 255 (unknown), got {len(present)}")
-    if not 1 / len(present) < confidence < 1:
-        raise InputError(f"confidence {confidence}: expected above {1 / len(present):.3g} (1 / labels) and below 1")
-    out = np.full((len(present), *ids.shape), (1 - confidence) / (len(present) - 1), np.float32)
-    for plane, label in zip(out, present, strict=True):
-        plane[ids == label] = confidence
-    out[:, ~known] = 1 / len(present)
-    return out, present
+    places = np.full(256, UNKNOWN)
+    places[present] = np.arange(len(present))
+    return label_probabilities(places[ids], confidence, ids.shape), present
 
 
 def read_array(path: Path) -> NDArray[np.generic]:
@@ -91,7 +132,7 @@ def read_array(path: Path) -> NDArray[np.generic]:
         If the file is missing, damaged or contains something else.
     """
     if not path.is_file():
-        raise InputError(f"{path}: expected an array saved by numpy.save or numpy.savez; no such file")
+        raise InputError(f"{path}: expected {_ARRAY}; no such file")
     try:
         # Memory mapping detects a header that claims more than the file contains before memory is allocated.
         loaded = np.load(path, mmap_mode="r", allow_pickle=False)
@@ -105,8 +146,11 @@ def read_array(path: Path) -> NDArray[np.generic]:
         raise
     except Exception as error:  # NumPy raises many types of errors for damaged files
         # NumPy treats files without a header as pickles, and its message recommends loading them.
+        with path.open("rb") as file:
+            head = file.read(HEAD)
+        refuse_foreign(path, head, _ARRAY)
         reason = "" if "pickle" in str(error) else f" ({' '.join(str(error).split())[:200]})"
-        raise InputError(f"{path}: expected an array saved by numpy.save or numpy.savez{reason}") from None
+        raise InputError(f"{path}: expected {_ARRAY}{reason}") from None
 
 
 def parse_array(content: bytes, name: str) -> NDArray[np.generic]:
@@ -154,7 +198,10 @@ def fit_probabilities(array: NDArray[np.generic], path: str, shape: tuple[int, i
         If they do not fit the image, or are not probabilities.
     """
     if array.dtype.kind != "f":
-        raise InputError(f"{path}: expected probabilities as floats, from 0 to 1, got {array.dtype}")
+        raise InputError(
+            f"{path}: expected probabilities as floats, from 0 to 1, got {array.dtype} {array.shape};"
+            " divide values from 0 to 255 by 255"
+        )
     first, last = array.ndim == 3 and array.shape[1:] == shape, array.ndim == 3 and array.shape[:2] == shape
     if not first and not last:
         h, w = shape
@@ -175,9 +222,14 @@ def fit_probabilities(array: NDArray[np.generic], path: str, shape: tuple[int, i
     if np.isnan(values).any():
         place = np.argwhere(np.isnan(values))[0]
         raise InputError(f"{path}: expected 0 to 1, got NaN at class {place[0]}, row {place[1]}, column {place[2]}")
-    if values.min() < 0 or values.max() > LARGEST_PROBABILITY:
+    low, high = values.min(), values.max()
+    over = low < 0 or high > LARGEST_PROBABILITY
+    if over and low >= -_OVERSHOOT and high <= 1 + _OVERSHOOT and abs(values.sum(axis=0) - 1).max() < 0.01:
+        values = values.clip(0, 1)
+        values /= values.sum(axis=0)
+    elif over:
         raise InputError(
-            f"{path}: expected probabilities from 0 to 1, got {values.min():.3g} to {values.max():.3g};"
+            f"{path}: expected probabilities from 0 to 1, got {low:.3g} to {high:.3g};"
             " apply the softmax to scores first"
         )
     if (empty := np.argwhere(values.max(axis=0) == 0)).size:

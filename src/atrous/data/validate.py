@@ -3,7 +3,7 @@
 import dataclasses
 import hashlib
 import os
-from collections.abc import Callable, Iterator, Set
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
 from pathlib import Path
@@ -16,11 +16,12 @@ from .._parallel import map_ordered
 from ..errors import InputError
 from ..image_io.decode import IMAGE_SUFFIXES, decode, read_image, stored_size
 from ..labelmap.png import label_ids
-from ..labelmap.voc_colormap import VOID
+from ..labelmap.voc_colormap import VOID, voc_palette
 from . import folder_dataset as folders
-from . import voc
 from .dataset import Dataset, open_dataset
-from .samples import Sample, first_beyond, read_label_map
+from .layout import Layout, find_layout
+from .metadata import VOC_CLASSES
+from .samples import Sample, class_of_id, wrong_ids
 
 
 @dataclass(frozen=True)
@@ -47,14 +48,14 @@ class Findings:
 
     Attributes
     ----------
-    layout : "voc" or "folders"
+    layout : "voc", "folders" or "splits"
     classes : tuple of str
         Empty if the class list cannot be read; then ids are not checked.
     problems : list of Problem
     notes : list of str
         Observations that are not problems.
     pairs : int
-        Images with a label map and without problems. The counts below refer to them.
+        Images with a label map and without problems other than ids. The counts below refer to them.
     pixels : (256,) int64
         Pixels per id; 255 is void.
     images : (256,) int64
@@ -101,11 +102,12 @@ class Findings:
 
 @dataclass(frozen=True)
 class _Seen:
-    """Result of one pair: problems or histogram, and a hash of the image file."""
+    """Result of one pair: problems, histogram, hash of the image file, and an id with the color of another one."""
 
     problems: tuple[Problem, ...]
     pixels: NDArray[np.int64] | None
     digest: bytes | None
+    moved: str | None = None
 
 
 def check_dataset(
@@ -113,6 +115,7 @@ def check_dataset(
     *,
     classes: str | os.PathLike[str] | None = None,
     colors: str | os.PathLike[str] | None = None,
+    void: Sequence[int] = (),
     threads: int | None = None,
     done: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> Findings:
@@ -120,7 +123,7 @@ def check_dataset(
 
     Parameters
     ----------
-    root, classes, colors
+    root, classes, colors, void
         See `open_dataset`. In a VOC folder, images with a label map and listed images are checked.
     threads : int, optional
         Default: the number of processors.
@@ -134,34 +137,33 @@ def check_dataset(
     """
     root = Path(root)
     try:
-        dataset: Dataset | None = open_dataset(root, classes=classes, colors=colors)
+        dataset: Dataset | None = open_dataset(root, classes=classes, colors=colors, void=void)
     except InputError as error:
         dataset, reason = None, str(error)
-    is_voc = (root / "JPEGImages").is_dir()
-    recognized = is_voc or ((root / "images").is_dir() and (root / "labels").is_dir())
-    class_list = root / "classes.txt" if classes is None else Path(classes)
+    layout = find_layout(root)
+    class_list = Path(classes) if classes is not None else (layout and layout.class_list) or root / "classes.txt"
     of_class_list = dataset is None and reason.startswith(f"{class_list}: ")
-    if dataset is None and (
-        not recognized
-        or colors is not None
-        or (root / "colors.txt").is_file()
-        or (classes is not None and of_class_list)
+    if layout is None or (
+        dataset is None
+        and (colors is not None or void or layout.color_table is not None or (classes is not None and of_class_list))
     ):
         raise InputError(reason)
-    found = Findings("voc" if is_voc else "folders", dataset.classes if dataset else ())
+    found = Findings(layout.name, dataset.classes if dataset else ())
     if dataset is None:
         found.problems.append(_problem(class_list if of_class_list else root, "classes", reason))
-    lists = _voc_lists(root, found) if is_voc else _own_lists(root, found)
-    samples = list((_voc_samples if is_voc else _own_samples)(root, lists, found))
+    else:
+        found.notes += dataset.notes
+    lists = _lists(layout, found)
+    samples = list(_samples(layout, lists, found))
     if dataset is not None:
-        samples = [dataclasses.replace(s, colors=dataset.colors, classes=len(dataset.classes)) for s in samples]
-    if not is_voc:
-        lists = _split(samples, lists)
+        samples = list(dataset.labeled(samples))
+    lists = _implied(layout, samples, lists) | lists
     found.lists = {name: len(names) for name, names in lists.items()}
 
     if not samples:
         found.problems.append(_problem(root, "pair", "expected images and their label maps, got none"))
-    found.notes += [f"list {n} is empty; write lists/{n}.txt" for n, names in lists.items() if samples and not names]
+    empty = [name for name, names in lists.items() if samples and not names]
+    found.notes += [f"list {name} is empty; write {layout.lists.name}/{name}.txt" for name in empty]
     twins = list(_decode(samples, found, threads, done))
     found.notes += [
         f"class {name!r} occurs in no label map" for c, name in enumerate(found.classes) if not found.images[c]
@@ -169,7 +171,7 @@ def check_dataset(
     for (a, first), (b, second) in combinations(sorted(lists.items()), 2):
         if folders.ALL not in (a, b) and (shared := len(first & second)):
             found.overlaps.append((a, b, shared))
-    training, evaluation = (voc if is_voc else folders).default_lists(root)
+    training, evaluation = folders.default_lists(lists)
     train, val = lists.get(training, set()), lists.get(evaluation, set())
     if leak := sorted(train & val):
         message = f"expected disjoint lists, got {len(leak)} images in {training} and {evaluation}, such as {leak[0]}"
@@ -186,6 +188,7 @@ def _decode(
 ) -> Iterator[tuple[Sample, Sample]]:
     """Check and count all pairs; yield pairs whose images are the same file."""
     images: dict[bytes, Sample] = {}
+    moved: list[str] = []
     for number, (sample, seen) in enumerate(zip(samples, map_ordered(_look, samples, threads), strict=True), 1):
         found.problems += seen.problems
         if seen.pixels is not None:
@@ -194,7 +197,12 @@ def _decode(
             found.images += seen.pixels > 0
         if seen.digest is not None and (one := images.setdefault(seen.digest, sample)) is not sample:
             yield one, sample
+        if seen.moved is not None and found.classes == VOC_CLASSES:
+            moved.append(f"{sample.label}: {seen.moved}")
         done(number, len(samples))
+    if moved:
+        others = f" ({len(moved) - 1} other label maps have such ids)" if len(moved) > 1 else ""
+        found.notes.append(f"{moved[0]}; the ids may have been renumbered{others}")
 
 
 def _problem(path: str | os.PathLike[str], kind: str, message: str) -> Problem:
@@ -204,59 +212,53 @@ def _problem(path: str | os.PathLike[str], kind: str, message: str) -> Problem:
 def _look(sample: Sample) -> _Seen:
     """Check one pair."""
     problems: list[Problem] = []
-    image = labels = digest = None
+    image = labels = digest = colors = None
     if sample.image.is_file():
         try:
             image = read_image(sample.image)
             digest = hashlib.sha256(sample.image.read_bytes()).digest()
         except Exception as error:  # after any error, the other files are checked
             problems.append(_problem(sample.image, "image", _text(error)))
+    table = class_of_id(None if sample.colors else sample.classes, sample.void)
     if sample.label is not None and sample.label.is_file():
         try:
-            labels = _labels(sample, problems)
+            if sample.colors is None:
+                decoded = decode(sample.label, formats=("PNG",))
+                labels = label_ids(decoded, str(sample.label))
+                colors = decoded.image.getpalette() if decoded.image.mode == "P" else None
+            else:
+                labels = sample.colors.read_labels(sample.label)
         except Exception as error:
             problems.append(_problem(sample.label, "label map", _text(error)))
     if image is not None and labels is not None and image.shape[:2] != labels.shape:
         problems.append(_problem(sample.label or "", "size", _sizes(sample, image, labels)))
-    if problems or image is None or labels is None:
-        return _Seen(tuple(problems), None, digest)
-    return _Seen((), np.bincount(labels.ravel(), minlength=256), digest)
+    if labels is not None and sample.label is not None:
+        pixels = np.bincount(labels.ravel(), minlength=256)
+        countable = image is not None and not problems
+        if sample.colors is None and (wrong := wrong_ids(labels, sample)) is not None:
+            problems.append(_problem(sample.label, "id", wrong))
+        elif not pixels[table != VOID].any():
+            problems.append(_problem(sample.label, "void", "expected labeled pixels, got only void"))
+            countable = False
+        if countable:
+            counts = np.zeros(256, np.int64)
+            np.add.at(counts, table[table >= 0], pixels[table >= 0])
+            return _Seen(tuple(problems), counts, digest, _moved(colors, np.flatnonzero(pixels[:VOID])))
+    return _Seen(tuple(problems), None, digest)
+
+
+def _moved(colors: list[int] | None, ids: NDArray[np.intp]) -> str | None:
+    """Describe the first id that has the color of another one in VOC's colormap; None if there is none."""
+    voc = [tuple(color) for color in voc_palette(len(VOC_CLASSES)).tolist()]
+    for label in ids.tolist():
+        color = tuple((colors or [])[3 * label : 3 * label + 3])
+        if color in voc and label != (other := voc.index(color)):
+            return f"id {label} has the color of {VOC_CLASSES[other]}, id {other} of PASCAL VOC"
+    return None
 
 
 def _text(error: Exception) -> str:
     return " ".join(str(error).split()) or type(error).__name__
-
-
-def _labels(sample: Sample, problems: list[Problem]) -> NDArray[np.uint8]:
-    """Read a label map; record invalid ids as a problem."""
-    assert sample.label is not None
-    if sample.colors is None:
-        decoded = decode(sample.label, formats=("PNG",))
-        mode = decoded.image.mode
-        if mode.startswith(("I", "F")):
-            raise InputError(f"expected label ids in an 8-bit gray or palette PNG, got {mode} pixels (16 bits or more)")
-        if mode == "1":
-            raise InputError("expected 8-bit label ids, got 1-bit pixels, which may mean 0 and 1 or 0 and 255")
-        if mode not in ("P", "L"):
-            raise InputError(f"expected label ids, got colors ({mode}); add colors.txt (one line NAME R G B per color)")
-        labels = label_ids(decoded, str(sample.label))
-    else:
-        labels = read_label_map(dataclasses.replace(sample, classes=None))
-    if sample.classes is not None and (place := first_beyond(labels, sample.classes)) is not None:
-        y, x = place
-        beyond = labels[labels + np.uint8(1) > sample.classes]
-        ids = ", ".join(map(str, np.unique(beyond)[:8]))
-        problems.append(
-            _problem(
-                sample.label,
-                "id",
-                f"expected 0 to {sample.classes - 1}, or {VOID} for void, got id {labels[y, x]} at x={x}, y={y}"
-                f" ({beyond.size} pixels of id {ids})",
-            )
-        )
-    if (labels == VOID).all():
-        problems.append(_problem(sample.label, "void", "expected labeled pixels, got only void"))
-    return labels
 
 
 def _sizes(sample: Sample, image: NDArray[np.uint8], labels: NDArray[np.uint8]) -> str:
@@ -267,96 +269,79 @@ def _sizes(sample: Sample, image: NDArray[np.uint8], labels: NDArray[np.uint8]) 
     return message
 
 
-def _own_samples(root: Path, lists: dict[str, set[str]], found: Findings) -> Iterator[Sample]:
-    """Pair `images` and `labels` by name, and record files without a counterpart."""
-    halves: list[dict[str, Path]] = []
-    for folder, suffixes in (("images", IMAGE_SUFFIXES), ("labels", frozenset({".png"}))):
-        named: dict[str, Path] = {}
-        for path in folders.entries(root / folder):
-            name = folders.composed(path.stem)
-            if path.name.startswith("."):
+def _samples(layout: Layout, lists: dict[str, set[str]], found: Findings) -> Iterator[Sample]:
+    """Pair images and label maps by name, and record files without a counterpart."""
+    images: dict[str, Path] = {}
+    labels: dict[str, Path] = {}
+    for folder in dict.fromkeys((*layout.images, *layout.labels)):
+        for path in folders.entries(folder):
+            of_labels = folder not in layout.images or folders.is_mask(path, layout)
+            if path.name.startswith((".", "_")):
                 continue
-            if path.suffix not in suffixes and (folder == "labels" or path.suffix.lower() not in suffixes):
-                if path.suffix.lower() in IMAGE_SUFFIXES:
-                    message = f"expected the suffix .png of a label map, got {path.suffix}"
-                    found.problems.append(_problem(path, "name", message))
-                else:
-                    found.notes.append(f"{path}: skipped; {'a folder' if path.is_dir() else 'not an image'}")
+            known = path.suffix == ".png" if of_labels else path.suffix.lower() in IMAGE_SUFFIXES
+            named = labels if of_labels else images
+            name = folders.composed(path.stem.removesuffix(layout.mask_ending if of_labels else ""))
+            if not known and path.suffix.lower() in IMAGE_SUFFIXES:
+                message = f"expected the suffix .png of a label map, got {path.suffix}"
+                found.problems.append(_problem(path, "name", message))
+            elif not known:
+                found.notes.append(f"{path}: skipped; {'a folder' if path.is_dir() else 'not an image'}")
             elif not path.is_file():
-                kind = "image" if folder == "images" else "label map"
+                kind = "label map" if of_labels else "image"
                 found.problems.append(_problem(path, kind, "expected a file, got a folder or a broken link"))
             elif name in named:
                 message = f"expected one file per name, got {named[name].name}, too"
                 found.problems.append(_problem(path, "name", message))
             else:
                 named[name] = path
-        halves.append(named)
-    images, labels = halves
-    listed = set[str]().union(*lists.values()) if lists else None
-    for name in sorted(images.keys() | labels.keys()):
-        image, label = images.get(name), labels.get(name)
-        if image is None:
-            found.problems.append(
-                _problem(labels[name], "pair", f"expected an image {name} in {root / 'images'}, found none")
-            )
-        elif label is None and (listed is None or name in listed):
-            found.problems.append(
-                _problem(image, "pair", f"expected a label map {root / 'labels' / name}.png, found none")
-            )
-        yield Sample(name, image or root / "images" / name, label)
+    listed = set[str]().union(*lists.values())
+    used: set[Path | None] = set()
+    for name, image in sorted(images.items()):
+        label = folders.label_of(image, labels)
+        used.add(label)
+        needed = name in listed if lists or layout.name == "voc" else True
+        if label is None and needed:
+            expected = folders.expected_label(layout, image)
+            found.problems.append(_problem(image, "pair", f"expected a label map {expected}, found none"))
+        if label is not None or needed or layout.name != "voc":
+            yield Sample(name, image, label)
+    for name, label in sorted(labels.items()):
+        if label in used:
+            continue
+        found.problems.append(_problem(label, "pair", f"expected an image {name} in {layout.images[0]}, found none"))
+        yield Sample(name, layout.images[0] / name, label)
 
 
-def _voc_samples(root: Path, lists: dict[str, set[str]], found: Findings) -> Iterator[Sample]:
-    """Pair the label maps and the listed images with the image files."""
-    folder = voc.label_folder(root)
-    labels = {path.stem: path for path in folders.entries(folder) if path.suffix == ".png"}
-    for name in sorted(labels.keys() | set[str]().union(*lists.values())):
-        image, label = root / "JPEGImages" / f"{name}.jpg", folder / f"{name}.png"
-        if not image.is_file():
-            found.problems.append(_problem(image, "pair", "no such file, although it is listed or has a label map"))
-        if name not in labels:
-            found.problems.append(_problem(label, "pair", "no such file, although it is listed"))
-        yield Sample(name, image, label)
-
-
-def _own_lists(root: Path, found: Findings) -> dict[str, set[str]]:
+def _lists(layout: Layout, found: Findings) -> dict[str, set[str]]:
+    """Read the list files, and record names of no image."""
     try:
-        files = folders.list_files(root)
+        files = folders.list_files(layout)
     except InputError as error:
-        found.problems.append(_problem(root, "list", str(error)))
+        found.problems.append(_problem(layout.root, "list", str(error)))
         return {}
-    images = {folders.composed(path.stem) for path in folders.image_files(root)}
-    return _read_lists(files, lambda line: folders.named(line, images) or line, found, images)
-
-
-def _voc_lists(root: Path, found: Findings) -> dict[str, set[str]]:
-    files = {name: root / "ImageSets" / "Segmentation" / f"{name}.txt" for name in voc.list_names(root)}
-    if not files:
-        found.notes.append(f"{root / 'ImageSets' / 'Segmentation'}: no lists; training needs one")
-    return _read_lists(files, voc.image_name, found)
-
-
-def _read_lists(
-    files: dict[str, Path], image: Callable[[str], str], found: Findings, images: Set[str] | None = None
-) -> dict[str, set[str]]:
+    images = {folders.composed(path.stem): path for path in folders.image_files(layout)}
     lists = {}
     for list_name, path in files.items():
+        if path.is_dir():
+            lists[list_name] = {name for name, image in images.items() if image.parent == path}
+            continue
         try:
-            names = set(folders.read_names(path, image))
+            names = set(folders.read_names(path, lambda line: folders.named(line, images) or line))
         except InputError as error:
             found.problems.append(_problem(path, "list", str(error)))
             continue
-        unknown = names - images if images is not None else set()
         found.problems += [
-            _problem(path, "list", f"expected names of images, got {name!r:.80}") for name in sorted(unknown)
+            _problem(path, "list", f"expected names of images, got {name!r:.80}")
+            for name in sorted(names - images.keys())
         ]
-        lists[list_name] = names - unknown
+        lists[list_name] = names & images.keys()
     return lists
 
 
-def _split(samples: list[Sample], lists: dict[str, set[str]]) -> dict[str, set[str]]:
-    """Add the lists of own data that need no file."""
+def _implied(layout: Layout, samples: list[Sample], lists: dict[str, set[str]]) -> dict[str, set[str]]:
+    """Return the lists that need no file."""
     names = [s.name for s in samples if s.label is not None and s.image.is_file()]
-    parts = {} if lists.keys() & folders.SHARES.keys() else folders.SHARES
-    split = {part: set(folders.part_of(names, part, share)) for part, share in parts.items()}
-    return {folders.ALL: set(names)} | split | lists
+    return {
+        part: set(names if part == folders.ALL else folders.part_of(names, part, folders.SHARES[part]))
+        for part in folders.implied_lists(layout, lists)
+    }

@@ -1,6 +1,7 @@
 """Evaluation of a segmenter or of label maps on a list of images."""
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -88,14 +89,11 @@ def score(
         if sample.label is None and save is not None:
             save(sample, labeler(sample, read_image(sample.image)))
             return None
-        image, truth = read_pair(sample)
+        image, truth = read_pair(replace(sample, classes=len(labeler.classes)))
         maps = labeler(sample, image)
         if save is not None:
             save(sample, maps)
-        try:
-            return _scored(place, sample.name, truth, maps, nothing)
-        except InputError as error:
-            raise InputError(f"{sample.label}: {error}") from None
+        return _scored(place, sample, truth, maps, nothing)
 
     def each() -> Iterator[Evaluation]:
         for n, part in enumerate(map_ordered(one, process.places(len(samples)), workers), start=1):
@@ -106,17 +104,22 @@ def score(
     return total(each(), nothing)
 
 
-def _scored(place: int, name: str, truth: NDArray[np.uint8], maps: LabelMaps, like: Evaluation) -> Evaluation:
+def _scored(place: int, sample: Sample, truth: NDArray[np.uint8], maps: LabelMaps, like: Evaluation) -> Evaluation:
     """Return the evaluation of one image."""
     n = len(like.classes)
     ring = rings(truth, like.widths) if like.widths else None
-    counts = {key: count_pixels(truth, labels, n, ring, len(like.widths) + 1) for key, labels in maps.maps.items()}
+    counts = {}
+    for key, labels in maps.maps.items():
+        try:
+            counts[key] = count_pixels(truth, labels, n, ring, len(like.widths) + 1)
+        except InputError as error:
+            raise InputError(f"{maps.files.get(key, sample.image)}: {error}") from None
     steps = {key: count_pixels(truth, labels, n)[0] for key, labels in maps.steps.items()}
     own = {key: ConfusionMatrix(of_rings.sum(axis=0)) for key, of_rings in counts.items()}
     labeled = int(next(iter(own.values())).counts.sum())
     row = ImageScores(
         place,
-        name,
+        sample.name,
         labeled,
         truth.size - labeled,
         {key: matrix.mean_iou() for key, matrix in own.items()},

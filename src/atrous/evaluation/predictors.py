@@ -2,15 +2,16 @@
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..data.samples import ImageList, Sample, image_list
+from ..data.samples import ImageList, Sample, image_list, read_label_map
 from ..errors import InputError
-from ..labelmap import read_labels
+from ..labelmap import made_here
 from ..segmenter import Segmenter
 from ..segmenter.result import most_probable
 from .results import CRF, DCNN
@@ -25,10 +26,13 @@ class LabelMaps(NamedTuple):
         Maps by labeling.
     steps : dict of int to (H, W) uint8
         Maps by number of mean-field steps.
+    files : dict of str to Path
+        Files of the maps, by labeling.
     """
 
     maps: dict[str, NDArray[np.uint8]]
     steps: dict[int, NDArray[np.uint8]]
+    files: dict[str, Path] = {}  # noqa: RUF012  # of a NamedTuple
 
 
 class Labeler(Protocol):
@@ -113,17 +117,21 @@ class FolderLabeler:
 
     def __call__(self, sample: Sample, image: NDArray[np.uint8]) -> LabelMaps:
         """Read the label maps of one image."""
-        maps = {}
+        maps, files = {}, {}
         for name, folder in self._folders.items():
             path = folder / f"{sample.name}.png"
-            maps[name] = read_labels(path)
+            # Maps of this package have the numbers of classes; others are like the data's.
+            ids = sample.colors is not None or made_here(path)
+            own = replace(sample, label=path, colors=None, classes=len(self.classes), void=() if ids else sample.void)
+            maps[name] = read_label_map(own)
+            files[name] = path
             if maps[name].shape != image.shape[:2]:
                 height, width = maps[name].shape
                 raise InputError(
                     f"{path}: expected the size of {sample.image}, {image.shape[1]}x{image.shape[0]} pixels, got"
                     f" {width}x{height}"
                 )
-        return LabelMaps(maps, {})
+        return LabelMaps(maps, {}, files)
 
 
 def with_maps(samples: ImageList, folders: Sequence[str | os.PathLike[str]]) -> ImageList:

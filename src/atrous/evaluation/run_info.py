@@ -9,7 +9,7 @@ from pathlib import Path
 from .._provenance import machine, versions
 from ..data.metadata import VOC_CLASSES, CrfParameters, ModelMetadata
 from ..data.samples import ImageList
-from ..data.voc import LIST_SIZES
+from ..data.sbd import LIST_SIZES
 from ..segmenter import Segmenter
 from .tuning_samples import model_sha256
 

@@ -6,6 +6,7 @@ import tempfile
 from abc import abstractmethod
 from collections import Counter
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import SupportsIndex, overload
 
@@ -16,11 +17,10 @@ from PIL import Image
 from .._resources import cache_bytes
 from ..backends import bundled_model_path
 from ..crf.tune.scorer import LabeledImage
-from ..data.samples import Sample, read_pair
+from ..data.samples import Sample, read_label_map, read_pair
 from ..data.unary_io import read_array
 from ..errors import InputError
 from ..image_io.decode import IMAGE_SUFFIXES, read_image
-from ..labelmap import read_labels
 from ..segmenter import Segmenter
 
 # Larger probabilities are stored on disk. About 250 VOC images with 21 classes fit in memory.
@@ -114,6 +114,8 @@ class FolderSamples(_LabeledImages):
         `scores/NAME.npz` with one array, and label ids in the index PNG `masks/NAME.png`, with 255 for void.
     limit : int, optional
         Maximum number of images, evenly spaced. Default: all.
+    void : sequence of int
+        Ids in masks that mean void, besides 255.
 
     Raises
     ------
@@ -121,7 +123,7 @@ class FolderSamples(_LabeledImages):
         If a folder or a file is missing. On access, if a file is damaged.
     """
 
-    def __init__(self, folder: str | os.PathLike[str], limit: int | None = None) -> None:
+    def __init__(self, folder: str | os.PathLike[str], limit: int | None = None, void: Sequence[int] = ()) -> None:
         folder = Path(folder)
         for name in ("images", "scores", "masks"):
             if not (folder / name).is_dir():
@@ -141,6 +143,7 @@ class FolderSamples(_LabeledImages):
             raise InputError(f"{folder / 'images' / name}: expected one image of that name, got {count}; rename")
         if limit is not None and limit < len(images):
             images = [images[i * len(images) // limit] for i in range(limit)]
+        self._void = tuple(void)
         self._files = [(image, _scores_of(folder, image), _mask_of(folder, image)) for image in images]
 
     def __len__(self) -> int:
@@ -148,7 +151,12 @@ class FolderSamples(_LabeledImages):
 
     def _read(self, index: int) -> LabeledImage:
         image, scores, mask = self._files[index]
-        return LabeledImage(read_image(image), read_array(scores), read_labels(mask), str(image))
+        truth = read_label_map(Sample(image.stem, image, mask, classes=self._classes, void=self._void))
+        return LabeledImage(read_image(image), read_array(scores), truth, str(image))
+
+    @cached_property
+    def _classes(self) -> int:
+        return len(read_array(self._files[0][1]))
 
 
 def _scores_of(folder: Path, image: Path) -> Path:

@@ -6,6 +6,7 @@ from atrous.errors import InputError
 
 # Display names of VOC's classes whose names lack a space.
 _SPACED = {"diningtable": "dining table", "pottedplant": "potted plant", "tvmonitor": "tv monitor"}
+_VOID = frozenset({"void", "unlabeled", "unlabelled", "ignore"})
 _BACKGROUND = frozenset({"background", "_background_", "bg"})
 
 
@@ -37,3 +38,8 @@ def class_id(name: str, classes: Sequence[str]) -> int:
 def is_background(name: str) -> bool:
     """Return whether a class is the background: its name is `background`, `_background_` or `bg`."""
     return name.strip().lower() in _BACKGROUND
+
+
+def is_void(name: str) -> bool:
+    """Return whether a name in a class list means void: `void`, `unlabeled` or `ignore`, also as `__ignore__`."""
+    return name.strip(" _").lower() in _VOID

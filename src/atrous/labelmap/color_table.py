@@ -1,11 +1,12 @@
 """Color tables of label maps that are drawn in colors.
 
 A color table is a text file with a line `NAME R G B` for each color, separated by spaces, tabs, commas or semicolons.
-NAME is a class or `void`. A class may have several colors; overlays use the first. The line `void * * *` makes every
-unlisted color void; without it, unlisted colors are errors. A first line `name r g b` is a heading.
+NAME is a class or void (see `is_void`). A class may have several colors; overlays use the first. The line `void * * *`
+makes every unlisted color void; without it, unlisted colors are errors. A first line `name r g b` is a heading.
 """
 
 import os
+import re
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -14,13 +15,16 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from atrous._settings_files import LONGEST_NAME, read_lines
+from atrous._settings_files import LONGEST_NAME, read_json, read_lines
 from atrous.errors import InputError
 from atrous.image_io.decode import decode
+from atrous.labelmap.class_names import is_void
 from atrous.labelmap.voc_colormap import VOID
 
-VOID_NAME = "void"
 _EXPECTED = "lines such as 'sky 128 128 128', a class and its red, green and blue"
+
+# A line of CVAT's labelmap.txt: name, color, parts and actions.
+_CVAT = re.compile(r"^([^:]+):(\d+,\d+,\d+):[^:]*:[^:]*$")
 
 Color = tuple[int, int, int]
 
@@ -91,7 +95,7 @@ class ColorTable:
             raise InputError(
                 f"{path}: expected colors of the color table, got {shown} at x={x}, y={y}"
                 f"{'' if opaque is None or opaque[y, x] else ' (transparent)'}"
-                f" ({int(unknown.sum())} such pixels); add it to the table, or the line '{VOID_NAME} * * *'"
+                f" ({int(unknown.sum())} such pixels); add it to the table, or the line 'void * * *'"
             )
         return labels
 
@@ -122,15 +126,17 @@ def read_color_table(
     names: list[str] = []
     colors: dict[Color, int] = {}  # line number by color
     others_void = False
-    for number, line in enumerate(read_lines(path, _EXPECTED), 1):
-        if not line:
+    lines = _lines_of_json(path) if path.suffix.lower() == ".json" else read_lines(path, _EXPECTED)
+    for number, line in enumerate(lines, 1):
+        if not line or (number == 1 and line.startswith("# label:")):
             continue
+        line = _CVAT.sub(r"\1,\2", line)
         *words, red, green, blue = ["", "", "", *_words(line)]
         name = " ".join(word for word in words if word)
         channels = red, green, blue
         if number == 1 and tuple(c.lower() for c in channels) in (("r", "g", "b"), ("red", "green", "blue")):
             continue
-        if name == VOID_NAME and channels == ("*", "*", "*"):
+        if is_void(name) and channels == ("*", "*", "*"):
             others_void = True
             continue
         color = _color(channels)
@@ -143,23 +149,27 @@ def read_color_table(
     if not names:
         raise InputError(f"{path}: expected {_EXPECTED}, got no color")
     if classes is None:
-        classes = tuple(name for name in dict.fromkeys(names) if name != VOID_NAME)
-    elif VOID_NAME in classes and VOID_NAME in (*names, *([VOID_NAME] if others_void else [])):
-        raise InputError(
-            f"{path}: expected no class with the name '{VOID_NAME}', which means void in a color table; rename the"
-            " class"
-        )
+        classes = tuple(name for name in dict.fromkeys(names) if not is_void(name))
     ids = {_key(name): c for c, name in enumerate(classes)}
     for name, number in zip(names, colors.values(), strict=True):
-        if name != VOID_NAME and name not in ids:
+        if not is_void(name) and name not in ids:
             raise InputError(f"{path}: line {number}: expected a name of the class list, got {name!r:.60}")
     if len(classes) > VOID:
         raise InputError(f"{path}: expected up to {VOID} classes, as id {VOID} is void, got {len(classes)}")
     there = set(names)
     if missing := [name for name in classes if _key(name) not in there]:
         raise InputError(f"{path}: expected a color for class {missing[0]!r:.60}; add a line")
-    table = ColorTable(tuple(VOID if n == VOID_NAME else ids[n] for n in names), tuple(colors), others_void)
+    table = ColorTable(tuple(ids.get(n, VOID) for n in names), tuple(colors), others_void)
     return table, classes
+
+
+def _lines_of_json(path: Path) -> list[str]:
+    """Return the lines of Supervisely's table, an object of colors by class; black is the background."""
+    values = read_json(path, "an object with a color [R, G, B] for each class")
+    if not isinstance(values, dict) or not all(isinstance(color, list) for color in values.values()):
+        raise InputError(f"{path}: expected an object with a color [R, G, B] for each class")
+    black = [] if [0, 0, 0] in values.values() else ["background,0,0,0"]
+    return black + [",".join([" ".join(name.split()), *map(str, color)]) for name, color in values.items()]
 
 
 def _words(line: str) -> list[str]:

@@ -103,10 +103,13 @@ def label_ids(decoded: Decoded, name: str) -> NDArray[np.uint8]:
     """Return the ids of a decoded label map, (H, W) uint8. Same errors as `read_labels`."""
     image, bits = decoded.image, decoded.stored.bits
     if image.mode not in ("P", "L"):
-        raise InputError(
-            f"{name}: expected label ids (a palette-mode or 8-bit gray PNG), got an image of mode {image.mode}; "
-            "save class ids instead of colors"
-        )
+        known = {
+            "1": "1-bit pixels, which may mean 0 and 1 or 0 and 255; save the class ids with 8 bits",
+            "I": "16 bits or more; save the class ids with 8 bits",
+        }
+        colors = f"colors ({image.mode}); add colors.txt with a line NAME R G B per color, or save class ids"
+        got = known.get(image.mode[0], colors)
+        raise InputError(f"{name}: expected label ids (a palette-mode or 8-bit gray PNG), got {got}")
     if image.mode == "L" and bits < 8:
         raise InputError(
             f"{name}: expected label ids (a palette-mode or 8-bit gray PNG), got {bits}-bit gray, whose values mean"

@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from .._file_kinds import HEAD, refuse_foreign
 from ..data.transforms import MEAN_BGR
 from ..errors import InputError
 from ._onnx_import import FIRST_BYTE, read_exported
@@ -87,10 +88,10 @@ def read_weight_file(path: Path) -> WeightFile:
         )
     try:
         with path.open("rb") as stream:
-            head = stream.read(512)
+            head = stream.read(HEAD)
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror or error})") from None
-    _refuse_foreign(path, head)
+    refuse_foreign(path, head, "weights as safetensors, .pth or .caffemodel")
     # The first eight bytes are the length of the JSON after them, and can look like another format.
     if head[8:9] == b"{" and int.from_bytes(head[:8], "little") < _LONGEST_HEADER:
         file = _flat(read_tensors(path), path, "safetensors")
@@ -116,20 +117,6 @@ def _checkpoint_model(folder: Path) -> Path:
     newest = sorted(folder.glob(f"checkpoint-*/{STATE}"))
     remedy = f"use {newest[-1].parent}" if newest else "or a weight file"
     raise InputError(f"{folder}: expected a checkpoint folder with {MODEL}; {remedy}")
-
-
-def _refuse_foreign(path: Path, head: bytes) -> None:
-    if not head:
-        raise InputError(f"{path}: expected weights, got an empty file; fetch it again")
-    start = head.lstrip().lower()
-    if start.startswith((b"<!doctype", b"<html", b"<?xml", b"<head")):
-        raise InputError(f"{path}: expected weights, got a web page; download the file itself")
-    if start.startswith(b"version https://git-lfs"):
-        raise InputError(f"{path}: expected weights, got a pointer of git-lfs; run git lfs pull")
-    if head.startswith(b"\x89HDF"):
-        raise InputError(f"{path}: expected safetensors, .pth or .caffemodel, got HDF5; save it as one of these")
-    if head.startswith((b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"7z\xbc\xaf")):
-        raise InputError(f"{path}: expected weights, got a compressed file; unpack it first")
 
 
 def _flat(tensors: dict[str, Tensor], path: Path, container: str) -> WeightFile:

@@ -285,18 +285,15 @@ def _versions() -> dict[str, str]:
 
 
 def _check_same_run(folder: Path, before: TrainingState, now: TrainingState) -> None:
+    remedy = f"start in another folder, from this run's weights {checkpoint_folder(folder, before.step)} or others"
     for key, value in now.recipe.as_dict().items():
         if (earlier := before.recipe.as_dict()[key]) != value:
-            raise InputError(
-                f"{folder}: expected {key}={earlier!r} as in its run, got {value!r}; start in another folder"
-            )
+            raise InputError(f"{folder}: expected {key}={earlier!r} as in its run, got {value!r}; {remedy}")
     if before.training_list_sha256 != now.training_list_sha256:
-        raise InputError(
-            f"{folder}: expected the images of its run, got list {now.training_list}; start in another folder"
-        )
+        raise InputError(f"{folder}: expected the images of its run, got list {now.training_list}; {remedy}")
     if before.classes != now.classes:
         names = ", ".join(before.classes[:4])
-        raise InputError(f"{folder}: expected the classes of its run ({names}, ...); start in another folder")
+        raise InputError(f"{folder}: expected the classes of its run ({names}, ...); {remedy}")
 
 
 @contextmanager
