@@ -102,9 +102,9 @@ def test_parts_of_a_step_add_up_to_the_step(tmp_path, dataset, vgg):
 
 def test_half_precision_keeps_weights_in_single(tmp_path, dataset, vgg):
     recipe = dataclasses.replace(RECIPE, dropout=0.0)
-    begin(tmp_path / "single", dataset, vgg, recipe)
+    single = begin(tmp_path / "single", dataset, vgg, recipe)
     half = begin(tmp_path / "half", dataset, vgg, dataclasses.replace(recipe, precision="bf16"))
-    assert losses(tmp_path / "single") != losses(tmp_path / "half")
+    assert not same_tensors(single / checkpoint.MODEL, half / checkpoint.MODEL)
     assert losses(tmp_path / "single") == pytest.approx(losses(tmp_path / "half"), rel=0.05)
     assert {t.dtype for t in read_tensors(half / checkpoint.MODEL).values()} == {torch.float32}
 
@@ -196,6 +196,16 @@ def test_a_checkpoint_says_how_it_came_about(tmp_path, dataset, vgg):
     assert {"atrous", "python", "torch"} <= state["versions"].keys()
     assert (newest / "training-list.txt").read_text().split() == [f"photo{i}" for i in range(6)]
     assert sorted(state["sha256"]) == ["model.safetensors", "optimizer.safetensors", "training-list.txt"]
+
+
+def test_the_crf_loss_adds_to_the_loss_in_any_number_of_parts(tmp_path, dataset, vgg):
+    recipe = dataclasses.replace(RECIPE, iterations=1, dropout=0.0)
+    begin(tmp_path / "plain", dataset, vgg, recipe)
+    begin(tmp_path / "crf", dataset, vgg, dataclasses.replace(recipe, crf_loss=0.5))
+    begin(tmp_path / "parts", dataset, vgg, dataclasses.replace(recipe, crf_loss=0.5, accumulate=recipe.batch))
+    (plain,), (crf,), (parts,) = (losses(tmp_path / name) for name in ("plain", "crf", "parts"))
+    assert plain + 0.01 < crf < plain + 0.5
+    assert parts == pytest.approx(crf, abs=2e-5)
 
 
 def test_soft_targets_change_the_training_and_resume_with_it(tmp_path, dataset, vgg):

@@ -35,6 +35,10 @@ def train(
     soft_weight: Annotated[
         float | None, typer.Option(help="Weight of the soft targets, 0 to 1. Default: 0.5 with --soft-targets.")
     ] = None,
+    crf_loss: Annotated[
+        float | None,
+        typer.Option(help="Weight of the fully connected CRF's loss, such as 0.5; for sparse labels. Default: 0."),
+    ] = None,
     recipe: Annotated[str, typer.Option(help="Recipe: paper, poly, msc, cpu, or a .toml file.")] = "paper",
     settings: Annotated[
         list[str] | None,
@@ -94,6 +98,7 @@ def train(
         "learning_rate": learning_rate,
         "seed": seed,
         "soft_weight": soft_weight,
+        "crf_loss": crf_loss,
     }
     plan = read_recipe(recipe).changed(given | {k: v for k, v in options.items() if v is not None})
     if soft_targets is not None and soft_weight is None and not plan.soft_weight:

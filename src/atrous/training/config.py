@@ -155,6 +155,8 @@ class Recipe:
         Maximum norm of a step's gradient.
     soft_weight : float
         Weight of soft targets in the target of a labeled cell, 0 to 1; 0 uses only the label maps.
+    crf_loss : float
+        Weight of the fully connected CRF's loss, see `CrfLoss`; for sparse labels such as strokes.
     precision : "float32", "bf16" or "auto"
         Precision of the convolutions; weights and loss are float32. "auto" is bf16 if the processor or the GPU computes
         in it, else float32.
@@ -188,6 +190,7 @@ class Recipe:
     class_weights: Literal["equal", "median-frequency"] | tuple[float, ...] = "equal"
     clip_norm: float | None = None
     soft_weight: float = 0.0
+    crf_loss: float = 0.0
     precision: Literal["float32", "bf16", "auto"] = "float32"
     channels_last: bool = True
     seed: int = 0
@@ -206,7 +209,7 @@ class Recipe:
         for name in ("accumulate", "iterations", "learning_rate", "step_size", "gamma", "power"):
             if not 0 < getattr(self, name) < float("inf"):
                 raise InputError(f"{name}={getattr(self, name)}: expected a number above 0")
-        for name in ("momentum", "weight_decay", "bias_multiplier", "seed"):
+        for name in ("momentum", "weight_decay", "bias_multiplier", "crf_loss", "seed"):
             if not 0 <= getattr(self, name) < float("inf"):
                 raise InputError(f"{name}={getattr(self, name)}: expected 0 or more")
         if self.batch % self.accumulate:

@@ -1,10 +1,15 @@
-"""Training loss: cross-entropy with label maps, optionally mixed with soft targets."""
+"""Training losses: cross-entropy with label maps or soft targets, and the fully connected CRF's."""
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ..crf import Bilateral
 from ..labelmap.voc_colormap import VOID
+from ..meanfield import DenseCRFLoss
+
+# Of the loss' kernel, in pixels and color values, as in the experiments of Tang et al. 2018.
+_SXY, _SRGB = 100.0, 15.0
 
 
 def mixed_targets(labels: Tensor, soft: Tensor, weight: float) -> Tensor:
@@ -73,3 +78,36 @@ class Criterion:
             return float(sums.sum() if self._weights is None else (sums * self._weights).sum())
         labeled = targets[targets != VOID]
         return float(labeled.numel() if self._weights is None else self._weights[labeled].sum())
+
+
+class CrfLoss:
+    """Loss of the fully connected CRF on a network's scores, which needs no labels (Tang et al. 2018).
+
+    It is computed on the grid of the scores, with the image's pixels under its cells. Cells outside the image do not
+    count.
+
+    Parameters
+    ----------
+    weight : float
+        Weight beside the cross-entropy; the loss of a crop lies in [0, 1] before.
+    """
+
+    def __init__(self, weight: float) -> None:
+        self.weight = weight
+
+    def total(self, scores: Tensor, images: Tensor) -> Tensor:
+        """Return the weighted loss summed over crops.
+
+        Parameters
+        ----------
+        scores : (N, C, h, w)
+            On a grid whose corners lie on the image's corner pixels.
+        images : (N, 3, H, W)
+            As the network takes them: minus the mean pixel, 0 outside the image.
+        """
+        step = (images.shape[-1] - 1) // max(scores.shape[-1] - 1, 1)
+        pixels = images[:, :, ::step, ::step]
+        inside = (pixels != 0).any(1)
+        loss = DenseCRFLoss([Bilateral(weight=self.weight, sxy=_SXY / step, srgb=_SRGB)], scale=1)
+        total: Tensor = loss(scores.float().softmax(1), pixels, inside) * len(images)
+        return total

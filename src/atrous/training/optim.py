@@ -12,7 +12,7 @@ from .._quiet_imports import import_compiler
 from ..errors import InputError
 from .config import Recipe
 from .distributed import Processes
-from .losses import Criterion
+from .losses import CrfLoss, Criterion
 
 # PyTorch's names of CPU features. Without one of them, bfloat16 is emulated and slower than float32.
 _CPU_FEATURES = {"avx512_bf16": "AVX-512 BF16", "amx_bf16": "AMX", "bf16": "Arm BF16", "sve_bf16": "SVE BF16"}
@@ -120,6 +120,8 @@ def backward(
             with torch.autocast(group.device.type, torch.bfloat16, enabled=bf16):
                 scores = model(x)
             part = criterion.total(scores, y) / max(cells, 1e-6)
+            if recipe.crf_loss > 0:
+                part = part + CrfLoss(recipe.crf_loss).total(scores, x) / recipe.batch
             # DistributedDataParallel averages gradients, but the processes' losses must be summed.
             (part * group.count).backward()  # type: ignore[no-untyped-call]
             loss += part.detach()
