@@ -23,7 +23,9 @@ from atrous.training.distributed import Processes
 from atrous.training.train import train
 
 loop = importlib.import_module("atrous.training.train")
-RECIPE = dataclasses.replace(RECIPES["cpu"], crop=33, batch=2, iterations=4, frozen="conv4", learning_rate=2e-4)
+RECIPE = RECIPES["cpu"].changed(
+    {"crop": 33, "batch": 2, "iterations": 4, "frozen": "conv4", "learning_rate": 2e-4, "precision": "float32"}
+)
 RUN = RunOptions(workers=0, save_every=2, threads=1)
 
 
