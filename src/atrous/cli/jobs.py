@@ -11,8 +11,7 @@ from pathlib import Path
 from ..errors import InputError
 from .fetch import STDIN, file_name, is_web_address
 
-# Errors of the disk or the user's quota, which would also affect the next image.
-FULL = (errno.ENOSPC, errno.EDQUOT)
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 COCO = "coco.json"  # regions of all images of a run
 
@@ -276,6 +275,23 @@ def _made_here(path: Path) -> bool:
 def _lower(path: Path) -> str:
     # Some file systems treat Photo.png and photo.png as the same file.
     return path.as_posix().lower()
+
+
+def failure_line(job: Job, out: Path, error: Exception) -> str:
+    """Return a line with the reason why a job failed."""
+    if isinstance(error, InputError):
+        return str(error)
+    if isinstance(error, OSError):
+        return f"{error.filename or out / job.name}: cannot be written ({error.strerror or error})"
+    if isinstance(error, MemoryError):
+        kind = "video" if job.is_video else "photo"
+        return f"{job.label}: not enough memory for a {kind} of this size; scale it down first"
+    return f"{job.label}: {error}"
+
+
+def ends_run(error: Exception) -> bool:
+    """Return whether the next job would fail, too, because the disk or the user's quota is full."""
+    return isinstance(error, OSError) and error.errno in _FULL
 
 
 def report_line(image: str | Path, shares: dict[str, float], seconds: float) -> str:

@@ -16,9 +16,10 @@ from ..errors import ComputeError, InputError
 from .fetch import STDIN, fetch, read_stdin
 from .jobs import (
     COCO,
-    FULL,
     Job,
     check_out,
+    ends_run,
+    failure_line,
     file_keys,
     find_jobs,
     image_unfinished,
@@ -231,28 +232,21 @@ def _segment_images(
             progress_bar("segmenting", len(jobs), shown=len(jobs) >= _SHOWN_FROM) as show_progress,
         ):
             for result in results:
-                image = result.item.label
                 try:
                     if result.error is not None:
                         raise result.error
                     assert result.made is not None
                     written = result.made
-                except InputError as error:
-                    fail(str(error))
-                except ComputeError as error:
-                    fail(f"{image}: {error}")
-                except OSError as error:
-                    fail(f"{error.filename or out / result.item.name}: cannot be written ({error.strerror or error})")
-                    if error.errno in FULL and (left := len(jobs) - done - 1):
+                except (InputError, ComputeError, OSError, MemoryError) as error:
+                    fail(failure_line(result.item, out, error))
+                    if ends_run(error) and (left := len(jobs) - done - 1):
                         fail(f"{left} images remain; make room and run the command again")
                         break
-                except MemoryError:
-                    fail(f"{image}: not enough memory for a photo of this size; scale it down first")
                 else:
                     # Outside the `try`, because a closed standard output is not an error of the image.
                     report(result.item, out, written.shares, result.seconds)
                     if written.reduction > 1:
-                        print_line(reduction_line(image, written.reduction), err=True)
+                        print_line(reduction_line(result.item.label, written.reduction), err=True)
                 done += 1
                 show_progress(done)
     except KeyboardInterrupt:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from ..errors import ComputeError, InputError, MissingExtra
-from .jobs import FULL, Job, file_keys, things, unfinished
+from .jobs import Job, ends_run, failure_line, file_keys, things, unfinished
 from .progress import Update, progress_bar
 from .terminal import print_line
 
@@ -92,17 +92,11 @@ def segment_videos(
                         overwrite=overwrite,
                         progress=partial(_show_progress, update),
                     )
-            except InputError as error:
-                fail(str(error))
-            except ComputeError as error:
-                fail(f"{job.path}: {error}")
-            except OSError as error:
-                fail(f"{error.filename or out / job.name}: cannot be written ({error.strerror or error})")
-                if error.errno in FULL and (left := len(videos) - done - 1):
+            except (InputError, ComputeError, OSError, MemoryError) as error:
+                fail(failure_line(job, out, error))
+                if ends_run(error) and (left := len(videos) - done - 1):
                     fail(f"{left} videos remain; make room and run the command again")
                     break
-            except MemoryError:
-                fail(f"{job.path}: not enough memory for a video of this size; scale it down first")
             else:
                 print_line(video_line(report))
                 for note in report.notes:
