@@ -17,7 +17,7 @@ from atrous.network.weights import read_tensors
 from atrous.training import checkpoint
 from atrous.training.checkpoint import checkpoints, newest_intact
 
-CPU = ("--recipe", "cpu", "--crop", "33", "--set", "frozen=none", "--threads", "1")
+CPU = ("--recipe", "cpu", "--crop", "33", "--set", "frozen=none", "--set", "precision=float32", "--threads", "1")
 
 
 @pytest.fixture

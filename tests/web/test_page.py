@@ -256,9 +256,9 @@ def test_sharpen_a_mask(open_page, picture, tmp_path):
     write_labels(tmp_path / "rough.png", labels)
     page.get_by_text("Sharpen a mask of your own").click()
     page.locator("#mask").set_input_files(tmp_path / "rough.png")
-    page.get_by_role("checkbox", name="bicycle").wait_for()  # VOC's names
+    page.get_by_role("checkbox", name="class 2").wait_for()
     settled(page)
-    assert legend(page)[1] == ["bicycle", "24.0", "%", "25.0", "%"]
+    assert legend(page)[1] == ["class", "2", "24.0", "%", "25.0", "%"]
     assert page.locator("#left-name").inner_text() == "your mask"
     page.locator("#own-network").click()
     page.get_by_label("red", exact=True).wait_for()
