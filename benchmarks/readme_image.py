@@ -13,7 +13,7 @@ from atrous._io import replacing
 from atrous.labelmap import overlay
 
 ROOT = Path(__file__).parents[1]
-EXAMPLES = [ROOT / "examples" / name for name in ("astronaut.jpg", "cat.jpg")]
+EXAMPLES = [ROOT / "examples" / name for name in ("photographer.jpg", "cat.jpg")]
 CAPTIONS = ("image", "network alone", "with CRF")
 WIDTH, GAP, CAPTION = 340, 8, 34
 
