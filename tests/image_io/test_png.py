@@ -140,9 +140,10 @@ def test_every_cut_is_refused_or_leaves_all_pixels():
         (b"\x89PNG\r\n\x1a\n" + chunk(b"IEND", b""), "no image"),
         (b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 4) + b"\0\1\2\3" + bytes(8), "a chunk without a name"),
         (png([b"\7"], 1, GRAY, 3), "damaged"),
+        (png([b"\7"], 1, GRAY, 0, before=chunk(b"tRNS", b"\0\7")), "0 bits"),
         (png([], 0, GRAY), "damaged"),
     ],
-    ids=["Apple's", "no chunks", "no name", "3 bits", "no pixels"],
+    ids=["Apple's", "no chunks", "no name", "3 bits", "0 bits", "no pixels"],
 )
 def test_what_is_no_png(data, says):
     with pytest.raises(ImageError, match=says):

@@ -155,3 +155,10 @@ def test_a_file_that_would_take_all_memory_is_refused(tmp_path, text):
     (tmp_path / "mine.toml").write_text(text)
     with pytest.raises(InputError, match=r"mine\.toml"):
         read_recipe(str(tmp_path / "mine.toml"))
+
+
+def test_messages_quote_no_more_than_60_characters():
+    for change in ({"variant": "x" * 5000}, {"y" * 5000: 1}, {"optimizer": "z" * 5000}):
+        with pytest.raises(InputError) as caught:
+            Recipe().changed(change)
+        assert len(str(caught.value)) < 1000

@@ -51,6 +51,8 @@ def prepare(data: bytes) -> Prepared:
     if len(header) != 13 or not pixels:
         raise Damaged("no image")
     width, height, bits, color = struct.unpack_from(">IIBB", header)
+    if bits not in (1, 2, 4, 8, 16):
+        raise Damaged(f"{bits} bits per sample")
     if color == _PALETTE and b"PLTE" not in first:
         raise Damaged("no palette")
     transparent = None

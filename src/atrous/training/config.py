@@ -199,7 +199,7 @@ class Recipe:
         for name, kind in typing.get_type_hints(type(self)).items():
             _check_type(name, getattr(self, name), kind)
         if self.variant not in VARIANTS:
-            raise InputError(f"variant={self.variant!r}: expected one of {', '.join(VARIANTS)}")
+            raise InputError(f"variant={self.variant!r:.60}: expected one of {', '.join(VARIANTS)}")
         for name, largest in (("crop", _LARGEST_CROP), ("batch", _LARGEST_BATCH)):
             if not 1 <= getattr(self, name) <= largest:
                 raise InputError(f"{name}={getattr(self, name)}: expected 1 to {largest}")
@@ -329,7 +329,7 @@ def read_recipe(name: str) -> Recipe:
     """
     if not name.endswith(".toml"):
         if name not in RECIPES:
-            raise InputError(f"recipe: expected one of {', '.join(RECIPES)}, or a .toml file, got {name!r}")
+            raise InputError(f"recipe: expected one of {', '.join(RECIPES)}, or a .toml file, got {name!r:.60}")
         return RECIPES[name]
     path = Path(name)
     values = read_toml(path, "a recipe")
