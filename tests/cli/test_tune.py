@@ -154,6 +154,12 @@ def test_numbers_that_cannot_be_used(text):
         _numbers("sxy", text)
 
 
+@pytest.mark.parametrize("name", [".", "/", "crf.csv", "crf.png"])
+def test_a_name_that_cannot_be_that_of_the_parameters(folder, name):
+    with pytest.raises(InputError, match=r"crf\.json"):
+        tune(folder, "--out", name)
+
+
 def test_mistakes(folder, tiny_voc, tiny_model, tmp_path):
     for arguments, message in (
         ([tmp_path / "none"], "none: no such folder"),

@@ -71,13 +71,13 @@ def tune(
     from ..crf.tune import search
     from ..data import CrfParameters
 
-    table, heat_map = out.with_suffix(".csv"), out.with_suffix(".png")
-    if out in (table, heat_map):
+    if not out.name or out.suffix in (".csv", ".png"):
         raise InputError(
             f"--out {out}: expected a JSON name such as crf.json; the .csv and .png names are used for other outputs"
         )
     if not out.parent.is_dir():
         raise InputError(f"--out {out}: expected an existing folder {out.parent}; create it first")
+    table, heat_map = out.with_suffix(".csv"), out.with_suffix(".png")
     weights, sxys, srgbs = _numbers("weight", weight), _numbers("sxy", sxy), _numbers("srgb", srgb)
     for end in (min, max):  # detects values that could not be saved after hours
         try:
