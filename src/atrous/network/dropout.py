@@ -20,8 +20,8 @@ def dropout(x: Tensor, probability: float, training: bool) -> Tensor:
 
     Notes
     -----
-    PyTorch's own dropout draws one number per element in a single thread: with bfloat16 convolutions an eighth of a
-    training step. Here one draw yields the random bytes of eight elements.
+    PyTorch's own dropout draws one number per element in a single thread, which takes long beside convolutions in
+    bfloat16. Here one draw yields the random bytes of eight elements.
     """
     if x.device.type != "cpu" or not training:
         return F.dropout(x, probability, training)

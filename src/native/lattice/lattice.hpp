@@ -289,7 +289,7 @@ inline void Lattice::list_rows() {
     }
 }
 
-// Looks up the neighbor ahead along each axis; most of those that are not there are told by one bit.
+// Looks up the neighbor ahead along each axis; one bit rules out most of those that are missing.
 inline void Lattice::link(const VertexTable& table, const KeyFilter& present, std::size_t begin,
                           std::size_t end, std::vector<Buffer<std::uint32_t>>& ahead_of) const {
     const std::vector<std::uint64_t>& names = table.keys();

@@ -1,4 +1,4 @@
-// What a mean field is told and what it tells.
+// Inputs and outputs of a mean field.
 #pragma once
 
 #include <cmath>
