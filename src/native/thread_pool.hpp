@@ -44,7 +44,7 @@ class ThreadPool {
     ~ThreadPool() {
         {
             const std::lock_guard lock(mutex_);
-            closing_ = true;
+            closing_.store(true);
             round_.fetch_add(1, std::memory_order_release);
         }
         start_.notify_all();
@@ -179,7 +179,7 @@ class ThreadPool {
         for (std::uint64_t seen = 0;;) {
             wait_until([&] { return round_.load(std::memory_order_acquire) != seen; }, start_);
             seen = round_.load(std::memory_order_acquire);
-            if (closing_) return;
+            if (closing_.load()) return;
             busy_.fetch_add(1);
             if (able && open_.load()) take_ranges(worker);
             if (busy_.fetch_sub(1) == 1) {
@@ -202,7 +202,7 @@ class ThreadPool {
     void (*job_)(const void*, std::int64_t, int) = nullptr;
     const void* target_ = nullptr;
     std::exception_ptr failure_;
-    bool closing_ = false;
+    std::atomic<bool> closing_{false};
 };
 
 }  // namespace atrous
