@@ -135,3 +135,17 @@ def test_an_evaluation_list_that_cannot_be_read_stops_only_who_wants_scores(tiny
     assert trained.exit_code == 0, trained.output
     assert "warning: list train was not checked for images of val: " in trained.stderr
     assert "'photo9'" in trained.stderr
+
+
+def test_the_crf_is_trained_with_the_network_and_exported(tiny_voc, vgg, tmp_path):
+    small = ["--crop", 33, "--batch", 1, "--iterations", 1, "--workers", 0, "--list", "train", "--weights", vgg]
+    run = invoke("train", tiny_voc, "--out", tmp_path / "joint", "--recipe", "cpu", "--crf-layer", *small)
+    assert run.exit_code == 0, run.output
+    state = json.loads((tmp_path / "joint" / "checkpoint-000001" / "state.json").read_text())
+    assert state["recipe"]["crf_steps"] == 5
+    model = tmp_path / "joint.onnx"
+    assert invoke("export", tmp_path / "joint" / "checkpoint-000001", model).exit_code == 0
+    assert atrous.Segmenter(model).crf.weight == state["crf"]["weight"]
+    run = invoke("train", tiny_voc, "--out", tmp_path / "alone", "--recipe", "end-to-end", "--no-crf-layer", *small)
+    assert run.exit_code == 0, run.output
+    assert "crf" not in json.loads((tmp_path / "alone" / "checkpoint-000001" / "state.json").read_text())

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 # Default of --soft-weight with --soft-targets: masks and soft targets have equal weight.
 _SOFT_WEIGHT = 0.5
+# Mean-field steps of --crf-layer, as in Zheng et al. 2015, who infer with ten.
+_CRF_STEPS = 5
 
 
 def train(
@@ -39,7 +41,14 @@ def train(
         float | None,
         typer.Option(help="Weight of the fully connected CRF's loss, such as 0.5; for sparse labels. Default: 0."),
     ] = None,
-    recipe: Annotated[str, typer.Option(help="Recipe: paper, poly, msc, cpu, or a .toml file.")] = "paper",
+    crf_layer: Annotated[
+        bool | None,
+        typer.Option(
+            "--crf-layer/--no-crf-layer",
+            help="Whether to put the CRF on top of the network and to train both together, from a trained network.",
+        ),
+    ] = None,
+    recipe: Annotated[str, typer.Option(help="Recipe: paper, poly, msc, cpu, end-to-end, or a .toml file.")] = "paper",
     settings: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Override a setting of the recipe; may be repeated."),
@@ -101,6 +110,8 @@ def train(
         "crf_loss": crf_loss,
     }
     plan = read_recipe(recipe).changed(given | {k: v for k, v in options.items() if v is not None})
+    if crf_layer is not None and crf_layer != bool(plan.crf_steps):
+        plan = plan.changed({"crf_steps": _CRF_STEPS if crf_layer else 0})
     if soft_targets is not None and soft_weight is None and not plan.soft_weight:
         plan = plan.changed({"soft_weight": _SOFT_WEIGHT})
     if (soft_targets is None) != (plan.soft_weight == 0):

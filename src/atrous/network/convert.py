@@ -68,7 +68,7 @@ def convert(
     target = None if out is None else Path(out)
     if target is not None:
         _check_target(target, overwrite)
-    known = _known_state(Path(source))
+    known = known_state(Path(source))
     recipe = known.get("recipe", {})
     names: Sequence[str] | None = class_names or known.get("classes")
     net = _network(
@@ -105,7 +105,7 @@ def _check_target(target: Path, overwrite: bool) -> None:
         raise InputError(f"{target}: exists; choose another name, or overwrite it")
 
 
-def _known_state(source: Path) -> dict[str, Any]:
+def known_state(source: Path) -> dict[str, Any]:
     """Return the state of a checkpoint folder or of an exported network; empty for other files."""
     if (source / STATE).is_file():
         return read_state(source)

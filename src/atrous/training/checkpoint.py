@@ -7,31 +7,36 @@ import platform
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import torch
 from rich.console import Console
 from safetensors import SafetensorError
 from safetensors.torch import save_file
-from torch import Tensor, nn
+from torch import Tensor
 
 from .._io import remove_folder, remove_stale, replacing_folder
 from .._printable import printable
 from .._provenance import git_revision, versions
 from ..data.dataset import Dataset
-from ..data.metadata import check_palette, tuples
+from ..data.metadata import CrfParameters, check_palette, tuples
 from ..data.samples import ImageList
 from ..errors import InputError
 from ..evaluation.run_info import TRAINING_LIST
+from ..network.convert import known_state
 from ..network.deeplab import DeepLab
 from ..network.pretrained_init import start as init_from
 from ..network.torch_backend import MODEL, STATE, read_state
 from ..network.weights import load_weights, read_tensors
 from .config import Recipe
 from .distributed import Processes
+from .end_to_end import EndToEnd, split
 
 OPTIMIZER = "optimizer.safetensors"
+
+# The CRF's parameters as the layer has them, for the same bits.
+CRF = "crf.safetensors"
 
 _NAME = re.compile(r"checkpoint-[0-9]{6,}")
 
@@ -56,6 +61,8 @@ class TrainingState:
         Description of the initial weights.
     versions : dict of str to str
         Versions of atrous (with its git revision in a clone), Python and torch.
+    crf : CrfParameters, optional
+        The CRF that was trained with the network.
     sha256 : dict of str to str
         Hashes of the checkpoint's other files, by name.
     """
@@ -68,11 +75,16 @@ class TrainingState:
     training_list_sha256: str
     start: str
     versions: dict[str, str]
+    crf: CrfParameters | None = None
     sha256: dict[str, str] = field(default_factory=dict)
 
     def to_json(self) -> str:
         """Return the contents of `state.json`."""
         values = {**self.__dict__, "recipe": self.recipe.as_dict()}
+        if self.crf is None:
+            del values["crf"]
+        else:
+            values["crf"] = asdict(self.crf)
         return json.dumps(values, indent=1)
 
     @classmethod
@@ -84,6 +96,8 @@ class TrainingState:
             values["classes"] = tuple(values["classes"])
             values["palette"] = tuples(values["palette"])
             check_palette(values["palette"], len(values["classes"]))
+            if "crf" in values:
+                values["crf"] = CrfParameters(**values["crf"])
             state = cls(**values)
             for name, kind in (("step", int), ("start", str), ("versions", dict), ("sha256", dict)):
                 if not isinstance(getattr(state, name), kind):
@@ -99,7 +113,7 @@ class TrainingState:
 
 def save(
     folder: Path,
-    net: nn.Module,
+    model: DeepLab | EndToEnd,
     optimizer: torch.optim.Optimizer,
     state: TrainingState,
     names: tuple[str, ...],
@@ -113,7 +127,7 @@ def save(
     ----------
     folder : path
         Folder of the run.
-    net, optimizer, state
+    model, optimizer, state
     names : tuple of str
         Names of the training images, which let an evaluation detect overlap.
     keep : int
@@ -126,7 +140,8 @@ def save(
         unchanged.
     """
     target = checkpoint_folder(folder, state.step)
-    for name, tensor in net.state_dict().items():
+    net, crf = split(model)
+    for name, tensor in model.state_dict().items():
         if not tensor.isfinite().all():
             raise InputError(
                 f"{target}: not written, as {name} holds NaN or infinity after step {state.step}; lower the learning"
@@ -139,12 +154,14 @@ def save(
         remove_stale(folder, alone=True)
         with replacing_folder(target) as temporary:
             save_file({k: v.contiguous() for k, v in net.state_dict().items()}, temporary / MODEL)
+            if isinstance(model, EndToEnd):
+                save_file({k: v.contiguous() for k, v in model.crf.state_dict().items()}, temporary / CRF)
             save_file({k: v.contiguous() for k, v in _optimizer_tensors(optimizer).items()}, temporary / OPTIMIZER)
             text = "".join(f"{name}\n" for name in names)
             # File names may be invalid Unicode.
             (temporary / TRAINING_LIST).write_bytes(text.encode("utf-8", "surrogateescape"))
             hashes = {path.name: _sha256(path) for path in sorted(temporary.iterdir())}
-            (temporary / STATE).write_text(replace(state, sha256=hashes).to_json(), encoding="utf-8")
+            (temporary / STATE).write_text(replace(state, crf=crf, sha256=hashes).to_json(), encoding="utf-8")
         for old in checkpoints(folder)[:-keep]:
             remove_folder(old)
     except (OSError, SafetensorError) as error:
@@ -230,7 +247,7 @@ def _sha256(path: Path) -> str:
 
 def start_or_resume(
     folder: Path,
-    net: DeepLab,
+    model: DeepLab | EndToEnd,
     optimizer: torch.optim.Optimizer,
     images: ImageList,
     recipe: Recipe,
@@ -254,6 +271,7 @@ def start_or_resume(
 
     palette = tuple((int(r), int(g), int(b)) for r, g, b in dataset.palette)
     state = TrainingState(0, recipe, dataset.classes, palette, images.name, images.sha256, "", _versions())
+    net, _ = split(model)
     found = newest_intact(folder, lambda line: report(f"warning: {printable(line)}"))
     if found is not None:
         _check_same_run(folder, found[1], state)
@@ -266,10 +284,15 @@ def start_or_resume(
         )
     if found is not None:
         load_weights(net, found[0] / MODEL)
+        if isinstance(model, EndToEnd) and found[1].crf is not None:
+            model.set_crf(found[1].crf)
+            model.crf.load_state_dict(read_tensors(found[0] / CRF))
         load_optimizer(found[0], optimizer, group.device)
     elif start is not None:
         filled = init_from(net, start, classes=dataset.classes, seed=recipe.seed)
         state = replace(state, start=f"{start.name}, {filled.format}")
+        if isinstance(model, EndToEnd) and (crf := known_state(start).get("crf")):
+            model.set_crf(CrfParameters(**crf))
         report(f"from {printable(start)}\n{filled.report()}\n")
     else:
         raise InputError(

@@ -104,6 +104,9 @@ def _positive(value: Any) -> bool:
 # More than fits into any memory.
 _LARGEST_CROP, _LARGEST_BATCH = 10_000, 1_000_000
 
+# The mean field has converged long before, and each step keeps its marginals.
+_MOST_CRF_STEPS = 100
+
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
@@ -157,6 +160,13 @@ class Recipe:
         Weight of soft targets in the target of a labeled cell, 0 to 1; 0 uses only the label maps.
     crf_loss : float
         Weight of the fully connected CRF's loss, see `CrfLoss`; for sparse labels such as strokes.
+    crf_steps : int
+        Mean-field steps of a CRF on top of the network that is trained with it (Zheng et al. 2015); 0 trains the
+        network alone.
+    crf_stride : 1 or 8
+        Step in pixels of the grid of that CRF: 1 for the crop's own pixels, 8 for the score grid, which is faster.
+    crf_sigmas : bool
+        Whether to learn the standard deviations of the CRF's kernels, too; slow with `crf_stride` 1.
     precision : "float32", "bf16" or "auto"
         Precision of the convolutions; weights and loss are float32. "auto" is bf16 if the processor or the GPU computes
         in it, else float32.
@@ -191,6 +201,9 @@ class Recipe:
     clip_norm: float | None = None
     soft_weight: float = 0.0
     crf_loss: float = 0.0
+    crf_steps: int = 0
+    crf_stride: int = 1
+    crf_sigmas: bool = False
     precision: Literal["float32", "bf16", "auto"] = "float32"
     channels_last: bool = True
     seed: int = 0
@@ -212,6 +225,10 @@ class Recipe:
         for name in ("momentum", "weight_decay", "bias_multiplier", "crf_loss", "seed"):
             if not 0 <= getattr(self, name) < float("inf"):
                 raise InputError(f"{name}={getattr(self, name)}: expected 0 or more")
+        if not 0 <= self.crf_steps <= _MOST_CRF_STEPS:
+            raise InputError(f"crf_steps={self.crf_steps}: expected 0 to {_MOST_CRF_STEPS}")
+        if self.crf_stride not in (1, 8):
+            raise InputError(f"crf_stride={self.crf_stride}: expected 1 or 8")
         if self.batch % self.accumulate:
             raise InputError(f"accumulate={self.accumulate}: expected a divisor of batch={self.batch}")
         if self.frozen == "fc8" and not self.multiscale:
@@ -224,6 +241,11 @@ class Recipe:
             raise InputError(f"scales={self.scales}: expected two factors in increasing order, 0.1 to 10")
         if self.clip_norm is not None and not self.clip_norm > 0:
             raise InputError(f"clip_norm={self.clip_norm}: expected a number above 0, or none")
+
+    @property
+    def target_stride(self) -> int:
+        """Step in pixels of the grid on which scores are compared with labels."""
+        return self.crf_stride if self.crf_steps else 8
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
@@ -292,30 +314,34 @@ DEFAULT_OPTIONS = RunOptions()
 # Chen et al. 2015, section 5.
 _PAPER = Recipe()
 
+# For two CPU cores, without ImageNet's fc6 and fc7: with random ones, SGD at the paper's learning rate stalls for
+# hundreds of steps, AdamW does not. Few epochs underfit, hence the lower dropout.
+_CPU = Recipe(
+    crop=193,
+    batch=6,
+    iterations=1300,
+    optimizer="adamw",
+    learning_rate=4e-5,
+    policy="poly",
+    weight_decay=1e-4,
+    multipliers={"fc": 5.0},
+    bias_multiplier=1.0,
+    frozen="conv3",
+    dropout=0.2,
+    clip_norm=5.0,
+    balanced=True,
+    precision="auto",
+)
+
 RECIPES = {
     "paper": _PAPER,
     # The best policy for LargeFOV in the table of the follow-up paper.
     "poly": dataclasses.replace(_PAPER, policy="poly", batch=10, iterations=20_000),
     # The branches of MSc on a frozen trained network. Their classifiers have the learning rate of fc8.
     "msc": dataclasses.replace(_PAPER, multiscale=True, frozen="fc8", multipliers={"classifier": 10.0}),
-    # For two CPU cores, without ImageNet's fc6 and fc7: with random ones, SGD at the paper's learning rate stalls for
-    # hundreds of steps, AdamW does not. Few epochs underfit, hence the lower dropout.
-    "cpu": Recipe(
-        crop=193,
-        batch=6,
-        iterations=1300,
-        optimizer="adamw",
-        learning_rate=4e-5,
-        policy="poly",
-        weight_decay=1e-4,
-        multipliers={"fc": 5.0},
-        bias_multiplier=1.0,
-        frozen="conv3",
-        dropout=0.2,
-        clip_norm=5.0,
-        balanced=True,
-        precision="auto",
-    ),
+    "cpu": _CPU,
+    # The CRF on top of a trained network, on whole crops at their own scale, which the kernels' widths refer to.
+    "end-to-end": dataclasses.replace(_CPU, crop=321, batch=8, iterations=1000, learning_rate=1e-5, crf_steps=5),
 }
 
 

@@ -65,7 +65,7 @@ class CropsByPosition(Dataset[SampleBatch]):
     @property
     def step_bytes(self) -> int:
         """Return the size in bytes of a step's crops and targets."""
-        cells = (self.recipe.crop + 7) // 8
+        cells = (self.recipe.crop - 1) // self.recipe.target_stride + 1
         targets = cells**2 * (8 if self.soft is None else 4 * self.soft.classes)
         return self.recipe.batch * (3 * 4 * self.recipe.crop**2 + targets)
 
@@ -78,9 +78,9 @@ class CropsByPosition(Dataset[SampleBatch]):
         rng = np.random.default_rng((recipe.seed, 1, position))
         window = draw_window(labels.shape, recipe.crop, rng, scales=recipe.scales, mirror=recipe.mirror)
         blob, crop = cut(image, labels, window)
-        targets = torch.from_numpy(shrink_labels(crop).astype(np.int64))
+        targets = torch.from_numpy(shrink_labels(crop, recipe.target_stride).astype(np.int64))
         if self.soft is not None:
-            probabilities = self.soft.at(sample, window.image, *window.cells())
+            probabilities = self.soft.at(sample, window.image, *window.cells(recipe.target_stride))
             targets = mixed_targets(targets, torch.from_numpy(probabilities), recipe.soft_weight)
         return torch.from_numpy(blob), targets
 

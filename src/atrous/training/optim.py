@@ -18,6 +18,10 @@ from .losses import CrfLoss, Criterion
 _CPU_FEATURES = {"avx512_bf16": "AVX-512 BF16", "amx_bf16": "AMX", "bf16": "Arm BF16", "sve_bf16": "SVE BF16"}
 
 
+# Of the learning rate of the CRF's weights, which are that much larger than a network's.
+_CRF_MULTIPLIER = 1000.0
+
+
 def learning_rate(step: int, recipe: Recipe) -> float:
     """Return the base learning rate of a step, counted from 0.
 
@@ -32,7 +36,7 @@ def learning_rate(step: int, recipe: Recipe) -> float:
 def parameter_groups(net: nn.Module, recipe: Recipe) -> list[dict[str, Any]]:
     """Return one group per trained parameter, with its learning rate `multiplier` and its weight decay.
 
-    Biases get `bias_multiplier` and no decay, as in the authors' Caffe files.
+    Biases get `bias_multiplier` and no decay, as in the authors' Caffe files. The CRF's weights get no decay.
 
     Raises
     ------
@@ -52,14 +56,15 @@ def parameter_groups(net: nn.Module, recipe: Recipe) -> list[dict[str, Any]]:
             continue
         parts = name.split(".")
         fits = [m for prefix, m in recipe.multipliers.items() if any(p.startswith(prefix) for p in parts)]
-        multiplier = fits[-1] if fits else 1.0
+        of_crf = parts[0] == "crf"
+        multiplier = fits[-1] if fits else _CRF_MULTIPLIER if of_crf else 1.0
         is_bias = name.endswith(".bias")
         groups.append(
             {
                 "params": [parameter],
                 "name": name,
                 "multiplier": multiplier * (recipe.bias_multiplier if is_bias else 1.0),
-                "weight_decay": 0.0 if is_bias else recipe.weight_decay,
+                "weight_decay": 0.0 if is_bias or of_crf else recipe.weight_decay,
             }
         )
     return groups

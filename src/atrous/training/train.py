@@ -14,12 +14,12 @@ from ..data.dataset import Dataset
 from ..data.samples import ImageList
 from ..data.soft_targets import SoftTargets
 from ..errors import InputError, RunError
-from ..network.deeplab import DeepLab
 from . import checkpoint
 from .checkpoint import run_lock
 from .config import DEFAULT_OPTIONS, Recipe, RunOptions
 from .dataloader import CropsByPosition, batches, class_weights, pixel_counts, worker_failures
 from .distributed import processes
+from .end_to_end import build
 from .logger import Logger
 from .losses import Criterion
 from .optim import backward, computes_in_bf16, learning_rate, make_optimizer, memory_format, set_lr
@@ -79,12 +79,11 @@ def train(
         torch.set_num_threads(options.threads)
     with processes(options.device) as group, worker_failures():
         console = (console or Console()) if group.first else Console(quiet=True)  # only the first process reports
-        net = DeepLab(recipe.variant, len(dataset.classes), recipe.dropout, recipe.multiscale)
-        net.freeze_through(recipe.frozen)
-        optimizer = make_optimizer(net, recipe)
-        state = checkpoint.start_or_resume(out, net, optimizer, images, recipe, dataset, start, group, console)
-        net.to(group.device, memory_format=memory_format(recipe))  # type: ignore[call-overload]
-        model = group.wrap(net.train())
+        model = build(recipe, len(dataset.classes))
+        optimizer = make_optimizer(model, recipe)
+        state = checkpoint.start_or_resume(out, model, optimizer, images, recipe, dataset, start, group, console)
+        model.to(group.device, memory_format=memory_format(recipe))  # type: ignore[call-overload]
+        wrapped = group.wrap(model.train())
 
         needs_counts = recipe.balanced or recipe.class_weights == "median-frequency"
         pixels = pixel_counts(images) if needs_counts else None
@@ -105,11 +104,10 @@ def train(
 
         def save(step: int) -> None:
             if group.first:
-                checkpoint.save(out, net, optimizer, replace(state, step=step), names)
+                checkpoint.save(out, model, optimizer, replace(state, step=step), names)
 
-        logger = Logger(
-            out, recipe.iterations, state.step, crops=recipe.batch, console=console, device=str(group.device)
-        )
+        device = str(group.device)
+        logger = Logger(out, recipe.iterations, state.step, crops=recipe.batch, console=console, device=device)
         writes = (run_lock(out), logger) if group.first else (nullcontext(), nullcontext())
         with writes[0], writes[1], stop_requests() as stop_requested:
             for step, (x, targets) in zip(count(state.step + 1), logger.loading(loader), strict=False):
@@ -124,9 +122,9 @@ def train(
                 torch.manual_seed(_dropout_seed(recipe.seed, step - 1, group.rank))
                 lr = learning_rate(step - 1, recipe)
                 set_lr(optimizer, lr)
-                loss = backward(model, criterion, x, targets, cells, recipe, group, bf16=bf16)
+                loss = backward(wrapped, criterion, x, targets, cells, recipe, group, bf16=bf16)
                 if recipe.clip_norm is not None:
-                    torch.nn.utils.clip_grad_norm_(net.parameters(), recipe.clip_norm)
+                    torch.nn.utils.clip_grad_norm_(model.parameters(), recipe.clip_norm)
                 optimizer.step()
                 optimizer.zero_grad(set_to_none=True)
                 (total,) = group.sums(loss)
@@ -142,7 +140,7 @@ def train(
                     if last or step % options.save_every == 0:
                         save(step)
                     if options.validation is not None and (last or step % options.evaluate_every == 0):
-                        scored = validate(net, dataset, options.validation, group)
+                        scored = validate(model, dataset, options.validation, group)
                         if group.first:
                             logger.evaluation(step, scored.mean_iou(), scored.pixel_accuracy())
         return checkpoint.checkpoint_folder(out, recipe.iterations)

@@ -12,14 +12,15 @@ from ..network.deeplab import DeepLab
 from ..network.torch_backend import RELEASED_LARGEFOV, TorchEngine
 from ..segmenter import Segmenter
 from .distributed import Processes
+from .end_to_end import EndToEnd, split
 
 
-def validate(net: DeepLab, dataset: Dataset, samples: ImageList, group: Processes) -> ConfusionMatrix:
-    """Segment a list of images without the CRF and count pixels. The processes divide the images.
+def validate(model: DeepLab | EndToEnd, dataset: Dataset, samples: ImageList, group: Processes) -> ConfusionMatrix:
+    """Segment a list of images and count pixels, without a CRF unless one is trained. The processes divide the images.
 
     Parameters
     ----------
-    net : DeepLab
+    model : DeepLab or EndToEnd
         Stays in training mode.
     dataset, samples
         Data set and images to score.
@@ -30,12 +31,13 @@ def validate(net: DeepLab, dataset: Dataset, samples: ImageList, group: Processe
     ConfusionMatrix
         Counts over all images, in every process.
     """
+    net, crf = split(model)
     metadata = ModelMetadata(
         variant=net.name,
         classes=dataset.classes,
         palette=tuple((int(r), int(g), int(b)) for r, g, b in dataset.palette),
         mean=MEAN_BGR,
-        crf=RELEASED_LARGEFOV,
+        crf=crf or RELEASED_LARGEFOV,
         training_list="",
         training_list_sha256="",
         precision="float32",
@@ -45,8 +47,9 @@ def validate(net: DeepLab, dataset: Dataset, samples: ImageList, group: Processe
     matrix = ConfusionMatrix(len(dataset.classes))
     share = samples.samples[group.rank :: group.count]
     if share:
-        matrix = evaluate(Segmenter(engine, crf=None), share).dcnn
+        scored = evaluate(Segmenter(engine, crf=crf), share)
+        matrix = scored.crf or scored.dcnn
     counts = group.sums(*matrix.counts.ravel().tolist())
     matrix.counts = np.array(counts, np.float64).astype(np.int64).reshape(matrix.counts.shape)
-    net.train()
+    model.train()
     return matrix
