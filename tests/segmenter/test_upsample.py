@@ -59,6 +59,7 @@ def test_a_photo_is_zoomed_block_by_block_as_if_at_once(inner, outer, monkeypatc
     by_block = upsampled_probabilities(scores, inner, outer)
     monkeypatch.setattr(zoom, "BLOCK", (10**6, 10**6))
     np.testing.assert_array_equal(upsampled_probabilities(scores, inner, outer), by_block)
+    np.testing.assert_array_equal(upsampled_probabilities(scores, inner, outer, threads=3), by_block)
 
 
 @pytest.mark.parametrize("outer", [(1, 1_000_000), (1_000_000, 1), (700, 1500)])

@@ -153,7 +153,7 @@ class Segmenter(Pretrained):
         source : Path, optional
             The image's file, which determines the names of saved outputs.
         threads : int, optional
-            Threads of the CRF. Default: the segmenter's. They do not change the result.
+            Threads of the CRF and the upsampling. Default: the segmenter's. They do not change the result.
         check : callable, optional
             Called between network and CRF; its exceptions are propagated.
 
@@ -169,10 +169,11 @@ class Segmenter(Pretrained):
         """
         image = _checked(image)
         size = image.shape[:2]
+        threads = self.threads if threads is None else threads
         network = self._network(image)
         if check is not None:
             check()
-        whole = self._upsampled(network, network.inner)
+        whole = self._upsampled(network, network.inner, threads=threads)
         # Selected at the network's size: all classes of a large image could exceed the memory.
         active = None if network.inner == size else self._active_classes(whole)
         planes = whole if active is None else None
@@ -181,9 +182,9 @@ class Segmenter(Pretrained):
         if self.crf is not None:
             crf = self.dense_crf(image, threads=threads)
             reduction = crf.reduction
-            planes, active = self._refined(crf, network, planes, active)
+            planes, active = self._refined(crf, network, planes, active, threads)
         elif planes is None:
-            planes = self._upsampled(network, size, active)
+            planes = self._upsampled(network, size, active, threads)
         return Segmentation(
             image,
             planes,
@@ -197,17 +198,22 @@ class Segmenter(Pretrained):
         )
 
     def _refined(
-        self, crf: DenseCRF, network: NetworkScores, planes: NDArray[np.float32] | None, active: NDArray[np.intp] | None
+        self,
+        crf: DenseCRF,
+        network: NetworkScores,
+        planes: NDArray[np.float32] | None,
+        active: NDArray[np.intp] | None,
+        threads: int | None,
     ) -> tuple[NDArray[np.float32], NDArray[np.intp]]:
         """Return the CRF's planes and their classes.
 
         planes: probabilities of `active` (None: all classes) at the CRF's size, overwritten; None to interpolate them.
         """
         if crf.reduced is not None:
-            marginals, remaining = self._refined(crf.reduced, network, None, active)
+            marginals, remaining = self._refined(crf.reduced, network, None, active, threads)
             return crf.enlarged(marginals), remaining
         if planes is None:
-            planes = self._upsampled(network, (crf.shape[0], crf.shape[1]), active)
+            planes = self._upsampled(network, (crf.shape[0], crf.shape[1]), active, threads)
         inference = crf.infer(planes, out=planes)
         remaining = inference.kept
         return inference.probabilities[remaining], remaining if active is None else active[remaining]
@@ -230,7 +236,7 @@ class Segmenter(Pretrained):
         InputError
             If the image has another shape or dtype.
         """
-        return self._upsampled(self._network(_checked(image)), image.shape[:2])
+        return self._upsampled(self._network(_checked(image)), image.shape[:2], threads=self.threads)
 
     def refine(self, image: NDArray[np.uint8], probabilities: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the CRF's marginals for (C, H, W) probabilities of an (H, W, 3) uint8 image.
@@ -275,9 +281,15 @@ class Segmenter(Pretrained):
         return NetworkScores(scores, inner, self.engine.metadata.output_stride)
 
     def _upsampled(
-        self, network: NetworkScores, size: tuple[int, int], classes: NDArray[np.intp] | None = None
+        self,
+        network: NetworkScores,
+        size: tuple[int, int],
+        classes: NDArray[np.intp] | None = None,
+        threads: int | None = None,
     ) -> NDArray[np.float32]:
-        return upsampled_probabilities(network.scores, network.inner, size, classes=classes, stride=network.stride)
+        return upsampled_probabilities(
+            network.scores, network.inner, size, classes=classes, stride=network.stride, threads=threads
+        )
 
     def _active_classes(self, planes: NDArray[np.float32]) -> NDArray[np.intp]:
         if isinstance(self.crf, tuple) and any(kernel.compatibility is not None for kernel in self.crf):

@@ -1,16 +1,19 @@
 """Upsampling of scores to probabilities at the image's size (Chen et al. 2015, section 3.2)."""
 
 from collections.abc import Callable, Iterator
+from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .._parallel import map_ordered
+
 # Number of pixels per band: with 21 classes, a band's scores fit into a second-level cache.
 BAND_PIXELS = 8192
 
-# Number of rows and columns whose scores are interpolated along the columns at a time. A very wide image would
-# otherwise need too much memory.
-BLOCK = 1024, BAND_PIXELS
+# Number of rows and columns whose scores are interpolated along the columns at a time, by one thread. A very wide image
+# would otherwise need too much memory.
+BLOCK = 256, BAND_PIXELS
 
 
 def places(
@@ -52,6 +55,7 @@ def upsampled_probabilities(
     *,
     classes: NDArray[np.intp] | None = None,
     stride: int = 8,
+    threads: int | None = 1,
 ) -> NDArray[np.float32]:
     """Upsample scores bilinearly to the image's size and apply the softmax.
 
@@ -65,6 +69,8 @@ def upsampled_probabilities(
         Classes to return; the softmax is over all classes. Default: all.
     stride : int
         Step of the score grid in pixels.
+    threads : int, optional
+        Default: the number of processors. They do not change the result.
 
     Returns
     -------
@@ -73,16 +79,21 @@ def upsampled_probabilities(
     """
     height, width = outer
     out = np.empty((len(scores) if classes is None else len(classes), height, width), np.float32)
-    for rows in _parts(height, BLOCK[0]):
-        for columns in _parts(width, BLOCK[1]):
-            upsampled = _upsampled_rows(scores, inner, outer, stride, rows, columns)
-            for here in _parts(rows.stop - rows.start, max(1, BAND_PIXELS // (columns.stop - columns.start))):
-                band = upsampled(here)
-                band -= band.max(axis=0)
-                np.exp(band, out=band)
-                total = band.sum(axis=0)
-                place = out[:, rows, columns][:, here]
-                np.divide(band if classes is None else band[classes], total, out=place)
+
+    def fill(block: tuple[slice, slice]) -> None:
+        rows, columns = block
+        upsampled = _upsampled_rows(scores, inner, outer, stride, rows, columns)
+        for here in _parts(rows.stop - rows.start, max(1, BAND_PIXELS // (columns.stop - columns.start))):
+            band = upsampled(here)
+            band -= band.max(axis=0)
+            np.exp(band, out=band)
+            total = band.sum(axis=0)
+            place = out[:, rows, columns][:, here]
+            np.divide(band if classes is None else band[classes], total, out=place)
+
+    blocks = list(product(_parts(height, BLOCK[0]), _parts(width, BLOCK[1])))
+    for _ in map_ordered(fill, blocks, threads if len(blocks) > 1 else 1):
+        pass
     return out
 
 
