@@ -189,8 +189,14 @@ def _show_progress(update: Update, now: "Progress") -> None:
 
 
 def _report(result: "SearchResult", given: dict[str, list[float]], files: list[Path]) -> None:
-    gain = 100 * (result.best.mean_iou - result.baseline)
-    print_line(f"best: {_described(result.best)}; {100 * result.baseline:.2f} % without the CRF, {gain:+.2f}")
+    from ..evaluation import paired_bootstrap
+
+    found = paired_bootstrap(*result.counts())
+    gain, low, high = (f"{100 * value:+.2f}" for value in (found.gain, found.low, found.high))
+    alone = f"{100 * result.baseline:.2f} % without the CRF"
+    print_line(f"best: {_described(result.best)}; {alone}, {gain} (95 % interval over the images: {low} to {high})")
+    if found.low <= 0:
+        print_line("note: on other images the CRF may not gain with these parameters; use more images", err=True)
     if not result.converged:
         print_line(
             "note: the search did not converge; start closer to the best trial (--weight, --sxy, --srgb)", err=True

@@ -64,6 +64,17 @@ def test_every_trial_is_what_a_dense_crf_scores(scenes):
     )
 
 
+def test_the_counts_of_the_best_trial_by_image(scenes):
+    result = search(scenes, **GRID, refinements=0, most_moves=0)
+    best, alone = result.counts()
+    assert best.shape == alone.shape == (len(scenes), 2, 3)
+    assert mean_iou(best.sum(axis=0)) == result.best.mean_iou
+    assert mean_iou(alone.sum(axis=0)) == result.baseline
+    for counts, (_, probabilities, truth) in zip(alone, scenes, strict=True):
+        labels = probabilities.argmax(axis=0)
+        np.testing.assert_array_equal(counts, hits_and_unions(truth.ravel(), labels.ravel(), 3))
+
+
 def test_the_score_is_that_of_one_confusion_matrix(rng):
     from atrous.evaluation.metrics import ConfusionMatrix
 

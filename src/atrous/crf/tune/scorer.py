@@ -72,6 +72,8 @@ class TrialScorer:
     classes : int
     baseline : float
         Mean IoU without the CRF.
+    baseline_counts : (N, 2, C) int64
+        Hits and unions of each image and label without the CRF.
     sha256 : str
         Of the samples' contents.
 
@@ -98,7 +100,9 @@ class TrialScorer:
         threads = check_threads(threads)
         self._samples, self._spatial = samples, spatial
         self._iterations, self._normalization, self._prune = iterations, normalization, prune
-        self.classes, self.baseline, self.sha256, largest = self._look_through(hashed, done)
+        self.baseline_counts, self.sha256, largest = self._look_through(hashed, done)
+        self.classes = self.baseline_counts.shape[2]
+        self.baseline = mean_iou(self.baseline_counts.sum(axis=0))
         # Planes in single precision, and what mean field keeps of the same size.
         fitting = max(1, cache_bytes(_WORKING_MEMORY) // (4 * 4 * self.classes * largest))
         self._workers = min(threads, len(samples), fitting)
@@ -119,19 +123,27 @@ class TrialScorer:
             Told the number of images that are done, after each.
         """
         totals = np.zeros((len(weights), 2, self.classes), np.int64)
+        for n, counts in enumerate(self._scored(sxy, srgb, weights), start=1):
+            totals += counts
+            done(n)
+        return [mean_iou(counts) for counts in totals]
+
+    def counts(self, weight: float, sxy: float, srgb: float) -> NDArray[np.int64]:
+        """Return the hits and unions of each image and label with one bilateral kernel, (N, 2, C)."""
+        return np.concatenate(list(self._scored(sxy, srgb, [weight])))
+
+    def _scored(self, sxy: float, srgb: float, weights: Sequence[float]) -> Iterator[NDArray[np.int64]]:
+        """Yield the hits and unions of each image, (weights, 2, C)."""
 
         def score(index: int) -> NDArray[np.int64]:
             return self._score(index, sxy, srgb, weights)
 
         pool = ThreadPoolExecutor(self._workers)
         try:
-            for n, counts in enumerate(pool.map(score, range(len(self._samples))), start=1):
-                totals += counts
-                done(n)
+            yield from pool.map(score, range(len(self._samples)))
         finally:
             # After Ctrl-C, wait only for images that are being scored.
             pool.shutdown(cancel_futures=True)
-        return [mean_iou(counts) for counts in totals]
 
     def _score(self, index: int, sxy: float, srgb: float, weights: Sequence[float]) -> NDArray[np.int64]:
         """Hits and unions of each label, (weights, 2, C)."""
@@ -173,30 +185,30 @@ class TrialScorer:
             threads=self._threads,
         )
 
-    def _look_through(self, hashed: bool, done: Callable[[int], None]) -> tuple[int, float, str, int]:
-        """Check all samples; return the number of labels, the baseline, the hash and the most pixels."""
+    def _look_through(self, hashed: bool, done: Callable[[int], None]) -> tuple[NDArray[np.int64], str, int]:
+        """Check all samples; return the counts without the CRF, the hash and the largest number of pixels."""
         if not len(self._samples):
             raise InputError("samples: expected one (image, probabilities, mask) at least, got none")
         digest = hashlib.sha256()
-        classes, largest, counts = 0, 0, np.zeros(0, np.int64)
+        classes, largest = 0, 0
+        counts: list[NDArray[np.int64]] = []
         for index in range(len(self._samples)):
             sample = as_labeled(self._samples[index], index)
             with naming(sample.name):
                 planes, truth = check_sample(sample, classes)
-            if not classes:
-                classes = len(planes)
-                counts = np.zeros((2, classes), np.int64)
+            classes = len(planes)
             largest = max(largest, truth.size)
-            counts += hits_and_unions(truth, planes.argmax(axis=0), classes)
+            counts.append(hits_and_unions(truth, planes.argmax(axis=0), classes))
             if hashed:
                 for array in sample[:3]:
                     values = np.ascontiguousarray(array)
                     digest.update(f"{values.shape}{values.dtype.str}".encode())
                     digest.update(values.data)
             done(index + 1)
-        if not counts[1].any():
+        stacked = np.stack(counts)
+        if not stacked[:, 1].any():
             raise InputError("mask: expected labeled pixels, got void (255) at every pixel of every sample")
-        return classes, mean_iou(counts), digest.hexdigest(), largest
+        return stacked, digest.hexdigest(), largest
 
 
 @contextmanager

@@ -5,6 +5,9 @@ import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
+from numpy.typing import NDArray
+
 from atrous._resources import is_integer
 from atrous.crf.dense import NEGLIGIBLE
 from atrous.crf.kernels import Bilateral, Normalization, Spatial
@@ -74,11 +77,19 @@ class SearchResult:
     classes: int
     converged: bool
     _table: TrialTable = field(repr=False, compare=False)
+    _scorer: TrialScorer = field(repr=False, compare=False)
 
     @property
     def kernels(self) -> tuple[Spatial, Bilateral]:
         """The best kernels, for `DenseCRF`."""
         return self.spatial, Bilateral(weight=self.best.weight, sxy=self.best.sxy, srgb=self.best.srgb)
+
+    def counts(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return the hits and unions of each image and label, (N, 2, C), with the best kernels and without the CRF.
+
+        They are what `atrous.evaluation.paired_bootstrap` takes. The images are scored once more.
+        """
+        return self._scorer.counts(*self.best[:3]), self._scorer.baseline_counts
 
     def save_csv(self, path: str | os.PathLike[str]) -> None:
         """Write all trials as CSV; the first line, a comment, says of what they are."""
@@ -224,6 +235,7 @@ def search(
         scorer.classes,
         converged,
         known,
+        scorer,
     )
 
 
