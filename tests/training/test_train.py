@@ -124,6 +124,8 @@ def test_another_recipe_list_or_class_list_is_refused_in_the_same_folder(tmp_pat
         begin(out, dataset, vgg, short, samples=rest)
     with pytest.raises(InputError, match="classes"):
         begin(out, open_dataset(tiny_voc), vgg, short)
+    with pytest.raises(InputError, match="void"):
+        begin(out, dataclasses.replace(dataset, void=(7,)), vgg, short)
 
 
 def test_a_run_needs_a_start(tmp_path, dataset, narrow_network):

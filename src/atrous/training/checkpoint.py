@@ -61,6 +61,8 @@ class TrainingState:
         Description of the initial weights.
     versions : dict of str to str
         Versions of atrous (with its git revision in a clone), Python and torch.
+    void : tuple of int
+        Label ids that were read as void, besides 255.
     crf : CrfParameters, optional
         The CRF that was trained with the network.
     sha256 : dict of str to str
@@ -75,6 +77,7 @@ class TrainingState:
     training_list_sha256: str
     start: str
     versions: dict[str, str]
+    void: tuple[int, ...] = ()
     crf: CrfParameters | None = None
     sha256: dict[str, str] = field(default_factory=dict)
 
@@ -96,6 +99,7 @@ class TrainingState:
             values["classes"] = tuple(values["classes"])
             values["palette"] = tuples(values["palette"])
             check_palette(values["palette"], len(values["classes"]))
+            values["void"] = tuple(values.get("void", ()))
             if "crf" in values:
                 values["crf"] = CrfParameters(**values["crf"])
             state = cls(**values)
@@ -270,7 +274,8 @@ def start_or_resume(
         console.print(lines, highlight=False, markup=False, soft_wrap=True)
 
     palette = tuple((int(r), int(g), int(b)) for r, g, b in dataset.palette)
-    state = TrainingState(0, recipe, dataset.classes, palette, images.name, images.sha256, "", _versions())
+    void = tuple(sorted(dataset.void))
+    state = TrainingState(0, recipe, dataset.classes, palette, images.name, images.sha256, "", _versions(), void)
     net, _ = split(model)
     found = newest_intact(folder, lambda line: report(f"warning: {printable(line)}"))
     if found is not None:
@@ -314,6 +319,8 @@ def _check_same_run(folder: Path, before: TrainingState, now: TrainingState) -> 
             raise InputError(f"{folder}: expected {key}={earlier!r} as in its run, got {value!r}; {remedy}")
     if before.training_list_sha256 != now.training_list_sha256:
         raise InputError(f"{folder}: expected the images of its run, got list {now.training_list}; {remedy}")
+    if before.void != now.void:
+        raise InputError(f"{folder}: expected void={list(before.void)} as in its run, got {list(now.void)}; {remedy}")
     if before.classes != now.classes:
         names = ", ".join(before.classes[:4])
         raise InputError(f"{folder}: expected the classes of its run ({names}, ...); {remedy}")
