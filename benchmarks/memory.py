@@ -1,14 +1,14 @@
-"""Peak memory of segmenting one image file, for smooth, ordinary and noisy images, and the effect of its limit.
+"""Time and peak memory of segmenting a large photo, and the effect of a CRF at reduced size.
 
-    python benchmarks/memory.py                    # memory and labels; half an hour on two cores
-    python benchmarks/memory.py --only memory      # or labels
-    python benchmarks/memory.py --unbounded        # with a column without the limit: needs 10 GB
+    python benchmarks/memory.py                    # large and labels; some 15 minutes on two cores
+    python benchmarks/memory.py --only large       # or labels
     python benchmarks/memory.py --write            # insert into docs/benchmarks.md, between the markers
 
 Images of 3000 x 4000 pixels: an enlarged example image (smooth), the same with camera noise (independent Gaussian noise
 per channel; its standard deviation is in gray levels), an example image mirrored at its own scale, which has more
-detail than a photo of that size, and uniform noise of 4000 x 4000. A new process segments each image. Labels: the CRF
-on means of 2 x 2 pixels compared with that on each pixel, for images of 1500 x 2000.
+detail than a photo of that size, and uniform noise of 4000 x 4000. A new process segments each image, with the default
+limits and with the CRF at full size (where the memory for noise permits). Labels: the CRF on means of 2 x 2 pixels
+compared with that on each pixel, for noisy images of 1500 x 2000.
 """
 
 import argparse
@@ -23,7 +23,9 @@ from PIL import Image
 import atrous.segmenter.segmenter as segmenter_module
 from atrous import Segmenter
 from atrous.image_io.decode import read_image
+from atrous.labelmap import read_labels
 from pages import insert
+from segment import processor
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "benchmarks.md"
@@ -33,18 +35,25 @@ LARGE, SMALL = (3000, 4000), (1500, 2000)
 SIGMAS = (5, 10, 20, 30)
 NAMES = ("cat", "astronaut", "photographer")
 
-# Code for a new process, which prints the reduction, the number of classes and its peak memory in KiB.
+# Code for a new process, which prints the reduction, its peak memory in KiB, and the seconds for decoding and
+# segmenting and for writing the outputs. The engine is warm.
 CODE = """
-import sys
+import sys, time
 from pathlib import Path
-import atrous.segmenter.segmenter as module
-if sys.argv[3] == "unbounded":
-    module.most_vertices = lambda image, kernels: None
-result = module.Segmenter(threads=2)(sys.argv[1])
+from atrous import Segmenter
+segmenter = Segmenter(threads=2, **eval(sys.argv[3]))
+segmenter(sys.argv[4])
+start = time.perf_counter()
+result = segmenter(sys.argv[1])
+result.labels
+middle = time.perf_counter()
 result.save(sys.argv[2])
+end = time.perf_counter()
 status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
-print(result.reduction, len(result.shares()), status["VmHWM"].split()[0])
+print(result.reduction, status["VmHWM"].split()[0], middle - start, end - middle)
 """
+
+WAYS = {"default": "{}", "full size": "{'max_crf_pixels': None}", "no CRF": "{'crf': None}"}
 
 
 def enlarged(name, size):
@@ -79,37 +88,31 @@ def images():
     yield "noise, uniform", np.random.default_rng(0).integers(0, 256, (4000, 4000, 3), dtype=np.uint8)
 
 
-def peak(path, folder, bound):
-    """Return the reduction, the number of classes and the peak memory in bytes of segmenting an image."""
-    command = [sys.executable, "-c", CODE, str(path), str(folder), bound]
+def measured(path, folder, way):
+    """Segment an image file in a new process; return the CRF's reduction, peak bytes, two times and the labels."""
+    command = [sys.executable, "-c", CODE, str(path), str(folder), WAYS[way], str(ROOT / "examples" / "cat.jpg")]
     printed = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.split()
-    return int(printed[0]), int(printed[1]), 1024 * int(printed[2])
+    mask = read_labels(folder / f"{path.stem}.png")
+    return int(printed[0]), 1024 * int(printed[1]), float(printed[2]), float(printed[3]), mask
 
 
-def memory(unbounded):
+def large():
     """Measure all images; yield the rows of the table, head row first."""
-    head = ["image", "megapixels", "classes", "CRF on", "peak, MB", "bytes a pixel"]
-    yield head + ["without bound, MB"] * unbounded
+    head = ["image", "no CRF: s, MB", "default: CRF on", "s", "MB", "full size: CRF on", "s", "MB", "other labels"]
+    yield [*head, "writing, s"]
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "image.png"
-
-        def save(image):
-            Image.fromarray(image).save(path, compress_level=1)
-
-        save(enlarged("cat", (16, 16)))
-        _, _, at_rest = peak(path, path.parent / "out", "bounded")
+        path = Path(folder) / "image.jpg"
         for title, image in images():
-            save(image)
-            pixels = image.shape[0] * image.shape[1]
-            reduction, classes, most = peak(path, path.parent / "out", "bounded")
-            row = [
-                title,
-                f"{pixels / 1e6:.0f}",
-                str(classes),
-                "pixels" if reduction == 1 else f"{reduction} x {reduction}",
-            ]
-            row += [f"{most / 1e6:,.0f}", f"{(most - at_rest) / pixels:.0f}"]
-            yield row + [f"{peak(path, path.parent / 'out', 'unbounded')[2] / 1e6:,.0f}"] * unbounded
+            Image.fromarray(image).save(path, quality=95)
+            _, memory, seconds, _, _ = measured(path, path.parent, "no CRF")
+            row = [title, f"{seconds:.1f}, {memory / 1e6:,.0f}"]
+            found = []
+            for way in ("default", "full size"):
+                reduction, memory, seconds, writing, mask = measured(path, path.parent, way)
+                found.append(mask)
+                row.append("pixels" if reduction == 1 else f"{reduction} x {reduction}")
+                row += [f"{seconds:.1f}", f"{memory / 1e6:,.0f}"]
+            yield [*row, f"{100 * np.mean(found[0] != found[1]):.2f} %", f"{writing:.1f}"]
 
 
 def labels():
@@ -148,14 +151,13 @@ def printed(rows):
 def main():
     """Measure, print, and with --write update the page."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", choices=("memory", "labels"))
-    parser.add_argument("--unbounded", action="store_true", help="also measure without the limit")
+    parser.add_argument("--only", choices=("large", "labels"))
     parser.add_argument("--write", action="store_true", help=f"write the tables into {PAGE.relative_to(ROOT)}")
     options = parser.parse_args()
-    for name, measure in (("peaks", lambda: memory(options.unbounded)), ("labels", labels)):
-        if options.only not in (None, "memory" if name == "peaks" else name):
+    for name, measure in (("large", large), ("labels", labels)):
+        if options.only not in (None, name):
             continue
-        table = printed(measure())
+        table = f"{printed(measure())}\n\nOn {processor()}, two threads."
         if options.write:
             insert(PAGE, BEGIN.format(name), table)
 

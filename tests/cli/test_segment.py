@@ -32,11 +32,9 @@ def test_a_photo_whose_crf_is_reduced_is_told(segment, tmp_path, monkeypatch):
     noise = np.random.default_rng(0).integers(0, 256, (48, 64, 3), dtype=np.uint8)
     Image.fromarray(noise).save(tmp_path / "noise.png")
     code, out, err = segment("noise.png")
-    assert code == 0
+    assert (code, err) == (0, "")
     assert out.startswith("noise.png: ")
-    assert err.startswith("note: noise.png: ")
-    assert "means of" in err
-    assert err.count("\n") == 1
+    assert "means of 4 x 4" in out
     assert below(tmp_path / "segmentation") == ["noise.overlay.jpg", "noise.png"]
 
 
@@ -48,6 +46,15 @@ def test_options(segment, photo, tmp_path):
     assert code == 0
     assert below(tmp_path / "o") == ["photo.png", "photo.probabilities.npy"]
     assert np.load(tmp_path / "o/photo.probabilities.npy").shape == (3, 64, 96)
+
+
+@pytest.mark.parametrize(("most", "reduced"), [(6143, "2 x 2"), (6144, ""), (0, "")])
+def test_a_large_photo_has_a_crf_on_means_and_its_line_says_so(segment, photo, most, reduced):
+    photo("photo.png")
+    code, out, _ = segment("photo.png", "--max-crf-pixels", most)
+    assert code == 0
+    assert ("means of" in out) == bool(reduced)
+    assert reduced in out
 
 
 def test_a_folder_is_mirrored_and_what_was_written_is_no_photo(segment, photo, tmp_path):

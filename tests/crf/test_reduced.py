@@ -149,15 +149,29 @@ def test_halves():
     np.testing.assert_array_equal(halved(values.astype(np.float32), (1,)), [[1.5, 10], [2.5, 20], [9, 9]])
 
 
+@pytest.mark.parametrize("name", ["max_vertices", "max_points"])
 @pytest.mark.parametrize("bound", [0, 999, 1e4, True, "1000"])
-def test_bounds_that_are_none(noise, bound):
-    with pytest.raises(InputError, match="max_vertices"):
-        DenseCRF(noise, KERNELS, max_vertices=bound)
+def test_bounds_that_are_none(noise, name, bound):
+    with pytest.raises(InputError, match=name):
+        DenseCRF(noise, KERNELS, **{name: bound})
 
 
-def test_tiles_are_not_reduced(noise):
-    with pytest.raises(InputError, match="max_vertices"):
-        DenseCRF(noise, KERNELS, tile=20, max_vertices=4000)
+@pytest.mark.parametrize("name", ["max_vertices", "max_points"])
+def test_tiles_are_not_reduced(noise, name):
+    with pytest.raises(InputError, match=name):
+        DenseCRF(noise, KERNELS, tile=20, **{name: 4000})
+
+
+def test_a_large_image_is_reduced_until_it_has_few_points(rng):
+    flat = np.zeros((80, 60, 3), np.uint8)
+    p = random_probabilities(rng, 3, (80, 60))
+    assert DenseCRF(flat, KERNELS, max_points=4800).reduced is None
+    by_points = DenseCRF(flat, KERNELS, max_points=4799)
+    assert (by_points.reduction, by_points.reduced.shape) == (2, (40, 30))
+    assert DenseCRF(flat, KERNELS, max_points=1199).reduction == 4
+    small = DenseCRF(np.zeros((40, 30, 3), np.uint8), SMALLER)
+    expected = doubled(small(p.reshape(3, 40, 2, 30, 2).mean(axis=(2, 4))))
+    np.testing.assert_allclose(by_points(p), expected, atol=1e-3)
 
 
 class TestPhotos:

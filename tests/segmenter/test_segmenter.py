@@ -74,6 +74,16 @@ def test_a_call_is_its_parts(tiny_model, red_square):
     np.testing.assert_allclose(segmenter(red_square).probabilities, parts, atol=1e-6)
 
 
+def test_the_crf_of_a_large_photo_runs_on_means(tiny_model, red_square):
+    height, width, _ = red_square.shape
+    whole, half = (Segmenter(tiny_model, max_crf_pixels=most)(red_square) for most in (None, height * width - 1))
+    assert (whole.reduction, half.reduction) == (1, 2)
+    assert half.labels.shape == whole.labels.shape
+    assert np.mean(half.labels != whole.labels) < 0.02
+    with pytest.raises(InputError, match="max_crf_pixels"):
+        Segmenter(tiny_model, max_crf_pixels=0)
+
+
 def test_a_noisy_photo_is_sharpened_at_half_its_size(tiny_model, red_square, monkeypatch):
     rng = np.random.default_rng(0)
     noisy = np.clip(red_square + rng.normal(0, 20, red_square.shape), 0, 255).astype(np.uint8)

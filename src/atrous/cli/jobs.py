@@ -294,9 +294,10 @@ def ends_run(error: Exception) -> bool:
     return isinstance(error, OSError) and error.errno in _FULL
 
 
-def report_line(image: str | Path, shares: dict[str, float], seconds: float) -> str:
-    """Return a line with an image, its classes with their shares of the pixels, and the time."""
-    return f"{image}: {things(shares)} ({seconds:.2f} s)"
+def report_line(image: str | Path, shares: dict[str, float], seconds: float, reduction: int = 1) -> str:
+    """Return a line with an image, its classes with their shares, the time, and the block size of a reduced CRF."""
+    reduced = f", CRF on means of {reduction} x {reduction} pixels" if reduction > 1 else ""
+    return f"{image}: {things(shares)} ({seconds:.2f} s{reduced})"
 
 
 def things(shares: dict[str, float]) -> str:
@@ -309,11 +310,3 @@ def things(shares: dict[str, float]) -> str:
         if not is_background(name)
     )
     return listed or "nothing it knows"
-
-
-def reduction_line(image: str | Path, reduction: int) -> str:
-    """Return a note for an image whose CRF was computed at reduced size."""
-    return (
-        f"note: {image}: too noisy for a CRF of each pixel in limited memory; computed on means of"
-        f" {reduction} x {reduction} pixels"
-    )

@@ -11,6 +11,15 @@ Model = Annotated[
     Path | None, typer.Option(help="Exported .onnx file or checkpoint folder. Default: the bundled model.")
 ]
 MaxSide = Annotated[int, typer.Option(help="Longest side for the network, in pixels. Larger images are scaled down.")]
+MaxCrfPixels = Annotated[
+    int,
+    typer.Option(
+        metavar="PIXELS",
+        min=0,
+        help="Largest photo whose CRF runs on each pixel; larger ones use means of 2 x 2 (4 x 4, ...) pixels. 0: no"
+        " limit.",
+    ),
+]
 Threads = Annotated[int | None, typer.Option(help="Number of CPU threads. Default: all cores.")]
 Device = Annotated[
     str | None,

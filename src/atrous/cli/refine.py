@@ -62,7 +62,7 @@ def refine(
     from ..image_io import read_image
     from ..labelmap import read_color_table, voc_palette
     from ..segmenter import Segmentation
-    from .jobs import Job, file_keys, image_unfinished, reduction_line, report_line
+    from .jobs import Job, file_keys, image_unfinished, report_line
 
     started = time.perf_counter()
     job = Job(image, Path(image.stem))
@@ -105,6 +105,4 @@ def refine(
         result.save(out, overlay=overlay, probabilities=probabilities, opacity=opacity, palette=drawn)
     except OSError as error:
         raise InputError(f"{error.filename or out}: cannot be written ({error.strerror or error})") from None
-    print_line(report_line(image, result.shares(), time.perf_counter() - started))
-    if result.reduction > 1:
-        print_line(reduction_line(image, result.reduction), err=True)
+    print_line(report_line(image, result.shares(), time.perf_counter() - started, result.reduction))

@@ -23,11 +23,10 @@ from .jobs import (
     file_keys,
     find_jobs,
     image_unfinished,
-    reduction_line,
     report_line,
     unfinished,
 )
-from .options import Device, Engine, MaxSide, MinRegion, Model, Opacity, OverlayColors, Threads
+from .options import Device, Engine, MaxCrfPixels, MaxSide, MinRegion, Model, Opacity, OverlayColors, Threads
 from .progress import progress_bar
 from .terminal import print_line
 from .videos import segment_videos, unfinished_videos
@@ -63,6 +62,7 @@ def segment(
     model: Model = None,
     crf: Annotated[bool, typer.Option("--crf/--no-crf", help="Refine with the fully connected CRF.")] = True,
     max_side: MaxSide = 513,
+    max_crf_pixels: MaxCrfPixels = 4_000_000,
     threads: Threads = None,
     device: Device = None,
     engine: Engine = None,
@@ -123,6 +123,7 @@ def segment(
             device=device,
             engine=engine,
             min_region=min_region,
+            max_crf_pixels=max_crf_pixels or None,
         )
         for name in [*(cut or ()), *(only or ())]:
             class_id(name, segmenter.classes)
@@ -244,9 +245,7 @@ def _segment_images(
                         break
                 else:
                     # Outside the `try`, because a closed standard output is not an error of the image.
-                    report(result.item, out, written.shares, result.seconds)
-                    if written.reduction > 1:
-                        print_line(reduction_line(result.item.label, written.reduction), err=True)
+                    report(result.item, out, written, result.seconds)
                 done += 1
                 show_progress(done)
     except KeyboardInterrupt:
@@ -294,15 +293,15 @@ class _Printer:
         self._total, self._json, self._quiet = total, json, quiet
         self._done = 0
 
-    def __call__(self, job: Job, out: Path, shares: dict[str, float], seconds: float) -> None:
+    def __call__(self, job: Job, out: Path, written: Written, seconds: float) -> None:
         self._done += 1
         if self._json:
-            rounded = {name: round(share, 6) for name, share in shares.items()}
+            rounded = {name: round(share, 6) for name, share in written.shares.items()}
             found = {"photo": job.label, "mask": f"{out / job.name}.png", "shares": rounded}
             print_line(dumps(found | {"seconds": round(seconds, 3)}, ensure_ascii=True))
         elif not self._quiet:
             count = f"[{self._done:,}/{self._total:,}] " if self._total > 1 else ""
-            print_line(count + report_line(job.label, shares, seconds))
+            print_line(count + report_line(job.label, written.shares, seconds, written.reduction))
 
 
 def _names(given: str | None) -> list[str] | None:

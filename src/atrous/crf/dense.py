@@ -17,7 +17,7 @@ from atrous.crf._lower import Filtering, build_model
 from atrous.crf._variables import check_variables
 from atrous.crf.kernels import Kernel, Normalization, check_compatibility, check_normalization
 from atrous.crf.presets import resolve
-from atrous.crf.reduced import Reduced, check_max_vertices
+from atrous.crf.reduced import Reduced, check_bound
 from atrous.crf.result import Inference, check_fraction, check_iterations, label_type
 from atrous.crf.tiling import Tiling, check_out, read_tiling
 from atrous.crf.unary import CONFIDENCE, Channels, Unary, read_unary
@@ -87,6 +87,8 @@ class DenseCRF:
         64 x 60 pixels that touches it. Smooth images have 0.1 a pixel, textured ones 1, noise up to 6; each takes
         30 to 50 bytes in an inference. The CRF of an image with more is computed on means of 2 x 2 pixels (of 4 x 4,
         and so on), and its marginals are interpolated: see `reduced`. Default: no bound.
+    max_points : int, optional
+        Maximum number of points, such as pixels. A larger image is reduced in the same way.
 
     Raises
     ------
@@ -146,6 +148,7 @@ class DenseCRF:
         tile: int | Sequence[int] | None = None,
         overlap: int | Sequence[int] | None = None,
         max_vertices: int | None = None,
+        max_points: int | None = None,
     ) -> None:
         self._parts: Tiling | Reduced | None = None
         self.kernels = resolve(kernels)
@@ -172,21 +175,25 @@ class DenseCRF:
             threads=threads,
         )
         self._parts = read_tiling(array, self.kernels, self.shape, tile, overlap, build)
-        bound = check_max_vertices(max_vertices, tiled=self._parts is not None)
-        if self._parts is not None:
+        tiled = self._parts is not None
+        vertices = check_bound("max_vertices", max_vertices, tiled=tiled)
+        points = check_bound("max_points", max_points, tiled=tiled)
+        if tiled:
             return
-        model = build_model(
-            self.kernels,
-            self._compatibilities,
-            array,
-            self.shape,
-            normalization=normalization,
-            filtering=filtering,
-            threads=self.threads,
-            max_vertices=bound,
-        )
+        model = None
+        if points is None or np.prod(self.shape) <= points:
+            model = build_model(
+                self.kernels,
+                self._compatibilities,
+                array,
+                self.shape,
+                normalization=normalization,
+                filtering=filtering,
+                threads=self.threads,
+                max_vertices=vertices,
+            )
         if model is None:
-            build = partial(build, max_vertices=bound)
+            build = partial(build, max_vertices=vertices, max_points=points)
             self._parts = Reduced(array, self.kernels, self.shape, normalization, build)
         else:
             self._model = model

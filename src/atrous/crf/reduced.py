@@ -144,15 +144,15 @@ def _vertices(blocks: Sequence[NDArray[np.uint8]], kernel: Bilateral, factor: in
     return _native.image_lattice(stacked, sx / factor, sy / factor, srgb, threads=1).rows or 0
 
 
-def check_max_vertices(max_vertices: int | None, *, tiled: bool) -> int | None:
-    """Return the bound, or raise InputError."""
-    if max_vertices is None:
+def check_bound(name: str, bound: int | None, *, tiled: bool) -> int | None:
+    """Return the bound of an argument, or raise InputError."""
+    if bound is None:
         return None
     if tiled:
-        raise InputError(f"max_vertices: expected None with tile, got {max_vertices!r}; smaller tiles have fewer")
-    if not is_integer(max_vertices) or max_vertices < _LEAST_BOUND:
-        raise InputError(f"max_vertices: expected an integer from {_LEAST_BOUND}, or None, got {max_vertices!r}")
-    return int(max_vertices)
+        raise InputError(f"{name}: expected None with tile, got {bound!r}; use smaller tiles")
+    if not is_integer(bound) or bound < _LEAST_BOUND:
+        raise InputError(f"{name}: expected an integer from {_LEAST_BOUND}, or None, got {bound!r}")
+    return int(bound)
 
 
 def halved(values: NDArray[Any], axes: Sequence[int]) -> NDArray[Any]:

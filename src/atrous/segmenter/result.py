@@ -64,7 +64,7 @@ class Segmentation:
     network : NetworkScores or None
         Scores before the CRF.
     reduction : int
-        Side of the pixel blocks on which the CRF was computed; above 1 only for noisy images, to limit memory.
+        Side of the pixel blocks on which the CRF was computed; above 1 only for large or very noisy images.
     min_region : int or None
         Smallest region of `labels` in pixels; see `atrous.labelmap.remove_small_regions`. 0: no limit.
     only : tuple of str or None

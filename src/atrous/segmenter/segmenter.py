@@ -19,7 +19,7 @@ from ..crf import Bilateral, DenseCRF, Gaussian, Spatial
 from ..crf.dense import NEGLIGIBLE
 from ..crf.kernels import Kernel
 from ..crf.presets import resolve
-from ..crf.reduced import most_vertices
+from ..crf.reduced import check_bound, most_vertices
 from ..data.metadata import CrfParameters
 from ..errors import InputError
 from ..image_io.decode import ImageLike, read_image
@@ -27,6 +27,10 @@ from .config import load_engine
 from .pretrained import Pretrained
 from .result import NetworkScores, Segmentation
 from .upsample import upsampled_probabilities
+
+# Limit on the image of the CRF. On larger photos, masks on pixels and on means of 2 x 2 pixels hardly differ
+# (docs/benchmarks.md), and the means take a third of the time and half of the memory.
+MAX_CRF_PIXELS = 4_000_000
 
 _RUNTIMES = {"onnxruntime": "ONNX Runtime", "openvino": "OpenVINO", "pytorch": "PyTorch"}
 
@@ -43,7 +47,7 @@ class Segmenter(Pretrained):
         "model" uses the parameters that were tuned for the model; None disables the CRF. `sxy` is in pixels of the
         network's input image and is scaled with larger images.
     max_side : int
-        Longest side for the network, in pixels. Larger images are scaled down; the CRF runs at full size.
+        Longest side for the network, in pixels. Larger images are scaled down for it.
     threads : int, optional
         Threads of network and CRF. Default: all cores.
     device : str, optional
@@ -55,6 +59,9 @@ class Segmenter(Pretrained):
     min_region : int, optional
         Smallest region of the labels in pixels: smaller ones get the label of their largest neighbor. 0: no limit.
         Default: 30 for an image of 513 x 513 pixels, in proportion to the area for other sizes.
+    max_crf_pixels : int or None
+        Largest image for the CRF, in pixels. For a larger one the CRF runs on means of 2 x 2 (4 x 4, ...) pixels, and
+        its marginals are interpolated. None: no limit.
 
     Raises
     ------
@@ -79,6 +86,7 @@ class Segmenter(Pretrained):
         device: str | None = None,
         engine: str | None = None,
         min_region: int | None = None,
+        max_crf_pixels: int | None = MAX_CRF_PIXELS,
     ) -> None:
         if min_region is not None and (not is_integer(min_region) or min_region < 0):
             raise InputError(f"min_region={min_region!r}: expected a whole number of pixels, 0 for no limit")
@@ -90,6 +98,7 @@ class Segmenter(Pretrained):
         self._turn = _turn(self.engine)
         self.max_side = max_side
         self.min_region = min_region
+        self.max_crf_pixels = check_bound("max_crf_pixels", max_crf_pixels, tiled=False)
         self.threads = threads
         metadata = self.engine.metadata
         self.classes = metadata.classes
@@ -248,7 +257,7 @@ class Segmenter(Pretrained):
     def dense_crf(self, image: NDArray[np.uint8], *, threads: int | None = None) -> DenseCRF:
         """Return the CRF of an (H, W, 3) uint8 RGB image, for any number of unary terms.
 
-        For a noisy image with too many lattice vertices, the CRF is reduced: see `DenseCRF.reduced`.
+        For a large image, or a noisy one with too many lattice vertices, the CRF is reduced: see `DenseCRF.reduced`.
 
         Parameters
         ----------
@@ -266,7 +275,8 @@ class Segmenter(Pretrained):
             raise InputError("crf=None: this segmenter has no CRF; create one with crf='model'")
         height, width, _ = _checked(image).shape
         scale = max(height, width) / max(self._inner_size(height, width))
-        return _build_crf(image, self.crf, scale, self.threads if threads is None else threads)
+        threads = self.threads if threads is None else threads
+        return _build_crf(image, self.crf, scale, threads, self.max_crf_pixels)
 
     def _network(self, image: NDArray[np.uint8]) -> NetworkScores:
         height, width, _ = image.shape
@@ -319,7 +329,11 @@ def _checked(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def _build_crf(
-    image: NDArray[np.uint8], crf: CrfParameters | tuple[Kernel, ...], scale: float, threads: int | None
+    image: NDArray[np.uint8],
+    crf: CrfParameters | tuple[Kernel, ...],
+    scale: float,
+    threads: int | None,
+    max_points: int | None,
 ) -> DenseCRF:
     if isinstance(crf, CrfParameters):
         kernels: list[Kernel] = [
@@ -337,6 +351,7 @@ def _build_crf(
         normalization=normalization,
         threads=threads,
         max_vertices=most_vertices(image, scaled),
+        max_points=max_points,
     )
 
 
