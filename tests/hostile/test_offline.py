@@ -203,7 +203,7 @@ CASES = {
 
 @pytest.mark.fault(
     "no network, and an empty HOME and TMPDIR",
-    "Nothing is asked of the network, and nothing is written but the outputs.",
+    "No other machine is contacted. Only the outputs are written.",
     of=("segment", "refine", "bulk", "serve", "train", "evaluate", "tune", "convert", "export", "bench"),
 )
 @needs_watching
