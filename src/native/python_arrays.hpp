@@ -1,4 +1,4 @@
-// Arrays of Python, and calls without its global lock. Part of bindings.cpp.
+// Arrays of Python, and calls without the GIL. Part of bindings.cpp.
 #pragma once
 
 #include <nanobind/nanobind.h>

@@ -12,9 +12,9 @@
 
 namespace atrous {
 
-// exp(-t^2 / (2 sigma^2)) as three short convolutions: from the points to cells that lie at every second one,
-// from cell to cell, and back to the points. The first and the last are the same for all sigmas: they leave
-// little of what a grid of half the points would take for something slower.
+// exp(-t^2 / (2 sigma^2)) as three short convolutions: from the points to cells at every second point, from
+// cell to cell, and back to the points. The first and the last are the same for all sigmas: they suppress
+// most of the aliasing.
 struct CoarseTaps {
     // Found by minimizing the error at sigma = 3 together with five taps between cells; ends at
     // `kHalvingReach`.
@@ -23,7 +23,7 @@ struct CoarseTaps {
 
     std::vector<double> between;  // cells, from 0 on; empty if there is no such approximation
 
-    // At most `error` of the sum of all weights is put elsewhere than where it belongs, at any point.
+    // At any point, the error of the weights is at most `error` of their sum.
     CoarseTaps(double sigma, double error) {
         if (error < kParity) return;
         for (int reach = 2; reach <= 2 * sigma + 1 && sigma <= kWidest; ++reach) {

@@ -1,4 +1,4 @@
-// The spatial kernel: on a regular grid a Gaussian is separable, and no lattice is needed.
+// Spatial kernel on a regular grid, where a Gaussian is separable and needs no lattice.
 #pragma once
 
 #include <algorithm>

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from atrous._resources import is_integer
-from atrous.crf.dense import NEGLIGIBLE
 from atrous.crf.kernels import Bilateral, Normalization, Spatial
+from atrous.crf.pruning import NEGLIGIBLE
 from atrous.crf.result import check_fraction, check_iterations
 from atrous.crf.tune.plots import draw_heat_map
 from atrous.crf.tune.scorer import LabeledImage, Samples, TrialScorer
@@ -141,7 +141,7 @@ def search(
     prune : float
         As of `DenseCRF`. Pruning halves the time; 0 keeps all labels.
     table : path, optional
-        A CSV file that finished trials are added to; if it is there, its trials are not made again.
+        CSV file of finished trials. Trials in an existing file are not repeated.
     identity : mapping, optional
         What the table's trials are of, in place of a hash of all samples: for probabilities that are computed
         anew in each run.
@@ -153,7 +153,7 @@ def search(
     Raises
     ------
     InputError
-        If an argument or a sample cannot be used, or the table is of another search.
+        If an argument or a sample is invalid, or the table belongs to another search.
 
     References
     ----------
@@ -198,7 +198,7 @@ def search(
     )
     if known is None:
         known = TrialTable(table, {"sha256": scorer.sha256, **described})
-    known.begin()
+    known.create()
     trials = _Trials(scorer, known, len(samples), progress)
 
     trials.make(grid.points(), "grid")
