@@ -105,10 +105,9 @@ def fuzzer_table(cases: int, seed: int) -> str:
     sys.path.insert(0, str(ROOT / "tests"))
     from fuzzing import fuzz
 
-    lines = [
-        "| input | cases | accepted | rejected in one line | findings | additional peak memory of one case | time of one case |"
-    ]
-    lines.append("|---|---|---|---|---|---|---|")
+    columns = ["input", "cases", "accepted", "rejected in one line", "findings"]
+    columns += ["additional peak memory of one case", "time of one case"]
+    lines = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
     for target, what in FUZZERS.items():
         counts, findings, most = Counter[str](), [], dict[str, float]()
 

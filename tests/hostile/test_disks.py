@@ -9,7 +9,10 @@ from command import NARROW, Mount, run
 from forks import points
 from outputs import contents
 
-WHOLE = "One line names the file; exit status 2. No file is truncated; once space is free, the same command completes the output."
+WHOLE = (
+    "One line names the file; exit status 2. No file is truncated; once space is free, the same command completes the"
+    " output."
+)
 REFUSED = "One line names the folder and the reason; exit status 2. Nothing is changed."
 
 # File operations of each command that are tried in the short suite, and in the long one.
