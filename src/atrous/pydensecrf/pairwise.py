@@ -41,12 +41,12 @@ class Pairwise:
 
     @property
     def normalized(self) -> bool:
-        """Whether messages are weighted averages."""
+        """True if messages are weighted averages."""
         return self.normalization != NormalizationType.NO_NORMALIZATION
 
     @property
     def potts(self) -> bool:
-        """Whether the compatibility is Potts: each label gains equally from itself, and not from others."""
+        """True if the compatibility is Potts: each label gains equally from itself, and not from others."""
         return self.gains.ndim == 1 and bool(self.gains[0] >= 0 and (self.gains == self.gains[0]).all())
 
     def add_to(self, model: _native.Model) -> None:

@@ -205,7 +205,7 @@ class GridGaussian::DownsampledState final : public FilterState {
     }
     std::int64_t reach(std::size_t axis) const { return filter_.coarse_reach(axis); }
 
-    // What the tiles hold of a line of cells.
+    // Sums the tiles' rows of a line of cells.
     void sum_line(std::int64_t cell, float* sums) const {
         std::fill_n(sums, across_ * width_, 0.0f);
         const std::int64_t many =

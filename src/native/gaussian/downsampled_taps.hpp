@@ -35,8 +35,8 @@ struct CoarseTaps {
 
   private:
     static constexpr double kWidest = 64.0;
-    // By how much of their sum even and odd points differ in what reaches the cells: no weights between cells
-    // do with less error.
+    // Relative difference of the weights with which even and odd points reach the cells: a lower bound of the
+    // error for any weights between cells.
     static constexpr double kParity = [] {
         const double even = double{kToCells[0]} + 2.0 * (double{kToCells[2]} + kToCells[4]);
         const double odd = 2.0 * (double{kToCells[1]} + kToCells[3]);
