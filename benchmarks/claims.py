@@ -108,15 +108,16 @@ def multiscale_rows(trunk: dict | None, multiscales: list[dict], searched: list[
     first, second = given[: len(multiscales)], given[len(multiscales) :]
     kinds = [(DCNN, "without CRF", first), (CRF, "with CRF", first), (CRF, "with its own CRF", second)]
     for labeling, name, theirs in kinds:
-        claim = f"multi-scale prediction, {name}: mean IoU"
+        claim = f"multi-scale prediction, {name}"
         i = (DCNN, CRF).index(labeling)
         paper = gain(LARGE_FOV[i], MSC_LARGE_FOV[i])
         if not trunk or not theirs:
-            rows.append(Row(claim, paper, NOT_MEASURED, letters[0]))
+            rows.append(Row(f"{claim}: mean IoU", paper, NOT_MEASURED, letters[0]))
             continue
-        for letter, multiscale in theirs:
+        for number, (letter, multiscale) in enumerate(theirs, start=1):
             ours = sure_gain((trunk, labeling), (multiscale, labeling))
-            rows.append(Row(claim, paper, ours, f"{letters[0]}, {letter}"))
+            training = f", training {number} ({letter})" if len(theirs) > 1 else ""
+            rows.append(Row(f"{claim}{training}: mean IoU", paper, ours, f"{letters[0]}, {letter}"))
     return rows
 
 
@@ -133,18 +134,18 @@ def trimap_rows(scores: dict | None) -> list[Row]:
 
 
 def step_rows(scores: dict | None) -> list[Row]:
-    """Return mean IoU by number of mean-field steps, compared with ten."""
+    """Return mean IoU by number of mean-field steps, compared with 10."""
     found = scores["mean_field_steps"] if scores else {}
     ten = found.get(str(TEN))
     rows = []
     for steps in STEPS:
-        claim, paper = f"{steps} mean-field step{'s' if steps != 1 else ''}: mean IoU, compared with ten", "-"
+        claim, paper = f"{steps} mean-field step{'s' if steps != 1 else ''}: mean IoU, compared with {TEN}", "-"
         ours = NOT_MEASURED
         if ten and (summary := found.get(str(steps))):
             value = 100 * summary["mean IoU"]
             ours = f"{value:.2f} ({value - 100 * ten['mean IoU']:+.2f})"
         if steps == TEN:
-            claim, paper = "ten mean-field steps: mean IoU", "the paper's choice"
+            claim, paper = f"{TEN} mean-field steps: mean IoU", "the paper's choice"
             ours = ours.split(" (")[0]
         rows.append(Row(claim, paper, ours, "A"))
     return rows

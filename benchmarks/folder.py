@@ -1,7 +1,7 @@
 """Throughput of the pipeline for a folder of images, the total time of each stage, and memory over many images.
 
-    python benchmarks/folder.py speed [FOLDER] [--photos N] [--model MODEL.onnx] [--engine ENGINE]
-    python benchmarks/folder.py memory [--photos N] [--side PIXELS] [--engine ENGINE]
+    python benchmarks/folder.py speed [FOLDER] [--images N] [--model MODEL.onnx] [--engine ENGINE]
+    python benchmarks/folder.py memory [--images N] [--side PIXELS] [--engine ENGINE]
     python benchmarks/folder.py start
 
 `speed` compares processing one image at a time with the pipeline, in alternating rounds, as the machine may be shared.
@@ -60,8 +60,8 @@ def show(name: str, rounds: list[dict]) -> None:
 
     print(name)
     print(f"  one at a time: {middle('one_by_one'):.2f} images/s (best {best('one_by_one'):.2f})")
-    print(f"  overlapping: {middle('photos_per_second'):.2f} images/s (best {best('photos_per_second'):.2f})")
-    print(f"  whole relative to the slowest stage alone: {middle('whole_by_slowest_stage'):.2f}")
+    print(f"  overlapping: {middle('images_per_second'):.2f} images/s (best {best('images_per_second'):.2f})")
+    print(f"  whole relative to the slowest stage alone: {middle('pipeline_over_slowest_stage'):.2f}")
     inside = statistics.median(figures["network_seconds"] / figures["seconds"] for figures in rounds)
     print(f"  network busy: {100 * middle('network_busy'):.0f} % of the time, {inside:.2f} calls at a time on average")
     print("  stages alone, s:", {name: round(s, 2) for name, s in rounds[-1]["stages_alone"].items()})
@@ -124,7 +124,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("what", choices=["speed", "memory", "start"])
     parser.add_argument("folder", nargs="?", type=Path)
-    parser.add_argument("--photos", type=int, default=12)
+    parser.add_argument("--images", type=int, default=12)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--side", type=int, default=120)
     parser.add_argument("--model", type=Path)

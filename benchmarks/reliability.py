@@ -41,7 +41,7 @@ FUZZERS = {
     "crf": "arrays and settings of the CRF",
     "tables": "class lists, color tables, lists of images, JSON, CSV, arrays, Parquet, tar and MATLAB files",
     "pictures": "JPEG, PNG, TIFF, WebP, GIF, BMP, AVIF, JPEG 2000, PPM",
-    "models": "ONNX files, checkpoints, safetensors, pickles, Caffe models, recipes, journals",
+    "models": "ONNX files, checkpoints, safetensors, pickles, Caffe models, recipes, training logs (CSV)",
     "names": "names of files and classes, and values of options, through the commands",
 }
 
@@ -105,8 +105,9 @@ def fuzzer_table(cases: int, seed: int) -> str:
     sys.path.insert(0, str(ROOT / "tests"))
     from fuzzing import fuzz
 
-    lines = ["| input | cases | read | refused in one line | anything else | most memory of one | most time of one |"]
-    lines.append("|---|---|---|---|---|---|---|")
+    columns = ["input", "cases", "accepted", "rejected in one line", "findings"]
+    columns += ["additional peak memory of one case", "time of one case"]
+    lines = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
     for target, what in FUZZERS.items():
         counts, findings, most = Counter[str](), [], dict[str, float]()
 

@@ -46,8 +46,8 @@ def sweep(writer, folder, sizes, kind, *before):
 
 
 @pytest.mark.fault(
-    "files that may not grow beyond a limit (ulimit -f), for 31 limits",
-    "No file is cut short, and what belongs together is there whole or not at all.",
+    "a limit of the file size (ulimit -f), for 31 limits",
+    "No file is truncated. Files that belong together exist together or not at all.",
     of=("segment", "evaluate", "tune", "bulk", "train", "convert", "export"),
 )
 @pytest.mark.parametrize("writer", ["masks", "bulk", "clip", "submission"])
@@ -56,8 +56,8 @@ def test_a_file_that_cannot_grow_is_not_left_truncated(tmp_path, writer):
 
 
 @pytest.mark.fault(
-    "files that may not grow beyond a limit (ulimit -f), for 31 limits",
-    "No file is cut short, and what belongs together is there whole or not at all.",
+    "a limit of the file size (ulimit -f), for 31 limits",
+    "No file is truncated. Files that belong together exist together or not at all.",
     of=("segment", "evaluate", "tune", "bulk", "train", "convert", "export"),
 )
 @pytest.mark.slow
@@ -70,7 +70,7 @@ def test_nor_is_any_other(tmp_path, writer):
 
 @pytest.mark.fault(
     "a full disk, for 31 sizes",
-    "No file is cut short, and what belongs together is there whole or not at all.",
+    "No file is truncated. Files that belong together exist together or not at all.",
     of=("segment", "evaluate", "tune", "bulk", "train", "convert", "export"),
 )
 @pytest.mark.slow

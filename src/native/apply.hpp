@@ -1,4 +1,4 @@
-// One filtering alone.
+// Multiplication of values by a filter.
 #pragma once
 
 #include <algorithm>
@@ -12,7 +12,7 @@
 
 namespace atrous {
 
-// K, or its transpose, times values. No data stand for ones.
+// Writes K, or its transpose, times values to `out`. Null data mean ones.
 inline void apply(ThreadPool& pool, const Filter& filter, const PointValues<const float>& values,
                   const PointValues<float>& out, bool transposed = false) {
     const std::int64_t points = filter.points();
@@ -47,7 +47,7 @@ inline void apply(ThreadPool& pool, const Filter& filter, const PointValues<cons
         [](std::int64_t, int) {});
 }
 
-// K * 1, one value for each point.
+// Writes K * 1, one value for each point.
 inline void mass(ThreadPool& pool, const Filter& filter, float* out) {
     apply(pool, filter, {nullptr, 1, 1, 1}, {out, 1, 1, 1});
 }

@@ -1,4 +1,4 @@
-// What Python sees as atrous._native. Binds, never computes; atrous.crf checks what users give it.
+// Python bindings, atrous._native. Computes nothing; atrous.crf checks the arguments of users.
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
 #include <nanobind/stl/optional.h>
@@ -184,43 +184,46 @@ NB_MODULE(_native, m) {
 
     nb::class_<Model>(m, "Model", "Fully connected CRF over N points.")
         .def(nb::init<std::int64_t>(), "points"_a)
-        .def("add", &Model::add, "filter"_a, "before"_a.noconvert().none(), "after"_a.noconvert(),
-             "gains"_a.noconvert().none(), "total"_a.none() = nb::none(),
-             "weight"_a = std::numeric_limits<double>::infinity(), "float16"_a = true,
-             "Add the pairwise term after * gains (K (before * Q)).\n\n"
-             "before and after (N,) scale the points, gains (C,) or (C, C) the labels. `total` is\n"
-             "after * (K before), if it is known and the same for all points. `weight`: the most that the "
-             "term\n"
-             "can add to a score. `float16`: K may be computed in 16 bits.")
+        .def(
+            "add", &Model::add, "filter"_a, "pre_scale"_a.noconvert().none(), "post_scale"_a.noconvert(),
+            "gains"_a.noconvert().none(), "total"_a.none() = nb::none(),
+            "weight"_a = std::numeric_limits<double>::infinity(), "float16"_a = true,
+            "Add the pairwise term post_scale * gains (K (pre_scale * Q)).\n\n"
+            "pre_scale and post_scale (N,) scale the points. gains (C,) or (C, C), the negated "
+            "compatibility,\n"
+            "scale the labels; None is 1. `total`: post_scale * (K pre_scale), if known and the same for "
+            "all\n"
+            "points. `weight`: maximum that the term can add to a score. `float16`: K may be computed in 16\n"
+            "bits.")
         .def("potts_mass", &Model::potts_mass, "threads"_a,
-             "Return the sum over all pairs of points of the kernels without gains, with their factors.")
+             "Return the sum over all pairs of points of the scaled kernels of terms without gains.")
         .def("record", &Model::record, "logits"_a.noconvert(), "marginals"_a.noconvert(),
              "scores"_a.noconvert(), "threads"_a,
              "Run mean-field inference with all labels in float32 and write scores (C, N).\n\n"
-             "One step for each row of marginals, which receives Q of the step before as rows of C floats, "
+             "One step for each row of marginals, which receives the Q before the step as rows of C floats, "
              "padded\n"
-             "as `padded_width` says. logits and scores (C, N) may have any strides. Every term needs gains.")
+             "to `padded_width`. logits and scores (C, N) may have any strides. Every term needs gains.")
         .def("gradient", &Model::gradient, "marginals"_a.noconvert(), "at_scores"_a.noconvert(),
              "at_logits"_a.noconvert(), "at_gains"_a, "threads"_a,
-             "Write the gradients at the logits (C, N) and at each term's gains for that at the scores of "
-             "`record`.")
+             "Write the gradients at the logits (C, N) and at each term's gains, given the gradient at the "
+             "scores of `record`.")
         .def("infer", &Model::infer, "unary"_a.noconvert(), nb::kw_only(), "energies"_a, "iterations"_a,
-             "tolerance"_a = 0.0, "prune"_a = 0.0, "trace"_a = false, "threads"_a, "zeroed"_a = false,
-             "consumed"_a = false, "probabilities"_a.noconvert().none() = nb::none(),
+             "tolerance"_a = 0.0, "prune"_a = 0.0, "trace"_a = false, "threads"_a, "out_is_zero"_a = false,
+             "in_place"_a = false, "probabilities"_a.noconvert().none() = nb::none(),
              "labels"_a.noconvert().none() = nb::none(),
              "Run mean-field inference and write probabilities (C, N) and labels (N,).\n\n"
              "unary (C, N) holds energies or probabilities; it and `probabilities` may have any strides.\n"
-             "A label whose ratio to the point's likeliest stays under `prune` is pruned; large weights "
-             "lower\n"
-             "that bound.\n"
-             "`zeroed`: `probabilities` holds zeros, so the pruned labels need no write. `consumed`: unary "
-             "and\n"
-             "probabilities are the same planes, of memory that no file or process shares; it is given back\n"
-             "as it is read. Raises ValueError for a unary with values out of range.");
+             "A label is pruned if its ratio to the most probable label is below `prune` at every point; "
+             "large\n"
+             "weights lower that threshold. `out_is_zero`: `probabilities` holds zeros, so pruned labels "
+             "need\n"
+             "no writes. `in_place`: unary and probabilities are the same planes, of memory that no file or\n"
+             "process shares; the unary is freed as it is read. Raises ValueError for a unary with values "
+             "out of range.");
 
     nb::class_<atrous::Report>(m, "Report", "Statistics of an inference.")
         .def_ro("steps", &atrous::Report::steps, "Number of mean-field steps.")
-        .def_ro("kept", &atrous::Report::kept, "Label ids that were never pruned.")
+        .def_ro("active_labels", &atrous::Report::active_labels, "Label ids that were not pruned.")
         .def_ro("energy", &atrous::Report::energy,
                 "Expected energy before the first step and after each one, if traced.")
         .def_ro("entropy", &atrous::Report::entropy,

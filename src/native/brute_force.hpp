@@ -1,4 +1,4 @@
-// The kernel between every pair of points: what the lattice approximates. Time grows with their square.
+// Exact kernel between all pairs of points, in quadratic time.
 #pragma once
 
 #include <algorithm>

@@ -1,4 +1,4 @@
-// Memory of calls that are over, kept for the next ones.
+// Pool that reuses buffers between calls.
 #pragma once
 
 #include <array>
@@ -17,15 +17,15 @@
 
 namespace atrous {
 
-// The system clears each page that it hands out, which takes time in every call. So a few large blocks are
-// kept, 64 MiB at most, the ones freed last. Any thread may call; nobody waits, so that a child of fork(),
-// whose parent held the lock, does not either: it goes to the system.
+// The system clears each page that it allocates, which takes time in every call. So the pool stores a few
+// large blocks, the ones freed last, of at most 64 MiB together. Any thread may call. No thread waits for the
+// lock, so a child of fork(), whose parent may have held it, does not hang: it allocates from the system.
 class MemoryPool {
   public:
     static constexpr std::size_t kAlignment = std::size_t{1} << 21;  // a huge page of Linux
     static constexpr std::size_t kLeast = std::size_t{1} << 20, kMost = std::size_t{1} << 26;
     static constexpr std::size_t kMostBlocks = 32;
-// A sanitizer shall see each use of memory that was freed.
+// Sanitizers must see each use of freed memory.
 #if defined(ATROUS_ADDRESS_SANITIZER)
     static constexpr bool kKeeps = false;
 #else
@@ -38,8 +38,7 @@ class MemoryPool {
         return *cache;
     }
 
-    // What a block of so many bytes takes, so that those of similar pictures fit one another: an eighth more
-    // at most.
+    // Returns the size rounded up by at most an eighth, so that images of similar size share blocks.
     static std::size_t rounded(std::size_t bytes) {
         std::size_t step = kLeast / 8;
         while (step * 16 <= bytes) step *= 2;

@@ -1,4 +1,4 @@
-// Arrays of Python, and calls without its global lock. Part of bindings.cpp.
+// Arrays of Python, and calls without the GIL. Part of bindings.cpp.
 #pragma once
 
 #include <nanobind/nanobind.h>
@@ -43,8 +43,8 @@ using Rows = nb::ndarray<float, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
 using Offsets = nb::ndarray<const std::int32_t, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
 using FilterPointer = std::shared_ptr<atrous::Filter>;
 
-// Of a label at a point. Arrays whose strides are 0 may claim more than any memory holds, and the sizes of
-// what is computed from them must not overflow.
+// Maximum values of labels at points. Arrays with strides of 0 may be larger than any memory, and the sizes
+// of arrays that are computed from them must not overflow.
 constexpr std::int64_t kMostValues = std::int64_t{1} << 48;
 
 void require(bool holds, const char* what) {
@@ -74,8 +74,8 @@ long this_process() {
 // Set when the interpreter ends: see closing() in the module.
 std::atomic<bool> closing{false};
 
-// Runs work(pool) with a pool that is kept for the next call, as to start threads takes long where another
-// process is busy; with one of its own while another thread uses that. Never destroyed: a child of fork(),
+// Runs work(pool) with a pool that is reused by the next call, because starting threads takes long on a busy
+// machine; with a new pool while another thread uses that one. Never destroyed: a child of fork(),
 // where its workers do not exist, could not join them.
 template <class Work>
 void with_team(int threads, ThreadPool::Poll asked, const Work& work) {

@@ -1,4 +1,4 @@
-// The CRF as Python sees it. Part of bindings.cpp.
+// Python class of a CRF. Part of bindings.cpp.
 #pragma once
 
 #include <nanobind/nanobind.h>
@@ -20,29 +20,30 @@
 
 namespace {
 
-// The description of a CRF; the buffers of an inference live within one call.
+// Terms of a CRF. Each call allocates the buffers of its inference.
 class Model {
   public:
     explicit Model(std::int64_t points) : points_(points) { require(points >= 1, "no points"); }
 
-    void add(FilterPointer filter, const std::optional<Vector>& before, const Vector& after,
+    void add(FilterPointer filter, const std::optional<Vector>& pre_scale, const Vector& post_scale,
              const std::optional<Values>& gains, std::optional<float> total, double weight, bool float16) {
         const auto points = static_cast<std::size_t>(points_);
         require(filter->points() == points_, "the filter has another number of points");
-        require(finite(after) && (!before || finite(*before)) && (!gains || finite(*gains)),
+        require(finite(post_scale) && (!pre_scale || finite(*pre_scale)) && (!gains || finite(*gains)),
                 "factors must be finite");
         require(terms_.empty() || filter->tiles() == terms_[0].filter->tiles(),
                 "filters differ in the length of lines");
-        require(after.size() == points && (!before || before->size() == points), "one factor for each point");
-        terms_.push_back({std::move(filter), before ? copied(*before) : std::vector<float>(), copied(after),
-                          gains ? copied(*gains) : std::vector<float>(), total, static_cast<float>(weight),
-                          float16});
+        require(post_scale.size() == points && (!pre_scale || pre_scale->size() == points),
+                "one factor for each point");
+        terms_.push_back({std::move(filter), pre_scale ? copied(*pre_scale) : std::vector<float>(),
+                          copied(post_scale), gains ? copied(*gains) : std::vector<float>(), total,
+                          static_cast<float>(weight), float16});
     }
 
-    // Writes what is outputs of Q; probabilities and labels may each be None. consumed: the unary term is
-    // private memory that probabilities take the place of.
+    // Runs mean field inference; probabilities and labels, its outputs, may each be None. in_place: the unary
+    // term and the probabilities are the same memory, which no file or process shares.
     atrous::Report infer(const Strided& unary, bool energies, int iterations, double tolerance, double prune,
-                         bool trace, int threads, bool zeroed, bool consumed,
+                         bool trace, int threads, bool out_is_zero, bool in_place,
                          const std::optional<OutStrided>& probabilities,
                          const std::optional<OutLabels>& labels) const {
         const auto count = static_cast<std::size_t>(unary.shape(0));
@@ -54,13 +55,12 @@ class Model {
             !probabilities || (probabilities->shape(0) == count && probabilities->shape(1) == unary.shape(1)),
             "probabilities must be like unary");
         require(!labels || labels->size() == unary.shape(1), "labels must hold one for each point");
-        require(!consumed || (probabilities && probabilities->data() == unary.data() &&
+        require(!in_place || (probabilities && probabilities->data() == unary.data() &&
                               probabilities->stride(0) == unary.stride(0) && unary.stride(1) == 1 &&
                               probabilities->stride(1) == 1 && unary.stride(0) >= points_),
-                "what is consumed must be the planes that are written");
+                "in place, unary and probabilities must be the same planes");
         for (const atrous::Term& term : terms_)
-            require(term.compatibility.empty() || term.compatibility.size() == count ||
-                        term.compatibility.size() == count * count,
+            require(term.gains.empty() || term.gains.size() == count || term.gains.size() == count * count,
                     "gains do not fit the number of labels");
         const atrous::Unary given{unary.data(),
                                   static_cast<std::int64_t>(count),
@@ -70,14 +70,14 @@ class Model {
                                   energies,
                                   energies ? -kLargestEnergy : 0.0f,
                                   energies ? kLargestEnergy : kLargestProbability,
-                                  consumed};
+                                  in_place};
         const atrous::Settings settings{iterations, static_cast<float>(prune), static_cast<float>(tolerance),
                                         trace};
         atrous::Outputs outputs;
         if (labels) outputs.labels = labels->data();
         if (probabilities)
             outputs = {probabilities->data(), probabilities->stride(0), probabilities->stride(1),
-                       outputs.labels, zeroed};
+                       outputs.labels, out_is_zero};
         atrous::Report report;
         released(threads, [&](ThreadPool& pool) {
             report = atrous::infer(pool, terms_,
@@ -87,19 +87,19 @@ class Model {
         return report;
     }
 
-    // The sum over all pairs of points of the kernels whose compatibility is Potts', with their factors.
+    // Returns the sum over all pairs of points of the scaled kernels with Potts compatibility (no gains).
     double potts_mass(int threads) const {
         std::vector<float> of_point(static_cast<std::size_t>(points_));
         double sum = 0.0;
         for (const atrous::Term& term : terms_) {
-            if (!term.compatibility.empty()) continue;
+            if (!term.gains.empty()) continue;
             released(threads, [&](ThreadPool& pool) {
                 const float* scale = term.pre_scale.empty() ? nullptr : term.pre_scale.data();
                 atrous::apply(pool, *term.filter, {scale, 1, 1, 1}, {of_point.data(), 1, 1, 1});
             });
             sum += std::inner_product(of_point.begin(), of_point.end(), term.post_scale.begin(), 0.0,
                                       std::plus<>(),
-                                      [](double filtered, float after) { return filtered * after; });
+                                      [](double filtered, float scale) { return filtered * scale; });
         }
         return sum;
     }
@@ -116,7 +116,7 @@ class Model {
         });
     }
 
-    // The gradients at the logits and, like each term's gains, at those.
+    // Writes the gradients at the logits and at each term's gains.
     void gradient(const Rows& marginals, const Strided& at_scores, const OutStrided& at_logits,
                   const std::vector<OutValues>& at_gains, int threads) const {
         const atrous::RecordedMeanField field = recorded(at_scores, marginals);
@@ -125,7 +125,7 @@ class Model {
         require(at_gains.size() == terms_.size(), "one array of gains for each term");
         std::vector<float*> gains;
         for (std::size_t k = 0; k < terms_.size(); ++k) {
-            require(at_gains[k].size() == terms_[k].compatibility.size(), "at_gains must be like gains");
+            require(at_gains[k].size() == terms_[k].gains.size(), "at_gains must be like gains");
             gains.push_back(at_gains[k].data());
         }
         released(threads, [&](ThreadPool& pool) {
@@ -144,14 +144,13 @@ class Model {
             "marginals must hold rows of a multiple of 8, or 4, floats");
         require(!terms_.empty(), "no terms");
         for (const atrous::Term& term : terms_)
-            require(static_cast<std::int64_t>(term.compatibility.size()) == labels ||
-                        static_cast<std::int64_t>(term.compatibility.size()) == labels * labels,
+            require(static_cast<std::int64_t>(term.gains.size()) == labels ||
+                        static_cast<std::int64_t>(term.gains.size()) == labels * labels,
                     "gains do not fit the number of labels");
         return {terms_, terms_[0].filter->tiles(), labels};
     }
 
-    // Probabilities that were rounded may sum to a little more than 1; beyond 1e30, sums of energies could
-    // overflow.
+    // Rounding may raise a probability slightly above 1; above 1e30, sums of energies could overflow.
     static constexpr float kLargestProbability = 1.001f, kLargestEnergy = 1.0001e30f;
 
     std::int64_t points_;

@@ -1,4 +1,4 @@
-// In which order the points are visited.
+// Tiles of the points, in the order in which they are computed.
 #pragma once
 
 #include <algorithm>
@@ -6,11 +6,11 @@
 
 namespace atrous {
 
-// The points lie in lines, as an image's pixels do; a tile is a square of them. Neighboring pixels share
-// lattice vertices, so that what a tile touches of the lattice stays in the second-level cache.
+// The points form lines, like the pixels of an image; a tile is a rectangle of them. Neighboring pixels share
+// lattice vertices, so the vertices that a tile touches stay in the second-level cache.
 //
-// How the points are cut depends on their number alone, never on threads: so do the order of all sums and the
-// bits.
+// The tiles depend on the number of points and the length of a line only, never on threads. So do the order
+// of all sums and the bits of the results.
 class Tiles {
   public:
     static constexpr std::int64_t kWidest = 64, kTallest = 60;
@@ -22,7 +22,7 @@ class Tiles {
           most_(most),
           line_(line >= kThinnest && line < points ? line : std::max<std::int64_t>(points, 1)) {
         const std::int64_t lines = (points_ + line_ - 1) / line_;
-        // Balanced, so that no sliver is left at the end; but whole packs of points along the lines of an
+        // Balanced, so that no sliver remains at the end; but whole packs of points along the lines of an
         // image.
         const std::int64_t widest = std::min(kWidest, most), tallest = most / widest;
         const std::int64_t tall = even(lines, tallest);
@@ -42,7 +42,7 @@ class Tiles {
     std::int64_t top(std::int64_t tile) const { return tile / across_ * height_; }
     std::int64_t left(std::int64_t tile) const { return tile % across_ * width_; }
 
-    // Of the tile's first point, if points were numbered tile by tile.
+    // Number of the tile's first point if points are numbered tile by tile.
     std::int64_t offset(std::int64_t tile) const {
         const std::int64_t row = tile / across_, first = row * height_ * line_;
         if (first >= points_) return points_;
@@ -61,8 +61,8 @@ class Tiles {
             visit(y * line_ + begin, std::min(y * line_ + right, points_));
     }
 
-    // Asks for the rows of the next line's points: lines of a tile are too short for a processor to foresee
-    // the next.
+    // Prefetches the rows of the next line's points: lines of a tile are too short for the hardware
+    // prefetcher.
     void prefetch_next([[maybe_unused]] const float* rows, [[maybe_unused]] std::int64_t width,
                        [[maybe_unused]] std::int64_t begin, [[maybe_unused]] std::int64_t end) const {
 #if defined(__GNUC__) || defined(__clang__)
@@ -77,7 +77,7 @@ class Tiles {
     }
 
   private:
-    static constexpr std::int64_t kThinnest = 16;  // thinner images are taken as one line
+    static constexpr std::int64_t kThinnest = 16;  // thinner images are one line
 
     static std::int64_t even(std::int64_t length, std::int64_t most) {
         if (length <= 0) return 1;

@@ -103,8 +103,8 @@ def two_nodes():
 
 
 @pytest.mark.fault(
-    "SIGKILL of workers",
-    "Their photos are done again; each has its mask once, as without the kill.",
+    "SIGKILL of worker processes",
+    "Their images are segmented again. The masks are those of a run without the kill.",
     of=("bulk",),
 )
 def test_an_actor_is_killed_on_a_cluster_of_this_machine(tmp_path, tiny_model, capfd):
@@ -123,8 +123,8 @@ def test_an_actor_is_killed_on_a_cluster_of_this_machine(tmp_path, tiny_model, c
 
 
 @pytest.mark.fault(
-    "SIGKILL of workers",
-    "Their photos are done again; each has its mask once, as without the kill.",
+    "SIGKILL of worker processes",
+    "Their images are segmented again. The masks are those of a run without the kill.",
     of=("bulk",),
 )
 @pytest.mark.slow
@@ -142,8 +142,8 @@ def test_300_photos_while_actors_are_killed_on_two_nodes(two_nodes, tmp_path, ti
 
 
 @pytest.mark.fault(
-    "the loss of a machine of a cluster",
-    "Its photos are done again; each has its mask once, as without the loss.",
+    "loss of a cluster machine",
+    "Its images are segmented again. The masks are those of a run without the loss.",
     of=("bulk",),
 )
 @pytest.mark.slow

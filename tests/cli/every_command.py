@@ -58,7 +58,7 @@ def build(root: Path, name: str) -> dict[str, list[str]]:
         "refine": [str(photo), f"{root}/{name}.npy", "--out", "OUT", "--classes", f"{root}/{name}.txt"],
         "evaluate": [data, "--model", str(model), "--list", "all", "--limit", "1", "--csv", f"OUT/{name}.csv"],
         "tune": [tune, "--out", f"OUT/{name}.json", *SMALL_CRF],
-        "bench": ["--model", str(model), "--runs", "1", "--photos", "1", str(photo), "--engine", "onnxruntime"],
+        "bench": ["--model", str(model), "--runs", "1", "--images", "1", str(photo), "--engine", "onnxruntime"],
         "bulk": [str(root / f"{name} data/images"), f"OUT/{name}", "--model", str(model), "--actors", "1"],
         "serve": ["--port", "0", "--model", str(model)],
         "data check": [data],

@@ -24,7 +24,7 @@ def bench(tiny_model):
 
 
 def test_json_on_the_photo_that_ships(bench):
-    code, out, err = bench("--photos", 3, "--threads", 2, "--json")
+    code, out, err = bench("--images", 3, "--threads", 2, "--json")
     assert (code, err) == (0, "")
     figures = json.loads(out)
     assert figures["machine"]["threads"] == 2
@@ -34,13 +34,13 @@ def test_json_on_the_photo_that_ships(bench):
     ]
     assert all(seconds > 0 for seconds in figures["steps"].values())
     whole = figures["folder"]
-    assert whole["photos"] == 3
+    assert whole["images"] == 3
     assert whole["median_pixels"] == 375 * 500
-    assert whole["photos_per_second"] == pytest.approx(3 / whole["seconds"])
+    assert whole["images_per_second"] == pytest.approx(3 / whole["seconds"])
     assert set(whole["stages_alone"]) == {"decoding", "network", "upsampling and CRF", "writing"}
     assert 0 < whole["network_busy"] <= 1
     assert whole["network_busy"] * whole["seconds"] <= whole["network_seconds"] * 1.001
-    assert whole["whole_by_slowest_stage"] == pytest.approx(whole["seconds"] / max(whole["stages_alone"].values()))
+    assert whole["pipeline_over_slowest_stage"] == pytest.approx(whole["seconds"] / max(whole["stages_alone"].values()))
 
 
 def test_a_table_of_ones_own_photos_which_stay_alone(bench, tmp_path, red_square):
@@ -48,7 +48,7 @@ def test_a_table_of_ones_own_photos_which_stay_alone(bench, tmp_path, red_square
     photos.mkdir()
     for i in range(3):
         Image.fromarray(np.roll(red_square, 8 * i, axis=1)).save(photos / f"{i}.png")
-    code, out, err = bench(photos, "--photos", 2)
+    code, out, err = bench(photos, "--images", 2)
     assert (code, err) == (0, "")
     assert "CRF" in out
     assert "2 images of about 0.01 megapixels" in out
@@ -63,7 +63,7 @@ def test_the_time_that_spans_cover():
 
 def test_the_engine_is_named(tiny_model):
     result = CliRunner().invoke(
-        app, ["bench", "--model", str(tiny_model), "--engine", "onnxruntime", "--runs", "1", "--photos", "1", "--json"]
+        app, ["bench", "--model", str(tiny_model), "--engine", "onnxruntime", "--runs", "1", "--images", "1", "--json"]
     )
     machine = json.loads(result.stdout)["machine"]
     assert machine["engine"] == "onnxruntime"

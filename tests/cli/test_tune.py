@@ -115,7 +115,9 @@ def test_labeled_photos_and_a_model(labeled, tiny_model, tmp_path):
     assert described["list"] == "train-held-out-4-held-out-3"
     assert described["images"] == 3
 
-    with pytest.raises(InputError, match=r"crf.csv: of another search \(list: .*; choose another file or remove it"):
+    with pytest.raises(
+        InputError, match=r"crf.csv: of another search: expected list .*; choose another file or delete it"
+    ):
         tune(labeled, "--out", tmp_path / "crf.json", *options[:2], *options[2:5], "4", *SMALL)
     everything = ["--model", tiny_model, "--list", "train", "--hold-out", "0", *SMALL]
     assert f"6 images of {labeled}" in tune(labeled, "--out", tmp_path / "all.json", *everything).stdout

@@ -180,7 +180,7 @@ class TestByEye:
         crf = DenseCRF(image, KERNELS)
         with pytest.raises(InputError, match=r"^probabilities: .*concatenate\(\[1 - p, p\]"):
             crf(np.full(shape, 0.3))
-        with pytest.raises(InputError, match="^energies: expected two labels"):
+        with pytest.raises(InputError, match="^energies: expected at least two labels"):
             crf.labels(energies=np.full(shape, 0.3))
 
     def test_constant_is_preserved_by_after(self, image):

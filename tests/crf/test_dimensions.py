@@ -179,6 +179,6 @@ class TestWideSpatialKernels:
         mass = np.empty((1, 600), np.float32)
         grid.filter.apply(np.ones((1, 600), np.float32), mass, 1)
         power = {"before": 0, "after": -1, "symmetric": -0.5}[normalization]
-        np.testing.assert_allclose(grid.after, 2 * mass[0] ** power, rtol=1e-5)
-        if grid.before is not None:
-            np.testing.assert_allclose(grid.before, mass[0] ** (-1 - power), rtol=1e-5)
+        np.testing.assert_allclose(grid.post_scale, 2 * mass[0] ** power, rtol=1e-5)
+        if grid.pre_scale is not None:
+            np.testing.assert_allclose(grid.pre_scale, mass[0] ** (-1 - power), rtol=1e-5)

@@ -108,7 +108,9 @@ class TestArrays:
 
     def test_single_precision_in_any_layout_is_not_copied(self, crf, p, monkeypatch):
         seen = []
-        monkeypatch.setattr(crf, "_infer", lambda unary, planes, **wanted: seen.append(unary.readable(planes)))
+        monkeypatch.setattr(
+            crf._delegate, "_run", lambda unary, planes, *_, **outputs: seen.append(unary.readable(planes))
+        )
         last = np.ascontiguousarray(np.moveaxis(p, 0, -1))
         for array in (p, last, np.stack([p, p]), np.moveaxis(last, -1, 0)):
             seen.clear()

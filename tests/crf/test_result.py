@@ -102,7 +102,7 @@ class TestInPlace:
             assert found.probabilities is place
             np.testing.assert_array_equal(place, expected.probabilities)
             np.testing.assert_array_equal(found.labels, expected.labels)
-            assert found.kept.tolist() == expected.kept.tolist()
+            assert found.active_labels.tolist() == expected.active_labels.tolist()
 
     def test_other_places(self, rng, image):
         p = random_probabilities(rng, 5, (12, 17))
@@ -164,11 +164,11 @@ class TestPruning:
     def test_improbable_labels_leave(self):
         crf = DenseCRF(self.IMAGE, [Spatial(weight=1, sxy=1)])
         found = crf.infer(self.many())
-        assert found.kept.tolist() == [0, 1]
+        assert found.active_labels.tolist() == [0, 1]
         assert (found.probabilities[2:] == 0).all()
         np.testing.assert_allclose(found.probabilities.sum(axis=0), 1, rtol=1e-5)
         every = DenseCRF(self.IMAGE, [Spatial(weight=1, sxy=1)], prune=0).infer(self.many())
-        assert every.kept.tolist() == list(range(12))
+        assert every.active_labels.tolist() == list(range(12))
         np.testing.assert_array_equal(found.labels, every.labels)
         # With few labels their share is spread over the others, no more.
         np.testing.assert_allclose(found.probabilities[:2], every.probabilities[:2], atol=0.05)
@@ -177,7 +177,7 @@ class TestPruning:
         p = np.full((40, 12, 16), 1 / 40, np.float32)
         p[7, 3, 4] += 0.001
         found = DenseCRF(self.IMAGE, [Spatial(weight=1, sxy=1)], iterations=0, prune=1).infer(p / p.sum(axis=0))
-        assert 7 in found.kept
+        assert 7 in found.active_labels
 
     @pytest.mark.parametrize(
         ("kernels", "compatibility"),
@@ -191,16 +191,16 @@ class TestPruning:
     def test_where_a_label_may_rise_none_is_pruned(self, kernels, compatibility):
         crf = DenseCRF(self.IMAGE, kernels, compatibility=compatibility)
         assert crf.prune == 0
-        assert crf.infer(self.P).kept.tolist() == [0, 1, 2]
+        assert crf.infer(self.P).active_labels.tolist() == [0, 1, 2]
         assert DenseCRF(self.IMAGE, kernels, compatibility=compatibility, prune=0).prune == 0
-        with pytest.raises(InputError, match="^prune: expected 0 .*, got 0.05; .* may rise"):
+        with pytest.raises(InputError, match="^prune: expected 0 .*, got 0.05; pass prune=0"):
             DenseCRF(self.IMAGE, kernels, compatibility=compatibility, prune=0.05)
 
     @pytest.mark.parametrize("prune", [None, 0.05])
     def test_without_kernels_there_is_nothing_to_gain(self, rng, prune):
         p = random_probabilities(rng, 40, (5, 1))
         found = DenseCRF(np.zeros((5, 1, 3), np.uint8), [], prune=prune).infer(p)
-        assert found.kept.tolist() == list(range(40))
+        assert found.active_labels.tolist() == list(range(40))
         np.testing.assert_allclose(found.probabilities, p, atol=1e-6)
 
     def test_two_negatives_attract(self):

@@ -58,11 +58,11 @@ def test_each_training_has_a_row_and_a_letter(claims, scores):
     own = [read(scores("d.json", 0.4, 0.8, "d.onnx", parameters="weight 2"))]
     section = claims["text"](plain, first, own, None)
     found = rows(section, "| multi-scale prediction")
-    assert [(row[0].split(", ")[1], row[3]) for row in found] == [
-        ("without CRF: mean IoU", "A, B"),
-        ("without CRF: mean IoU", "A, C"),
-        ("with CRF: mean IoU", "A, B"),
-        ("with CRF: mean IoU", "A, C"),
+    assert [(row[0].split(", ", 1)[1], row[3]) for row in found] == [
+        ("without CRF, training 1 (B): mean IoU", "A, B"),
+        ("without CRF, training 2 (C): mean IoU", "A, C"),
+        ("with CRF, training 1 (B): mean IoU", "A, B"),
+        ("with CRF, training 2 (C): mean IoU", "A, C"),
         ("with its own CRF: mean IoU", "A, D"),
     ]
     assert found[0][2].startswith("50.00 → 40.00 (-10.00; -9.")

@@ -9,8 +9,11 @@ from command import NARROW, Mount, run
 from forks import points
 from outputs import contents
 
-WHOLE = "One line names the file, and the status is 2. No file is cut short; with room the same command does the rest."
-REFUSED = "One line names the folder and the reason, the status is 2, and nothing is changed."
+WHOLE = (
+    "One line names the file; exit status 2. No file is truncated; once space is free, the same command completes the"
+    " output."
+)
+REFUSED = "One line names the folder and the reason; exit status 2. Nothing is changed."
 
 # File operations of each command that are tried in the short suite, and in the long one.
 SOME = {"segment": 2, "refine": 1, "evaluate": 1, "tune": 1, "bulk": 1}
@@ -34,20 +37,20 @@ def fail_and_run_again(job, most):
             job.expected.check_all(job.out, when)
 
 
-@pytest.mark.fault("a file operation that fails (EIO), or all from one on (ENOSPC)", WHOLE)
+@pytest.mark.fault("a failing file operation (EIO), or all from one on (ENOSPC)", WHOLE)
 @pytest.mark.parametrize("name", SOME)
 def test_some_operations_fail(job, name):
     fail_and_run_again(job(name), SOME[name])
 
 
 @pytest.mark.slow
-@pytest.mark.fault("a file operation that fails (EIO), or all from one on (ENOSPC)", WHOLE)
+@pytest.mark.fault("a failing file operation (EIO), or all from one on (ENOSPC)", WHOLE)
 @pytest.mark.parametrize("name", MANY)
 def test_many_operations_fail(job, name):
     fail_and_run_again(job(name), MANY[name])
 
 
-@pytest.mark.fault("a full disk, and later room", WHOLE)
+@pytest.mark.fault("a full disk, and free space later", WHOLE)
 @pytest.mark.parametrize(
     "sizes",
     [("8k", "20k"), pytest.param([f"{kib}k" for kib in range(4, 48, 4)], marks=pytest.mark.slow)],
@@ -69,7 +72,7 @@ def test_full_disk(job, tmp_path, sizes):
         segment.clear()
 
 
-@pytest.mark.fault("a disk that is mounted read-only", REFUSED)
+@pytest.mark.fault("a read-only disk", REFUSED)
 def test_read_only_disk(job):
     segment = job("segment")
     run(*segment.arguments, mounts=[Mount(segment.out, readonly=True)]).refused("Read-only file system")
@@ -91,7 +94,7 @@ def test_no_permission(job, name):
 
 
 @posix
-@pytest.mark.fault("an output folder that is a file, a dangling link or a loop of links", REFUSED)
+@pytest.mark.fault("an output folder that is a file, a dangling link or a cyclic link", REFUSED)
 @pytest.mark.parametrize("name", ["segment", "bulk", pytest.param("train", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("kind", ["file", "loop", "dangling"])
 def test_output_is_no_folder(job, tmp_path, name, kind):
@@ -108,7 +111,7 @@ def test_output_is_no_folder(job, tmp_path, name, kind):
 
 
 @posix
-@pytest.mark.fault("a folder in the place of an output file", REFUSED)
+@pytest.mark.fault("a folder at the path of an output file", REFUSED)
 def test_a_folder_in_the_masks_place(job):
     segment = job("segment")
     (segment.out / "photo2.png").mkdir()
@@ -119,7 +122,7 @@ def test_a_folder_in_the_masks_place(job):
     segment.expected.check_all(segment.out, "the folder is away")
 
 
-@pytest.mark.fault("an output folder on another disk, behind a link", "Outputs are as on any other disk.")
+@pytest.mark.fault("an output folder that links to another disk", "The outputs are the same.")
 def test_other_disk(job, tmp_path):
     segment = job("segment")
     (tmp_path / "disk").mkdir()
@@ -132,7 +135,7 @@ def test_other_disk(job, tmp_path):
 
 
 @posix
-@pytest.mark.fault("umask 077", "Outputs are the user's alone.")
+@pytest.mark.fault("umask 077", "Outputs are readable by the user only.")
 def test_umask(photos, model, tmp_path):
     run("segment", photos, "--out", tmp_path / "out", *model, umask=0o077).done()
     modes = {path.stat().st_mode & 0o777 for path in (tmp_path / "out").rglob("*")}

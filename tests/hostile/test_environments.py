@@ -5,7 +5,7 @@ import os
 import pytest
 from command import MAIN, Mount, run
 
-SAME = "The outputs are the same, and nothing is written elsewhere."
+SAME = "The outputs are the same. Nothing else is written."
 posix = pytest.mark.skipif(os.name == "nt", reason="POSIX environments")
 
 
@@ -27,13 +27,13 @@ def test_no_home(segment):
     check_same(segment, without=["HOME", "USER", "LOGNAME", "PATH", "USERPROFILE"])
 
 
-@pytest.mark.fault("a HOME that cannot be written, or is not there", SAME)
+@pytest.mark.fault("a read-only or missing HOME", SAME)
 @pytest.mark.parametrize("home", ["/proc", "relative/and/not/there"])
 def test_home_unwritable(segment, home):
     check_same(segment, env={"HOME": home}).check(0)
 
 
-@pytest.mark.fault("a TMPDIR that is not there", SAME)
+@pytest.mark.fault("a missing TMPDIR", SAME)
 def test_no_tmpdir(segment):
     check_same(segment, env={"TMPDIR": "/nonexistent"})
 
@@ -61,14 +61,14 @@ def test_no_proc(segment):
 
 
 @posix
-@pytest.mark.fault("no room in /dev/shm", SAME)
+@pytest.mark.fault("a full /dev/shm", SAME)
 def test_no_shared_memory(segment):
     check_same(segment, mounts=[Mount("/dev/shm", size="4k", readonly=True)])
 
 
 @posix
 @pytest.mark.fault(
-    "a locale of ASCII, and names that are no text", "Names are printed escaped; outputs have them as they are."
+    "an ASCII locale and file names that are not valid text", "Names are printed escaped and unchanged in outputs."
 )
 def test_ascii_locale(draw, model, tmp_path):
     names = ["caf\u00e9", "\u65e5\u672c", os.fsdecode(b"\xff\xfe")]
@@ -82,7 +82,7 @@ def test_ascii_locale(draw, model, tmp_path):
 
 
 @posix
-@pytest.mark.fault("a working folder that is gone", "Absolute paths work; a relative --out is refused in one line.")
+@pytest.mark.fault("a deleted working directory", "Absolute paths work; a relative --out is an error of one line.")
 def test_no_working_folder(segment, photos, model, tmp_path):
     gone = "import os, sys; os.rmdir(os.getcwd())\n" + MAIN
     (tmp_path / "gone").mkdir()
@@ -92,12 +92,12 @@ def test_no_working_folder(segment, photos, model, tmp_path):
     run(*arguments, cwd=tmp_path / "gone", program=("-c", gone)).refused("out")
 
 
-@pytest.mark.fault("terminal variables that are nonsense", SAME)
+@pytest.mark.fault("invalid terminal variables", SAME)
 def test_terminal_nonsense(segment):
     check_same(segment, env={"TERM": "\x1b[31m", "COLUMNS": "-1", "LINES": "x", "FORCE_COLOR": "maybe"})
 
 
-@pytest.mark.fault("thread variables that are nonsense", SAME)
+@pytest.mark.fault("invalid thread variables", SAME)
 def test_thread_nonsense(segment):
     check_same(segment, env={"OMP_NUM_THREADS": "many", "OPENBLAS_NUM_THREADS": "-3", "MKL_NUM_THREADS": ""})
 
@@ -110,7 +110,7 @@ def test_python_switches(segment, switches):
     check_same(segment, program=(*switches, "-m", "atrous")).check(0)
 
 
-@pytest.mark.fault("photos of the year 1970 and of the future", SAME)
+@pytest.mark.fault("images dated 1970 and in the future", SAME)
 def test_times_of_photos(segment, photos, model, tmp_path):
     import shutil
 

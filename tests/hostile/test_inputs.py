@@ -11,7 +11,7 @@ from command import MAIN, run
 
 posix = pytest.mark.skipif(os.name == "nt", reason="POSIX files")
 
-OTHERS = "One line names the photo; the others are done, and the status is 2."
+OTHERS = "One line names the image; the others are segmented. Exit status 2."
 
 
 def masks(out):
@@ -19,9 +19,7 @@ def masks(out):
 
 
 @posix
-@pytest.mark.fault(
-    "a device or a socket as a photo", "It is refused in one line, without being read to an end it has not."
-)
+@pytest.mark.fault("a device or a socket as an image", "Rejected with one line; at most its first bytes are read.")
 @pytest.mark.parametrize("kind", ["/dev/zero", "/dev/urandom", "/dev/null", "/dev/tty", "socket"])
 def test_no_regular_file(light, draw, model, tmp_path, kind):
     path = tmp_path / "photo.png"
@@ -39,7 +37,7 @@ def test_no_regular_file(light, draw, model, tmp_path, kind):
 
 
 @posix
-@pytest.mark.fault("a FIFO or a device in a folder of photos", "It is passed over; the command does not wait for it.")
+@pytest.mark.fault("a FIFO or a device in a folder of images", "Skipped without waiting.")
 def test_no_regular_file_in_a_folder(light, draw, model, tmp_path):
     os.mkfifo(tmp_path / "fifo.png")
     (tmp_path / "zero.png").symlink_to("/dev/zero")
@@ -49,7 +47,7 @@ def test_no_regular_file_in_a_folder(light, draw, model, tmp_path):
 
 
 @posix
-@pytest.mark.fault("a photo without permission to read", OTHERS)
+@pytest.mark.fault("an unreadable image", OTHERS)
 def test_unreadable_photo(draw, model, tmp_path):
     draw(tmp_path / "in/bad.png").chmod(0)
     draw(tmp_path / "in/good.png")
@@ -60,7 +58,7 @@ def test_unreadable_photo(draw, model, tmp_path):
 
 @posix
 @pytest.mark.fault(
-    "a folder among the photos' that cannot be read", "One line names it; the others are done, and the status is 2."
+    "an unreadable subfolder", "One line names the folder; the other images are segmented. Exit status 2."
 )
 def test_unreadable_folder(draw, model, tmp_path):
     draw(tmp_path / "in/closed/bad.png")
@@ -75,7 +73,7 @@ def test_unreadable_folder(draw, model, tmp_path):
 
 
 @posix
-@pytest.mark.fault("links in circles among the photos", "Each photo is done once.")
+@pytest.mark.fault("cyclic links", "Each image is segmented once.")
 def test_link_loops(light, draw, model, tmp_path):
     draw(tmp_path / "in/a/photo.png")
     (tmp_path / "in/a/up").symlink_to("..", target_is_directory=True)
@@ -106,7 +104,7 @@ def before(watched, time, do):
 
 
 @posix
-@pytest.mark.fault("a photo that goes, shrinks or becomes a folder while photos are segmented", OTHERS)
+@pytest.mark.fault("an image that is deleted, truncated or replaced by a folder during the run", OTHERS)
 @pytest.mark.parametrize(
     "do", ["os.remove(path)", "os.truncate(path, 90)", "os.truncate(path, 0)", "os.remove(path); os.mkdir(path)"]
 )
@@ -120,7 +118,7 @@ def test_photo_changes(photos, model, tmp_path, do):
 
 
 @posix
-@pytest.mark.fault("a model file that goes while photos are segmented", "The run ends with the model it began with.")
+@pytest.mark.fault("a model file deleted during the run", "The run finishes with the loaded model.")
 def test_model_goes(job, photos, model, tmp_path):
     segment = job("segment")
     copy = shutil.copy(model[1], tmp_path / "model.onnx")
@@ -131,8 +129,8 @@ def test_model_goes(job, photos, model, tmp_path):
 
 
 @pytest.mark.fault(
-    "a list of images that names what is not there, or no file can be called",
-    "One line names the image and the list, and the status is 2.",
+    "a list with missing or impossible file names",
+    "One line names the image and the list; exit status 2.",
 )
 @pytest.mark.parametrize("line", ["nothing", "x" * 300, "../../etc/passwd", "a\x1b[31m", "/dev/zero"])
 def test_listed_nothing(light, tiny_voc, model, tmp_path, line):
@@ -141,7 +139,7 @@ def test_listed_nothing(light, tiny_voc, model, tmp_path, line):
     light("evaluate", tiny_voc, "--list", listed, *model).refused(re.escape(os.fspath(listed.name)))
 
 
-@pytest.mark.fault("an empty folder, and one without photos", "One line, and the status 2.")
+@pytest.mark.fault("an empty folder, and one without images", "One line and exit status 2.")
 def test_no_photos(light, model, tmp_path):
     (tmp_path / "in/deep").mkdir(parents=True)
     (tmp_path / "in/.hidden.jpg").write_bytes(b"")

@@ -5,11 +5,9 @@ import signal
 import pytest
 from forks import points
 
-KILLED = (
-    "Files at their names are whole; the same command again leaves what an uninterrupted run leaves, and nothing else."
-)
+KILLED = "Output files are complete. Running the command again gives the same files as an uninterrupted run."
 STOPPED = (
-    "The command ends at once, in one line if it can speak; what it has written is whole, and it can be run again."
+    "The command stops and prints one line if stderr is open. Written files are complete; run it again to continue."
 )
 # File operations of each command that are tried in the short suite, and in the long one.
 SOME = {"segment": 5, "refine": 2, "evaluate": 1, "tune": 1, "bulk": 2}

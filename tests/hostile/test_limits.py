@@ -10,7 +10,7 @@ from PIL import Image
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="POSIX limits")
 
-LINE = "Each photo is done, or one line says what was lacking; never a traceback, never half a file."
+LINE = "Each image is segmented, or one line names the exhausted resource. No traceback, no truncated file."
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ def test_little_memory(segment, mib):
     check_done_or_refused(segment, done, "memory|allocate|cannot be imported|more threads")
 
 
-@pytest.mark.fault("too little memory for one large photo among small ones", LINE)
+@pytest.mark.fault("too little memory for one large image among small ones", LINE)
 def test_large_photo(draw, model, tmp_path):
     for name in ("a", "c"):
         draw(tmp_path / f"{name}.png")

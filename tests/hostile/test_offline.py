@@ -182,7 +182,7 @@ CASES = {
     "refine": ("numpy", ["refine photos/a.jpg scores.npy --out refined"]),
     "evaluate": ("matplotlib jinja2", ["evaluate data --model tiny.onnx --report report.html --json report.json"]),
     "tune": ("matplotlib", ["tune data --model tiny.onnx --weight 2 --sxy 9,30 --srgb 5,9 --hold-out 0 --finer 0"]),
-    "bench": ("numpy", ["bench photos --model tiny.onnx --runs 1 --photos 1"]),
+    "bench": ("numpy", ["bench photos --model tiny.onnx --runs 1 --images 1"]),
     "data check": ("numpy", ["data check data"]),
     "data sbd": ("scipy", [SBD, "data sbd benchmark_RELEASE --voc VOC2012 --out augmented"]),
     "bulk": ("ray pyarrow", ["bulk photos many --model tiny.onnx"]),
@@ -203,7 +203,7 @@ CASES = {
 
 @pytest.mark.fault(
     "no network, and an empty HOME and TMPDIR",
-    "Nothing is asked of the network, and nothing is written but the outputs.",
+    "No other machine is contacted. Only the outputs are written.",
     of=("segment", "refine", "bulk", "serve", "train", "evaluate", "tune", "convert", "export", "bench"),
 )
 @needs_watching

@@ -12,8 +12,8 @@ pytestmark = pytest.mark.skipif(os.name == "nt", reason="POSIX descriptors")
 FULL = Path("/dev/full")
 needs_full = pytest.mark.skipif(not FULL.exists(), reason="needs /dev/full")
 
-ALL = "All outputs are made; what is printed goes nowhere."
-REST = "The command ends without a traceback; the outputs that are there are whole, and the same command does the rest."
+ALL = "All outputs are written; printed text is discarded."
+REST = "The command ends without a traceback. Written files are complete; the same command completes the output."
 
 # Closes descriptors, then becomes the command.
 CLOSED = "import os, sys; [os.close(int(n)) for n in sys.argv[1]]; os.execv(sys.executable, sys.argv[2:])"
@@ -63,7 +63,7 @@ def test_stdout_full(segment):
     _does_the_rest(segment)
 
 
-@pytest.mark.fault("a reader of stdout that has gone", REST)
+@pytest.mark.fault("a closed pipe on stdout", REST)
 def test_reader_gone(segment):
     read, write = os.pipe()
     os.close(read)

@@ -20,7 +20,7 @@ def both(*commands, **options):
 
 @posix
 @pytest.mark.fault(
-    "two runs of `atrous segment` in one folder", "Both end; every output is whole, and nothing is left over."
+    "two runs of `atrous segment` in one folder", "Both finish. Every output is complete; no temporary file remains."
 )
 def test_two_segment(job):
     segment = job("segment")
@@ -32,7 +32,8 @@ def test_two_segment(job):
 @posix
 @pytest.mark.slow
 @pytest.mark.fault(
-    "two runs of `atrous tune` with one table", "The table has whole lines; run again, it gives the same result."
+    "two runs of `atrous tune` with one table",
+    "Every line of the table is complete; a further run gives the same result.",
 )
 def test_two_tune(job):
     tune = job("tune")
@@ -48,7 +49,7 @@ def test_two_tune(job):
 @pytest.mark.slow
 @pytest.mark.fault(
     "two runs of `atrous bulk` in one folder",
-    "Both do the work, or one says that the other is at it; every mask is whole.",
+    "Both finish, or one reports that another run uses the folder. Every mask is complete.",
 )
 def test_two_bulk(job):
     bulk = job("bulk")

@@ -177,7 +177,7 @@ class PlainLattice {
 
 struct PlainTerm {
     Matrix kernel;
-    std::vector<float> pre_scale, post_scale, compatibility;
+    std::vector<float> pre_scale, post_scale, gains;
 };
 
 struct PlainReport {
@@ -216,11 +216,11 @@ inline PlainReport plain_mean_field(const std::vector<PlainTerm>& terms, const s
             for (std::size_t at = 0; at < unary.size(); ++at) {
                 const std::size_t p = at % points, to = at / points;
                 double mixed = 0;
-                if (term.compatibility.size() == labels * labels && labels > 1)
+                if (term.gains.size() == labels * labels && labels > 1)
                     for (std::size_t from = 0; from < labels; ++from)
-                        mixed += term.compatibility[from * labels + to] * filtered[from * points + p];
+                        mixed += term.gains[from * labels + to] * filtered[from * points + p];
                 else
-                    mixed = filtered[at] * (term.compatibility.empty() ? 1.0 : term.compatibility[to]);
+                    mixed = filtered[at] * (term.gains.empty() ? 1.0 : term.gains[to]);
                 messages[at] += term.post_scale[p] * mixed;
             }
         }

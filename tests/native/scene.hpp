@@ -96,7 +96,7 @@ struct Scene {
             atrous::Term term{filters[i], i == 0 ? std::vector<float>() : random.uniforms(kPoints),
                               random.uniforms(kPoints), gains[i]};
             for (float& factor : term.post_scale) factor *= 0.3f;
-            plain.push_back({matrix_of(*term.filter), term.pre_scale, term.post_scale, term.compatibility});
+            plain.push_back({matrix_of(*term.filter), term.pre_scale, term.post_scale, term.gains});
             terms.push_back(std::move(term));
         }
         energies = random.normals(labels * kPoints, 2.0);

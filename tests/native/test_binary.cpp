@@ -69,7 +69,7 @@ TEST_CASE("two labels: the plain mean field, for every instruction set, its bits
                 const Unary unary = energies_of(scene.energies, Scene::kPoints);
                 const auto first = infer(scene.terms, unary, steps(iterations), 1);
                 CHECK(first.report.steps == iterations);
-                CHECK(first.report.kept == std::vector<std::int32_t>{0, 1});
+                CHECK(first.report.active_labels == std::vector<std::int32_t>{0, 1});
                 CHECK(largest_difference(first.q, scene.truth(iterations).q) < 2e-5);
                 for (std::size_t p = 0; p < Scene::kPoints; ++p)
                     REQUIRE(first.labels[p] == (first.q[p] < first.q[Scene::kPoints + p]));
@@ -91,7 +91,7 @@ TEST_CASE("two labels: a total that is known gives what a computed one gives") {
         applied(*term.filter, std::vector<float>(static_cast<std::size_t>(Halves::kPoints), 1.0f), 1);
     for (std::size_t p = 0; p < mass.size(); ++p) term.post_scale[p] = 2.0f / mass[p];
     for (const std::vector<float>& gains : {std::vector<float>{}, {0.5f, 1.5f}, {1.0f, 0.2f, -0.3f, 0.7f}}) {
-        term.compatibility = gains;
+        term.gains = gains;
         term.total.reset();
         const auto computed = infer(halves.terms, unary, steps(4));
         term.total = 2.0f;
@@ -159,7 +159,7 @@ TEST_CASE("two labels: one that is improbable everywhere leaves before the first
         Settings settings = steps(3);
         settings.prune = 0.01f;
         const auto got = infer(weighted(scene.terms), energies_of(energies, Scene::kPoints), settings);
-        CHECK(got.report.kept == std::vector<std::int32_t>{1 - label});
+        CHECK(got.report.active_labels == std::vector<std::int32_t>{1 - label});
         CHECK(got.report.steps == 3);
         CHECK(got.labels == std::vector<std::int32_t>(Scene::kPoints, 1 - label));
         for (std::size_t at = 0; at < got.q.size(); ++at)

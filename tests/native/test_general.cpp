@@ -197,17 +197,18 @@ TEST_CASE("labels that die leave the inference, at its start and on the way") {
         const std::vector<Term> terms{term};
         Settings settings = steps(10);
         const auto whole = infer(terms, energies_of(energies, Scene::kPoints), settings);
-        CHECK(whole.report.kept.size() == labels);
+        CHECK(whole.report.active_labels.size() == labels);
         settings.prune = 1e-4f;
         settings.trace = true;
         const auto pruned = infer(terms, energies_of(energies, Scene::kPoints), settings);
         CAPTURE(late);
-        CHECK(pruned.report.kept.size() < labels / 2);
+        CHECK(pruned.report.active_labels.size() < labels / 2);
         CHECK(pruned.report.energy.size() == 11);
         CHECK(largest_difference(pruned.q, std::vector<double>(whole.q.begin(), whole.q.end())) < 2e-2);
         CHECK(pruned.labels == whole.labels);
         std::vector<bool> kept(labels, false);
-        for (const std::int32_t label : pruned.report.kept) kept[static_cast<std::size_t>(label)] = true;
+        for (const std::int32_t label : pruned.report.active_labels)
+            kept[static_cast<std::size_t>(label)] = true;
         for (std::size_t at = 0; at < pruned.q.size(); ++at)
             if (!kept[at / Scene::kPoints]) REQUIRE(pruned.q[at] == 0.0f);
         for (const int threads : {1, 3, 7})
@@ -229,7 +230,7 @@ TEST_CASE("labels that die without any kernel leave probabilities that sum to 1"
     Settings settings = steps(3);
     settings.prune = 0.1f;
     const auto result = infer({}, energies_of(energies, Scene::kPoints), settings);
-    CHECK(result.report.kept.size() < 30);
+    CHECK(result.report.active_labels.size() < 30);
     const auto& q = result.q;
     for (std::size_t i = 0; i < Scene::kPoints; ++i) {
         double sum = 0;
@@ -258,7 +259,7 @@ TEST_CASE("more points than a group: the same bits for any number of threads, la
             const auto other = infer(terms, energies_of(energies, points), settings, threads);
             CHECK(other.q == first.q);
             CHECK(other.labels == first.labels);
-            CHECK(other.report.kept == first.report.kept);
+            CHECK(other.report.active_labels == first.report.active_labels);
         }
     }
 }

@@ -100,7 +100,7 @@ TEST_CASE("a bound that no label is below gives what keeping all labels gives") 
         const Result whole = infer(picture.terms, picture.unary(), 0.0f);
         const Result local = infer(picture.terms, picture.unary(), 1e-20f);
         CAPTURE(labels);
-        CHECK(local.report.kept.size() == static_cast<std::size_t>(labels));
+        CHECK(local.report.active_labels.size() == static_cast<std::size_t>(labels));
         CHECK(local.report.steps == 6);
         // The lattice's rows may be of 16 bits in one and not in the other: they are narrower in one.
         CHECK(largest_difference(whole.q, local.q) < (labels <= 4 ? 1e-5f : 2e-3f));
@@ -114,7 +114,7 @@ TEST_CASE("labels leave the tiles in which they are improbable, and little chang
         const Result whole = infer(picture.terms, picture.unary(), 0.0f);
         const Result local = infer(picture.terms, picture.unary(), 0.05f);
         CAPTURE(spatial);
-        CHECK(local.report.kept.size() == 9);
+        CHECK(local.report.active_labels.size() == 9);
         const auto zeros = std::count(local.q.begin(), local.q.end(), 0.0f);
         CHECK(zeros > static_cast<std::ptrdiff_t>(local.q.size() / 15));
         CHECK(largest_difference(whole.q, local.q) < 0.05f);
@@ -195,13 +195,13 @@ TEST_CASE("wide rows that get narrow on the way, with factors before a grid's ke
         picture.energies[static_cast<std::size_t>(at)] = static_cast<float>(at % 11) * 0.01f;
     const Result whole = infer(picture.terms, picture.unary(), 0.0f);
     const Result pruned = infer(picture.terms, picture.unary(), 0.05f);
-    CHECK(pruned.report.kept.size() <= 64);
+    CHECK(pruned.report.active_labels.size() <= 64);
     CHECK(largest_difference(whole.q, pruned.q) < 0.05f);
     for (const int threads : {1, 5})
         CHECK(infer(picture.terms, picture.unary(), 0.05f, threads).q == pruned.q);
 }
 
-TEST_CASE("a unary term that is consumed: the same bits, in its place") {
+TEST_CASE("a unary term computed in place: the same bits") {
     for (const std::int64_t labels : {2, 9, 26})
         for (const bool prune : {true, false})
             for (const int threads : {1, 3}) {
@@ -210,7 +210,7 @@ TEST_CASE("a unary term that is consumed: the same bits, in its place") {
                 std::vector<float> planes = picture.energies;
                 Unary unary = picture.unary();
                 unary.values = planes.data();
-                unary.consumed = true;
+                unary.in_place = true;
                 ThreadPool pool(threads);
                 Settings settings;
                 settings.iterations = 6;
@@ -224,7 +224,7 @@ TEST_CASE("a unary term that is consumed: the same bits, in its place") {
                 CAPTURE(threads);
                 CHECK(planes == apart.q);
                 CHECK(found == apart.labels);
-                CHECK(report.kept == apart.report.kept);
+                CHECK(report.active_labels == apart.report.active_labels);
             }
 }
 
@@ -245,7 +245,7 @@ TEST_CASE("tiles in which all but one label are improbable are of that label") {
         for (std::int64_t c = 1; c < 5; ++c)
             picture.energies[static_cast<std::size_t>(c * Picture::kPoints + p)] += 80.0f;
     const Result one = infer(picture.terms, picture.unary(), 0.05f);
-    CHECK(one.report.kept == std::vector<std::int32_t>{0});
+    CHECK(one.report.active_labels == std::vector<std::int32_t>{0});
     CHECK(std::all_of(one.q.begin(), one.q.begin() + Picture::kPoints, [](float q) { return q == 1.0f; }));
 }
 

@@ -25,8 +25,8 @@ constexpr std::int64_t kPoints = Scene::kPoints;
 // Scene whose terms all have gains, and the loss sum(weights * Q) after kSteps.
 struct Problem {
     explicit Problem(std::size_t labels) : scene(labels) {
-        scene.terms[0].compatibility.assign(labels, 1.0f);
-        scene.plain[0].compatibility.assign(labels, 1.0f);
+        scene.terms[0].gains.assign(labels, 1.0f);
+        scene.plain[0].gains.assign(labels, 1.0f);
         for (const float energy : scene.energies) logits.push_back(-energy);
         Random random(9);
         weights = random.normals(logits.size(), 1.0);
@@ -68,7 +68,7 @@ Gradients run(const Problem& problem, int threads) {
     field.infer(pool, {problem.logits.data(), labels, 1, kPoints}, kSteps, marginals.data(),
                 {found.scores.data(), labels, 1, kPoints});
     std::vector<float*> at_gains;
-    for (const Term& term : terms) found.at_gains.emplace_back(term.compatibility.size());
+    for (const Term& term : terms) found.at_gains.emplace_back(term.gains.size());
     for (std::vector<float>& gains : found.at_gains) at_gains.push_back(gains.data());
     field.gradient(pool, marginals.data(), kSteps, {problem.at_scores.data(), labels, 1, kPoints},
                    {found.at_logits.data(), labels, 1, kPoints}, at_gains);
@@ -121,11 +121,11 @@ TEST_CASE("the recorded scores and gradients are the plain mean field's, and the
                     got.push_back(found.at_gains[k][at]);
                     // Float gains: the reference reads them as floats, so the shift is one that they can
                     // hold.
-                    const float value = problem.scene.plain[k].compatibility[at];
+                    const float value = problem.scene.plain[k].gains[at];
                     const float shift = 1.0f / 256;
                     const auto shifted = [&](float by) {
                         std::vector<PlainTerm> terms = problem.scene.plain;
-                        terms[k].compatibility[at] = value + by;
+                        terms[k].gains[at] = value + by;
                         return problem.loss(energies, terms);
                     };
                     const double width = double{value + shift} - double{value - shift};

@@ -68,8 +68,8 @@ def test_only_the_newest_three_are_kept(tmp_path, net, optimizer):
 
 
 @pytest.mark.fault(
-    "a checkpoint whose files are cut, changed or gone",
-    "The one before it is taken, with a warning.",
+    "a checkpoint with truncated, changed or missing files",
+    "The previous checkpoint is loaded, with a warning.",
     of=("train",),
 )
 @pytest.mark.parametrize("file", [checkpoint.MODEL, checkpoint.OPTIMIZER, checkpoint.STATE, checkpoint.TRAINING_LIST])

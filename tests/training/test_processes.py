@@ -64,7 +64,7 @@ SGD = ("--set", "optimizer=sgd", "--set", "scales=[0.5,1.5]", "--workers", "2")
 
 @pytest.mark.fault(
     "SIGKILL of a training run",
-    "The same command resumes it; weights and losses are those of an uninterrupted run, to the bit.",
+    "The same command resumes it; weights and losses are bitwise those of an uninterrupted run.",
     of=("train",),
 )
 @pytest.mark.parametrize("options", [SGD, pytest.param((), marks=pytest.mark.slow)], ids=["sgd", "cpu"])
@@ -84,7 +84,7 @@ def test_killed_and_resumed_is_the_same_to_the_bit(tmp_path, train, options):
 
 @pytest.mark.fault(
     "Ctrl-C or SIGTERM of a training run",
-    "The step in work is finished and saved; the status is 130, and the same command resumes.",
+    "The current step finishes and is saved. The exit status is 130; the same command resumes.",
     of=("train",),
 )
 @pytest.mark.parametrize(
@@ -120,7 +120,7 @@ def test_torchrun_that_is_told_to_stop_saves_too(tmp_path, train):
 
 @pytest.mark.fault(
     "SIGKILL of a process that prefetches training data",
-    "One line, and the status 2; the same command resumes.",
+    "One line and exit status 2; the same command resumes.",
     of=("train",),
 )
 def test_a_killed_loader_is_one_line(tmp_path, train):
@@ -170,7 +170,7 @@ def test_two_processes_do_what_one_does(tmp_path, train):
 
 @pytest.mark.fault(
     "two training runs in one folder",
-    "The second is refused in one line that names the first.",
+    "The second run ends with one line that names the first.",
     of=("train",),
 )
 def test_two_runs_do_not_write_into_one_folder(tmp_path, train):
@@ -199,7 +199,7 @@ def test_an_error_in_one_process_ends_all_and_is_seen(tmp_path, train, tiny_voc,
 
 @pytest.mark.fault(
     "SIGKILL of one of several training processes",
-    "torchrun starts them again; the weights are those of an uninterrupted run, to the bit.",
+    "torchrun restarts all; the weights are bitwise those of an uninterrupted run.",
     of=("train",),
 )
 @pytest.mark.slow
@@ -220,7 +220,7 @@ def test_torchrun_restarts_what_was_killed(tmp_path, train):
 
 @pytest.mark.fault(
     "50 SIGKILLs of a training run",
-    "No more is lost than the steps since a checkpoint.",
+    "At most the steps since the last checkpoint are lost.",
     of=("train",),
 )
 @pytest.mark.slow

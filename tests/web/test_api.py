@@ -23,7 +23,7 @@ def test_a_picture_of_any_kind_to_its_labels(client, picture, truth, kind):
 def test_the_form_s_file_may_be_called_file(client, picture, truth):
     assert np.array_equal(ids(client.post(files={"file": ("photo.png", picture())})), truth.labels)
     both = {"file": ("a.png", picture()), "image": ("b.png", picture())}
-    assert "given twice" in failed(client.post(files=both), 422)
+    assert "expected once, got twice" in failed(client.post(files=both), 422)
 
 
 # As `curl --data-binary` sends a file, and as libraries do that name no type.
@@ -102,7 +102,7 @@ def test_what_is_no_picture(client, picture):
     assert "photo.png: expected an image, got an empty file" in failed(client.post(**form(b"")), 415)
     assert "%!PS" not in failed(client.post(**form(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n")), 415)
     assert "expected a form" in failed(client.post(content=b"{}", headers={"content-type": "application/json"}), 415)
-    assert "photo: no such file; expected image" in failed(client.post(files={"photo": ("photo.png", picture())}), 422)
+    assert "photo: unknown file; expected image" in failed(client.post(files={"photo": ("photo.png", picture())}), 422)
     assert "image: missing" in failed(client.post(files={"mask": ("mask.png", picture())}), 422)
     assert "an empty file" in failed(client.post(), 415)
 

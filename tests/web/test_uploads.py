@@ -17,8 +17,8 @@ from clients import failed, form, ids
 from starlette.requests import Request
 
 from atrous.web import middleware
+from atrous.web.request_body import read_body
 from atrous.web.service import Service
-from atrous.web.uploads import read_body
 
 HTTP = httpx.Client()  # one for all: each new one reads this machine's certificates
 

@@ -12,7 +12,7 @@ from .openvino import OpenVinoEngine
 
 ENGINES = ("onnxruntime", "openvino")
 
-# Processors on which OpenVINO was tested and was faster. Its arm64 builds run only on request.
+# Processors on which OpenVINO was faster in measurements. On arm64, OpenVINO is used only if requested.
 _MEASURED = ("x86_64", "amd64")
 
 
@@ -44,11 +44,11 @@ def exported_engine(
         raise InputError(f"engine={engine!r}: expected 'onnxruntime' or 'openvino', or None for the fastest")
     if engine == "openvino":
         if device not in (None, "cpu"):
-            raise InputError(f"device={device!r}: expected 'cpu' for OpenVINO; 'onnxruntime' is the engine for a GPU")
+            raise InputError(f"device={device!r}: expected 'cpu' for OpenVINO; use engine='onnxruntime' for a GPU")
         return OpenVinoEngine(path, threads=threads)
     if engine is None and device in (None, "cpu") and _openvino_is_best():
-        if device is None and (on_gpu := _on_gpu(path, threads)):
-            return on_gpu
+        if device is None and (gpu := _gpu_engine(path, threads)):
+            return gpu
         try:
             return OpenVinoEngine(path, threads=threads)
         except InputError:
@@ -60,11 +60,11 @@ def _openvino_is_best() -> bool:
     return platform.machine().lower() in _MEASURED and find_spec("openvino") is not None
 
 
-def _on_gpu(path: str | os.PathLike[str], threads: int | None) -> OnnxEngine | None:
+def _gpu_engine(path: str | os.PathLike[str], threads: int | None) -> OnnxEngine | None:
     if CUDA not in import_onnxruntime().get_available_providers():
         return None
-    found = OnnxEngine(path, threads=threads)
-    return found if found.device != "cpu" else None
+    engine = OnnxEngine(path, threads=threads)
+    return engine if engine.device != "cpu" else None
 
 
 __all__ = [

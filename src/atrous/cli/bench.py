@@ -30,16 +30,14 @@ PAPER, VOC = (306, 306), (375, 500)
 def bench(
     paths: Annotated[
         list[Path] | None,
-        typer.Argument(
-            metavar="[PATH]...", help="Images or folders to measure with. Default: an image of the package."
-        ),
+        typer.Argument(metavar="[PATH]...", help="Images or folders to measure with. Default: the bundled image."),
     ] = None,
     model: Model = None,
     threads: Threads = None,
     device: Device = None,
     engine: Engine = None,
     runs: Annotated[int, typer.Option(min=1, help="Repetitions of each step; the median is printed.")] = 5,
-    photos: Annotated[int, typer.Option(min=1, help="Number of images for the timing of the whole pipeline.")] = 12,
+    images: Annotated[int, typer.Option(min=1, help="Number of images for the timing of the whole pipeline.")] = 12,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
 ) -> None:
     """Time network, CRF and the whole pipeline on this machine."""
@@ -49,11 +47,11 @@ def bench(
     segmenter = Segmenter(model, threads=threads, device=device, engine=engine)
     with tempfile.TemporaryDirectory() as folder:
         if not files:
-            files = _copies(Path(folder), photos)
+            files = _copies(Path(folder), images)
         figures = {
             "machine": machine(segmenter),
             "steps": step_times(segmenter, files[0], Path(folder), runs),
-            "folder": folder_times(segmenter, files[:photos], Path(folder)),
+            "folder": folder_times(segmenter, files[:images], Path(folder)),
         }
     if as_json:
         print_text(json.dumps(figures, indent=2))
@@ -109,13 +107,13 @@ def step_times(segmenter: "Segmenter", image: Path, folder: Path, runs: int) -> 
 
 
 def folder_times(segmenter: "Segmenter", files: list[Path], folder: Path) -> dict[str, Any]:
-    """Return the seconds for all images, from files to files, and for each stage alone over all images."""
+    """Return the time of the whole pipeline and of each stage alone."""
     from concurrent.futures import ThreadPoolExecutor
 
     from ..image_io import read_image
     from ..segmenter import segmented, worker_count
 
-    results = [segmenter(file) for file in files[:1]]  # warm-up
+    segmenter(files[0])  # warm-up
     with _timed_network(segmenter) as spans:
         started = time.perf_counter()
         for done in segmented(segmenter, files, finish=lambda file, result: result.save(folder / "out", file.stem)):
@@ -125,7 +123,7 @@ def folder_times(segmenter: "Segmenter", files: list[Path], folder: Path) -> dic
 
     images = [read_image(file) for file in files]
     results = [segmenter.segment(image, source=file) for image, file in zip(images, files, strict=True)]
-    # As many in parallel as in the pipeline, each with one thread: the time of the stage without the other stages.
+    # Same number of workers as in the pipeline, one thread each.
     stages: dict[str, Callable[[int], object]] = {
         "decoding": lambda i: read_image(files[i]),
         "network": lambda i: segmenter.engine.scores(images[i]),
@@ -140,12 +138,12 @@ def folder_times(segmenter: "Segmenter", files: list[Path], folder: Path) -> dic
             alone[name] = time.perf_counter() - started
     sizes = sorted(image.shape[0] * image.shape[1] for image in images)
     return {
-        "photos": len(files),
+        "images": len(files),
         "median_pixels": sizes[len(sizes) // 2],
         "seconds": whole,
-        "photos_per_second": len(files) / whole,
+        "images_per_second": len(files) / whole,
         "stages_alone": alone,
-        "whole_by_slowest_stage": whole / max(alone.values()),
+        "pipeline_over_slowest_stage": whole / max(alone.values()),
         "network_seconds": sum(end - start for start, end in spans),
         "network_busy": _covered(spans) / whole,
     }
@@ -211,12 +209,10 @@ def _images(paths: list[Path]) -> list[Path]:
     for path in paths:
         if not path.exists():
             raise InputError(f"{path}: no such file or folder; expected images or folders of images")
-        found = images_below(path, path, _refuse) if path.is_dir() else [path]
-        files += [file for file in found if file.suffix.lower() not in VIDEO_SUFFIXES]
+        candidates = images_below(path, path, _refuse) if path.is_dir() else [path]
+        files += [file for file in candidates if file.suffix.lower() not in VIDEO_SUFFIXES]
     if paths and not files:
-        raise InputError(
-            f"{paths[0]}: expected images, found none; without the argument an image of the package is used"
-        )
+        raise InputError(f"{paths[0]}: expected images, got none; omit PATH to use the bundled image")
     return files
 
 
@@ -225,7 +221,7 @@ def _refuse(error: OSError) -> None:
 
 
 def _copies(folder: Path, count: int) -> list[Path]:
-    """Write copies of the package's image at VOC's size, every second one flipped; return their paths."""
+    """Write copies of the bundled image at VOC's size, every second one flipped; return their paths."""
     from PIL import Image, ImageOps
 
     from ..image_io import read_image
@@ -256,15 +252,15 @@ def _show(figures: dict[str, Any]) -> None:
     for name, seconds in figures["steps"].items():
         steps.add_row(name, f"{1000 * seconds:.1f}", f"{1 / seconds:.1f}")
     console.print(steps)
-    several = Table(f"{whole['photos']} images of about {whole['median_pixels'] / 1e6:.2f} megapixels")
+    several = Table(f"{whole['images']} images of about {whole['median_pixels'] / 1e6:.2f} megapixels")
     several.add_column("s", justify="right")
     several.add_column("images per second", justify="right")
-    several.add_row("whole pipeline", f"{whole['seconds']:.2f}", f"{whole['photos_per_second']:.2f}")
+    several.add_row("whole pipeline", f"{whole['seconds']:.2f}", f"{whole['images_per_second']:.2f}")
     for name, seconds in whole["stages_alone"].items():
-        several.add_row(f"{name} alone", f"{seconds:.2f}", f"{whole['photos'] / seconds:.1f}")
+        several.add_row(f"{name} alone", f"{seconds:.2f}", f"{whole['images'] / seconds:.1f}")
     console.print(several)
     console.print(
-        f"whole pipeline: {whole['whole_by_slowest_stage']:.2f} times its slowest stage alone;"
+        f"whole pipeline: {whole['pipeline_over_slowest_stage']:.2f} times its slowest stage alone;"
         f" the network was busy for {100 * whole['network_busy']:.0f} % of it",
         highlight=False,
     )

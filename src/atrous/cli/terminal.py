@@ -1,4 +1,4 @@
-"""Output to standard output and standard error, including closed, full and unread ones."""
+"""Standard streams that tolerate closed pipes and full disks."""
 
 import errno
 import io
@@ -19,7 +19,7 @@ def print_line(line: object, *, err: bool = False) -> None:
 
 
 def print_notes(notes: Iterable[str]) -> None:
-    """Print assumptions to report to the user, on stderr."""
+    """Print notes to stderr."""
     for note in notes:
         print_line(f"note: {note}", err=True)
 
@@ -39,7 +39,7 @@ def _echo(text: str, *, err: bool = False) -> None:
 
 
 def guard_streams() -> None:
-    """Make a failed write to standard output end this process with status 1, without a traceback.
+    """Exit with status 1, without a traceback, if standard output cannot be written.
 
     A full disk is reported in one line on standard error; a closed pipe (`| head`) is not. Write errors of standard
     error are ignored. Streams that were closed before the start discard everything.
@@ -86,9 +86,9 @@ class _Guarded(io.FileIO):
         except OSError as error:
             number = self.fileno()
             # Discard the buffers without an error at exit.
-            nowhere = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(nowhere, number)
-            os.close(nowhere)
+            null = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(null, number)
+            os.close(null)
             if number == 2:
                 return super().write(data)  # type: ignore[arg-type]
             if error.errno not in (errno.EPIPE, errno.EINVAL):  # EINVAL: a closed pipe on Windows

@@ -1,4 +1,4 @@
-"""Arrays and tensors in, the same kind out; no framework is imported."""
+"""Conversion between PyTorch tensors and NumPy arrays without importing PyTorch."""
 
 import sys
 from typing import Any, Protocol, TypeVar
@@ -10,21 +10,21 @@ from atrous.errors import InputError, InputTypeError
 
 
 class TensorLike(Protocol):
-    """What a checker of types tells a PyTorch tensor by: nothing here imports PyTorch."""
+    """Structural type of a PyTorch tensor, so that PyTorch is not imported."""
 
     requires_grad: bool
 
     def detach(self) -> Any:
-        """As PyTorch's."""
+        """Return a tensor without gradients."""
 
 
 Tensor = TypeVar("Tensor", bound=TensorLike)
 
 
 def as_numpy(name: str, value: object) -> NDArray[Any]:
-    """Return an array, a tensor or nested lists as a NumPy array, without a copy where that can be.
+    """Return an array, a tensor or nested lists as a NumPy array, without a copy if possible.
 
-    Raises InputError, which begins with `name`, for what cannot be read from the processor's memory.
+    Raises InputError about the argument `name` if the value is not on the CPU or not numeric.
     """
     if isinstance(value, np.ndarray):
         return value
@@ -40,14 +40,14 @@ def as_numpy(name: str, value: object) -> NDArray[Any]:
 
 
 def is_torch(value: object) -> bool:
-    """Whether it is a PyTorch tensor, or of a class derived from it."""
+    """Return whether `value` is a PyTorch tensor, or of a derived class."""
     return any(base.__name__ == "Tensor" and base.__module__.split(".")[0] == "torch" for base in type(value).__mro__)
 
 
 def like(given: object, result: NDArray[Any]) -> Any:
-    """Return a result as the kind of array that was given.
+    """Return a result as an array or tensor, like `given`.
 
-    For a PyTorch tensor that is a tensor: of its own floating type, and labels as uint8 or int32.
+    A tensor input gives a tensor: floats in its dtype, labels as uint8 or int32.
     """
     if not is_torch(given):
         return result

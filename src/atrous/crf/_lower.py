@@ -1,4 +1,4 @@
-"""From kernels to what the native mean field multiplies by."""
+"""Conversion of kernels to terms of the native mean field."""
 
 import math
 from collections.abc import Sequence
@@ -16,50 +16,50 @@ from atrous.errors import InputError
 
 Filtering = Literal["lattice", "fine", "exact"]
 
-# The time of the exact spatial kernel grows with its width. From this standard deviation on, in pixels, the
-# lattice stands in for it, where the grid is so wide that this saves time.
+# The time of the exact spatial kernel grows with its width. Above this standard deviation in pixels, "lattice" filters
+# it on the lattice if the grid is large enough for that to save time.
 WIDEST_EXACT = 10.0
-_REACH = 6  # standard deviations that the exact kernel reads to each side
+_REACH = 6  # standard deviations that the exact kernel covers on each side
 
-# Weights of the spatial kernel under these, of 1 at its center, are dropped: what float32 cannot tell from 0 in a sum,
-# and, beside a lattice, which is a thousandth off, what makes 1e-5 of the sum; native code may convolve every second
-# pixel then, where that is off by no more than this weight.
+# Weights of the spatial kernel below these are dropped (its center has weight 1): weights that vanish in a float32 sum;
+# and with "lattice", whose error is 1e-3, weights that sum to 1e-5 of the total. With the latter, the native code may
+# convolve every second pixel if that error is at most this weight.
 _LEAST_FLOAT = 2.0**-25
 _LEAST_WEIGHT = 2.0**-13
 
 
 @dataclass(frozen=True, eq=False)
 class Term:
-    """One kernel's part of a step: scores += after * (gains . K (before * Q)).
+    """One kernel's part of a step: scores += post_scale * (gains . K (pre_scale * Q)).
 
     Attributes
     ----------
     filter : native filter
         K, between N points.
-    before : (N,) array of float32, or None for ones
-    after : (N,) array of float32
-        With the weight.
+    pre_scale : (N,) array of float32, or None for ones
+    post_scale : (N,) array of float32
+        Normalization times the kernel's weight.
     gains : (C,) or (C, C) array of float32, or None for Potts
-        Minus the compatibility; a matrix is [from][to].
+        Negated compatibility; a matrix is [from][to].
     total : float, optional
-        after * (K before), where it is known and the same for all points.
+        post_scale * (K pre_scale), if it is known and the same for all points.
     weight : float
-        The most that the term can add to a score; infinite where that is not known.
+        Maximum that the term can add to a score; infinite if unknown.
     """
 
     filter: _native.Filter
-    before: NDArray[np.float32] | None
-    after: NDArray[np.float32]
+    pre_scale: NDArray[np.float32] | None
+    post_scale: NDArray[np.float32]
     gains: NDArray[np.float32] | None
     total: float | None = None
     weight: float = math.inf
 
     def add_to(self, model: _native.Model, times: float = 1.0) -> None:
-        """Add the term, its weight multiplied, to a native model."""
-        after, total = (self.after, self.total) if times == 1 else (self.after * np.float32(times), None)
+        """Add the term to a native model, with its weight multiplied by `times`."""
+        scale, total = (self.post_scale, self.total) if times == 1 else (self.post_scale * np.float32(times), None)
         weight = self.weight * abs(times)
-        # Rounding to 16 bits is small beside the messages only where those are averages.
-        model.add(self.filter, self.before, after, self.gains, total, weight, float16=math.isfinite(weight))
+        # Rounding to 16 bits is small compared with the messages only if those are averages.
+        model.add(self.filter, self.pre_scale, scale, self.gains, total, weight, float16=math.isfinite(weight))
 
 
 def build_model(
@@ -73,7 +73,7 @@ def build_model(
     threads: int,
     max_vertices: int | None,
 ) -> _native.Model | None:
-    """Build what depends on image and kernels only; return None if a lattice would have more than `max_vertices`.
+    """Return the native model of all kernels, or None if a lattice exceeds `max_vertices`.
 
     Raises InputError if the features do not fit the lattice.
     """
@@ -107,10 +107,9 @@ def build_term(
     threads: int,
     max_vertices: int | None = None,
 ) -> Term:
-    """Build what depends on image and kernel only, the normalization included.
+    """Return the native term of one kernel, with its filter and normalization.
 
-    Raises InputError if the features do not fit the lattice, _native.LatticeTooLarge if it has more than
-    `max_vertices`.
+    Raises InputError if the features do not fit the lattice, _native.LatticeTooLarge if it exceeds `max_vertices`.
     """
     sigmas = kernel.sigmas(len(shape)) if isinstance(kernel, Spatial) else None
     on_grid = sigmas is not None and not (filtering == "lattice" and _worth_a_lattice(shape, sigmas))
@@ -122,20 +121,20 @@ def build_term(
     else:
         built = _lattice(kernel, image, shape, filtering, threads, max_vertices)
     mass = _grid_mass(shape, sigmas) if on_grid and sigmas is not None and normalization != "none" else None
-    before, after = normalizers(built, normalization, threads, mass)
-    after *= np.float32(kernel.weight)
+    pre_scale, post_scale = normalizers(built, normalization, threads, mass)
+    post_scale *= np.float32(kernel.weight)
     total = float(kernel.weight) if normalization == "after" else None
     weight = math.inf if normalization == "none" else abs(kernel.weight)
     if compatibility is None:
-        return Term(built, before, after, None, total, weight)
+        return Term(built, pre_scale, post_scale, None, total, weight)
     gains = compatibility if compatibility.ndim == 1 else -compatibility.T
     weight = math.inf if normalization == "none" else weight * float(np.abs(gains).max())
-    return Term(built, before, after, np.ascontiguousarray(gains, np.float32), total, weight)
+    return Term(built, pre_scale, post_scale, np.ascontiguousarray(gains, np.float32), total, weight)
 
 
 def _worth_a_lattice(shape: tuple[int, ...], sigmas: tuple[float, ...]) -> bool:
     wide = any(min(sigma, length / _REACH) > WIDEST_EXACT for sigma, length in zip(sigmas, shape, strict=True))
-    # A lattice has room for 10^5 standard deviations; where points lie that far apart, the grid's kernel is short.
+    # A lattice spans at most 10^5 standard deviations; in longer grids the kernel is narrow and cheap to convolve.
     return wide and all(length / sigma < 1e4 for sigma, length in zip(sigmas, shape, strict=True))
 
 
@@ -154,8 +153,8 @@ def _lattice(
     sigmas = "features" if image is None else "sxy, srgb"
     if dimensions > MOST_FEATURES:
         raise InputError(
-            f"{'features' if image is None else 'image'}: expected at most {MOST_FEATURES} features a point for the"
-            f" lattice, places and bands together, got {dimensions}; reduce them (for example by PCA) or use"
+            f"{'features' if image is None else 'image'}: expected at most {MOST_FEATURES} features per point for"
+            f" the lattice, positions and bands together, got {dimensions}; reduce them (for example by PCA) or use"
             " filtering='exact'"
         )
     if points * (dimensions + 1) >= 2**32 - 1:
@@ -183,9 +182,9 @@ def _lattice(
 def normalizers(
     built: _native.Filter, normalization: Normalization, threads: int, mass: NDArray[np.float32] | None = None
 ) -> tuple[NDArray[np.float32] | None, NDArray[np.float32]]:
-    """Return the factors before and after the multiplication by K; None stands for ones.
+    """Return each point's factors before and after the multiplication by K; None stands for ones.
 
-    `mass` is K times ones, where that is known; it is overwritten.
+    `mass` is K times ones, if known; it is overwritten.
     """
     if normalization == "none":
         return None, np.ones(built.points, np.float32)
@@ -201,7 +200,7 @@ def normalizers(
 
 
 def _grid_mass(shape: tuple[int, ...], sigmas: tuple[float, ...]) -> NDArray[np.float32]:
-    """Return a grid's Gaussian kernel matrix times ones: a product over the axes of what lies to both sides."""
+    """Return a grid's Gaussian kernel matrix times ones, the product of the axes' sums."""
     mass = np.ones((), np.float32)
     for length, sigma in zip(shape, sigmas, strict=True):
         one_side = np.cumsum(np.exp(-0.5 * (np.arange(length) / sigma) ** 2))

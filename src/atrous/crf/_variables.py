@@ -1,4 +1,4 @@
-"""The points that get labels: which axes of an image they are, and which axis is its bands."""
+"""Variables of a CRF: the shape of its points, and the image's axis of bands."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -10,17 +10,17 @@ from atrous.crf._array_interop import as_numpy
 from atrous.crf.kernels import Bilateral, Gaussian, Kernel, extent
 from atrous.errors import InputError, InputTypeError
 
-# Of features a point, and so of an image's bands unless a kernel says how many axes there are besides.
+# Features of a point, and so bands of an image unless a kernel determines the number of other axes.
 MOST_FEATURES = 16
 
 
 def check_variables(image: object, kernels: Sequence[Kernel]) -> tuple[NDArray[Any] | None, tuple[int, ...]]:
     """Return the image as an array (*shape, bands) and the shape that image and kernels agree on.
 
-    An image of two axes is gray, (H, W); with more, the last one is its bands, unless the features of a
-    `Gaussian` or an `sxy` of several entries say that it has no other axes than the points'.
+    An image of two axes is grayscale, (H, W). With more axes the last one is its bands, unless a `Gaussian`'s features
+    or an `sxy` of several entries determine that all axes are points.
 
-    Raises InputError where they disagree or leave it open, and for an image that cannot be used.
+    Raises InputError if the shapes differ or remain unknown, or if the image is invalid.
     """
     shapes = [kernel.shape for kernel in kernels if isinstance(kernel, Gaussian)]
     array: NDArray[Any] | None = None
@@ -31,7 +31,7 @@ def check_variables(image: object, kernels: Sequence[Kernel]) -> tuple[NDArray[A
         _check_values(array, kernels)
         shapes.insert(0, array.shape[:-1])
     if not shapes:
-        raise InputError("image: expected (H, W, 3) uint8, got None; only Gaussian(features) can do without one")
+        raise InputError("image: expected (H, W, 3) uint8, got None; only Gaussian(features) needs none")
     if any(shape != shapes[0] for shape in shapes):
         raise InputError(
             f"features: expected one leading shape for image and kernels, got {', '.join(map(str, shapes))}"
@@ -40,7 +40,7 @@ def check_variables(image: object, kernels: Sequence[Kernel]) -> tuple[NDArray[A
 
 
 def _axes(kernels: Sequence[Kernel]) -> Iterator[int]:
-    """Iterate over the numbers of axes that kernels ask for."""
+    """Iterate over the numbers of axes that kernels require."""
     for kernel in kernels:
         if isinstance(kernel, Gaussian):
             yield len(kernel.shape)
@@ -53,7 +53,7 @@ def _with_bands(array: NDArray[Any], axes: int | None) -> NDArray[Any]:
         raise InputTypeError(f"image: expected an array of numbers, (H, W, 3) or (..., bands), got {array.dtype}")
     if axes is None:
         if array.ndim > 2 and array.shape[-1] > MOST_FEATURES:
-            remedy = " give a volume as (D, H, W, 1), or a kernel's sxy as one number for each axis"
+            remedy = " pass a volume as (D, H, W, 1), or a kernel's sxy as one number for each axis"
             if array.ndim in (3, 4) and array.shape[-3] in (1, 3, 4):
                 one = "image" if array.ndim == 3 else f"each of the {len(array)} images its own CRF, image"
                 remedy = f" channels last: {one}.transpose(1, 2, 0)"
@@ -61,7 +61,7 @@ def _with_bands(array: NDArray[Any], axes: int | None) -> NDArray[Any]:
         axes = 2 if array.ndim == 2 else array.ndim - 1
     if axes < 1 or array.ndim not in (axes, axes + 1) or array.size == 0:
         points = {1: "N", 2: "H, W", 3: "D, H, W"}.get(axes, f"{axes} axes")
-        raise InputError(f"image: expected ({points}, bands) or ({points}), with one point at least, got {array.shape}")
+        raise InputError(f"image: expected ({points}, bands) or ({points}), with at least one point, got {array.shape}")
     return array if array.ndim == axes + 1 else array[..., None]
 
 
@@ -71,12 +71,12 @@ def _check_values(array: NDArray[Any], kernels: Sequence[Kernel]) -> None:
     low, high = extent(array)
     if not (np.isfinite(low) and np.isfinite(high)):
         raise InputError(f"image: expected finite values, got {low} to {high}; replace NaN and infinities")
-    # A photo from 0 to 1, or less its mean as networks are given it.
+    # Values from 0 to 1, or normalized as for a network.
     scaled, normalized = 0 <= low < high <= 1, -10 <= low < 0 < high <= 10 and array.shape[-1] == 3
     for kernel in kernels:
-        # With a photo's usual standard deviation all colors would be one.
+        # With the usual srgb for 0 to 255, all colors would count as equal.
         if isinstance(kernel, Bilateral) and (scaled or normalized) and max(1, high - low) < np.min(kernel.srgb):
-            remedy = "multiply by 255, or divide srgb by it" if scaled else "give the photo itself, from 0 to 255"
+            remedy = "multiply by 255, or divide srgb by it" if scaled else "pass the image with values from 0 to 255"
             raise InputError(
                 f"image: expected values that srgb={kernel.srgb} can tell apart, got floats from {low:g} to {high:g};"
                 f" {remedy}"

@@ -4,27 +4,25 @@ from __future__ import annotations  # `help` shows ArrayLike by its name, not al
 
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import cached_property, partial
+from functools import partial
 from typing import Any, get_args, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from atrous import _native
 from atrous._resources import check_threads
 from atrous.crf._array_interop import Tensor, TensorLike, like
 from atrous.crf._lower import Filtering, build_model
 from atrous.crf._variables import check_variables
+from atrous.crf._whole_image import Settings, WholeImage
 from atrous.crf.kernels import Kernel, Normalization, check_compatibility, check_normalization
 from atrous.crf.presets import resolve
+from atrous.crf.pruning import pruning_threshold
 from atrous.crf.reduced import Reduced, check_bound
 from atrous.crf.result import Inference, check_fraction, check_iterations, label_type
 from atrous.crf.tiling import Tiling, check_out, read_tiling
 from atrous.crf.unary import CONFIDENCE, Channels, Unary, read_unary
 from atrous.errors import InputError
-
-# Labels whose ratio to the likeliest label stays below this everywhere are pruned.
-NEGLIGIBLE = 0.05
 
 
 class DenseCRF:
@@ -35,15 +33,14 @@ class DenseCRF:
     ``Q <- softmax(-unary)``, then `iterations` times
     ``Q <- softmax(-unary + sum_k weight_k * normalized(K_k Q))``.
 
-    Setting up builds what depends on the image and the kernels only; the object then serves any number of
-    probability maps, from several threads at once if need be. The same input gives the same bits for any
-    number of threads, at any place of a batch.
+    The constructor builds the filters of the image (with `tile`, each call builds those of a tile). Calls are
+    thread-safe. Results are bitwise identical for any number of threads and any batch index.
 
     Parameters
     ----------
     image : (H, W, 3) array of uint8; (*shape, bands) or (H, W) array or tensor of numbers; or None
-        A photo in RGB; any image, volume (D, H, W, bands) or grid with any bands, which come last; a gray
-        image. A volume of one band may be (D, H, W) where a kernel's `sxy` has three entries, else it is
+        RGB image; or a grid of any shape with channels last, such as a volume (D, H, W, bands); or a grayscale
+        image (H, W). A volume of one band may be (D, H, W) if a kernel's `sxy` has three entries, else it is
         (D, H, W, 1). None if all kernels are `Gaussian`.
     kernels : sequence of Spatial, Bilateral, Gaussian, or str
         Or the name of a released model's parameters: see `PRESETS`.
@@ -56,70 +53,48 @@ class DenseCRF:
         ``mu[a, b]`` for labels a and b; a vector v stands for ``mu[a, a] = -v[a]`` and 0 elsewhere; None is
         Potts, ``mu = [a != b]``. A kernel may have its own.
     filtering : {"lattice", "fine", "exact"}
-        Multiply by K on the permutohedral lattice (approximate, fast, up to 16 features a point); on the same
-        lattice with a weight for each two near vertices instead of blurs (up to 5 features a point; the table
-        below); or one pair of points after the other (for small images: time grows with the square of their
-        size). Spatial kernels are exact, but for wide ones on it; beside a lattice to 1e-5 of their sum, or
-        from ``sxy=2.9`` on, where every second pixel does, to 1.2e-4 along each axis.
+        How to multiply by K. "lattice": permutohedral lattice (fast, approximate, at most 16 features). "fine": the
+        same lattice with a stencil over neighboring vertices instead of blurs (slower, more accurate, at most 5
+        features). "exact": sum over all pairs of points, in quadratic time. Spatial kernels are convolved on the grid;
+        with "lattice", wide ones (more than 10 pixels) use the lattice if the image is large enough, and from
+        ``sxy=2.9`` on the grid may have every second pixel. Errors: docs/benchmarks.md.
     tolerance : float, default 0
-        Stop after a step that changes no probability by more; `infer` tells how many steps that took.
+        Stop after a step that changes no probability by more; `infer` returns the number of steps.
     prune : float, optional
-        Prune labels whose probability, divided by that of the point's likeliest label, is below this bound at every
-        point: before the first step and after each. They get probability 0. In an image, labels are also pruned in
-        tiles of at most 64 x 60 pixels, where that ratio is below a twentieth of the bound and the label does not
-        reach half the likeliest in a tile beside; a tile with one label takes no more time. Large weights lower the
-        bounds. Pruning saves time in proportion to the labels; it can change a label that starts out so improbable
-        and would rise later. Its effect is small for probabilities of any sharpness and for up to 150 labels: see
-        docs/benchmarks.md. With `filtering="exact"`, a spatial kernel of more than 7 pixels or on a
-        volume, or one normalized "before" or "symmetric", labels are pruned in the image as a whole only. Default:
-        0.05, and 0 where a weight is negative, a compatibility is a matrix or rewards some labels more than others, or
-        the normalization is "none": there a label may rise from nothing. 0 keeps all.
+        Pruning threshold. Before the first step and after each, a label is pruned if at every point its probability
+        is below `prune` times that of the most probable label. In images, a label is also pruned in a tile of at most
+        64 x 60 pixels if this ratio is below ``prune / 20`` there and below 0.5 in all adjacent tiles. Large weights
+        lower both thresholds. A pruned label gets probability 0 and does not return. 0 disables pruning. Default:
+        0.05, or 0 if a weight is negative, a compatibility is a matrix or rewards labels unequally, or a
+        normalization is "none". Effect: docs/benchmarks.md.
     threads : int, optional
-        Default: as many as there are processors to run on.
+        Default: the number of available processors.
     tile : int or (int, int), optional
-        For images of many megapixels: a call goes from tile to tile, of this size in pixels at most (H, W),
-        and builds for each what setting up would build for the whole. Memory grows with the tile and not with
-        the image: the image, the unary term and `out` may be maps of files (``np.memmap``).
+        Maximum tile size in pixels, (H, W). Each call processes the tiles one by one and builds each tile's filters
+        anew, so that memory depends on the tile's size: the image, the unary term and `out` may be ``np.memmap``.
     overlap : int or (int, int), optional
-        Pixels beyond its border that a tile sees. Default: three times the largest `sxy`. See the notes.
+        Overlap around each tile in pixels. Default: three times the largest `sxy`.
     max_vertices : int, optional
-        For images that may be noise: the most vertices of a kernel's lattice, each counted in every tile of at most
-        64 x 60 pixels that touches it. Smooth images have 0.1 a pixel, textured ones 1, noise up to 6; each takes
-        30 to 50 bytes in an inference. The CRF of an image with more is computed on means of 2 x 2 pixels (of 4 x 4,
-        and so on), and its marginals are interpolated: see `reduced`. Default: no bound.
+        Maximum vertices of a kernel's lattice, summed over tiles of at most 64 x 60 pixels. Above it, the CRF runs on
+        2 x 2 (4 x 4, ...) block means and its marginals are interpolated: see `reduced`. Default: no limit. Vertices
+        and memory of images: docs/benchmarks.md.
     max_points : int, optional
-        Maximum number of points, such as pixels. A larger image is reduced in the same way.
+        Maximum number of points, such as pixels. A larger image is reduced in the same way. Default: no limit.
 
     Raises
     ------
     InputError
-        If an argument cannot be used; the message says which and why.
+        If an argument is invalid.
     MemoryError
-        If there is too little; nothing is left behind.
+        If memory runs out. All buffers are freed.
 
     Notes
     -----
-    Mean difference of Q to the exact mean field, and labels that differ, on three 64 x 64 parts of photographs
-    with 5 labels, `Spatial(3, 3)` and `Bilateral(4, 49, 5)` (benchmarks/accuracy.py), and what they cost at
-    375 x 500 with 21 labels, none pruned, on two cores of a Xeon at 2.5 GHz:
+    "fine" is closer to the exact result than "lattice", most of all if `normalization` is "none" (0.6 % of the labels
+    differ, against 2 to 6 %), because its K does not lose mass where points are sparse.
 
-    | filtering  | cat            | astronaut      | photographer   | set-up, ms | a step, ms |
-    |------------|----------------|----------------|----------------|------------|------------|
-    | pydensecrf | 3.0e-3, 0.84 % | 2.3e-3, 0.56 % | 1.3e-3, 0.35 % | --         | --         |
-    | "lattice"  | 2.6e-3, 0.67 % | 1.9e-3, 0.37 % | 1.3e-3, 0.38 % | 16 to 33   | 25 to 32   |
-    | "fine"     | 1.0e-3, 0.24 % | 0.8e-3, 0.20 % | 0.5e-3, 0.12 % | 47 to 407  | 32 to 57   |
-
-    Where `normalization` is "none", "fine" is nearer by more (0.6 % of the labels differ, against 2 to 6 %): its K
-    does not lose mass where points are sparse. It takes about 100 MiB more at 375 x 500.
-
-    Tiles have the vertices of the whole image's lattice, so all that differs is what lies beyond the overlap.
-    It reaches further than a kernel does, from pixel to pixel in ten steps, so that places which are nearly
-    undecided tip over. Labels that differ from those without tiles on three photographs of 4 megapixels, in
-    tiles of 1024, sxy 49 and 121 (benchmarks/tiles.py): with an overlap of one standard deviation 0.02 to
-    0.25 %, of two 0.01 to 0.06 %, of three 0.004 to 0.008 % (0.06 % on one cut otherwise). With three, mean |dQ|
-    is 1e-5, the largest, at a few pixels, up to 0.7, and within 8 pixels of a cut 0 to 0.1 % of the labels
-    differ. 16 megapixels with 21 labels, files of float16 in and out, sxy 49, took 44 s and 1.5 GiB at the most on
-    the same machine; 100 megapixels, labels into a file, 193 s and 2.1 GiB.
+    Tiles use the whole image's lattice vertices. Results differ only because a tile ignores pixels beyond its overlap;
+    an overlap of three standard deviations changes at most 0.06 % of the labels (docs/benchmarks.md).
 
     Examples
     --------
@@ -150,9 +125,8 @@ class DenseCRF:
         max_vertices: int | None = None,
         max_points: int | None = None,
     ) -> None:
-        self._parts: Tiling | Reduced | None = None
         self.kernels = resolve(kernels)
-        self.iterations = check_iterations(iterations)
+        self._iterations = check_iterations(iterations)
         self.tolerance = check_fraction("tolerance", tolerance)
         check_normalization(normalization)
         if filtering not in get_args(Filtering):
@@ -163,7 +137,7 @@ class DenseCRF:
             check_compatibility(compatibility if kernel.compatibility is None else kernel.compatibility)
             for kernel in self.kernels
         ]
-        self.prune = _check_prune(prune, self.kernels, self._compatibilities, normalization)
+        self.prune = pruning_threshold(prune, self.kernels, self._compatibilities, normalization)
         build = partial(
             DenseCRF,
             iterations=iterations,
@@ -174,11 +148,11 @@ class DenseCRF:
             prune=prune,
             threads=threads,
         )
-        self._parts = read_tiling(array, self.kernels, self.shape, tile, overlap, build)
-        tiled = self._parts is not None
-        vertices = check_bound("max_vertices", max_vertices, tiled=tiled)
-        points = check_bound("max_points", max_points, tiled=tiled)
-        if tiled:
+        tiling = read_tiling(array, self.kernels, self.shape, tile, overlap, build)
+        vertices = check_bound("max_vertices", max_vertices, tiled=tiling is not None)
+        points = check_bound("max_points", max_points, tiled=tiling is not None)
+        if tiling is not None:
+            self._delegate: WholeImage | Tiling | Reduced = tiling
             return
         model = None
         if points is None or np.prod(self.shape) <= points:
@@ -192,46 +166,46 @@ class DenseCRF:
                 threads=self.threads,
                 max_vertices=vertices,
             )
-        if model is None:
-            build = partial(build, max_vertices=vertices, max_points=points)
-            self._parts = Reduced(array, self.kernels, self.shape, normalization, build)
+        if model is not None:
+            self._delegate = WholeImage(model, self.shape)
         else:
-            self._model = model
+            build = partial(build, max_vertices=vertices, max_points=points)
+            self._delegate = Reduced(array, self.kernels, self.shape, normalization, build)
 
     def __repr__(self) -> str:
         kernels = ", ".join(map(repr, self.kernels))
-        parts = ", in tiles" if isinstance(self._parts, Tiling) else ""
+        tiles = ", in tiles" if isinstance(self._delegate, Tiling) else ""
         reduced = f", on means of {self.reduction} x {self.reduction}" if self.reduced is not None else ""
-        return f"<DenseCRF {self.shape}: {kernels}, iterations={self.iterations}{parts}{reduced}>"
+        return f"<DenseCRF {self.shape}: {kernels}, iterations={self.iterations}{tiles}{reduced}>"
 
     @property
     def iterations(self) -> int:
-        """Mean field steps of the next calls."""
+        """Number of mean field steps."""
         return self._iterations
 
     @iterations.setter
     def iterations(self, iterations: int) -> None:
         self._iterations = iterations
-        if isinstance(self._parts, Reduced):
-            self._parts.crf.iterations = iterations
+        if isinstance(self._delegate, Reduced):
+            self._delegate.crf.iterations = iterations
 
     @property
     def reduced(self) -> DenseCRF | None:
-        """The CRF of the image at half its size if there are more vertices than `max_vertices`, else None.
+        """The CRF of the image at half its size if that exceeds `max_points` or `max_vertices`, else None.
 
-        It may be reduced in turn. Unary terms of its `shape` save this one the averaging; `enlarged` interpolates
-        its marginals.
+        It may be reduced in turn. Pass unary terms of shape `reduced.shape` to it directly to skip the averaging;
+        `enlarged` upsamples its marginals.
         """
-        return self._parts.crf if isinstance(self._parts, Reduced) else None
+        return self._delegate.crf if isinstance(self._delegate, Reduced) else None
 
     @property
     def reduction(self) -> int:
-        """The side in points of the blocks whose means are what is inferred on: 1, or 2, 4, ... if it is reduced."""
+        """Block size of the reduced image in pixels: 1 if not reduced, else 2, 4, ..."""
         return 1 if self.reduced is None else 2 * self.reduced.reduction
 
     def enlarged(self, marginals: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Interpolate marginals (C, *shape) of the reduced CRF, if there is one, to this one's shape."""
-        return self._parts.enlarged(marginals) if isinstance(self._parts, Reduced) else marginals
+        """Return marginals (C, *reduced.shape) upsampled to (C, *shape); unchanged if the CRF is not reduced."""
+        return self._delegate.enlarged(marginals) if isinstance(self._delegate, Reduced) else marginals
 
     @overload
     def __call__(self, probabilities: Tensor, *, channels: Channels | None = None) -> Tensor: ...
@@ -269,44 +243,38 @@ class DenseCRF:
         Parameters
         ----------
         probabilities : (C, *shape) or (*shape, C) array or tensor of float, or a batch (B, ...) of these
-            Of each label at each pixel, 0 to 1. PyTorch tensors must be on the CPU and without gradients.
+            Probability of each label at each pixel, 0 to 1. PyTorch tensors must be on the CPU and without gradients.
         energies : the same
-            Instead of probabilities: the unary term, lower for a likelier label, such as ``-log p`` or a
+            Instead of probabilities: the unary term, lower for more probable labels, such as ``-log p`` or a
             network's negative scores.
         labels : (*shape) array or tensor of int, or a batch (B, ...) of these
-            Instead of probabilities: the label of each pixel, 255 where it is unknown.
+            Instead of probabilities: the label of each pixel, 255 if unknown.
         confidence : float, default 0.7
-            Probability of these labels; the other labels up to the largest one share the rest.
+            Probability of these labels. The other labels, up to the largest one, share the rest equally.
         channels : "first" or "last", optional
-            Where the labels are. Needed only if both would fit and they are last.
+            Axis of the labels. Default: detected from the shape; "first" if both fit.
         out : array of float, of the input's shape, optional
-            Where to write the marginals; it is returned.
+            Destination of the marginals; it is returned.
 
         Returns
         -------
         array of float32, of the input's shape
-            A tensor for a PyTorch tensor, of its own floating type.
+            For a PyTorch tensor, a tensor of its dtype.
 
         Raises
         ------
         InputError
-            If the shape does not fit or a value cannot be used (NaN, infinite, a negative probability).
+            If the shape does not fit or a value is invalid (NaN, infinite, a negative probability).
         """
         unary = self._read(probabilities, energies, channels, labels, confidence)
         if out is not None:
             check_out(out, unary.array.shape, np.float16)
-        if self._parts is not None:
-            q = np.empty(unary.array.shape, np.float32) if out is None else out
-            self._parts.infer(unary, q, None)
+        if isinstance(self._delegate, WholeImage):
+            q = self._delegate.marginals(unary, out, self._settings)
         else:
-            q, zeroed = unary.marginals(out)
-            for planes, places in zip(unary.planes(unary.array), unary.planes(q), strict=True):
-                self._infer(unary, planes, probabilities=places, zeroed=zeroed)
-        if out is None:
-            return like(unary.given, q)
-        if q is not out:
-            out[...] = q
-        return out
+            q = np.empty(unary.array.shape, np.float32) if out is None else out
+            self._delegate.infer(unary, q, None)
+        return like(unary.given, q) if out is None else out
 
     @overload
     def labels(self, probabilities: Tensor, *, channels: Channels | None = None) -> Tensor: ...
@@ -346,26 +314,23 @@ class DenseCRF:
         probabilities, energies, labels, confidence, channels
             As for a call.
         out : array of integers, optional
-            Where to write the labels; it is returned.
+            Destination of the labels; it is returned.
 
         Returns
         -------
-        array of `shape`, or of (B, *shape), uint8 (uint16, int32 where there are more labels)
-            For a PyTorch tensor one of uint8 or int32.
+        array of `shape`, or of (B, *shape), uint8 (uint16 or int32 if there are more labels)
+            For a PyTorch tensor, a tensor of uint8 or int32.
         """
         unary = self._read(probabilities, energies, channels, labels, confidence)
         shape, kind = (*unary.batch, *self.shape), label_type(unary.labels)
         if out is not None:
             check_out(out, shape, kind)
-        found = np.empty(shape, kind) if out is None else out
-        if self._parts is not None:
-            self._parts.infer(unary, None, found)
+        result = np.empty(shape, kind) if out is None else out
+        if isinstance(self._delegate, WholeImage):
+            self._delegate.label_maps(unary, result, self._settings)
         else:
-            for planes, place in zip(unary.planes(unary.array), found if unary.batch else [found], strict=True):
-                chosen = np.empty(planes.shape[1], np.int32)
-                self._infer(unary, planes, labels=chosen)
-                place[...] = chosen.reshape(self.shape)
-        return like(unary.given, found) if out is None else out
+            self._delegate.infer(unary, None, result)
+        return like(unary.given, result) if out is None else out
 
     def infer(
         self,
@@ -378,63 +343,41 @@ class DenseCRF:
         trace: bool = False,
         out: NDArray[np.float32] | None = None,
     ) -> Inference:
-        """Return marginals and labels, and how they were found.
+        """Return marginals, labels and statistics of the inference.
 
         Parameters
         ----------
         probabilities, energies, labels, confidence, channels
             As for a call; no batch.
         trace : bool
-            Compute energy and divergence before and after each step, which takes the time of a step more
-            and some for each; twice the time where there are two labels. Of the reduced image, if there is one.
+            Compute energy and divergence before the first step and after each. Costs about one more step (with two
+            labels: twice the time). For a reduced CRF the values refer to the reduced image.
         out : array of float32, of the input's shape, optional
-            Where to write the marginals. If it is the input itself, the memory of both is needed once.
+            Destination of the marginals. Pass the input array to compute in place.
 
         Returns
         -------
         Inference
         """
-        if isinstance(self._parts, Tiling):
-            raise InputError("tile: expected None to infer with a report, got tiles; call the CRF or its labels()")
+        if isinstance(self._delegate, Tiling):
+            raise InputError(
+                f"tile: expected None for infer(), got {self._delegate.size}; use crf(...) or crf.labels(...)"
+            )
         unary = self._read(probabilities, energies, channels, labels, confidence)
         if unary.batch:
             raise InputError(f"{unary.name}: expected one unary term, got a batch {unary.array.shape}; infer each")
         if out is not None:
             check_out(out, unary.array.shape, np.float32)
-        if isinstance(self._parts, Reduced):
-            found = self._parts.report(unary, trace=trace, out=out)
+        if isinstance(self._delegate, Reduced):
+            result = self._delegate.inference(unary, trace=trace, out=out)
             return replace(
-                found, probabilities=like(unary.given, found.probabilities), labels=like(unary.given, found.labels)
+                result, probabilities=like(unary.given, result.probabilities), labels=like(unary.given, result.labels)
             )
-        (planes,) = unary.planes(unary.array)
-        chosen = np.empty(planes.shape[1], np.int32)
-        q, zeroed = unary.marginals(out)
-        (places,) = unary.planes(q)
-        report = self._infer(
-            unary,
-            planes,
-            probabilities=places,
-            zeroed=zeroed,
-            consumed=unary.gives_way_to(q),
-            labels=chosen,
-            trace=trace,
-        )
-        if out is not None and q is not out:
-            out[...] = q
-        energy = np.array(report.energy) + self._potts_energy if trace else None
-        return Inference(
-            probabilities=like(unary.given, q if out is None else out),
-            labels=like(unary.given, chosen.astype(label_type(unary.labels)).reshape(self.shape)),
-            steps=report.steps,
-            kept=np.array(report.kept, np.intp),
-            energy=energy,
-            divergence=None if energy is None else energy - np.array(report.entropy),
-        )
+        return self._delegate.inference(unary, self._settings, trace=trace, out=out)
 
-    @cached_property
-    def _potts_energy(self) -> float:
-        # mu = [a != b] is 1 less the identity, and the native code rewards agreement only.
-        return 0.5 * self._model.potts_mass(self.threads)
+    @property
+    def _settings(self) -> Settings:
+        return Settings(self.iterations, self.tolerance, self.prune, self.threads)
 
     def _read(
         self, probabilities: Any, energies: Any, channels: Channels | None, labels: Any, confidence: float
@@ -444,45 +387,3 @@ class DenseCRF:
             if mu is not None and mu.shape[0] != unary.labels:
                 check_compatibility(mu, labels=unary.labels)
         return unary
-
-    def _infer(self, unary: Unary, planes: NDArray[Any], **wanted: Any) -> _native.Report:
-        readable = unary.readable(planes)
-        try:
-            return self._model.infer(
-                readable,
-                energies=unary.name == "energies",
-                iterations=self.iterations,
-                tolerance=self.tolerance,
-                prune=self.prune,
-                threads=self.threads,
-                **wanted,
-            )
-        except ValueError:
-            unary.check_values(readable)
-            raise
-
-
-def _check_prune(
-    prune: float | None,
-    kernels: Sequence[Kernel],
-    compatibilities: Sequence[NDArray[np.float64] | None],
-    normalization: Normalization,
-) -> float:
-    terms = list(zip(kernels, compatibilities, strict=True))
-    attractive = all(
-        kernel.weight >= 0 if mu is None else mu.ndim == 1 and bool((mu * kernel.weight >= 0).all())
-        for kernel, mu in terms
-    )
-    alike = all(mu is None or (mu == mu.flat[0]).all() for _, mu in terms)
-    averaged = all((kernel.normalization or normalization) != "none" for kernel in kernels)
-    if prune is None:
-        prune = NEGLIGIBLE if attractive and alike and averaged else 0.0
-    share = check_fraction("prune", prune)
-    if not kernels:
-        return 0.0  # no step changes anything, so there is no time to save
-    if share > 0 and not attractive:
-        raise InputError(
-            f"prune: expected 0 with a negative weight, negative gains or a compatibility matrix, got {prune!r};"
-            " labels that are improbable everywhere may rise there"
-        )
-    return share

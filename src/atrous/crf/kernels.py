@@ -1,4 +1,4 @@
-"""The Gaussian kernels of a fully connected CRF, as small descriptions."""
+"""Gaussian kernels of a fully connected CRF: their parameters and features."""
 
 import math
 from collections.abc import Sequence
@@ -13,12 +13,12 @@ from atrous.errors import InputError, InputTypeError
 
 Normalization: TypeAlias = Literal["none", "before", "after", "symmetric"]
 
-# Keep scores within float32 whatever the image: a message may sum 2^32 pixels.
+# Keeps scores in the range of float32: a message may sum 2^32 pixels.
 LARGEST_WEIGHT = 1e9
 
 
 def check_normalization(normalization: object) -> None:
-    """Raise InputError unless it is one of the four names."""
+    """Raise InputError unless `normalization` is one of the four names."""
     if normalization not in get_args(Normalization):
         raise InputError(
             f"normalization: expected one of {', '.join(map(repr, get_args(Normalization)))}, got {normalization!r}"
@@ -28,7 +28,7 @@ def check_normalization(normalization: object) -> None:
 def check_compatibility(compatibility: ArrayLike | None, labels: int | None = None) -> NDArray[np.float64] | None:
     """Return a compatibility as an array, (C,) or (C, C), or None for Potts.
 
-    Raises InputError for other shapes, for values that are not finite, and where `labels` differs from C.
+    Raises InputError for other shapes, for values that are not finite, and if `labels` differs from C.
     """
     if compatibility is None:
         return None
@@ -37,10 +37,10 @@ def check_compatibility(compatibility: ArrayLike | None, labels: int | None = No
     except (TypeError, ValueError, OverflowError):
         raise InputTypeError(
             f"compatibility: expected numbers, got {type(compatibility).__name__};"
-            " give None for Potts, a vector (C,) or a matrix (C, C)"
+            " pass None for Potts, a vector (C,) or a matrix (C, C)"
         ) from None
     if array.ndim not in (1, 2) or array.size == 0 or array.shape[0] != array.shape[-1]:
-        raise InputError(f"compatibility: expected shape (C,) or (C, C), got {array.shape}; give one entry a label")
+        raise InputError(f"compatibility: expected shape (C,) or (C, C), got {array.shape}; pass one entry per label")
     if not np.all(np.abs(array) <= LARGEST_WEIGHT):
         odd = array[~(np.abs(array) <= LARGEST_WEIGHT)][0]
         raise InputError(f"compatibility: expected finite costs up to {LARGEST_WEIGHT:g}, got {odd:g}")
@@ -68,7 +68,7 @@ def _sigmas(name: str, value: object) -> tuple[float, ...]:
 
 
 def _spread(name: str, value: object, count: int, of: str) -> tuple[float, ...]:
-    """Return `count` standard deviations, of which one stands for all."""
+    """Return `count` standard deviations; a single one is repeated."""
     values = _sigmas(name, value)
     if len(values) not in (1, count):
         raise InputError(f"{name}: expected one standard deviation or {count}, {of}, got {value!r}")
@@ -79,27 +79,26 @@ def _spread(name: str, value: object, count: int, of: str) -> tuple[float, ...]:
 class Spatial:
     """Nearby points of a grid share a label: ``weight * exp(-|p_i - p_j|^2 / (2 sxy^2))``.
 
-    Chen et al. 2015, equation 3, second kernel. It is computed exactly; where `sxy` is above 10 pixels and
-    the grid wider than that by far, `DenseCRF` lets the lattice approximate it, whose time does not grow.
+    Chen et al. 2015, equation 3, second kernel. Convolved on the grid; if `sxy` is above 10 pixels and the grid much
+    larger, `DenseCRF` approximates it on the lattice, whose time does not depend on `sxy`.
 
     Parameters
     ----------
     weight : float
-        Times the kernel.
+        Factor of the kernel.
     sxy : float, (float, float) or more
         Standard deviation in pixels, or one for each axis: ``(sx, sy)`` for an image, ``(sx, sy, sz)`` for a
         volume (D, H, W). With voxels of 0.8 x 0.8 x 5 mm, 4 mm are ``sxy=(4 / 0.8, 4 / 0.8, 4 / 5)``.
     compatibility : (C,) or (C, C) array_like, optional
         ``mu[a, b]``, the cost of label a at one pixel and b at the other; a vector rewards agreement in each
-        label; None is Potts, ``mu = [a != b]``, whose marginals are those of a vector of ones. Default: that
-        of the CRF.
+        label; Potts, ``mu = [a != b]``, gives the same marginals as a vector of ones. Default: the CRF's.
     normalization : "none", "before", "after" or "symmetric", optional
-        Default: that of the CRF.
+        Default: the CRF's.
 
     Raises
     ------
     InputError
-        If a standard deviation is not positive and finite, or another argument cannot be used.
+        If a standard deviation is not positive and finite, or another argument is invalid.
     """
 
     weight: float
@@ -126,7 +125,7 @@ class Spatial:
     ) -> NDArray[Any]:
         """Return (axes, N): x, y and so on, in standard deviations."""
         features = np.empty((len(shape), math.prod(shape)), dtype)
-        _place(features, shape, self.sigmas(len(shape)))
+        _write_positions(features, shape, self.sigmas(len(shape)))
         return features
 
 
@@ -140,18 +139,18 @@ class Bilateral:
     Parameters
     ----------
     weight : float
-        Times the kernel.
+        Factor of the kernel.
     sxy : float, (float, float) or more
         Standard deviation in pixels, or one for each axis, x first, as for `Spatial`.
     srgb : float, (float, float, float) or any number of them
-        Standard deviation in the image's own values (gray values of 0..255 for a photo), or one for each band.
+        Standard deviation in the unit of the image's values (0 to 255 for uint8), or one for each band.
     compatibility, normalization
         As for `Spatial`.
 
     Raises
     ------
     InputError
-        If a standard deviation is not positive and finite, or another argument cannot be used.
+        If a standard deviation is not positive and finite, or another argument is invalid.
     """
 
     weight: float
@@ -184,7 +183,7 @@ class Bilateral:
         axes, bands = len(shape), image.shape[-1]
         features = np.empty((axes + bands, math.prod(shape)), dtype)
         sxy, srgb = self.sigmas(axes, bands)
-        _place(features, shape, sxy[::-1])
+        _write_positions(features, shape, sxy[::-1])
         for band, sigma in enumerate(srgb):
             _scale("image", image[..., band], sigma, features[axes + band].reshape(shape))
         return features
@@ -197,17 +196,17 @@ class Gaussian:
     Parameters
     ----------
     features : (..., d) array_like of numbers
-        Already divided by their standard deviations; d up to 16. The leading shape is that of the variables:
+        Features divided by their standard deviations; d up to 16. The leading shape is the variables':
         (H, W) for an image, (D, H, W) for a volume, (N,) for a signal.
     weight : float
-        Times the kernel.
+        Factor of the kernel.
     compatibility, normalization
         As for `Spatial`; keyword only.
 
     Raises
     ------
     InputError
-        If a feature is not finite, or another argument cannot be used.
+        If a feature is not finite, or another argument is invalid.
     """
 
     values: ArrayLike
@@ -231,7 +230,7 @@ class Gaussian:
             )
         if array.ndim < 2 or array.size == 0:
             raise InputError(
-                f"features: expected shape (..., d) with one point and feature at least, got {array.shape}"
+                f"features: expected shape (..., d) with at least one point and feature, got {array.shape}"
             )
         if array.dtype.kind == "f" and not np.isfinite(extent(array)).all():
             raise InputError("features: expected finite values, got NaN or infinity; remove or replace them")
@@ -249,13 +248,13 @@ class Gaussian:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """The shape of the variables."""
+        """Shape of the variables."""
         return np.shape(self.values)[:-1]
 
     def features(
         self, image: NDArray[Any] | None, shape: tuple[int, ...], dtype: type[np.floating[Any]]
     ) -> NDArray[Any]:
-        """Return (d, N), the features feature by feature."""
+        """Return the features as (d, N)."""
         values = np.asarray(self.values)
         features = np.empty((values.shape[-1], math.prod(shape)), dtype)
         for row, feature in enumerate(features):
@@ -267,7 +266,7 @@ Kernel: TypeAlias = Spatial | Bilateral | Gaussian
 
 
 def _described(kernel: Kernel) -> str:
-    """Return a constructor call without defaults, and with shapes in place of arrays."""
+    """Return the constructor call, without defaults and with shapes instead of arrays."""
     given = {field.name: getattr(kernel, field.name) for field in fields(kernel)}
     shown = ", ".join(
         f"{name}={value!r}" if np.ndim(value) == 0 or isinstance(value, tuple) else f"{name} of shape {np.shape(value)}"
@@ -278,20 +277,20 @@ def _described(kernel: Kernel) -> str:
 
 
 def extent(values: NDArray[Any]) -> tuple[float, float]:
-    """Return the smallest and the largest value, NaN if one is: two passes and no other array."""
+    """Return the smallest and the largest value, NaN if a value is NaN; allocates no array."""
     return float(values.min()), float(values.max())
 
 
-def _place(features: NDArray[Any], shape: tuple[int, ...], sigmas: tuple[float, ...]) -> None:
+def _write_positions(features: NDArray[Any], shape: tuple[int, ...], sigmas: tuple[float, ...]) -> None:
     """Fill the first rows with x, y and so on, in standard deviations; sigmas are in the order of the axes."""
     axes = len(shape)
     for row, axis in enumerate(reversed(range(axes))):
-        places = (np.arange(shape[axis]) / sigmas[axis]).astype(features.dtype)
-        features[row].reshape(shape)[...] = places.reshape(-1, *(1,) * row)
+        positions = (np.arange(shape[axis]) / sigmas[axis]).astype(features.dtype)
+        features[row].reshape(shape)[...] = positions.reshape(-1, *(1,) * row)
 
 
 def _scale(name: str, values: NDArray[Any], sigma: float, out: NDArray[Any]) -> None:
-    """Write values / sigma to `out`, less a constant where they are so far from 0 that it would cost digits."""
+    """Write values / sigma to `out`, minus a constant if their offset from 0 would cost digits."""
     if values.dtype.itemsize > 2:
         low, high = extent(values)
         if not max(abs(low), abs(high)) / sigma < float(np.finfo(out.dtype).max):
@@ -300,5 +299,5 @@ def _scale(name: str, values: NDArray[Any], sigma: float, out: NDArray[Any]) -> 
                 f" got {low:g} to {high:g}"
             )
         if max(abs(low), abs(high)) > 2 * (high - low):
-            values = values - values.min()  # in their own type, which may be finer than a float
+            values = values - values.min()  # in their own dtype, which may be more precise than float32
     np.divide(values, sigma, out=out, dtype=out.dtype, casting="same_kind")

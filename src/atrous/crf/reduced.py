@@ -1,4 +1,4 @@
-"""A CRF at half an image's size, for images whose lattice would be too large."""
+"""CRF of an image at half its size, for images whose lattice exceeds a limit."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -17,18 +17,18 @@ from atrous.errors import InputError
 if TYPE_CHECKING:
     from atrous.crf.dense import DenseCRF
 
-_LEAST_BOUND = 1000  # a single point has up to 17 vertices
+_LEAST_BOUND = 1000  # one point has up to 17 vertices
 
-# Half a gigabyte. Photos of up to 2 megapixels cannot have more.
+# Half a gigabyte. Images of up to 2 megapixels cannot have more.
 _FEW = 12_000_000
 
-# Height and width of the native code's tiles, and how many along each side of a photo are looked at for noise.
+# Height and width of the native code's tiles, and the number of samples along each side that test for noise.
 _TILE = 60, 64
 _SAMPLES = 8
 
 
 class Reduced:
-    """A CRF over means of 2 points along each axis, and its marginals interpolated to all points.
+    """CRF of means of 2 points along each axis, with marginals interpolated to all points.
 
     Parameters
     ----------
@@ -38,9 +38,9 @@ class Reduced:
     shape : tuple of int
         Of the variables.
     normalization : str
-        Of the kernels that have none of their own.
+        Of kernels without their own.
     build : callable (image, kernels) -> DenseCRF
-        For the image of half the size, which that CRF may halve again.
+        Builds the CRF of the image at half its size, which may halve it again.
 
     Attributes
     ----------
@@ -63,7 +63,7 @@ class Reduced:
         )
 
     def infer(self, unary: Unary, q: NDArray[Any] | None, labels: NDArray[Any] | None) -> None:
-        """Write the marginals and the most probable labels, each unless None.
+        """Write the marginals to `q` and the most probable labels to `labels`; None skips either.
 
         Parameters
         ----------
@@ -72,33 +72,33 @@ class Reduced:
         labels : array of integers, of the unary's shape without the labels' axis
         """
         for one in np.ndindex(unary.batch):
-            found = self.enlarged(self.crf(**self.halved(unary, one)), last=unary.last)
+            marginals = self.enlarged(self.crf(**self.halved(unary, one)), last=unary.last)
             if q is not None:
-                q[one] = found
+                q[one] = marginals
             if labels is not None:
-                labels[one] = found.argmax(axis=-1 if unary.last else 0)
+                labels[one] = marginals.argmax(axis=-1 if unary.last else 0)
 
-    def report(self, unary: Unary, *, trace: bool, out: NDArray[np.float32] | None) -> Inference:
-        """Return what `DenseCRF.infer` does."""
-        found = self.crf.infer(**self.halved(unary), trace=trace)
-        q = self.enlarged(found.probabilities, last=unary.last)
+    def inference(self, unary: Unary, *, trace: bool, out: NDArray[np.float32] | None) -> Inference:
+        """Return what `DenseCRF.infer` returns."""
+        result = self.crf.infer(**self.halved(unary), trace=trace)
+        q = self.enlarged(result.probabilities, last=unary.last)
         labels = q.argmax(axis=-1 if unary.last else 0).astype(label_type(unary.labels))
         if out is not None:
             out[...] = q
             q = out
-        return replace(found, probabilities=q, labels=labels)
+        return replace(result, probabilities=q, labels=labels)
 
     def halved(self, unary: Unary, one: tuple[int, ...] = ()) -> dict[str, Any]:
-        """Return the arguments that the smaller CRF takes for a unary term, or for one of a batch."""
+        """Return a unary term, or one of a batch, as arguments of the reduced CRF."""
         axes = range(len(self._shape)) if unary.last else range(1, 1 + len(self._shape))
         channels: Channels = "last" if unary.last else "first"
         return {unary.name: halved(unary.array[one], axes), "channels": channels}
 
     def enlarged(self, marginals: NDArray[np.float32], *, last: bool = False) -> NDArray[np.float32]:
-        """Interpolate marginals of the smaller CRF to all points, linearly along each axis."""
+        """Return marginals of the reduced CRF, interpolated linearly to all points."""
         labels = marginals.shape[-1 if last else 0]
         out = np.empty((*self._shape, labels) if last else (labels, *self._shape), np.float32)
-        # One label after the other: the arrays between are as large as what they become.
+        # Label by label, because the temporary arrays are as large as the result.
         for planes, plane in zip(*(np.moveaxis(a, -1 if last else 0, 0) for a in (marginals, out)), strict=True):
             values = planes
             for axis, length in enumerate(self._shape):
@@ -108,9 +108,9 @@ class Reduced:
 
 
 def most_vertices(image: NDArray[np.uint8], kernels: Sequence[Kernel]) -> int:
-    """Return the `max_vertices` of an (H, W, 3) photo: one a pixel if it is noisy, else two, but 12 million at least.
+    """Return `max_vertices` for an (H, W, 3) image: one per pixel if it is noisy, else two, and at least 12 million.
 
-    Texture has up to 1.5 a pixel at the scale of a camera; what has more, or is noisy, loses little when it is reduced.
+    Textured images from cameras have up to 1.5 per pixel; images with more, or with noise, lose little when reduced.
     """
     pixels = image.shape[0] * image.shape[1]
     if 2 * pixels <= _FEW:
@@ -120,12 +120,12 @@ def most_vertices(image: NDArray[np.uint8], kernels: Sequence[Kernel]) -> int:
 
 
 def _is_noisy(image: NDArray[np.uint8], kernel: Bilateral) -> bool:
-    """Whether means of 2 x 2 pixels touch fewer vertices a point than pixels do.
+    """Return whether means of 2 x 2 pixels touch fewer vertices per point than pixels do.
 
-    Noise averages out; texture does not, as the means lie farther apart in the photo (benchmarks/memory.py).
+    Noise averages out; texture does not, since the means are farther apart in the image (benchmarks/memory.py).
     """
     height, width, _ = image.shape
-    # Blocks of a tile's size in the halved photo, spread over it, and as many of the photo's own pixels.
+    # Evenly spaced blocks of a tile's size in the halved image, and as many pixels of the image itself.
     rows, columns = (
         np.linspace(0, length - 2 * side, min(_SAMPLES, length // (2 * side))).astype(int)
         for length, side in ((height, _TILE[0]), (width, _TILE[1]))
@@ -138,7 +138,7 @@ def _is_noisy(image: NDArray[np.uint8], kernel: Bilateral) -> bool:
 
 
 def _vertices(blocks: Sequence[NDArray[np.uint8]], kernel: Bilateral, factor: int) -> int:
-    """Return how many vertices tiles of a photo touch, which was reduced by a factor."""
+    """Return the number of lattice vertices of tiles of an image that was reduced by `factor`."""
     (sx, sy), srgb = kernel.sigmas(2, 3)
     stacked = np.ascontiguousarray(np.concatenate(blocks))
     return _native.image_lattice(stacked, sx / factor, sy / factor, srgb, threads=1).rows or 0
@@ -156,7 +156,7 @@ def check_bound(name: str, bound: int | None, *, tiled: bool) -> int | None:
 
 
 def halved(values: NDArray[Any], axes: Sequence[int]) -> NDArray[Any]:
-    """Return means of 2 neighbors along each of the axes, of their type; the last of an odd number stays alone."""
+    """Return means of pairs of neighbors along each axis, in their dtype; the last of an odd number is copied."""
     means = values
     for axis in axes:
         first = np.arange(0, means.shape[axis], 2)
@@ -166,7 +166,7 @@ def halved(values: NDArray[Any], axes: Sequence[int]) -> NDArray[Any]:
 
 
 def _halved_kernel(kernel: Kernel, shape: tuple[int, ...], normalization: Normalization) -> Kernel:
-    # Without normalization a kernel sums over fewer points, which stand for all.
+    # Without normalization, each point of the smaller grid stands for several.
     points = np.prod([length / ((length + 1) // 2) for length in shape]) if normalization == "none" else 1
     weight = float(kernel.weight * points)
     if isinstance(kernel, Gaussian):
@@ -178,10 +178,10 @@ def _halved_kernel(kernel: Kernel, shape: tuple[int, ...], normalization: Normal
 
 
 def _doubled(values: NDArray[np.float32], axis: int, length: int) -> NDArray[np.float32]:
-    """Interpolate along an axis: the points of the larger grid lie a quarter of a point beside those of `values`."""
-    place = ((np.arange(length) + 0.5) / 2 - 0.5).clip(0, values.shape[axis] - 1)
-    before = place.astype(np.intp)
+    """Upsample along an axis to `length` points, linearly; pixel centers are half-integers on both grids."""
+    position = ((np.arange(length) + 0.5) / 2 - 0.5).clip(0, values.shape[axis] - 1)
+    before = position.astype(np.intp)
     after = np.minimum(before + 1, values.shape[axis] - 1)
-    share = (place - before).astype(np.float32).reshape(-1, *(1,) * (values.ndim - 1 - axis))
+    fraction = (position - before).astype(np.float32).reshape(-1, *(1,) * (values.ndim - 1 - axis))
     start = values.take(before, axis)
-    return start + (values.take(after, axis) - start) * share
+    return start + (values.take(after, axis) - start) * fraction

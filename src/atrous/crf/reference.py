@@ -1,4 +1,4 @@
-"""The same mean field, in plain NumPy and in float64: what the fast one is tested against."""
+"""Exact mean field in NumPy and float64, the reference of the tests."""
 
 from collections.abc import Sequence
 
@@ -25,9 +25,9 @@ def exact(
     normalization: Normalization = "after",
     compatibility: ArrayLike | None = None,
 ) -> NDArray[np.float64]:
-    """Return the mean field of a fully connected CRF, each pair of pixels summed.
+    """Return the exact mean field marginals of a fully connected CRF, summing over all pairs of pixels.
 
-    Chen et al. 2015, section 4. For small images: time and memory grow with the square of their size.
+    Chen et al. 2015, section 4. For small images: time and memory are quadratic in the number of pixels.
 
     Parameters
     ----------
@@ -43,9 +43,9 @@ def exact(
     Raises
     ------
     InputError
-        If an argument cannot be used, or there are more than 16,384 pixels.
+        If an argument is invalid, or the image has more than 16,384 pixels.
     """
-    found = exact_inference(
+    result = exact_inference(
         image,
         kernels,
         probabilities,
@@ -54,7 +54,7 @@ def exact(
         normalization=normalization,
         compatibility=compatibility,
     )
-    return found.probabilities.astype(np.float64, copy=False)
+    return result.probabilities.astype(np.float64, copy=False)
 
 
 def exact_inference(
@@ -68,9 +68,9 @@ def exact_inference(
     compatibility: ArrayLike | None = None,
     tolerance: float = 0.0,
 ) -> Inference:
-    """Return what `exact` does with its labels, steps, energies and divergences, as a traced `DenseCRF.infer`.
+    """Run `exact` and return an `Inference` with energies and divergences.
 
-    No label is pruned. Parameters and errors: as for `exact`; tolerance as for `DenseCRF`.
+    No label is pruned. Parameters and errors as for `exact`; `tolerance` as for `DenseCRF`.
     """
     kernels = resolve(kernels)
     check_iterations(iterations)
@@ -98,26 +98,25 @@ def exact_inference(
         terms.append((weighted, mu if mu.ndim == 2 else -np.diag(mu)))
 
     q = _softmax(-unary)
-    steps = 0
+    steps, converged = 0, False
     energy, entropy = [], []
     while True:
         costs = sum((mu @ (q @ matrix.T) for matrix, mu in terms), np.zeros_like(q))
         energy.append(float((q * (unary + 0.5 * costs)).sum()))
         entropy.append(-float((q * np.log(np.maximum(q, np.finfo(np.float64).tiny))).sum()))
-        if steps == iterations:
+        if converged or steps == iterations:
             break
         before, q = q, _softmax(-unary - costs)
         steps += 1
-        if tolerance > 0 and np.abs(q - before).max() <= tolerance:
-            iterations = steps
+        converged = tolerance > 0 and bool(np.abs(q - before).max() <= tolerance)
     out = np.empty(given.array.shape)
-    (places,) = given.planes(out)
-    places[...] = q
+    (out_planes,) = given.planes(out)
+    out_planes[...] = q
     return Inference(
         probabilities=out,
         labels=q.argmax(axis=0).astype(label_type(labels)).reshape(shape),
         steps=steps,
-        kept=np.arange(labels),
+        active_labels=np.arange(labels),
         energy=np.array(energy),
         divergence=np.array(energy) - np.array(entropy),
     )

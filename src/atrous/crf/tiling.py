@@ -1,4 +1,4 @@
-"""One tile after the other: images whose lattice, or whose marginals, do not fit into memory."""
+"""Inference tile by tile, for images whose lattices or marginals do not fit into memory."""
 
 import itertools
 import math
@@ -15,8 +15,8 @@ from atrous.crf.kernels import Bilateral, Gaussian, Kernel, Spatial
 from atrous.crf.unary import Channels, Unary
 from atrous.errors import InputError
 
-# Standard deviations of the widest kernel that a tile sees beyond its border: see benchmarks/tiles.py.
-_SIGHT = 3.0
+# Default overlap in standard deviations of the widest kernel; its accuracy: benchmarks/tiles.py.
+_OVERLAP = 3.0
 
 Region: TypeAlias = tuple[slice, ...]
 
@@ -29,12 +29,12 @@ class _CRF(Protocol):
 
 @dataclass(frozen=True)
 class Tile:
-    """A part of the points, and what is computed to find their labels.
+    """Tile of a grid, with and without its overlap.
 
     Attributes
     ----------
     core : tuple of slice
-        The points that the tile answers for; every point is in one tile's core.
+        Points that get their result from this tile; each point is in the core of one tile.
     seen : tuple of slice
         The core and the overlap around it, within the image.
     """
@@ -44,12 +44,12 @@ class Tile:
 
     @property
     def inner(self) -> Region:
-        """The core, counted from where `seen` begins."""
+        """The slices of the core within `seen`."""
         return tuple(slice(c.start - s.start, c.stop - s.start) for c, s in zip(self.core, self.seen, strict=True))
 
 
 class Tiling:
-    """How an image is cut, and the CRF of each part.
+    """Tiles of an image, and the CRF of each.
 
     Parameters
     ----------
@@ -58,17 +58,24 @@ class Tiling:
     shape : tuple of int
         Of the variables.
     tile : int, or one for each axis
-        The largest size of a core. The cores along an axis are equally large, up to one point.
+        Maximum size of a core. The cores along an axis differ by at most one point.
     overlap : int, one for each axis, or None
-        Points that are seen beyond a core, to each side. None: three times the widest kernel's standard deviation.
+        Points beyond a core that its tile includes, on each side. None: three standard deviations of the widest
+        kernel.
     build : callable (image, kernels) -> CRF
-        For the part of an image.
+        Builds the CRF of a tile.
+
+    Attributes
+    ----------
+    size : tuple of int
+        Maximum size of a core.
+    tiles : list of Tile
 
     Raises
     ------
     InputError
-        If `tile` or `overlap` is no positive integer, or has another number of axes than `shape`; if there is
-        no overlap and a `Gaussian` kernel leaves open how wide it is.
+        If `tile` or `overlap` is not a positive integer for each axis of `shape`, or if `overlap` is None and a
+        kernel is `Gaussian`, whose width in points is unknown.
     """
 
     def __init__(
@@ -84,17 +91,17 @@ class Tiling:
         self._image = image
         self._kernels = kernels
         self._build = build
-        sizes = _per_axis("tile", tile, shape)
-        reach = _sight(kernels, shape) if overlap is None else _per_axis("overlap", overlap, shape)
-        self.tiles = list(cut(shape, sizes, reach))
+        self.size = _per_axis("tile", tile, shape)
+        reach = _default_overlap(kernels, shape) if overlap is None else _per_axis("overlap", overlap, shape)
+        self.tiles = list(cut(shape, self.size, reach))
 
     def infer(self, unary: Unary, q: NDArray[Any] | None, labels: NDArray[Any] | None) -> None:
-        """Write the marginals and the most probable labels, each unless None; arrays may lie on disk.
+        """Write the marginals to `q` and the most probable labels to `labels`; None skips either.
 
         Parameters
         ----------
         unary : Unary
-            Read tile by tile.
+            Read tile by tile; may be memory-mapped, like `q` and `labels`.
         q : array of float, of the unary's shape
         labels : array of integers, of the unary's shape without the labels' axis
         """
@@ -104,11 +111,11 @@ class Tiling:
             for one in np.ndindex(unary.batch):
                 part = unary.array[one][_with_labels(tile.seen, unary.last)]
                 given = {"probabilities": None, "energies": None} | {unary.name: part}
-                found = crf(**given, channels=channels)[_with_labels(tile.inner, unary.last)]
+                marginals = crf(**given, channels=channels)[_with_labels(tile.inner, unary.last)]
                 if q is not None:
-                    q[one][_with_labels(tile.core, unary.last)] = found
+                    q[one][_with_labels(tile.core, unary.last)] = marginals
                 if labels is not None:
-                    labels[one][tile.core] = found.argmax(axis=-1 if unary.last else 0)
+                    labels[one][tile.core] = marginals.argmax(axis=-1 if unary.last else 0)
 
             for array in (self._image, unary.array, q, labels):
                 _unload(array)
@@ -126,16 +133,16 @@ def read_tiling(
     overlap: int | Sequence[int] | None,
     build: Callable[[NDArray[Any] | None, Sequence[Kernel]], _CRF],
 ) -> Tiling | None:
-    """Return what the arguments ask for, None if nothing is to be cut; see `Tiling`."""
+    """Return the tiling, or None if `tile` is None; see `Tiling`."""
     if tile is None:
         if overlap is not None:
-            raise InputError(f"overlap: expected None without tile, got {overlap!r}; give tile= too")
+            raise InputError(f"overlap: expected None without tile, got {overlap!r}; pass tile= too")
         return None
     return Tiling(image, kernels, shape, tile=tile, overlap=overlap, build=build)
 
 
 def check_out(out: object, shape: tuple[int, ...], least: DTypeLike) -> None:
-    """Raise InputError unless it is an array of that shape, to write to, whose type holds that of `least`."""
+    """Raise InputError unless `out` is a writable array of that shape whose dtype can hold values of dtype `least`."""
     least = np.dtype(least)
     if not isinstance(out, np.ndarray):
         raise InputError(f"out: expected an array {shape}, got {type(out).__name__}")
@@ -143,11 +150,11 @@ def check_out(out: object, shape: tuple[int, ...], least: DTypeLike) -> None:
     if out.shape != shape or not fits:
         raise InputError(f"out: expected shape {shape} and {least} or wider, got {out.shape} {out.dtype}")
     if not out.flags.writeable:
-        raise InputError("out: expected an array to write to, got one that is read-only")
+        raise InputError("out: expected a writable array, got a read-only one")
 
 
 def cut(shape: tuple[int, ...], sizes: tuple[int, ...], overlap: tuple[int, ...]) -> Iterator[Tile]:
-    """Cut into the fewest tiles whose cores are of those sizes at most, row by row."""
+    """Iterate over the fewest tiles whose cores have at most these sizes, row by row."""
     axes = []
     for length, size, beyond in zip(shape, sizes, overlap, strict=True):
         count = math.ceil(length / size)
@@ -160,7 +167,7 @@ def cut(shape: tuple[int, ...], sizes: tuple[int, ...], overlap: tuple[int, ...]
 
 
 def _part_of(kernel: Kernel, image: NDArray[Any] | None, seen: Region) -> Kernel:
-    """Return the kernel of a part, whose lattice has its vertices where that of the whole image has them."""
+    """Return the kernel of a region, with the vertices of the whole image's lattice."""
     if isinstance(kernel, Spatial):
         return kernel
     options: dict[str, Any] = {"compatibility": kernel.compatibility, "normalization": kernel.normalization}
@@ -169,15 +176,15 @@ def _part_of(kernel: Kernel, image: NDArray[Any] | None, seen: Region) -> Kernel
     shape = tuple(s.stop - s.start for s in seen)
     features = kernel.features(image, shape, np.float32).reshape(-1, *shape)
     for row, (along, sigma) in enumerate(zip(reversed(seen), _widths(kernel, len(shape)), strict=True)):
-        places = (np.arange(along.start, along.stop) / sigma).astype(np.float32)
-        features[row] = places.reshape(-1, *(1,) * row)
+        positions = (np.arange(along.start, along.stop) / sigma).astype(np.float32)
+        features[row] = positions.reshape(-1, *(1,) * row)
     return Gaussian(np.moveaxis(features, 0, -1), kernel.weight, **options)
 
 
 def _unload(array: NDArray[Any] | None) -> None:
-    """Give back the memory that the pages of a mapped file take up; what was written stays with the file."""
+    """Free the memory of a mapped file's pages; written values stay in the file."""
     while isinstance(array, np.ndarray):
-        # A private copy's pages are nowhere else.
+        # Pages of a private copy exist in memory only.
         if isinstance(array, np.memmap) and array.mode == "c":
             return
         array = array.base
@@ -195,17 +202,17 @@ def _widths(kernel: Spatial | Bilateral, axes: int) -> tuple[float, ...]:
     return given * axes if len(given) == 1 else given
 
 
-def _sight(kernels: Sequence[Kernel], shape: tuple[int, ...]) -> tuple[int, ...]:
+def _default_overlap(kernels: Sequence[Kernel], shape: tuple[int, ...]) -> tuple[int, ...]:
     if any(isinstance(kernel, Gaussian) for kernel in kernels):
         raise InputError(
-            "overlap: expected a number of points, as Gaussian kernels do not tell how far they reach, got None;"
-            " give about twice the distance at which a feature of place grows by 1"
+            "overlap: expected a number of points, because the width of Gaussian kernels is unknown, got None;"
+            " pass about twice the distance over which a position feature grows by 1"
         )
     widest = [0.0] * len(shape)
     for kernel in kernels:
         if not isinstance(kernel, Gaussian):
             widest = [max(pair) for pair in zip(widest, _widths(kernel, len(shape))[::-1], strict=True)]
-    return tuple(math.ceil(min(_SIGHT * sigma, length)) for sigma, length in zip(widest, shape, strict=True))
+    return tuple(math.ceil(min(_OVERLAP * sigma, length)) for sigma, length in zip(widest, shape, strict=True))
 
 
 def _per_axis(name: str, value: object, shape: tuple[int, ...]) -> tuple[int, ...]:

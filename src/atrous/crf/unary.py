@@ -16,23 +16,23 @@ Channels = Literal["first", "last"]
 # Probabilities written in a lower precision may sum to a little more than 1.
 LARGEST_PROBABILITY = 1.001
 
-# Label of points whose label is not known, and the probability of the others.
+# Label of unlabeled points, and the default probability of given labels.
 UNKNOWN = 255
 CONFIDENCE = 0.7
 _MOST_LABELS = 1 << 16
 
-# Beyond, a message would be lost in float32 and sums could overflow.
+# Above, messages would be lost in float32 and sums could overflow.
 _LARGEST_ENERGY = 1.0001e30
 
 
 @dataclass(frozen=True, eq=False)
 class Unary:
-    """Probabilities or energies of `labels` labels, and how they lie in their array.
+    """Probabilities or energies of `labels` labels, and the layout of their array.
 
     Attributes
     ----------
     name : {"probabilities", "energies"}
-        The argument they came by.
+        The argument that held them.
     array : (C, *shape), (*shape, C), (B, C, *shape) or (B, *shape, C) array
     shape : tuple of int
         Of the variables.
@@ -59,33 +59,33 @@ class Unary:
         return self.array.shape[: self.array.ndim - len(self.shape) - 1]
 
     def planes(self, array: NDArray[Any]) -> Iterator[NDArray[Any]]:
-        """Iterate over a batch in an array of this layout: (C, N) each, a view wherever strides can say it."""
+        """Iterate over a batch in an array of this layout as planes (C, N), which are views if strides allow."""
         points = math.prod(self.shape)
         for one in array if self.batch else [array]:
             yield one.reshape(points, self.labels).T if self.last else one.reshape(self.labels, points)
 
     def readable(self, planes: NDArray[Any]) -> NDArray[np.float32]:
-        """Return (C, N) planes as the native code takes them: aligned float32 with any strides."""
+        """Return (C, N) planes for the native code: aligned float32 with any strides."""
         if planes.dtype == np.float32 and planes.flags.aligned:
             return planes
         with np.errstate(over="ignore"):
             return planes.astype(np.float32)
 
     def marginals(self, out: NDArray[Any] | None) -> tuple[NDArray[np.float32], bool]:
-        """Return where the native code writes marginals, `out` if it can be, and whether that holds zeros."""
+        """Return the array for the marginals, `out` if the native code can write to it, and whether it is all zeros."""
         writable = out is not None and out.dtype == np.float32 and out.flags.c_contiguous and out.flags.aligned
-        # Of a batch, the first must not be written over a later one.
+        # The first of a batch must not overwrite a later one.
         if writable and out is not None and (out is self.array or not np.may_share_memory(out, self.array)):
             return out, False
-        # Planes of labels that left are not written, and take no memory before they are.
+        # Planes of pruned labels are never written, so their pages take no memory.
         return np.zeros(self.array.shape, np.float32), True
 
-    def gives_way_to(self, q: NDArray[np.float32]) -> bool:
-        """Whether marginals are written in its place, in memory that is no file's and no other process'."""
+    def can_run_in_place(self, q: NDArray[np.float32]) -> bool:
+        """Return whether q is this array, in memory of this process alone, so that marginals may overwrite it."""
         return q is self.array and q.flags.owndata and not self.last and not self.batch
 
     def check_values(self, planes: NDArray[Any]) -> None:
-        """Raise InputError if a value cannot be used: NaN, infinite, no probability."""
+        """Raise InputError for NaN, infinite values, and probabilities outside of 0 to 1."""
         low, high = float(planes.min()), float(planes.max())
         if self.name == "energies":
             if not (low >= -_LARGEST_ENERGY and high <= _LARGEST_ENERGY):
@@ -108,9 +108,9 @@ def read_unary(
     labels: ArrayLike | None = None,
     confidence: float = CONFIDENCE,
 ) -> Unary:
-    """Find out how labels, points and a batch lie in what was given; its values are not looked at.
+    """Return a unary term with its layout, detected from the shape; values are not checked.
 
-    Raises InputError unless exactly one of the three is given, of numbers and of a shape that fits.
+    Raises InputError unless exactly one of the three is passed, with numbers and a shape that fits.
     """
     given = [value for value in (probabilities, energies, labels) if value is not None]
     if len(given) != 1:
@@ -135,15 +135,14 @@ def read_unary(
     if not (first and one[0]) and not (last and one[-1]):
         remedy = ""
         if array.shape == shape:
-            remedy = "; for a foreground's p give np.stack([1 - p, p]), for a mask of labels labels="
+            remedy = "; for foreground probabilities p pass np.stack([1 - p, p]); for a mask pass labels="
         raise InputError(f"{name}: expected shape {expected}, or a batch of these, got {array.shape}{remedy}")
     unary = Unary(name, array, shape, not first, given[0])
     if unary.labels == 1:
         axis = -1 if unary.last else -1 - axes
         of_both = f"np.concatenate([1 - p, p], axis={axis})" if name == "probabilities" else "energies of both"
         raise InputError(
-            f"{name}: expected two labels at least, got {array.shape}, which leaves no choice;"
-            f" for a foreground's p give {of_both}"
+            f"{name}: expected at least two labels, got {array.shape}; for foreground probabilities p pass {of_both}"
         )
     return unary
 
@@ -151,7 +150,7 @@ def read_unary(
 def label_probabilities(labels: NDArray[Any], confidence: float, shape: tuple[int, ...]) -> NDArray[np.float32]:
     """Return probabilities (C, *shape), or a batch (B, C, *shape), with `confidence` for the label of each point.
 
-    The other labels, of 0 to the largest one, share the rest. All are equal where the label is 255.
+    The other labels, from 0 to the largest one, share the rest. All are equal if the label is 255.
     """
     if labels.dtype.kind not in "iub":
         raise InputTypeError(f"labels: expected whole numbers, got {labels.dtype}")
@@ -162,7 +161,7 @@ def label_probabilities(labels: NDArray[Any], confidence: float, shape: tuple[in
     if low < 0 or not 1 <= high <= _MOST_LABELS:
         raise InputError(
             f"labels: expected whole numbers from 0, and at least two labels besides {UNKNOWN} (unknown), got"
-            f" {low} to {high}; for a mask of 0 and 255 give mask == 255"
+            f" {low} to {high}; for a mask of 0 and 255 pass mask == 255"
         )
     count = high + 1
     if not 1 / count < confidence < 1:

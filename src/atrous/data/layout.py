@@ -18,7 +18,7 @@ _COLOR_TABLES = (
 
 @dataclass(frozen=True)
 class Layout:
-    """Where a data set has its files.
+    """Files and folders of a data set.
 
     Attributes
     ----------

@@ -236,9 +236,9 @@ def gaussian_filter(
     found = make_filter(features, filtering)
     given = features if features.requires_grad else None
     mass = product(torch.ones_like(values[..., :1]), given, found)[..., 0]
-    before, after = scales(mass, normalization)
-    filtered = product(values if before is None else values * before[..., None], given, found)
-    return filtered if after is None else filtered * after[..., None]
+    pre_scale, post_scale = scales(mass, normalization)
+    filtered = product(values if pre_scale is None else values * pre_scale[..., None], given, found)
+    return filtered if post_scale is None else filtered * post_scale[..., None]
 
 
 def _wide(values: Tensor) -> Tensor:

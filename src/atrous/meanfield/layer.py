@@ -228,7 +228,7 @@ class DenseCRFLayer(nn.Module):
             q = scores.softmax(-1)
             scores = logits
             for term, features in terms:
-                message = scaled(product(scaled(q, term.before), features, term.filter), term.after)
+                message = scaled(product(scaled(q, term.pre_scale), features, term.filter), term.post_scale)
                 scores = scores + mixed(message, term.gains)
         return scores
 
@@ -243,8 +243,8 @@ class DenseCRFLayer(nn.Module):
             found = make_filter(features, self.filtering, shape[-1])
         given = features if features.requires_grad else None
         mass = product(features.new_ones((*features.shape[:2], 1)), given, found)[..., 0]
-        before, after = scales(mass, kind.normalization or self.normalization)
-        return Term(found, before, after, self._gains(place).to(features.dtype)), given
+        pre_scale, post_scale = scales(mass, kind.normalization or self.normalization)
+        return Term(found, pre_scale, post_scale, self._gains(place).to(features.dtype)), given
 
     def _features(self, place: int, image: Tensor, shape: tuple[int, ...]) -> Tensor:
         """Return x, y and so on, then the bands, in standard deviations, (B, N, d)."""

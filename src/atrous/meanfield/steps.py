@@ -11,20 +11,20 @@ from .filters import Filter, Native, native_threads
 
 
 class Term(NamedTuple):
-    """Part of a step's scores: gains . (after * K (before * Q)).
+    """Part of a step's scores: gains . (post_scale * K (pre_scale * Q)).
 
     Attributes
     ----------
     filter : Filter
         K of each image of the batch.
-    before, after : (B, N) or None for ones
+    pre_scale, post_scale : (B, N) or None for ones
     gains : (C,) or (C, C)
         Factor of each label's message, or a matrix [to][from].
     """
 
     filter: Filter
-    before: Tensor | None
-    after: Tensor | None
+    pre_scale: Tensor | None
+    post_scale: Tensor | None
     gains: Tensor
 
 
@@ -60,7 +60,9 @@ class _Steps(torch.autograd.Function):
             marginals.append(scores.softmax(-1))
             scores = logits.clone()
             for term in terms:
-                scores += mixed(scaled(term.filter.apply(scaled(marginals[-1], term.before)), term.after), term.gains)
+                scores += mixed(
+                    scaled(term.filter.apply(scaled(marginals[-1], term.pre_scale)), term.post_scale), term.gains
+                )
         ctx.terms = terms
         ctx.save_for_backward(*marginals)
         return scores
@@ -74,7 +76,7 @@ class _Steps(torch.autograd.Function):
             at_q = torch.zeros_like(q)
             for term, at_gain in zip(ctx.terms, at_gains, strict=True):
                 # <K x, y> = <x, K^T y>: the messages themselves are not needed.
-                back = scaled(term.filter.apply(scaled(grad, term.after), transposed=True), term.before)
+                back = scaled(term.filter.apply(scaled(grad, term.post_scale), transposed=True), term.pre_scale)
                 at_q += mixed(back, term.gains.T if term.gains.ndim == 2 else term.gains)
                 at_gain += torch.einsum("bnc,bnc->c" if at_gain.ndim == 1 else "bnt,bnf->tf", back, q)
             grad = q * (at_q - (q * at_q).sum(-1, keepdim=True))
@@ -117,8 +119,8 @@ def _model(terms: Sequence[Term], image: int, points: int) -> _native.Model:
     model = _native.Model(points)
     for term in terms:
         assert isinstance(term.filter, Native)
-        before = None if term.before is None else term.before[image].contiguous().numpy()
-        after = torch.ones(points) if term.after is None else term.after[image]
+        pre_scale = None if term.pre_scale is None else term.pre_scale[image].contiguous().numpy()
+        post_scale = torch.ones(points) if term.post_scale is None else term.post_scale[image]
         gains = term.gains.float().T.contiguous() if term.gains.ndim == 2 else term.gains.float().contiguous()
-        model.add(term.filter[image], before, after.contiguous().numpy(), gains.numpy(), float16=False)
+        model.add(term.filter[image], pre_scale, post_scale.contiguous().numpy(), gains.numpy(), float16=False)
     return model

@@ -17,7 +17,7 @@ _POINTS_OF_A_TILE = 3840
 
 @dataclass(frozen=True, eq=False)
 class Pairwise:
-    """One kernel's term: ``gains . (after * K (before * Q))``.
+    """One kernel's term: ``gains . (post_scale * K (pre_scale * Q))``.
 
     Attributes
     ----------
@@ -28,43 +28,43 @@ class Pairwise:
     normalization : NormalizationType
     filter : native filter
         K.
-    before : (N,) array of float32, or None for ones
-    after : (N,) array of float32
+    pre_scale : (N,) array of float32, or None for ones
+    post_scale : (N,) array of float32
     """
 
     features: NDArray[np.float32]
     gains: NDArray[np.float32]
     normalization: NormalizationType
     filter: _native.Filter
-    before: NDArray[np.float32] | None
-    after: NDArray[np.float32]
+    pre_scale: NDArray[np.float32] | None
+    post_scale: NDArray[np.float32]
 
     @property
     def normalized(self) -> bool:
-        """Whether messages are averages."""
+        """True if messages are weighted averages."""
         return self.normalization != NormalizationType.NO_NORMALIZATION
 
     @property
     def potts(self) -> bool:
-        """Whether each label gains as much from itself, and nothing from others."""
+        """True if the compatibility is Potts: each label gains equally from itself, and not from others."""
         return self.gains.ndim == 1 and bool(self.gains[0] >= 0 and (self.gains == self.gains[0]).all())
 
     def add_to(self, model: _native.Model) -> None:
         """Add the term to a native model."""
-        after = self.normalization == NormalizationType.NORMALIZE_AFTER
+        total = 1.0 if self.normalization == NormalizationType.NORMALIZE_AFTER else None
         weight = float(np.abs(self.gains).max()) if self.normalized else math.inf
-        model.add(self.filter, self.before, self.after, self.gains, 1.0 if after else None, weight, float16=False)
+        model.add(self.filter, self.pre_scale, self.post_scale, self.gains, total, weight, float16=False)
 
     def message(self, q: NDArray[np.float32], threads: int) -> NDArray[np.float32]:
-        """Return what scores gain from (C, N) marginals."""
+        """Return the term's part of the scores, given (C, N) marginals."""
         filtered = np.empty_like(q)
-        self.filter.apply(q if self.before is None else q * self.before, filtered, threads)
-        filtered *= self.after
+        self.filter.apply(q if self.pre_scale is None else q * self.pre_scale, filtered, threads)
+        filtered *= self.post_scale
         return self.gains[:, None] * filtered if self.gains.ndim == 1 else self.gains.T @ filtered
 
 
 def points_of_a_tile(dimensions: int) -> int:
-    """Return the most points of a lattice's tile: 16 bits number what they and the origin touch."""
+    """Return the maximum points of a lattice tile, whose vertices, and those of the origin, are numbered in 16 bits."""
     return min(_POINTS_OF_A_TILE, _ROWS_OF_A_TILE // (dimensions + 1) - 1)
 
 
@@ -93,11 +93,11 @@ def pairwise(
             f"features: expected at most {2**32 // (dimensions + 1)} points of {dimensions} features, got {points};"
             " cut the data into parts"
         )
-    # pydensecrf takes points four by four and fills up the last four with the origin.
+    # pydensecrf processes points in groups of four and pads the last group with the origin.
     options = {"line": line, "tile_points": tile_points, "origin": points % 4 != 0}
     try:
         lattice = _native.lattice(features, threads, **options)
-    except OverflowError:  # far from 0 perhaps, as places on a map are; but a kernel knows only differences
+    except OverflowError:  # perhaps far from 0, such as positions on a map; a kernel depends on differences only
         near = features - features.min(axis=1, keepdims=True)
         try:
             lattice = _native.lattice(near, threads, **options)
@@ -106,8 +106,8 @@ def pairwise(
                 f"features: too far apart for the lattice, they span {near.max():.3g} standard deviations;"
                 " divide by larger standard deviations (sxy, srgb)"
             ) from None
-    before, after = _factors(lattice, dimensions, normalization, threads)
-    return Pairwise(features, gains, normalization, lattice, before, after)
+    pre_scale, post_scale = _factors(lattice, dimensions, normalization, threads)
+    return Pairwise(features, gains, normalization, lattice, pre_scale, post_scale)
 
 
 def _factors(

@@ -16,9 +16,9 @@ from .._printable import printable
 from .._resources import check_threads, is_integer
 from ..backends import Engine
 from ..crf import Bilateral, DenseCRF, Gaussian, Spatial
-from ..crf.dense import NEGLIGIBLE
 from ..crf.kernels import Kernel
 from ..crf.presets import resolve
+from ..crf.pruning import NEGLIGIBLE
 from ..crf.reduced import check_bound, most_vertices
 from ..data.metadata import CrfParameters
 from ..errors import InputError
@@ -224,7 +224,7 @@ class Segmenter(Pretrained):
         if planes is None:
             planes = self._upsampled(network, (crf.shape[0], crf.shape[1]), active, threads)
         inference = crf.infer(planes, out=planes)
-        remaining = inference.kept
+        remaining = inference.active_labels
         return inference.probabilities[remaining], remaining if active is None else active[remaining]
 
     def probabilities(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:

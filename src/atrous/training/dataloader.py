@@ -33,7 +33,7 @@ SHARED_MEMORY = Path("/dev/shm")
 
 
 class CropsByPosition(Dataset[SampleBatch]):
-    """Training crops by position: a function of recipe and position alone.
+    """Dataset of training crops; the recipe and the position determine each crop.
 
     Parameters
     ----------
@@ -125,9 +125,9 @@ def class_weights(recipe: Recipe, classes: int, pixels: NDArray[np.int64] | None
         return torch.tensor(recipe.class_weights, dtype=torch.float32)
     assert pixels is not None
     counts = pixels[:, :classes]
-    there = (counts > 0) * pixels[:, :VOID].sum(axis=1, keepdims=True)
     # A class' share of the pixels of the images that contain it.
-    share = counts.sum(axis=0) / there.sum(axis=0).clip(min=1)
+    pixels_of_images_with_class = (counts > 0) * pixels[:, :VOID].sum(axis=1, keepdims=True)
+    share = counts.sum(axis=0) / pixels_of_images_with_class.sum(axis=0).clip(min=1)
     median = np.median(share[share > 0]) if share.any() else 1.0
     weights = np.divide(median, share, out=np.zeros(classes), where=share > 0)
     return torch.from_numpy(weights.astype(np.float32))
@@ -155,10 +155,10 @@ def batches(
     workers : int
         Worker processes that prefetch crops; 0 loads them in this process.
     threads : bool, optional
-        Whether to use threads of this process instead, which need no shared memory; the crops are the same. Default:
-        only if the system has too little shared memory.
+        Load in threads instead of worker processes; needs no shared memory, gives the same crops. Default: only if
+        the system has too little shared memory.
     report : callable
-        Called with a line if threads are used for lack of shared memory.
+        Called with a line if shared memory is too small and threads are used.
     pinned : bool
         Whether to use page-locked memory, which GPUs read directly.
 
@@ -185,7 +185,7 @@ def batches(
         sampler=positions,
         num_workers=workers,
         prefetch_factor=PREFETCH if workers else None,
-        worker_init_fn=_leave_stopping_to_the_parent,
+        worker_init_fn=_ignore_signals_in_worker,
         pin_memory=pinned,
     )
     try:
@@ -206,17 +206,17 @@ def worker_failures() -> Iterator[None]:
         if not str(error).startswith("DataLoader worker (pid"):
             raise
         reason = str(error).splitlines()[0]
-        full = f" after {SHARED_MEMORY} has room, or with workers=0" if "Bus error" in reason else ""
+        remedy = f" after {SHARED_MEMORY} has room, or with workers=0" if "Bus error" in reason else ""
         raise RunError(
             f"a data-loading worker died ({reason:.100}); run the same command again to resume from the newest"
-            f" checkpoint{full}"
+            f" checkpoint{remedy}"
         ) from None
 
 
 def shared_memory_lack(batch_bytes: int, workers: int, folder: Path = SHARED_MEMORY) -> str | None:
     """Return the reason why worker processes cannot share batches, or None if they can.
 
-    A process that writes more than fits is killed (SIGBUS), so this is checked before one starts.
+    Linux kills a process that exceeds shared memory (SIGBUS), so this runs first.
 
     Parameters
     ----------
@@ -225,7 +225,7 @@ def shared_memory_lack(batch_bytes: int, workers: int, folder: Path = SHARED_MEM
     workers : int
         Worker processes per training process.
     folder : Path
-        Linux's folder of shared memory. Other systems limit it only by the memory.
+        Folder of shared memory. Checked on Linux only.
     """
     if not sys.platform.startswith("linux"):
         return None
@@ -249,14 +249,13 @@ def _from_threads(
         images, targets = default_collate([crops[position] for position in positions[start : start + share]])
         return (images.pin_memory(), targets.pin_memory()) if pinned else (images, targets)
 
-    # One more, because with a single thread the caller would compute.
+    # map_ordered(..., 1) runs in the caller's thread, so request one more.
     yield from map_ordered(batch, range(0, len(positions), share), workers + 1)
 
 
-def _leave_stopping_to_the_parent(_worker: int) -> None:
-    # A terminal sends Ctrl-C to the run's whole process group, and torchrun does the same with SIGTERM. The parent
-    # stops after its step, for which it needs its crops. SIGTERM's handler is unchanged: the parent ends its workers
-    # with it.
+def _ignore_signals_in_worker(_worker: int) -> None:
+    # Ctrl-C reaches the whole process group, and so does torchrun's SIGTERM. Workers ignore Ctrl-C and leave the group,
+    # because the parent still needs crops to finish its step. The parent stops workers with SIGTERM.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if hasattr(os, "setpgid"):
         os.setpgid(0, 0)

@@ -22,6 +22,7 @@ from ..segmenter import Segmentation
 from .config import ServerSettings
 from .errors import RequestError
 from .queue import WorkQueue
+from .request_body import File, read_body, short
 from .schemas import (
     Choice,
     ClassName,
@@ -35,7 +36,6 @@ from .schemas import (
     hex_color,
 )
 from .service import Service, Session, Sessions, presets
-from .uploads import File, read_body, short
 
 log = logging.getLogger("atrous.web")
 Model = TypeVar("Model", bound=BaseModel)

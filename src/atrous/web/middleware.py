@@ -1,4 +1,4 @@
-"""ASGI middleware: hosts, origins, limits on request bodies, security headers."""
+"""ASGI middleware that checks hosts and origins, enforces the limits on request bodies, and adds security headers."""
 
 import asyncio
 import time
@@ -13,8 +13,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from .config import ServerSettings
 from .errors import RequestError
 
-DRAIN_SECONDS = 5.0  # for which the rest of a refused upload is read and discarded
-FORM_BYTES = 64 * 1024  # of a form around its files
+DRAIN_SECONDS = 5.0  # time for which the rest of a rejected upload is read and discarded
+FORM_BYTES = 64 * 1024  # a form's bytes besides its files
 MAX_JSON = 4_000_000  # bytes
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 POLICY = (
@@ -30,7 +30,7 @@ class Middleware:
 
     def __init__(self, app: ASGIApp, settings: ServerSettings) -> None:
         self.app, self.settings = app, settings
-        self._upload_bytes = 0  # of all uploads that arrive or wait
+        self._upload_bytes = 0  # of all uploads that are being received or wait
         self._hosts = {*LOOPBACK, *(urlsplit(origin).hostname for origin in settings.origins)}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -43,10 +43,10 @@ class Middleware:
             return
         headers, root = Headers(scope=scope), scope.get("root_path", "")
         path = scope["path"].removeprefix(root)
-        if root and f"{path}/".startswith(f"{root}/"):  # the proxy left its path in, and the server put it before
+        if root and f"{path}/".startswith(f"{root}/"):  # the proxy did not remove root_path, and the server added it
             scope, path = {**scope, "path": path}, path.removeprefix(root)
         receive, send = _draining(receive, _adding_headers(send, path))
-        if path == "":  # the page finds its scripts relative to its address
+        if path == "":  # the page's scripts have relative URLs
             await RedirectResponse(f"{root}/")(scope, receive, send)
             return
         counted = [0]
@@ -55,7 +55,7 @@ class Middleware:
             if scope["method"] not in ("GET", "HEAD", "OPTIONS"):
                 self._check_origin(headers)
             if scope["method"] == "HEAD":
-                scope = {**scope, "method": "GET"}  # the server leaves the body out
+                scope = {**scope, "method": "GET"}  # the server omits the body
             await self.app(scope, self._limited(headers, receive, counted), send)
         except RequestError as error:
             await JSONResponse({"error": error.detail}, error.status_code, error.headers)(scope, receive, send)
@@ -77,10 +77,12 @@ class Middleware:
         hosts = {headers.get("host", ""), *(name.strip() for name in forwarded)} - {""}
         if origin is None or origin in self.settings.origins or _netloc(origin, port=True) in hosts:
             return
-        raise RequestError(403, f"{origin[:80]}: pages from there may not post here; this server's --origin allows it")
+        raise RequestError(
+            403, f"{origin[:80]}: expected this server's page; start the server with --origin to allow another"
+        )
 
     def _limited(self, headers: Headers, receive: Receive, counted: list[int]) -> Receive:
-        """Return a request's body with limits on bytes and time."""
+        """Return `receive` with the limits on bytes and time."""
         kind = headers.get("content-type", "").lower()
         most = min(self.settings.max_bytes, MAX_JSON if "json" in kind else self.settings.max_bytes)
         too_long = RequestError(413, f"the upload is larger than {most / 1e6:g} MB; scale the image down first")
@@ -140,12 +142,13 @@ def _adding_headers(send: Send, path: str) -> Send:
 
 
 def _draining(receive: Receive, send: Send) -> tuple[Receive, Send]:
-    """Return a request's two ends such that an error before the end of its body ends the connection.
+    """Return `receive` and `send` that close the connection after an error response to an unfinished upload.
 
-    Closed at once, the connection would be reset and the client would never see the error; left open, a refused upload
-    could continue for ever. So the rest is read and discarded for a while before the connection is closed.
+    If the connection were closed at once, it would be reset before the client reads the error; if it stayed open, a
+    rejected upload could continue forever. So the rest is read and discarded for up to DRAIN_SECONDS.
     """
-    done = early = False  # the whole body was received; the answer is an error before that
+    done = False  # whether the whole body was received
+    early = False  # whether the response is an error before that
 
     async def receiving() -> Message:
         nonlocal done
@@ -157,7 +160,7 @@ def _draining(receive: Receive, send: Send) -> tuple[Receive, Send]:
         nonlocal early
         if message["type"] == "http.response.start":
             early = message["status"] >= 400 and not done
-            if early or message["status"] == 500:  # after which the server closes it anyway
+            if early or message["status"] == 500:  # the server closes the connection after it
                 message = {**message, "headers": [*message.get("headers", ()), (b"connection", b"close")]}
         elif early and not message.get("more_body", False):
             await send({**message, "more_body": True})

@@ -130,7 +130,9 @@ class CrfResult(BaseModel):
     """A label map by the CRF."""
 
     after: LabelMap
-    reduction: int = Field(description="Side of the blocks whose means the CRF used: above 1 for large or very noisy images.")
+    reduction: int = Field(
+        description="Side of the blocks whose means the CRF used: above 1 for large or very noisy images."
+    )
     seconds: float = Field(description="Computing time, without waiting.")
 
 

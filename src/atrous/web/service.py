@@ -128,7 +128,7 @@ class Sessions:
 
 
 class Service:
-    """What the HTTP interface computes.
+    """Computations of the HTTP interface.
 
     Parameters
     ----------

@@ -1,5 +1,5 @@
-// The spatial kernel on a grid of every second pixel, for rows that are kept tile by tile; the end of
-// gaussian.hpp.
+// Spatial kernel on a grid of every second pixel, for rows stored tile by tile; the end of
+// separable_tiles.hpp.
 #pragma once
 
 #include <algorithm>
@@ -14,9 +14,9 @@
 
 namespace atrous {
 
-// Each tile gives its rows to the cells around its pixels; what the tiles hold of a cell is summed, and
-// convolved; each tile reads what is around its pixels back (see CoarseTaps). Cells lie at the pixels -4, -2,
-// 0 and so on.
+// Each tile splats its rows to the cells around its pixels; the tiles' values of each cell are summed and
+// convolved; each tile slices its pixels from the cells around them (see CoarseTaps). Cells lie at the pixels
+// -4, -2, 0 and so on.
 class GridGaussian::DownsampledState final : public FilterState {
   public:
     DownsampledState(const GridGaussian& filter, std::int64_t width, const float* pre_scale)
@@ -88,9 +88,9 @@ class GridGaussian::DownsampledState final : public FilterState {
             halve(row, inside, outside, y);
             halve(line, outside, block.last, y);
         }
-        const bool alike = label_tile.alike(width_) && !label_tile.decided();
+        const bool all_columns = label_tile.has_all_columns(width_) && !label_tile.decided();
         float* own = held_.data() + start_[static_cast<std::size_t>(tile)] * static_cast<std::size_t>(width_);
-        float* out = alike ? own : halved + lines * wide;
+        float* out = all_columns ? own : halved + lines * wide;
         for (std::int64_t cell = block.first_row; cell < block.last_row; ++cell) {
             const std::int64_t middle = 2 * cell - kHalvingReach;
             const float* around[2 * kHalvingReach + 1];
@@ -103,7 +103,7 @@ class GridGaussian::DownsampledState final : public FilterState {
             }
             loops_.mix(count, around, factors, wide, out + (cell - block.first_row) * wide);
         }
-        if (!alike)
+        if (!all_columns)
             loops_.whole.expand(block.tall() * block.wide(), 1.0f, out, width, label_tile.columns.data(),
                                 label_tile.count(), own, width_);
     }
@@ -140,11 +140,12 @@ class GridGaussian::DownsampledState final : public FilterState {
         const std::int64_t last = std::min(down_, block.last_row + reach(0));
         const float* from = cells_.data() + (first * across_ + block.first) * width_;
         std::int64_t step = across_ * width_;
-        if (!label_tile.alike(width_)) {
+        if (!label_tile.has_all_columns(width_)) {
             float* picked = scratch + (block.tall() + 1) * pitch(width);
             for (std::int64_t cell = first; cell < last; ++cell)
-                loops_.pick(wide, from + (cell - first) * step, width_, label_tile.columns.data(),
-                            label_tile.count(), 0.0f, picked + (cell - first) * wide * width, width);
+                loops_.gather_columns(wide, from + (cell - first) * step, width_, label_tile.columns.data(),
+                                      label_tile.count(), 0.0f, picked + (cell - first) * wide * width,
+                                      width);
             from = picked;
             step = wide * width;
         }
@@ -204,7 +205,7 @@ class GridGaussian::DownsampledState final : public FilterState {
     }
     std::int64_t reach(std::size_t axis) const { return filter_.coarse_reach(axis); }
 
-    // What the tiles hold of a line of cells.
+    // Sums the tiles' rows of a line of cells.
     void sum_line(std::int64_t cell, float* sums) const {
         std::fill_n(sums, across_ * width_, 0.0f);
         const std::int64_t many =

@@ -12,9 +12,9 @@
 
 namespace atrous {
 
-// exp(-t^2 / (2 sigma^2)) as three short convolutions: from the points to cells that lie at every second one,
-// from cell to cell, and back to the points. The first and the last are the same for all sigmas: they leave
-// little of what a grid of half the points would take for something slower.
+// exp(-t^2 / (2 sigma^2)) as three short convolutions: from the points to cells at every second point, from
+// cell to cell, and back to the points. The first and the last are the same for all sigmas: they suppress
+// most of the aliasing.
 struct CoarseTaps {
     // Found by minimizing the error at sigma = 3 together with five taps between cells; ends at
     // `kHalvingReach`.
@@ -23,7 +23,7 @@ struct CoarseTaps {
 
     std::vector<double> between;  // cells, from 0 on; empty if there is no such approximation
 
-    // At most `error` of the sum of all weights is put elsewhere than where it belongs, at any point.
+    // At any point, the error of the weights is at most `error` of their sum.
     CoarseTaps(double sigma, double error) {
         if (error < kParity) return;
         for (int reach = 2; reach <= 2 * sigma + 1 && sigma <= kWidest; ++reach) {
@@ -35,8 +35,8 @@ struct CoarseTaps {
 
   private:
     static constexpr double kWidest = 64.0;
-    // By how much of their sum even and odd points differ in what reaches the cells: no weights between cells
-    // do with less error.
+    // Relative difference of the weights with which even and odd points reach the cells: a lower bound of the
+    // error for any weights between cells.
     static constexpr double kParity = [] {
         const double even = double{kToCells[0]} + 2.0 * (double{kToCells[2]} + kToCells[4]);
         const double odd = 2.0 * (double{kToCells[1]} + kToCells[3]);

@@ -1,4 +1,4 @@
-// To a grid of half the points and back; part of kernels.cpp.
+// Downsampling to every second point and its transpose; part of kernels.cpp.
 #pragma once
 
 #include "simd/kernels.hpp"

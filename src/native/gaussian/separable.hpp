@@ -1,4 +1,4 @@
-// The spatial kernel: on a regular grid a Gaussian is separable, and no lattice is needed.
+// Spatial kernel on a regular grid, where a Gaussian is separable and needs no lattice.
 #pragma once
 
 #include <algorithm>
@@ -113,7 +113,7 @@ class GridGaussian::Line {
             filter_.loops_.convolve(rows, length, width_, width_, begin, end, taps, reach_, out, width_);
             return;
         }
-        // Where all that is read lies within the line, it need not be copied between zeros.
+        // No padded copy is needed if all values read are within the line.
         const std::int64_t inside = std::clamp(reach_, begin, end);
         const std::int64_t outside = std::clamp(length - reach_ - kPack, inside, end);
         edge(rows, length, begin, inside, out);

@@ -1,4 +1,4 @@
-// The spatial kernel for rows that are kept tile by tile; the end of gaussian.hpp.
+// Spatial kernel for rows stored tile by tile; the end of separable.hpp.
 #pragma once
 
 #include <algorithm>
@@ -14,8 +14,8 @@
 
 namespace atrous {
 
-// An image and a kernel that is small beside a tile: as PlaneRun, but that what lies around a tile comes from
-// tiles with other columns.
+// An image and a kernel that is small compared with a tile: as PlaneRun, but with neighboring tiles that have
+// other columns.
 class GridGaussian::TileState final : public FilterState {
   public:
     TileState(const GridGaussian& filter, const float* pre_scale)
@@ -58,7 +58,7 @@ class GridGaussian::TileState final : public FilterState {
     }
 
   private:
-    // Of each tile around, where the columns of the one in the middle are in it.
+    // For each neighboring tile, the positions of the middle tile's columns in it.
     using Places = std::map<std::int64_t, std::vector<std::int32_t>>;
 
     // The points [begin, end) of line y, in the columns of `label_tile`; zeros beside the image, and a pack
@@ -80,15 +80,16 @@ class GridGaussian::TileState final : public FilterState {
             } else {
                 const auto known = places.try_emplace(tile);
                 std::vector<std::int32_t>& of = known.first->second;
-                if (known.second) of = other.places_of(label_tile.columns);
+                if (known.second) of = other.source_columns(label_tile.columns);
                 if (other.decided())
                     for (std::int64_t p = 0; p < count; ++p)
                         for (std::int64_t c = 0; c < width; ++c)
                             out[p * width + c] =
                                 c < label_tile.count() && of[static_cast<std::size_t>(c)] == 0;
                 else
-                    filter_.loops_.pick(count, rows + other.start + place * other.width, other.width,
-                                        of.data(), label_tile.count(), 0.0f, out, width);
+                    filter_.loops_.gather_columns(count, rows + other.start + place * other.width,
+                                                  other.width, of.data(), label_tile.count(), 0.0f, out,
+                                                  width);
             }
             if (pre_scale_ != nullptr)
                 filter_.loops_.scale(count, pre_scale_ + y * tiles_.line() + x, out, out, width);

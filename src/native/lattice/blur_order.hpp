@@ -1,4 +1,4 @@
-// The vertices of a lattice in the order in which a blur along an axis goes from one to the next.
+// Order of a lattice's vertices in a blur along an axis.
 #pragma once
 
 #include <algorithm>
@@ -10,15 +10,16 @@
 
 namespace atrous {
 
-// Vertices that follow one another along an axis, a 0 after the last of each chain. What has no neighbor is
-// in no chain: a blur leaves it as it is.
+// Chains of neighboring vertices along an axis, each followed by a 0. Vertices without neighbors are in no
+// chain, since a blur does not change them.
 class BlurOrder {
   public:
     BlurOrder() = default;
     // ahead: of each vertex, counting from 1, the next one, 0 for none; after none comes none.
     explicit BlurOrder(const Buffer<std::uint32_t>& ahead) {
         const std::size_t vertices = ahead.size() - 1;
-        Buffer<std::uint32_t> order(vertices + vertices / 2 + kStride + 1);  // a chain has two at least
+        Buffer<std::uint32_t> order(vertices + vertices / 2 + kStride +
+                                    1);  // a chain has at least two vertices
         std::size_t size = 0;
         parts_.push_back(0);
         Buffer<std::uint8_t> has_behind(vertices + 1);
@@ -31,7 +32,7 @@ class BlurOrder {
             chains += static_cast<std::size_t>(ahead[v] != 0) & (std::size_t{1} - has_behind[v]);
         }
         for (std::size_t c = 0; c < chains; ++c) {
-            // Some at once, since no processor foresees where a chain ends; none follows none.
+            // Several steps at once, because the end of a chain is unpredictable; 0 follows 0.
             for (std::uint32_t next = starts[c]; next != 0;)
                 for (int k = 0; k < kStride; ++k, next = ahead[next]) {
                     order[size] = next;
@@ -46,7 +47,7 @@ class BlurOrder {
     }
 
     const std::uint32_t* order() const { return order_.data(); }
-    // Of whole chains, so that threads can share them.
+    // Ranges of whole chains, one for each task of a thread.
     std::int64_t parts() const { return static_cast<std::int64_t>(parts_.size()) - 1; }
     std::int64_t begin(std::int64_t part) const {
         return static_cast<std::int64_t>(parts_[static_cast<std::size_t>(part)]);

@@ -1,6 +1,5 @@
-// Which simplex of the lattice a point lies in. Compiled once for each instruction set, and without fusing
-// products into sums: all sets find the same vertices, also where a point lies on the border between two
-// simplices.
+// Simplex of the lattice around a point. Compiled once for each instruction set, without fused multiply-add,
+// so that all sets find the same vertices even if a point is on the border of two simplices.
 #include "lattice/embedding.hpp"
 
 #include "simd/kernels.hpp"
@@ -45,9 +44,8 @@ ATROUS_INLINE void elevate(const LatticeGeometry& lattice, const FeatureBlock& f
 
 namespace atrous::ATROUS_INSTRUCTION_SET {
 
-// D: the dimensions, where they are common; else 0. Rounds to the nearest vertex whose remainder is 0, ranks
-// the differences, which gives the simplex, and reads the barycentric weights off the sorted differences
-// (Adams et al. 2010, section 3.1 to 3.2).
+// Keys of the vertices of the simplices around `count` points, and the points' barycentric weights (Adams et
+// al. 2010, sections 3.1 and 3.2). D: the number of dimensions if it is a common one, else 0.
 template <int D>
 ATROUS_INLINE void simplex_of(const LatticeGeometry& lattice, const FeatureBlock& features, int count,
                               uint64_t* keys, float* weights) {
@@ -58,6 +56,8 @@ ATROUS_INLINE void simplex_of(const LatticeGeometry& lattice, const FeatureBlock
     int32_t rank[kMost + 1][kSimplexBlock];
     float total[kSimplexBlock] = {};
 
+    // Round each coordinate to the nearest multiple of d + 1, the cell; total counts by how many cells the
+    // rounded point is off the hyperplane.
     elevate<D>(lattice, features, count, elevated);
     for (int i = 0; i <= d; ++i)
         for (int p = 0; p < kSimplexBlock; ++p) {
@@ -66,6 +66,7 @@ ATROUS_INLINE void simplex_of(const LatticeGeometry& lattice, const FeatureBlock
             total[p] += cell.at[i][p];
             rank[i][p] = 0;
         }
+    // Rank the differences in descending order: the order of the ranks determines the simplex.
     for (int i = 0; i < d; ++i)
         for (int j = i + 1; j <= d; ++j)
             for (int p = 0; p < kSimplexBlock; ++p) {
@@ -73,6 +74,7 @@ ATROUS_INLINE void simplex_of(const LatticeGeometry& lattice, const FeatureBlock
                 rank[i][p] += less;
                 rank[j][p] += 1 - less;
             }
+    // Return to the hyperplane: move `total` coordinates, those with the extreme ranks, by one cell.
     for (int i = 0; i <= d; ++i)
         for (int p = 0; p < kSimplexBlock; ++p) {
             const int32_t shifted = rank[i][p] + static_cast<int32_t>(total[p]);
@@ -82,6 +84,7 @@ ATROUS_INLINE void simplex_of(const LatticeGeometry& lattice, const FeatureBlock
             difference.at[i][p] = (elevated.at[i][p] - cell.at[i][p] * side) * inverse;
         }
 
+    // The barycentric weights are the gaps between neighboring differences, in the order of the ranks.
     BlockOf<kMost> share;
     float first[kSimplexBlock] = {}, sorted[kSimplexBlock], previous[kSimplexBlock] = {};
     for (int k = 0; k <= d; ++k) {
@@ -102,8 +105,8 @@ ATROUS_INLINE void simplex_of(const LatticeGeometry& lattice, const FeatureBlock
     for (int p = 0; p < count; ++p)
         for (int k = 0; k <= d; ++k) weights[p * (d + 1) + k] = share.at[k][p];
 
-    // From one vertex of a simplex to the next, the remainder grows by 1, and the coordinate of the
-    // next lower rank falls back by one cell.
+    // The key of the vertex with remainder 0; from a vertex to the next, the remainder grows by 1 and the
+    // coordinate with the next lower rank decreases by one cell.
     for (int p = 0; p < count; ++p) {
         uint64_t stride_of_rank[kMost + 1];
         uint64_t key = 0;

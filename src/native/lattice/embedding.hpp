@@ -1,4 +1,4 @@
-// The simplex search of one instruction set, for the table of its inner loops.
+// Simplex search of one instruction set, an entry of its table of kernels.
 #pragma once
 
 #include "simd/kernels.hpp"

@@ -1,4 +1,4 @@
-// Where the points lie in the space of features.
+// Features of the points.
 #pragma once
 
 #include <algorithm>
@@ -19,10 +19,10 @@ class Features {
     virtual int dimensions() const = 0;
     virtual const Tiles& tiles() const = 0;
 
-    // Of the points [begin, begin + count); count <= kSimplexBlock.
+    // Writes the features of the points [begin, begin + count); count <= kSimplexBlock.
     virtual void read(std::int64_t begin, int count, FeatureBlock& block) const = 0;
 
-    // Least and largest of each feature, or values beyond; NaN or infinity where there is one.
+    // Writes bounds of each feature; NaN or infinite if a value is.
     virtual void range(ThreadPool& pool, float* low, float* high) const = 0;
 };
 

@@ -26,27 +26,26 @@
 
 namespace atrous {
 
-// The features are too scattered: the lattice would have more rows than its user allows.
+// The lattice would have more rows than its user allows.
 class LatticeTooLarge : public std::exception {
   public:
     const char* what() const noexcept override { return "more rows than allowed"; }
 };
 
-// Points give their values to the vertices of the simplex around them (splat), the vertices blur along
-// the d + 1 axes, the points read the result back (slice).
+// Points splat their values to the vertices of the simplex around them, the vertices blur along the d + 1
+// axes, and the points slice the result.
 //
-// Each tile of points numbers the vertices that it touches, and splats to and slices from rows of its own,
-// which stay in the cache; what the tiles hold of a vertex is summed.
+// Each tile of points numbers the vertices that it touches, and splats to and slices from its own rows, which
+// stay in cache. The rows that tiles have for one vertex are summed.
 class Lattice final : public Filter {
   public:
-    // 16 bits number the vertices that a tile touches.
+    // The vertices that a tile touches are numbered in 16 bits.
     static constexpr std::int64_t most_dimensions(std::int64_t tile_points) {
         return std::min<std::int64_t>(0xFFFF / tile_points - 1, kMaxDimensions);
     }
 
-    // With a stencil, its weights stand for the blurs and for their factor. Throws LatticeTooLarge as soon as
-    // the tiles have more than `most_rows` rows together. origin: the vertices around features of 0 take part
-    // in the blurs too.
+    // stencil: replaces the blurs and their factor, unless null. Throws LatticeTooLarge as soon as the tiles
+    // have more than `most_rows` rows together. origin: adds the vertices around features of 0 to the blurs.
     Lattice(ThreadPool& pool, const Features& features, const Stencil* stencil = nullptr,
             std::size_t most_rows = SIZE_MAX, bool origin = false)
         : corners_(features.dimensions() + 1), tiles_(features.tiles()), origin_(origin), loops_(kernels()) {
@@ -72,10 +71,10 @@ class Lattice final : public Filter {
 
     const Tiles& tiles() const override { return tiles_; }
     std::uint32_t vertices() const { return vertices_; }
-    // Of all tiles: a vertex has one in each tile that touches it.
+    // Number of rows of all tiles: a vertex has one in each tile that touches it.
     std::size_t rows() const { return row_vertex_.size(); }
     std::unique_ptr<Filtering> start(std::int64_t width, bool probabilities) const override;
-    // Where vertices are missing, the blurs along two axes do not commute.
+    // If vertices are missing, the blurs along two axes do not commute.
     bool symmetric() const override { return blur_orders_.empty(); }
     std::unique_ptr<Filtering> start_transposed(std::int64_t width) const override;
     bool takes_tiles() const override { return true; }
@@ -89,7 +88,7 @@ class Lattice final : public Filter {
 
     // The vertices that one tile touches, until they are numbered.
     struct Touched {
-        std::vector<std::uint64_t> names;
+        std::vector<std::uint64_t> keys;
         std::vector<float> masses;  // the sums of weights, vertex by vertex
         bool ready = false;
     };
@@ -111,7 +110,7 @@ class Lattice final : public Filter {
     }
 
     static constexpr double kLargestHalf = 60000;  // 65504, and some for rounding
-    static constexpr std::size_t kAhead = 8;       // names between asking for their slot and using it
+    static constexpr std::size_t kAhead = 8;       // keys between the prefetch of a slot and its use
 
     LatticeGeometry geometry_{};
     int corners_;
@@ -119,13 +118,13 @@ class Lattice final : public Filter {
     bool origin_;
     std::uint32_t vertices_ = 0;
     float scale_ = 1.0f;
-    float factor_of_halves_ = 1.0f;  // what vertices of 16 bits are multiplied by
+    float factor_of_halves_ = 1.0f;  // factor of vertices of 16 bits
     const Kernels& loops_;
 
     // Point by point in the order of the tiles.
     Buffer<std::uint16_t> corner_row_;  // [point][corner], counting the rows of the tile
     Buffer<float> corner_weight_;
-    // Vertices count from 1: row 0 holds zeros and stands for every vertex that no point touches.
+    // Vertices count from 1: row 0 holds zeros and represents every vertex that no point touches.
     std::vector<std::size_t> tile_start_;    // of each tile's rows
     std::vector<std::uint32_t> row_vertex_;  // of each tile's rows
     Buffer<std::uint32_t> first_row_;        // of each vertex, in the tiles' order
@@ -159,7 +158,7 @@ inline void Lattice::touch(std::int64_t tile, const Features& features, TileTabl
     for (int k = 0; k < corners; ++k) table.insert(keys[k * kSimplexBlock]);
 }
 
-// Tiles are touched in any order, but their vertices are numbered in the tiles' order, as soon as can be.
+// Tiles are computed in any order, but their vertices are numbered in the tiles' order, as early as possible.
 inline void Lattice::build(ThreadPool& pool, const Features& features, const Stencil* stencil,
                            std::size_t most_rows) {
     const auto entries = static_cast<std::size_t>(points() * corners_);
@@ -174,10 +173,10 @@ inline void Lattice::build(ThreadPool& pool, const Features& features, const Ste
     tile_start_.assign(1, 0);
     row_vertex_.reserve(static_cast<std::size_t>(points()));  // noise has more
     const auto number = [&](Touched& tile) {
-        const std::size_t rows = tile.names.size();
+        const std::size_t rows = tile.keys.size();
         for (std::size_t row = 0; row < rows; ++row) {
-            if (row + kAhead < rows) table.prefetch(tile.names[row + kAhead]);
-            const std::uint32_t vertex = table.insert(tile.names[row]) + 1;
+            if (row + kAhead < rows) table.prefetch(tile.keys[row + kAhead]);
+            const std::uint32_t vertex = table.insert(tile.keys[row]) + 1;
             if (vertex == of_vertex.size()) of_vertex.push_back(0.0f);
             of_vertex[vertex] += tile.masses[row];
             row_vertex_.push_back(vertex);
@@ -193,10 +192,10 @@ inline void Lattice::build(ThreadPool& pool, const Features& features, const Ste
         Touched& own = touched[static_cast<std::size_t>(tile)];
         TileTable& table_of_tile = tables[static_cast<std::size_t>(worker)];
         touch(tile, features, table_of_tile);
-        own.names = table_of_tile.take();
-        own.masses = masses(tile, own.names.size());
+        own.keys = table_of_tile.take();
+        own.masses = masses(tile, own.keys.size());
         std::unique_lock lock(mutex);
-        rows += own.names.size();
+        rows += own.keys.size();
         if (rows > most_rows) throw LatticeTooLarge();
         own.ready = true;
         if (numbering) return;
@@ -221,7 +220,7 @@ inline void Lattice::build(ThreadPool& pool, const Features& features, const Ste
     std::vector<Buffer<std::uint32_t>> ahead_of;  // each axis: see BlurOrder
     for (int axis = 0; axis < corners_; ++axis) ahead_of.emplace_back(std::size_t{vertices_} + 1)[0] = 0;
     constexpr std::int64_t kGrain = 1 << 12;
-    // The first range is for what no two threads can share.
+    // The first range is for work that threads cannot share.
     pool.for_ranges(vertices_ + kGrain, kGrain, [&](std::int64_t begin, std::int64_t end) {
         if (begin == 0)
             list_rows();
@@ -235,7 +234,7 @@ inline void Lattice::build(ThreadPool& pool, const Features& features, const Ste
     });
 }
 
-// What a tile holds of its vertices if its points are 1.
+// Returns the values of a tile's vertices if all its points are 1.
 inline std::vector<float> Lattice::masses(std::int64_t tile, std::size_t rows) const {
     const std::int64_t first = tiles_.offset(tile) * corners_,
                        points = tiles_.offset(tile + 1) - tiles_.offset(tile);
@@ -246,15 +245,15 @@ inline std::vector<float> Lattice::masses(std::int64_t tile, std::size_t rows) c
     return sums;
 }
 
-// Finds the power of two that keeps filtered probabilities within what 16 bits can hold.
+// Finds the power of two that keeps filtered probabilities in the range of 16 bits.
 inline void Lattice::bound_halves(const std::vector<float>& masses) {
     const double heaviest = *std::max_element(masses.begin(), masses.end());
-    // A blur at most doubles.
+    // A blur at most doubles a value.
     factor_of_halves_ =
         static_cast<float>(std::exp2(std::floor(std::log2(kLargestHalf / std::ldexp(heaviest, corners_)))));
 }
 
-// Lists for each vertex the tiles' rows that are its own, rows counting from 1. Most have one only.
+// Lists the rows of each vertex in the tiles, counting from 1. Most vertices have one.
 inline void Lattice::list_rows() {
     const std::size_t rows = row_vertex_.size();
     first_row_ = Buffer<std::uint32_t>(std::size_t{vertices_} + 1);
@@ -262,8 +261,8 @@ inline void Lattice::list_rows() {
     others_vertex_ = Buffer<std::uint32_t>(rows - vertices_);
     others_row_ = Buffer<std::uint32_t>(rows - vertices_);
     others_start_.zero();
-    // Vertices are numbered as they come, and a new one has the next number. While the lists are filled, the
-    // entry after a vertex' own says where its next row goes.
+    // New vertices have the next number. While the lists are filled, the entry after a vertex' own is the
+    // position of its next row.
     std::uint32_t* next = others_start_.data() + 1;
     std::uint32_t known = 0;
     for (std::size_t row = 0; row < rows; ++row) {
@@ -289,29 +288,29 @@ inline void Lattice::list_rows() {
     }
 }
 
-// Looks up the neighbor ahead along each axis; one bit rules out most of those that are missing.
+// Looks up the next vertex along each axis; one bit rules out most of those that are missing.
 inline void Lattice::link(const VertexTable& table, const KeyFilter& present, std::size_t begin,
                           std::size_t end, std::vector<Buffer<std::uint32_t>>& ahead_of) const {
-    const std::vector<std::uint64_t>& names = table.keys();
     constexpr std::size_t kBatch = 256;
-    std::uint64_t keys[kBatch];
-    std::uint32_t which[kBatch];
+    std::uint64_t candidates[kBatch];
+    std::uint32_t vertex[kBatch];  // of each candidate
     for (int axis = 0; axis < corners_; ++axis) {
         Buffer<std::uint32_t>& along = ahead_of[static_cast<std::size_t>(axis)];
         for (std::size_t first = begin; first < end; first += kBatch) {
             const std::size_t last = std::min(end, first + kBatch);
             std::size_t count = 0;
             for (std::size_t v = first; v < last; ++v) {
-                const std::uint64_t key = ahead(geometry_, names[v], axis);
+                const std::uint64_t key = ahead(geometry_, table.keys()[v], axis);
                 along[v + 1] = 0;
-                keys[count] = key;
-                which[count] = static_cast<std::uint32_t>(v + 1);
+                candidates[count] = key;
+                vertex[count] = static_cast<std::uint32_t>(v + 1);
                 count += present.may_hold(key);
             }
-            for (std::size_t k = 0; k < std::min<std::size_t>(count, kAhead); ++k) table.prefetch(keys[k]);
+            for (std::size_t k = 0; k < std::min<std::size_t>(count, kAhead); ++k)
+                table.prefetch(candidates[k]);
             for (std::size_t k = 0; k < count; ++k) {
-                if (k + kAhead < count) table.prefetch(keys[k + kAhead]);
-                along[which[k]] = table.find_from_1(keys[k]);
+                if (k + kAhead < count) table.prefetch(candidates[k + kAhead]);
+                along[vertex[k]] = table.find_from_1(candidates[k]);
             }
         }
     }

@@ -1,4 +1,4 @@
-// Filtering on a lattice that is built; the end of lattice.hpp.
+// Filtering on a lattice; the end of lattice.hpp.
 #pragma once
 
 #include <algorithm>
@@ -16,7 +16,7 @@
 
 namespace atrous {
 
-// Rows of the vertices, and of what each tile holds of them.
+// Rows of the vertices, and each tile's rows of them.
 class Lattice::Vertices {
   public:
     // probabilities: the rows of the points are between 0 and 1. transposed: the blurs run in reverse order.
@@ -30,35 +30,34 @@ class Lattice::Vertices {
         clear_first();
     }
 
-    // The same memory for narrower rows.
+    // Reuses the memory for narrower rows.
     void narrow(std::int64_t width) {
         choose(width, static_cast<std::size_t>(width) * sizeof(float) > room_);
         clear_first();
     }
 
-    // Whether these columns of a tile, whose rows are `width` floats, lie as they do in the rows of the
-    // vertices.
-    bool alike(const std::vector<std::int32_t>& columns, std::int64_t width) const {
+    // Whether a tile's rows, `width` floats with these columns, equal rows of the vertices.
+    bool has_all_columns(const std::vector<std::int32_t>& columns, std::int64_t width) const {
         return width == width_ && columns.back() == static_cast<std::int32_t>(columns.size()) - 1;
     }
 
-    // Takes what a tile holds, in all columns or in some.
+    // Stores a tile's rows of its vertices, which have all columns or some.
     void keep(std::int64_t tile, const float* rows) {
         loops_.keep(held(tile), factor_, rows, rows_of(tile), width_);
     }
     void keep(std::int64_t tile, const float* rows, std::int64_t width,
               const std::vector<std::int32_t>& columns) {
-        if (alike(columns, width)) return keep(tile, rows);
+        if (has_all_columns(columns, width)) return keep(tile, rows);
         loops_.expand(held(tile), factor_, rows, width, columns.data(),
                       static_cast<std::int64_t>(columns.size()), rows_of(tile), width_);
     }
 
-    // Where the tile's rows are if they are floats, else null.
+    // Returns the tile's rows if they are floats, else null.
     float* floats_of(std::int64_t tile) {
         return loops_.bytes == sizeof(float) ? reinterpret_cast<float*>(rows_of(tile)) : nullptr;
     }
 
-    // Sums what the tiles hold, and blurs.
+    // Sums the tiles' rows of each vertex, and blurs.
     void blur(ThreadPool& pool) {
         const std::int64_t vertices = lattice_.vertices_;
         const std::int64_t grain = std::clamp<std::int64_t>((1 << 12) / width_, 64, 1 << 13);
@@ -86,20 +85,20 @@ class Lattice::Vertices {
         }
     }
 
-    // The rows of a tile's vertices, after all that is done: all columns or some.
+    // Writes the blurred rows of a tile's vertices, with all columns or some.
     void copy(std::int64_t tile, float* out) const {
         loops_.copy(held(tile), lattice_.vertices_of(tile), scale(), values_.data(), out, width_);
     }
     void copy(std::int64_t tile, const std::vector<std::int32_t>& columns, float* out,
               std::int64_t width) const {
-        if (alike(columns, width))
+        if (has_all_columns(columns, width))
             return copy(tile, out);  // what others there are goes where nothing is read
         loops_.copy_columns(held(tile), lattice_.vertices_of(tile), scale(), values_.data(), width_,
                             columns.data(), static_cast<std::int64_t>(columns.size()), out, width);
     }
 
-    // The filtered rows of some points, whose first is `at` among those of all tiles, straight from the
-    // vertices.
+    // Writes the filtered rows of some points directly from the vertices; `at` is the first point's offset in
+    // the tiles' order.
     void slice(std::int64_t tile, std::int64_t at, std::int64_t points, float* out) const {
         const std::int64_t corner = at * lattice_.corners_;
         loops_.slice_far(points, lattice_.corners_, lattice_.corner_row_.data() + corner,
@@ -118,8 +117,8 @@ class Lattice::Vertices {
 
     void choose(std::int64_t width, bool short_of_memory) {
         width_ = width;
-        // Rounding to 11 bits changes less than the lattice itself does, and it is the memory that takes
-        // time; but not where rows are short or all of them fit the cache.
+        // Rounding to 11 bits changes less than the lattice itself, and memory bandwidth limits the speed,
+        // unless rows are short or all of them fit in the cache.
         const std::size_t bytes = lattice_.vertices_ * static_cast<std::size_t>(width) * sizeof(float);
         const bool worth = width >= kLeastHalves && bytes >= kCached;
         const bool halves = probabilities_ && lattice_.loops_.half.bytes > 0 && lattice_.around_.empty() &&
@@ -128,7 +127,7 @@ class Lattice::Vertices {
         factor_ = halves ? lattice_.factor_of_halves_ : 1.0f;
     }
 
-    // The first row stands for vertices that do not exist.
+    // The first row represents missing vertices.
     void clear_first() { std::fill_n(values_.data(), row(), std::byte{0}); }
 
     static constexpr std::int64_t kLeastHalves = 8;
@@ -137,7 +136,7 @@ class Lattice::Vertices {
     const Lattice& lattice_;
     bool probabilities_, transposed_;
     VertexKernels loops_{};
-    float factor_ = 1.0f;  // of what is kept
+    float factor_ = 1.0f;  // of the stored rows
     std::int64_t width_ = 0;
     std::size_t room_ = 0;              // bytes of a row at first
     Buffer<std::byte> tile_values_;     // rows of the tiles, from 1
@@ -188,7 +187,7 @@ class Lattice::Run final : public Filtering {
     }
 
   private:
-    // Wide rows are worth no copy: a tile's would not fit the cache.
+    // Wide rows are not copied: those of a tile would not fit in the cache.
     bool copies() const { return width_ <= 64; }
 
     const Lattice& lattice_;

@@ -1,4 +1,4 @@
-// Splat and slice of rows; part of kernels.cpp.
+// Splat, slice and column gather; part of kernels.cpp.
 #pragma once
 
 #include "lattice/vertex_kernels.hpp"
@@ -30,17 +30,17 @@ void splat(int64_t points, int corners, const uint16_t* targets, const float* we
     });
 }
 
-void pick(int64_t count, const float* rows, int64_t width, const int32_t* places, int64_t chosen,
-          float padding, float* out, int64_t out_width) {
+void gather_columns(int64_t count, const float* rows, int64_t width, const int32_t* source_columns,
+                    int64_t chosen, float padding, float* out, int64_t out_width) {
     for_count(chosen, [&](auto known) {
         constexpr int kKnown = decltype(known)::count;
         const int64_t n = kKnown > 0 ? kKnown : chosen;
-        bool everywhere = true;
-        for (int64_t c = 0; c < n; ++c) everywhere = everywhere && places[c] >= 0;
-        if (everywhere) {
+        bool all_present = true;
+        for (int64_t c = 0; c < n; ++c) all_present = all_present && source_columns[c] >= 0;
+        if (all_present) {
             for (int64_t i = 0; i < count; ++i) {
                 float* to = out + i * out_width;
-                for (int64_t c = 0; c < n; ++c) to[c] = rows[i * width + places[c]];
+                for (int64_t c = 0; c < n; ++c) to[c] = rows[i * width + source_columns[c]];
                 for (int64_t c = n; c < out_width; ++c) to[c] = padding;
             }
             return;
@@ -50,8 +50,8 @@ void pick(int64_t count, const float* rows, int64_t width, const int32_t* places
             for (int64_t c = 0; c < out_width; ++c) to[c] = c < n ? 0.0f : padding;
         }
         for (int64_t c = 0; c < n; ++c)
-            for (int64_t i = 0; places[c] >= 0 && i < count; ++i)
-                out[i * out_width + c] = rows[i * width + places[c]];
+            for (int64_t i = 0; source_columns[c] >= 0 && i < count; ++i)
+                out[i * out_width + c] = rows[i * width + source_columns[c]];
     });
 }
 

@@ -1,4 +1,4 @@
-// From packed keys of lattice vertices to the rows of one tile.
+// Hash table from keys of lattice vertices to the rows of one tile.
 #pragma once
 
 #include <algorithm>
@@ -12,19 +12,19 @@ namespace atrous {
 // insertion; there are at most 65,535.
 class TileTable {
   public:
-    // Forgets all keys; hands out those known so far.
+    // Removes all keys and returns them.
     std::vector<std::uint64_t> take() {
         std::fill(slots_.begin(), slots_.end(), std::uint16_t{0});
-        std::vector<std::uint64_t> names(names_);
-        names_.clear();
-        return names;
+        std::vector<std::uint64_t> keys(keys_);
+        keys_.clear();
+        return keys;
     }
 
     std::uint16_t insert(std::uint64_t key) {
         for (std::size_t s = slot_of(key);; s = (s + 1) & mask()) {
             const std::uint16_t row = slots_[s];
             if (row == 0) return add(key, s);
-            if (names_[row - std::size_t{1}] == key) return static_cast<std::uint16_t>(row - 1);
+            if (keys_[row - std::size_t{1}] == key) return static_cast<std::uint16_t>(row - 1);
         }
     }
 
@@ -37,18 +37,18 @@ class TileTable {
     }
 
     std::uint16_t add(std::uint64_t key, std::size_t slot) {
-        names_.push_back(key);
-        const auto row = static_cast<std::uint16_t>(names_.size());
+        keys_.push_back(key);
+        const auto row = static_cast<std::uint16_t>(keys_.size());
         slots_[slot] = row;
-        if (names_.size() * 4 > slots_.size()) grow();
+        if (keys_.size() * 4 > slots_.size()) grow();
         return static_cast<std::uint16_t>(row - 1);
     }
 
     void grow() {
         slots_.assign(slots_.size() * 2, 0);
         --shift_;
-        for (std::size_t row = 1; row <= names_.size(); ++row) {
-            std::size_t s = slot_of(names_[row - 1]);
+        for (std::size_t row = 1; row <= keys_.size(); ++row) {
+            std::size_t s = slot_of(keys_[row - 1]);
             while (slots_[s] != 0) s = (s + 1) & mask();
             slots_[s] = static_cast<std::uint16_t>(row);
         }
@@ -57,7 +57,7 @@ class TileTable {
     static constexpr int kBits = 13;
     std::vector<std::uint16_t> slots_ = std::vector<std::uint16_t>(std::size_t{1} << kBits);
     int shift_ = 64 - kBits;
-    std::vector<std::uint64_t> names_;
+    std::vector<std::uint64_t> keys_;
 };
 
 }  // namespace atrous

@@ -1,4 +1,4 @@
-// What happens to the rows of the lattice's vertices; part of kernels.cpp.
+// Operations on rows of lattice vertices; part of kernels.cpp.
 #pragma once
 
 #include <cstdint>
@@ -14,9 +14,9 @@ using std::int64_t;
 using std::uint16_t;
 using std::uint32_t;
 
-constexpr uint32_t kAhead = 12;  // rows between asking for one and reading it
+constexpr uint32_t kAhead = 12;  // rows between the prefetch of one and its use
 
-// Calls body(n) for a number of columns that is common, which the compiler then knows, or for another one.
+// Calls body(n) with the number of columns as a constant if it is a common one, else with 0.
 template <class Body>
 ATROUS_INLINE void for_count(int64_t count, const Body& body) {
     if (count == 2) return body(Columns<2>{});
@@ -25,7 +25,7 @@ ATROUS_INLINE void for_count(int64_t count, const Body& body) {
     body(Columns<0>{});
 }
 
-// Where the rows are of T: floats or halves.
+// Kernels for rows of T: floats or halves.
 template <class T>
 struct OfVertices {
     template <int Columns>
@@ -46,8 +46,8 @@ struct OfVertices {
             for (int64_t v = begin; v < end; ++v) {
                 if (v + kAhead < end) prefetch(rows + first_row[v + kAhead] * stride + first, kColumns);
                 R total = R::load(rows + first_row[v] * stride + first);
-                // Short rows are added later: how many there are, no processor foresees. Halves would be
-                // rounded.
+                // Short rows are added below, because the number of rows is unpredictable; not halves, which
+                // would be rounded twice.
                 for (uint32_t e = starts[v]; !kShort<kColumns> && e < starts[v + 1]; ++e) {
                     soon(e);
                     total += R::load(rows + others[e] * stride + first);
@@ -83,14 +83,14 @@ struct OfVertices {
         });
     }
 
-    // Where a row is one number, no branch: no processor foresees where a chain ends.
+    // blur_chains for rows of one number, without a branch at the unpredictable end of a chain.
     static void blur_numbers(int64_t begin, int64_t end, const uint32_t* order, T* rows) {
         constexpr int64_t kRun = 128, kSoon = 64;
-        float values[kRun + 2], sums[kRun];  // values: of a run, the one before and the one after
+        float values[kRun + 2], sums[kRun];  // values: a run, the value before and the one after
         T nowhere;
         values[0] = 0.0f;
         values[1] = as_float(rows[order[begin]]);
-        const int64_t last = end - 1;  // a 0, which stays as it is
+        const int64_t last = end - 1;  // its vertex is 0
         for (int64_t b = begin; b < last; b += kRun) {
             const int64_t run = last - b < kRun ? last - b : kRun;
             const uint32_t* const own = order + b;
@@ -99,13 +99,15 @@ struct OfVertices {
                 values[i + 1] = as_float(rows[own[i]]);
             }
             for (int64_t i = 0; i < run; ++i) sums[i] = values[i + 1] + 0.5f * (values[i] + values[i + 2]);
-            // Row 0 belongs to all threads, and stays as it is.
+            // All threads share row 0, which must not be written.
             for (int64_t i = 0; i < run; ++i) set(*(own[i] != 0 ? rows + own[i] : &nowhere), sums[i]);
             values[0] = values[run];
             values[1] = values[run + 1];
         }
     }
 
+    // Goes along the chains with three rows in registers: those behind, at and ahead of entry e. An entry 0,
+    // the row of zeros, ends each chain.
     static void blur_chains(int64_t begin, int64_t end, const uint32_t* vertices, void* values,
                             int64_t width) {
         if (width == 1) return blur_numbers(begin, end, vertices, static_cast<T*>(values));
@@ -124,8 +126,8 @@ struct OfVertices {
                 sum += behind;
                 sum *= 0.5f;
                 sum += own;
-                // A branch would be mispredicted at the end of each chain. Row 0 belongs to all threads and
-                // stays as it is.
+                // All threads share row 0, so the sum of an entry 0 is stored to `nowhere`. The address is
+                // selected with a mask, because a branch would be mispredicted at the end of each chain.
                 const std::uintptr_t real = 0 - std::uintptr_t{order[e] != 0};
                 T* const to =
                     reinterpret_cast<T*>((reinterpret_cast<std::uintptr_t>(rows + order[e] * stride) & real) |

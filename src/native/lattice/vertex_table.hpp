@@ -1,4 +1,4 @@
-// From packed keys of lattice vertices to their numbers.
+// Hash table from keys of lattice vertices to their numbers.
 #pragma once
 
 #include <cstddef>
@@ -29,7 +29,7 @@ class VertexTable {
     // Keys in the order of their numbers.
     const std::vector<std::uint64_t>& keys() const { return keys_; }
 
-    // Asks for the memory where a key will be looked up soon: it is scattered, and waiting costs most.
+    // Prefetches the slot of a key that will be looked up soon; cache misses dominate the lookups.
     void prefetch([[maybe_unused]] std::uint64_t key) const {
 #if defined(__GNUC__) || defined(__clang__)
         __builtin_prefetch(slots_.data() + slot_of(hash_of(key)));
@@ -44,8 +44,8 @@ class VertexTable {
         }
     }
 
-    // As find, but numbers count from 1 and 0 stands for none. Without a branch where one of the first two
-    // slots tells: no processor foresees whether a neighbor is there. The table must not be empty.
+    // As find, but numbers count from 1, and 0 means absent. Without an unpredictable branch if one of the
+    // first two slots decides. The table must not be empty.
     std::uint32_t find_from_1(std::uint64_t key) const {
         const std::uint64_t hash = hash_of(key);
         const std::size_t slot = slot_of(hash);
@@ -76,7 +76,7 @@ class VertexTable {
   private:
     static std::uint64_t hash_of(std::uint64_t key) { return (key ^ (key >> 32)) * 0x9E3779B97F4A7C15u; }
     std::size_t slot_of(std::uint64_t hash) const { return static_cast<std::size_t>(hash >> shift_); }
-    // What a slot has above the number; these bits of the hash are not those that chose the slot.
+    // Bits of the hash that a slot stores above the number; others than those that select the slot.
     std::uint32_t mark_of(std::uint64_t hash) const {
         return static_cast<std::uint32_t>(hash >> (shift_ - 32)) & ~number_mask_;
     }

@@ -1,4 +1,4 @@
-// Mean field inference between two labels: their probabilities sum to 1, so that one says it all.
+// Mean field inference for two labels by the difference of their scores.
 #pragma once
 
 #include <algorithm>
@@ -18,25 +18,25 @@
 
 namespace atrous {
 
-// What MeanField computes but for the energies, by the difference of the two scores: with M = K
-// (before * Q) of the first label and T = K before, the second label's is T - M, and
+// Computes what MeanField does, except for the energies. As the probabilities sum to 1, one is enough: with
+// M = K (pre_scale * Q) for Q of the first label and T = K pre_scale, the second label has T - M, and
 //
-//     difference = unary difference + sum over terms of after * (slope * M + offset * T).
+//     difference = unary difference + sum over terms of post_scale * (slope * M + offset * T).
 //
-// A tile where a label is improbable is decided, as in MeanField, and has nothing more to compute.
+// A tile where a label is pruned is decided, as in MeanField: no step computes it again.
 class BinaryMeanField {
   public:
-    // The terms must outlive the inference; their filters have the same tiles.
+    // The terms must outlive the inference; their filters must have the same tiles.
     BinaryMeanField(const std::vector<Term>& terms, const Tiles& tiles, const Unary& unary,
                     const Settings& settings)
         : terms_(terms), tiles_(tiles), unary_(unary), settings_(settings), bounds_(settings.prune, terms) {}
 
-    // Throws std::domain_error where the unary term has values that cannot be used.
+    // Throws std::domain_error if the unary term has invalid values.
     Report infer(ThreadPool& pool) {
         Report report;
-        find_kept(pool);
-        report.kept = kept_;
-        if (kept_.size() == 1) {
+        scan_unary(pool);
+        report.active_labels = active_labels_;
+        if (active_labels_.size() == 1) {
             report.steps = std::clamp(settings_.iterations, 0,
                                       settings_.tolerance > 0 ? 1 : std::numeric_limits<int>::max());
             return report;
@@ -44,58 +44,58 @@ class BinaryMeanField {
         begin(pool);
         decide_tiles(pool);
         if (settings_.iterations > 0) start_filters(pool);
-        bool put = false;  // whether Q went into the filters as it arose
+        bool already_splatted = false;  // whether the last step splatted Q
         while (report.steps < settings_.iterations) {
-            filter(pool, put);
-            put = ++report.steps < settings_.iterations;
-            const float change = step(pool, put);
+            filter(pool, already_splatted);
+            already_splatted = ++report.steps < settings_.iterations;
+            const float change = step(pool, already_splatted);
             if (settings_.tolerance > 0 && change <= settings_.tolerance) break;
-            if (put) decide_tiles(pool);
+            if (already_splatted) decide_tiles(pool);
         }
         parts_.clear();
         return report;
     }
 
-    // As of MeanField.
+    // As in MeanField.
     void probabilities(ThreadPool& pool, float* planes, std::int64_t label_stride, std::int64_t stride,
                        bool = false) const {
-        if (kept_.size() == 1) {
+        if (active_labels_.size() == 1) {
             for (std::int64_t label = 0; label < 2; ++label)
                 for (std::int64_t p = 0; p < unary_.points; ++p)
-                    planes[label * label_stride + p * stride] = label == kept_[0] ? 1.0f : 0.0f;
+                    planes[label * label_stride + p * stride] = label == active_labels_[0] ? 1.0f : 0.0f;
             return;
         }
         pool.for_ranges(unary_.points, kGroup, [&](std::int64_t first, std::int64_t last) {
-            float of_both[2][kChunk];
+            float both[2][kChunk];
             for (std::int64_t begin = first; begin < last; begin += kChunk) {
                 const std::int64_t count = std::min(kChunk, last - begin);
-                loops_.logistic(count, sums_.data() + begin, of_both[0], of_both[1], nullptr);
+                loops_.logistic(count, sums_.data() + begin, both[0], both[1], nullptr);
                 for (std::int64_t label = 0; label < 2; ++label)
                     for (std::int64_t p = 0; p < count; ++p)
-                        planes[label * label_stride + (begin + p) * stride] = of_both[label][p];
+                        planes[label * label_stride + (begin + p) * stride] = both[label][p];
             }
         });
     }
 
-    // The more probable label of each point; of equals the first.
+    // Writes the more probable label of each point, the first one of equals.
     void labels(ThreadPool& pool, std::int32_t* out) const {
-        if (kept_.size() == 1) {
-            std::fill_n(out, unary_.points, kept_[0]);
+        if (active_labels_.size() == 1) {
+            std::fill_n(out, unary_.points, active_labels_[0]);
             return;
         }
         pool.for_ranges(unary_.points, kGroup, [&](std::int64_t first, std::int64_t last) {
-            float of_both[2][kChunk];  // where these are equal, the sums need not be
+            float both[2][kChunk];  // these may be equal though the differences of scores are not 0
             for (std::int64_t begin = first; begin < last; begin += kChunk) {
                 const std::int64_t count = std::min(kChunk, last - begin);
-                loops_.logistic(count, sums_.data() + begin, of_both[0], of_both[1], nullptr);
-                for (std::int64_t p = 0; p < count; ++p) out[begin + p] = of_both[0][p] < of_both[1][p];
+                loops_.logistic(count, sums_.data() + begin, both[0], both[1], nullptr);
+                for (std::int64_t p = 0; p < count; ++p) out[begin + p] = both[0][p] < both[1][p];
             }
         });
     }
 
   private:
-    static constexpr std::int64_t kGroup = 1 << 12;  // points that a thread takes at a time
-    static constexpr std::int64_t kChunk = 256;      // points treated together
+    static constexpr std::int64_t kGroup = 1 << 12;  // points in a thread's task
+    static constexpr std::int64_t kChunk = 256;      // points computed together
     static constexpr float kCertain = 1000.0f;       // a difference whose probability is 1
 
     struct Part {
@@ -103,29 +103,29 @@ class BinaryMeanField {
         float slope, offset;
     };
 
-    // What a worker writes on.
+    // Buffers of one worker.
     struct Workspace {
         Buffer<float> message, sums;
-        std::vector<Buffer<float>> of_filters;
+        std::vector<Buffer<float>> scratch;  // of each filter
         float change = 0.0f;
     };
 
-    // What is known of a tile's Q.
+    // State of a tile: the range of the first label's Q.
     struct Tile {
         PairRange range;
         bool decided = false;
     };
 
     Tile& tile(std::int64_t number) { return of_tile_[static_cast<std::size_t>(number)]; }
-    // The largest ratio of a label to the likelier one.
+    // Returns the largest ratio of a label to the more probable one in a tile.
     float largest(std::int64_t number, int label) const {
         const PairRange& range = of_tile_[static_cast<std::size_t>(number)].range;
         const float q = label == 0 ? range.highest : 1.0f - range.lowest;
         return q >= 0.5f ? 1.0f : q / (1.0f - q);
     }
 
-    // Checks the unary term, and leaves a label out that is improbable everywhere.
-    void find_kept(ThreadPool& pool) {
+    // Checks the unary term and finds the active labels: those that are not improbable everywhere.
+    void scan_unary(ThreadPool& pool) {
         const float* planes[2] = {unary_.values, unary_.values + unary_.label_stride};
         struct Seen {
             float largest[2] = {0.0f, 0.0f};
@@ -135,12 +135,12 @@ class BinaryMeanField {
             Seen& own = seen[static_cast<std::size_t>(worker)];
             if (!loops_.scan_unary(unary_.energies, planes, 2, unary_.point_stride, begin, end - begin, 1, 0,
                                    unary_.lowest, unary_.highest, own.largest))
-                throw std::domain_error("values that cannot be used");
+                throw std::domain_error("invalid values");
         });
         for (std::int32_t label = 0; label < 2; ++label)
             if (std::any_of(seen.begin(), seen.end(),
                             [&](const Seen& own) { return !(own.largest[label] < bounds_.image); }))
-                kept_.push_back(label);
+                active_labels_.push_back(label);
     }
 
     void begin(ThreadPool& pool) {
@@ -167,7 +167,7 @@ class BinaryMeanField {
 
     void start_filters(ThreadPool& pool) {
         for (const Term& term : terms_) {
-            const std::vector<float>& g = term.compatibility;
+            const std::vector<float>& g = term.gains;
             float slope = 2.0f, offset = -1.0f;
             if (g.size() == 2) slope = g[0] + g[1], offset = -g[1];
             if (g.size() == 4) slope = g[0] - g[1] - g[2] + g[3], offset = g[2] - g[3];
@@ -176,13 +176,12 @@ class BinaryMeanField {
         for (Workspace& workspace : workspaces_) {
             workspace.message = Buffer<float>(kChunk);
             workspace.sums = Buffer<float>(kChunk);
-            for (const Part& part : parts_)
-                workspace.of_filters.emplace_back(part.kernel.filtering().scratch());
+            for (const Part& part : parts_) workspace.scratch.emplace_back(part.kernel.filtering().scratch());
         }
         for (std::size_t f = 0; f < parts_.size(); ++f) add_offset(pool, f);
     }
 
-    // scores += offset * after * K before
+    // scores += offset * post_scale * K pre_scale
     void add_offset(ThreadPool& pool, std::size_t f) {
         const Part& part = parts_[f];
         const Term& term = part.kernel.term();
@@ -212,10 +211,10 @@ class BinaryMeanField {
     }
 
     float* scratch(int worker, std::size_t f) {
-        return workspaces_[static_cast<std::size_t>(worker)].of_filters[f].data();
+        return workspaces_[static_cast<std::size_t>(worker)].scratch[f].data();
     }
 
-    // out = base + factor * after * what the filter has for these points of a tile that is visited
+    // out = base + factor * post_scale * message, for points of the tile last begun
     void add(const Part& part, std::size_t f, float factor, std::int64_t number, std::int64_t place,
              std::int64_t begin, std::int64_t end, int worker, const float* base, float* out) {
         Workspace& workspace = workspaces_[static_cast<std::size_t>(worker)];
@@ -224,17 +223,18 @@ class BinaryMeanField {
         loops_.add(end - begin, part.kernel.term().post_scale.data() + begin, &factor, message, base, out, 1);
     }
 
-    // Q through all filters; decided tiles too, where Q changes no more: what they have in is kept.
-    void filter(ThreadPool& pool, bool put) {
+    // Filters Q with all terms, decided tiles included: their Q stays splatted.
+    void filter(ThreadPool& pool, bool already_splatted) {
         for (std::size_t f = 0; f < parts_.size(); ++f)
-            parts_[f].kernel.filter(pool, q_.data(), put, [&](int worker) { return scratch(worker, f); });
+            parts_[f].kernel.filter(pool, q_.data(), already_splatted,
+                                    [&](int worker) { return scratch(worker, f); });
     }
 
-    // put: whether the new Q will be needed in the filters. Returns the largest change of Q if there is a
-    // tolerance.
-    float step(ThreadPool& pool, bool put) {
+    // One step. splat_too: splats the new Q of each tile while it is in cache, for the next step. Returns the
+    // largest change of Q if there is a tolerance, else 0.
+    float step(ThreadPool& pool, bool splat_too) {
         for (Workspace& workspace : workspaces_) workspace.change = 0.0f;
-        const bool keep_sums = !put || settings_.tolerance > 0;  // of what may be the last step
+        const bool keep_sums = !splat_too || settings_.tolerance > 0;  // this may be the last step
         for_chunks(
             pool, tiles_, kChunk,
             [&](std::int64_t number, int worker) {
@@ -257,7 +257,7 @@ class BinaryMeanField {
                     note_change(workspaces_[static_cast<std::size_t>(worker)].change, begin, end);
             },
             [&](std::int64_t number, int worker) {
-                for (std::size_t f = 0; put && f < parts_.size(); ++f)
+                for (std::size_t f = 0; splat_too && f < parts_.size(); ++f)
                     parts_[f].kernel.splat_new(number, next_q_.data(), scratch(worker, f));
             });
         std::swap(q_, next_q_);
@@ -284,8 +284,9 @@ class BinaryMeanField {
             const bool everywhere = improbable_everywhere(label);
             for (std::int64_t number = 0; number < tiles_.count(); ++number) {
                 if (tile(number).decided) continue;
-                const auto rules = [&](std::int64_t other) { return largest(other, label) >= kRules; };
-                if (everywhere || leaves_tile(largest(number, label), bounds_, tiles_, number, rules))
+                const auto dominates = [&](std::int64_t other) { return largest(other, label) >= kDominant; };
+                if (everywhere ||
+                    is_pruned_in_tile(largest(number, label), bounds_, tiles_, number, dominates))
                     winner[static_cast<std::size_t>(number)] = 1 - label;
             }
         }
@@ -310,13 +311,13 @@ class BinaryMeanField {
     Settings settings_;
     PruningBounds bounds_;
     const Kernels& loops_ = kernels();
-    std::vector<std::int32_t> kept_;
+    std::vector<std::int32_t> active_labels_;
     std::vector<Tile> of_tile_;
     std::vector<Part> parts_;
     std::vector<Workspace> workspaces_;
-    Buffer<float> scores_;      // differences of what does not change
-    Buffer<float> sums_;        // with the messages
-    Buffer<float> q_, next_q_;  // of the first label; each step reads one and writes the other
+    Buffer<float> scores_;      // differences of the scores without messages
+    Buffer<float> sums_;        // differences of the scores with messages
+    Buffer<float> q_, next_q_;  // of the first label; a step reads q_ and writes next_q_
 };
 
 }  // namespace atrous

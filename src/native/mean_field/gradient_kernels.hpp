@@ -1,4 +1,4 @@
-// Backward passes of what a mean-field step computes of its points; part of kernels.cpp.
+// Gradients of the softmax and of products with gains; part of kernels.cpp.
 #pragma once
 
 #include <cstdint>

@@ -1,4 +1,4 @@
-// From the difference of two labels' scores to their probabilities; part of kernels.cpp.
+// Logistic function of score differences (softmax of two labels); part of kernels.cpp.
 #pragma once
 
 #include "mean_field/softmax_kernels.hpp"
@@ -11,7 +11,7 @@ void logistic(int64_t count, const float* scores, float* first, float* second, a
     using P = Lanes<16>;
     float own[kRun], other[kRun];
     const P zero = P::all(0.0f);
-    // Of what is negated, the largest is the smallest.
+    // min(q) = -max(-q), so one reduction serves both.
     P lowest = P::all(range == nullptr ? 0.0f : -range->lowest);
     P highest = P::all(range == nullptr ? 0.0f : range->highest);
     for (int64_t b = 0; b < count; b += kRun) {
@@ -19,9 +19,9 @@ void logistic(int64_t count, const float* scores, float* first, float* second, a
         for (int64_t p = 0; p < run; ++p) {
             const float score = scores[b + p];
             const float e = exp_of_negative(score < 0.0f ? score : -score);
-            const float larger = 1.0f / (1.0f + e), smaller = e * larger;
-            own[p] = score < 0.0f ? smaller : larger;
-            other[p] = score < 0.0f ? larger : smaller;
+            const float q_larger = 1.0f / (1.0f + e), q_smaller = e * q_larger;
+            own[p] = score < 0.0f ? q_smaller : q_larger;
+            other[p] = score < 0.0f ? q_larger : q_smaller;
         }
         for (int64_t p = 0; p < run; ++p) first[b + p] = own[p];
         for (int64_t p = 0; second != nullptr && p < run; ++p) second[b + p] = other[p];

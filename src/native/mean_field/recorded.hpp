@@ -26,13 +26,13 @@ namespace atrous {
 // of h_t+1 G^T, that at G the sum over t of Q_t^T h_t+1: as <K x, y> = <x, K^T y>, no message is recorded.
 class RecordedMeanField {
   public:
-    // The terms must outlive it; their filters have the same tiles. Each has a compatibility.
+    // The terms must outlive it; their filters must have the same tiles. Each needs gains.
     RecordedMeanField(const std::vector<Term>& terms, const Tiles& tiles, std::int64_t labels)
         : terms_(terms), tiles_(tiles), labels_(labels), width_(padded_width(labels)) {
-        for (const Term& term : terms) gains_.push_back(padded(term.compatibility, false));
+        for (const Term& term : terms) gains_.push_back(padded(term.gains, false));
     }
 
-    // Floats of Q of all points.
+    // Number of floats in Q of all points.
     static std::int64_t size(std::int64_t points, std::int64_t labels) {
         return points * padded_width(labels);
     }
@@ -69,7 +69,7 @@ class RecordedMeanField {
         }
     }
 
-    // From the gradient at S_steps to those at the logits and at each term's compatibility.
+    // Writes the gradients at the logits and at each term's gains, given the gradient at S_steps.
     void gradient(ThreadPool& pool, const float* marginals, std::int64_t steps,
                   const PointValues<const float>& at_scores, const PointValues<float>& at_logits,
                   const std::vector<float*>& at_gains) const {
@@ -77,7 +77,7 @@ class RecordedMeanField {
         std::vector<std::vector<float>> gains;
         for (const Term& term : terms_) {
             transposed.push_back({term.filter, term.post_scale, {}, {}, {}, {}, false});
-            gains.push_back(padded(term.compatibility, true));
+            gains.push_back(padded(term.gains, true));
         }
         State state(pool, transposed, width_, chunk(), true);
         Buffer<float> grad = rows(), next = rows(), total = rows();
@@ -122,7 +122,7 @@ class RecordedMeanField {
     }
 
   private:
-    // What a worker writes on.
+    // Buffers of one worker.
     struct Workspace {
         std::int64_t tile = 0;
         std::vector<Buffer<float>> scratch;  // of each filter
@@ -130,7 +130,7 @@ class RecordedMeanField {
         std::vector<float> largest;
     };
 
-    // The filters of all terms at work.
+    // Filters of all terms, and the workers' buffers.
     struct State {
         State(ThreadPool& pool, const std::vector<Term>& terms, std::int64_t width, std::int64_t chunk,
               bool transposed) {
@@ -145,15 +145,15 @@ class RecordedMeanField {
             }
         }
 
-        void filter(ThreadPool& pool, const float* q, bool put) {
+        void filter(ThreadPool& pool, const float* q, bool already_splatted) {
             for (std::size_t k = 0; k < filters.size(); ++k)
-                filters[k].filter(pool, q, put, [&](int worker) {
+                filters[k].filter(pool, q, already_splatted, [&](int worker) {
                     return workspaces[static_cast<std::size_t>(worker)].scratch[k].data();
                 });
         }
 
-        // Calls body(begin, end, workspace, message) for all points, message(k) being what filter k gives, if
-        // `filtered`; and close(tile, workspace) after each tile.
+        // Calls body(begin, end, workspace, message) for all points, where message(k) returns filter k's
+        // result if `filtered`; and close(tile, workspace) after each tile.
         template <class Body, class Close>
         void for_points(ThreadPool& pool, const Tiles& tiles, std::int64_t chunk, bool filtered,
                         const Body& body, const Close& close) {
@@ -187,17 +187,17 @@ class RecordedMeanField {
         return Buffer<float>(static_cast<std::size_t>(size(tiles_.points(), labels_)));
     }
     bool mixes(const Term& term) const {
-        return labels_ > 1 && term.compatibility.size() == static_cast<std::size_t>(labels_ * labels_);
+        return labels_ > 1 && term.gains.size() == static_cast<std::size_t>(labels_ * labels_);
     }
 
     // Rows of `width` floats.
-    std::vector<float> padded(const std::vector<float>& compatibility, bool transposed) const {
-        const bool matrix = labels_ > 1 && compatibility.size() != static_cast<std::size_t>(labels_);
+    std::vector<float> padded(const std::vector<float>& gains, bool transposed) const {
+        const bool matrix = labels_ > 1 && gains.size() != static_cast<std::size_t>(labels_);
         const std::int64_t count = matrix ? labels_ : 1;
         std::vector<float> rows(static_cast<std::size_t>(count * width_), 0.0f);
         for (std::int64_t from = 0; from < count; ++from)
             for (std::int64_t to = 0; to < labels_; ++to)
-                rows[static_cast<std::size_t>(from * width_ + to)] = compatibility[static_cast<std::size_t>(
+                rows[static_cast<std::size_t>(from * width_ + to)] = gains[static_cast<std::size_t>(
                     transposed && matrix ? to * labels_ + from : from * labels_ + to)];
         return rows;
     }

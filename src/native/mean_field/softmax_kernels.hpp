@@ -1,4 +1,4 @@
-// From unary terms and messages to probabilities; part of kernels.cpp.
+// Softmax kernels: unary term to scores, scores plus messages, probabilities; part of kernels.cpp.
 #pragma once
 
 #include <limits>
@@ -11,9 +11,9 @@ namespace {
 using std::int32_t;
 using std::int64_t;
 
-constexpr int64_t kRun = 256;  // points whose values of one label are treated together
+constexpr int64_t kRun = 256;  // points computed together, label by label
 
-// Points of a run with those that fill its last pack up.
+// Length of a run, rounded up to whole packs.
 ATROUS_INLINE int64_t whole(int64_t count) {
     return (count + 15) / 16 * 16;
 }
@@ -30,7 +30,8 @@ ATROUS_INLINE void read_plane(const float* plane, int64_t stride, int64_t count,
     for (int64_t p = count; p < whole(count); ++p) values[p] = fill;
 }
 
-// Where the values of some lines lie one beside the other: in the plane, or copied and filled up.
+// Returns the values of some lines in one array of whole packs: in the plane, or copied and padded with
+// `fill`.
 ATROUS_INLINE const float* lines_of_plane(const float* plane, int64_t stride, int64_t count, int64_t lines,
                                           int64_t line, float fill, float* values) {
     if (stride == 1 && lines == 1 && count % 16 == 0) return plane;
@@ -40,13 +41,45 @@ ATROUS_INLINE const float* lines_of_plane(const float* plane, int64_t stride, in
     return values;
 }
 
+// Raises or lowers top[p] to the values of a label; returns nonzero if a value is outside of lowest to
+// highest.
+ATROUS_INLINE int32_t fold_top(bool energies, const float* values, int64_t filled, float lowest,
+                               float highest, float* top) {
+    int32_t invalid = 0;
+    for (int64_t p = 0; p < filled; ++p) {
+        invalid |= (values[p] >= lowest ? 0 : 1) | (values[p] <= highest ? 0 : 1);
+    }
+    if (energies)
+        for (int64_t p = 0; p < filled; ++p) top[p] = values[p] < top[p] ? values[p] : top[p];
+    else
+        for (int64_t p = 0; p < filled; ++p) top[p] = values[p] > top[p] ? values[p] : top[p];
+    return invalid;
+}
+
+// Returns a label's largest ratio to the most probable label, with 1 / top[p] in `inverse` for probabilities.
+ATROUS_INLINE float largest_ratio(bool energies, const float* values, int64_t filled, float highest,
+                                  const float* top, const float* inverse) {
+    using P = Lanes<16>;
+    P most = P::all(-2.0f * highest);
+    for (int64_t p = 0; p < filled; p += 16) {
+        const P value = P::load(values + p);
+        most = larger(most, energies ? P::load(top + p) - value : value * P::load(inverse + p));
+    }
+    float lanes[16];
+    most.store(lanes);
+    float best = lanes[0];
+    for (int l = 1; l < 16; ++l) best = lanes[l] > best ? lanes[l] : best;
+    return energies ? exp_of_negative(best < 0.0f ? best : 0.0f) : best;
+}
+
+// Cuts the lines into runs of up to kRun points: pieces of a line, or several short lines together. Reads
+// each run twice: first for the most probable label of each point, then for each label's ratio to it.
 bool scan_unary(bool energies, const float* const* planes, int64_t labels, int64_t stride, int64_t begin,
                 int64_t count, int64_t lines, int64_t line, float lowest, float highest, float* largest) {
-    using P = Lanes<16>;
     float copied[kRun], top[kRun], inverse[kRun];
-    int32_t unusable = 0;
-    bool nothing = false;
-    // What need not be copied to be read in packs is taken line by line.
+    int32_t invalid = 0;
+    bool nothing = false;  // whether all probabilities of a point are 0
+    // Lines that can be read in packs without a copy are not combined.
     const bool packs = stride == 1 && count % 16 == 0;
     const int64_t together = count < kRun && !packs ? kRun / count : 1, pieces = (count + kRun - 1) / kRun;
     for (int64_t task = 0; task < (lines + together - 1) / together * pieces; ++task) {
@@ -58,37 +91,22 @@ bool scan_unary(bool energies, const float* const* planes, int64_t labels, int64
         for (int64_t c = 0; c < labels; ++c) {
             const float* values = lines_of_plane(planes[c] + at, stride, wide, tall, line, highest, copied);
             if (stride == 1 && y + tall < lines) prefetch(planes[c] + at + tall * line, wide);
-            for (int64_t p = 0; p < filled; ++p) {
-                unusable |= (values[p] >= lowest ? 0 : 1) | (values[p] <= highest ? 0 : 1);
-            }
-            if (energies)
-                for (int64_t p = 0; p < filled; ++p) top[p] = values[p] < top[p] ? values[p] : top[p];
-            else
-                for (int64_t p = 0; p < filled; ++p) top[p] = values[p] > top[p] ? values[p] : top[p];
+            invalid |= fold_top(energies, values, filled, lowest, highest, top);
         }
-        if (unusable != 0) return false;
+        if (invalid != 0) return false;
         if (!energies) {
             for (int64_t p = 0; p < filled; ++p) inverse[p] = top[p] > 0.0f ? 1.0f / top[p] : 0.0f;
             for (int64_t p = 0; p < run; ++p) nothing |= !(top[p] > 0.0f);
         }
         for (int64_t c = 0; c < labels; ++c) {
-            // What fills up has a probability of 0.
+            // Padding with a probability of 0.
             const float* values = lines_of_plane(planes[c] + at, stride, wide, tall, line,
                                                  energies ? 3.0f * highest : 0.0f, copied);
-            P most = P::all(-2.0f * highest);
-            for (int64_t p = 0; p < filled; p += 16) {
-                const P value = P::load(values + p);
-                most = larger(most, energies ? P::load(top + p) - value : value * P::load(inverse + p));
-            }
-            float lanes[16];
-            most.store(lanes);
-            float best = lanes[0];
-            for (int l = 1; l < 16; ++l) best = lanes[l] > best ? lanes[l] : best;
-            if (energies) best = exp_of_negative(best < 0.0f ? best : 0.0f);
+            const float best = largest_ratio(energies, values, filled, highest, top, inverse);
             largest[c] = best > largest[c] ? best : largest[c];
         }
     }
-    // Where no label is probable, each is as likely as any other.
+    // If no label of a point is probable, each is as probable as any other.
     for (int64_t c = 0; nothing && c < labels; ++c) largest[c] = 1.0f;
     return true;
 }
@@ -117,7 +135,7 @@ void scores(bool energies, const float* const* planes, int64_t labels, int64_t s
 }
 
 void scale(int64_t count, const float* factors, const float* input, float* rows, int64_t width) {
-    if (width == 1) {  // rows side by side make packs
+    if (width == 1) {  // rows form packs
         for (int64_t p = 0; p < count; ++p) rows[p] = factors[p] * input[p];
         return;
     }
@@ -131,7 +149,7 @@ void scale(int64_t count, const float* factors, const float* input, float* rows,
     });
 }
 
-// 16 narrow rows at a time; returns how many rows are done.
+// Adds 16 narrow rows at a time; returns the number of rows done.
 template <int Width>
 ATROUS_INLINE int64_t add_narrow(int64_t count, const float* factors, const float* gains,
                                  const float* message, const float* base, float* rows) {
@@ -209,7 +227,7 @@ struct Plus {
     }
 };
 
-// All lanes of a group of neighboring ones get what their group folds to.
+// Folds each group of neighboring lanes, and writes the result to all its lanes.
 template <int Group, class P, class Fold>
 ATROUS_INLINE P folded(P v, const Fold& fold) {
     if constexpr (Group >= 8) v = fold(v, v.template swapped<4>());
@@ -217,7 +235,7 @@ ATROUS_INLINE P folded(P v, const Fold& fold) {
     return fold(v, v.template swapped<1>());
 }
 
-// What softmax tells of all rows besides.
+// Largest exponential of each column over all rows: its largest ratio to the row's largest.
 template <int N>
 struct Extremes {
     Lanes<N> largest = Lanes<N>::all(0.0f);
@@ -230,7 +248,7 @@ struct Extremes {
     }
 };
 
-// Floats / Width rows at a time.
+// Softmax of Floats / Width rows at a time, starting at row `from`; returns the first row not done.
 template <int Width, int Floats>
 ATROUS_INLINE int64_t softmax_narrow(int64_t from, int64_t count, const float* scores, float* out,
                                      float* largest) {
@@ -249,7 +267,7 @@ ATROUS_INLINE int64_t softmax_narrow(int64_t from, int64_t count, const float* s
     return p;
 }
 
-// Rows of 16 floats, and 8 more where Rest says so.
+// Softmax of rows of 16 floats, or 24 with Rest.
 template <bool Rest>
 ATROUS_INLINE void softmax_row(int64_t count, float* scores, float* out, float* largest) {
     using P = Lanes<16>;
@@ -283,7 +301,7 @@ ATROUS_INLINE void softmax_row(int64_t count, float* scores, float* out, float* 
     of_rest.fold_into(largest + kWidth - 8, 8);
 }
 
-// Rows of any multiple of 8 floats.
+// Softmax of rows of any multiple of 8 floats.
 ATROUS_INLINE void softmax_wide(int64_t count, float* scores, float* out, int64_t width, float* largest) {
     using P = Lanes<8>;
     for (int64_t p = 0; p < count; ++p) {

@@ -1,4 +1,4 @@
-// A term's filter at work in an inference.
+// Filtering of one CRF term during an inference.
 #pragma once
 
 #include <cstddef>
@@ -12,10 +12,10 @@
 
 namespace atrous {
 
-// Filters rows of Q, or of before * Q where the term has a before.
+// Filters Q, multiplied by `pre_scale` if the term has one.
 class TermFilter {
   public:
-    // The term must outlive it. transposed: filters by the transpose of K.
+    // The term must outlive it. transposed: filters with the transpose of K.
     TermFilter(const Term& term, std::int64_t width, bool transposed = false)
         : term_(term),
           width_(width),
@@ -26,17 +26,18 @@ class TermFilter {
     const Term& term() const { return term_; }
     Filtering& filtering() const { return *filtering_; }
 
-    // Takes in a tile's rows of a new Q as soon as they are there: the cache still holds them. Not where they
-    // are scaled, since the rows scaled before may still be read.
+    // Splats a tile's new Q while it is in cache. Does nothing for terms with `pre_scale`, whose scaled rows
+    // may still be in use.
     void splat_new(std::int64_t tile, const float* q, float* scratch) const {
         if (!scales()) filtering_->splat(tile, q, scratch);
     }
 
-    // Filters all rows. put: put_new has had them all; scratch(worker): that worker's.
+    // Filters all rows. already_splatted: splat_new has been called for every tile. scratch(worker) returns
+    // that worker's scratch.
     template <class Scratch>
-    void filter(ThreadPool& pool, const float* q, bool put, const Scratch& scratch) {
+    void filter(ThreadPool& pool, const float* q, bool already_splatted, const Scratch& scratch) {
         const float* rows = scales() ? scaled_.data() : q;
-        if (!put || scales())
+        if (!already_splatted || scales())
             pool.for_ranges(tiles().count(), 1, [&](std::int64_t tile, std::int64_t, int worker) {
                 if (scales()) scale(tile, q);
                 filtering_->splat(tile, rows, scratch(worker));

@@ -1,4 +1,4 @@
-// A filter that wants the rows of all points at once, for rows that are kept tile by tile.
+// Adapter of filters that need the rows of all points at once to rows stored tile by tile.
 #pragma once
 
 #include <algorithm>
@@ -15,10 +15,10 @@
 
 namespace atrous {
 
-// Expands each tile's rows to rows of all columns, and picks a tile's columns from what is filtered.
+// Expands each tile's rows to rows of all columns, and gathers a tile's columns from the filtered rows.
 class WholeImageState final : public FilterState {
   public:
-    // most: points that are sliced at a time.
+    // most: maximum number of points in a slice.
     WholeImageState(const Filter& filter, std::int64_t width, bool float16, const float* pre_scale,
                     std::int64_t most)
         : filter_(filter),
@@ -35,7 +35,7 @@ class WholeImageState final : public FilterState {
         return filtering_->scratch() + static_cast<std::size_t>(most_ * width_);
     }
 
-    // The rows before are still read meanwhile; what is decided is the same in both.
+    // Writes to next_rows_, because rows_ are still in use. Decided tiles are splatted once, so to both.
     void splat(const SparseLabelTiles& label_tiles, std::int64_t tile, const float* rows, float*) override {
         expand(label_tiles, tile, rows, next_rows_.data());
         if (label_tiles[tile].decided()) expand(label_tiles, tile, rows, rows_.data());
@@ -64,9 +64,9 @@ class WholeImageState final : public FilterState {
                        std::int64_t begin, std::int64_t end, float* scratch, float* out) const override {
         const LabelTile& label_tile = label_tiles[tile];
         const float* whole = filtering_->slice(tile, place, begin, end, scratch + most_ * width_, scratch);
-        if (label_tile.alike(width_)) return whole;
-        loops_.pick(end - begin, whole, width_, label_tile.columns.data(), label_tile.count(), 0.0f, out,
-                    label_tile.width);
+        if (label_tile.has_all_columns(width_)) return whole;
+        loops_.gather_columns(end - begin, whole, width_, label_tile.columns.data(), label_tile.count(), 0.0f,
+                              out, label_tile.width);
         return out;
     }
 
@@ -80,7 +80,7 @@ class WholeImageState final : public FilterState {
             if (label_tile.decided()) {
                 std::fill_n(to, count * width_, 0.0f);
                 for (std::int64_t p = 0; p < count; ++p) to[p * width_ + label_tile.columns[0]] = 1.0f;
-            } else if (label_tile.alike(width_)) {
+            } else if (label_tile.has_all_columns(width_)) {
                 std::copy_n(from, count * width_, to);
             } else {
                 loops_.whole.expand(count, 1.0f, from, label_tile.width, label_tile.columns.data(),

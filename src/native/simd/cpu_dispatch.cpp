@@ -1,4 +1,4 @@
-// Which of the compiled inner loops runs.
+// Selects the kernels for this processor.
 #include <atomic>
 #include <cstring>
 

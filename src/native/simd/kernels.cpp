@@ -27,7 +27,7 @@ const Kernels& loops() {
 #endif
         simplex,
         splat,
-        pick,
+        gather_columns,
         slice,
         convolve,
         convolve_line,

@@ -1,4 +1,4 @@
-// The loops where the time goes, compiled once for each instruction set and chosen at run time.
+// Inner loops, compiled once for each instruction set and selected at run time.
 //
 // Values of points and of lattice vertices are rows of `width` floats, one for each label, padded with
 // zeros to 4 or to a multiple of 8, so that every loop over labels has a fixed length. A width of 1 serves
@@ -20,16 +20,16 @@ struct FeatureBlock {
     float at[kMaxDimensions][kSimplexBlock];
 };
 
-// A lattice's coordinates and the names of its vertices: see lattice/vertex_keys.hpp.
+// A lattice's coordinates and the keys of its vertices: see lattice/vertex_keys.hpp.
 struct LatticeGeometry {
     int dimensions;
     float scale[kMaxDimensions];               // features -> the coordinates that are elevated
     std::int32_t origin[kMaxDimensions];       // smallest cell number along each coordinate
-    std::uint64_t stride[kMaxDimensions + 1];  // of a cell number within a name; the last is 0
-    std::uint64_t wrap;                        // added to a name where the remainder wraps around
+    std::uint64_t stride[kMaxDimensions + 1];  // of a cell number in a key; the last is 0
+    std::uint64_t wrap;                        // added to a key if the remainder wraps around
 };
 
-// What happens to the rows of a lattice's vertices, which are floats or, in half the memory, of 16 bits.
+// Operations on rows of lattice vertices, which are floats or, in half the memory, of 16 bits.
 struct VertexKernels {
     std::size_t bytes;  // of a value; 0 where the instruction set has no such rows
 
@@ -72,7 +72,7 @@ struct VertexKernels {
                       std::int64_t width);
 };
 
-// Of the first of two labels the smallest and largest probability.
+// The smallest and largest probability of the first of two labels.
 struct PairRange {
     float lowest = 1.0f, highest = 0.0f;
 };
@@ -81,7 +81,7 @@ struct Kernels {
     const char* name;
     VertexKernels whole, half;
 
-    // Names of the d + 1 vertices around `count` points, [vertex][kSimplexBlock], and their barycentric
+    // Keys of the d + 1 vertices around `count` points, [vertex][kSimplexBlock], and their barycentric
     // weights, [point][vertex].
     void (*simplex)(const LatticeGeometry&, const FeatureBlock& features, int count, std::uint64_t* keys,
                     float* weights);
@@ -91,10 +91,11 @@ struct Kernels {
     void (*splat)(std::int64_t points, int corners, const std::uint16_t* targets, const float* weights,
                   const float* factors, const float* rows, float* sums, std::int64_t width);
 
-    // out[i, c] = rows[i, places[c]] for c < chosen, zero where the place is negative; padding beyond. Where
-    // rows and out are the same, those of out may not be wider, and the places must ascend.
-    void (*pick)(std::int64_t count, const float* rows, std::int64_t width, const std::int32_t* places,
-                 std::int64_t chosen, float padding, float* out, std::int64_t out_width);
+    // out[i, c] = rows[i, source_columns[c]] for c < chosen, zero if the source is negative; padding beyond.
+    // If rows and out are the same, out must not be wider than rows, and the sources must ascend.
+    void (*gather_columns)(std::int64_t count, const float* rows, std::int64_t width,
+                           const std::int32_t* source_columns, std::int64_t chosen, float padding, float* out,
+                           std::int64_t out_width);
 
     // out[p] = sum over k < corners of weights[p, k] * rows[sources[p, k]] for p < points
     void (*slice)(std::int64_t points, int corners, const std::uint16_t* sources, const float* weights,
@@ -129,15 +130,15 @@ struct Kernels {
     void (*brute_force)(int dimensions, const float* features, std::int64_t points, std::int64_t begin,
                         std::int64_t end, const float* rows, float* out, std::int64_t width);
 
-    // Looks through planes[c][(begin + y * line + p) * stride] for p < count, y < lines, energies or
-    // probabilities of `labels` labels: raises largest[c] to the largest ratio of a point's probability to
-    // that of its likeliest label. False where a value is not within lowest to highest.
+    // Reads planes[c][(begin + y * line + p) * stride] for p < count, y < lines, energies or probabilities of
+    // `labels` labels. Raises largest[c] to the largest ratio of label c to the most probable label of a
+    // point. Returns false if a value is outside of lowest to highest.
     bool (*scan_unary)(bool energies, const float* const* planes, std::int64_t labels, std::int64_t stride,
                        std::int64_t begin, std::int64_t count, std::int64_t lines, std::int64_t line,
                        float lowest, float highest, float* largest);
 
-    // rows[p, c] = log or minus of planes[c][(begin + p) * stride]; -inf in the padding. The log of what is
-    // under the smallest normal number is that number's.
+    // rows[p, c] = log p or -energy, of planes[c][(begin + p) * stride]; -inf in the padding. Probabilities
+    // are clipped to the smallest normal number.
     void (*scores)(bool energies, const float* const* planes, std::int64_t labels, std::int64_t stride,
                    std::int64_t begin, std::int64_t count, float* rows, std::int64_t width);
 
@@ -153,14 +154,14 @@ struct Kernels {
     void (*add_product)(std::int64_t count, const float* factors, const float* gains, const float* message,
                         std::int64_t labels, const float* base, float* rows, std::int64_t width);
 
-    // probabilities[p] = softmax(scores[p]); what is under 2e-22 becomes 0, so that no sum of it is denormal.
-    // Raises largest[c] to the largest ratio of column c to its row's largest and, unless change is null,
-    // raises *change to the largest difference to what was in probabilities. May change scores.
+    // probabilities[p] = softmax(scores[p]), 0 if below 2e-22, so that no sum is denormal. Raises largest[c]
+    // to the largest ratio of column c to its row's largest and, unless change is null, raises *change to the
+    // largest difference from the previous probabilities. May change scores.
     void (*softmax)(std::int64_t count, float* scores, float* probabilities, std::int64_t width,
                     float* largest, float* change);
 
-    // first[p] = 1 / (1 + exp(-scores[p])), second[p] = 1 / (1 + exp(scores[p])), 0 where that is under
-    // 2e-22; second may be null. Widens *range, unless it is null, to what first holds.
+    // first[p] = 1 / (1 + exp(-scores[p])), second[p] = 1 / (1 + exp(scores[p])), 0 if below 2e-22; second
+    // may be null. Widens *range, unless it is null, to the values of first.
     void (*logistic)(std::int64_t count, const float* scores, float* first, float* second, PairRange* range);
 
     // planes[c][(begin + p) * stride] = rows[p, c] for the labels c whose plane is not null
@@ -180,10 +181,10 @@ struct Kernels {
                                float* sums, std::int64_t width);
 };
 
-// The best of the sets that were compiled and that this processor has, unless another one was chosen.
+// Returns the kernels of the best compiled instruction set that this processor has, or of the chosen one.
 const Kernels& kernels();
 
-// "v4", "v3" or "baseline"; false where that one was not compiled or cannot run here.
+// Selects "v4", "v3" or "baseline"; returns false if it was not compiled or the processor lacks it.
 bool choose_instruction_set(const char* name);
 
 }  // namespace atrous

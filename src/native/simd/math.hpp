@@ -12,7 +12,7 @@ namespace {
 
 using std::int32_t;
 
-// To the nearest integer, for magnitudes under 2^22: no instruction set lacks an addition.
+// Rounds to the nearest integer, for magnitudes below 2^22, by additions, which every instruction set has.
 ATROUS_INLINE float nearest(float x) {
     return (x + 12582912.0f) - 12582912.0f;
 }

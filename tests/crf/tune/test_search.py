@@ -244,8 +244,8 @@ def test_a_sample_that_cannot_be_used_is_named_before_the_first_trial(scenes, ch
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"weights": []}, "weights: expected one positive number at least"),
-        ({"sxys": [0]}, "sxys: expected one positive number at least"),
+        ({"weights": []}, "weights: expected at least one positive number"),
+        ({"sxys": [0]}, "sxys: expected at least one positive number"),
         ({"srgbs": [float("nan")]}, "srgbs: "),
         ({"srgbs": ["red"]}, "srgbs: expected positive numbers"),
         ({"weights": 3}, "weights: expected positive numbers, got 3"),

@@ -94,20 +94,22 @@ def test_another_grid_goes_on_with_the_same_table(landscape, tmp_path):
 @pytest.mark.parametrize(
     ("samples", "options", "key"),
     [
-        ([SAMPLE], {"iterations": 5}, "iterations: 10 there, 5 now"),
+        ([SAMPLE], {"iterations": 5}, "iterations 5, got 10"),
         ([SAMPLE], {"prune": 0}, "prune"),
         ([SAMPLE], {"spatial_sxy": 2}, "spatial"),
         ([SAMPLE], {"normalization": "symmetric"}, "normalization"),
         ([SAMPLE, SAMPLE], {}, "sha256"),
         ([(SAMPLE[0] + 1, *SAMPLE[1:])], {}, "sha256"),
         ([(SAMPLE[0], SAMPLE[1] * 0.9, SAMPLE[2])], {}, "sha256"),
-        ([SAMPLE], {"identity": {"list": "val"}}, "list: None there, 'val' now"),
+        ([SAMPLE], {"identity": {"list": "val"}}, "list 'val', got None"),
     ],
 )
 def test_a_table_of_another_search_is_refused_and_kept(landscape, tmp_path, samples, options, key):
     search([SAMPLE], **GRID, table=tmp_path / "t.csv")
     before = (tmp_path / "t.csv").read_bytes()
-    with pytest.raises(InputError, match=rf"t.csv: of another search \({key}.*choose another file or remove it"):
+    with pytest.raises(
+        InputError, match=rf"t.csv: of another search: expected {key}.*choose another file or delete it"
+    ):
         search(samples, **GRID, **options, table=tmp_path / "t.csv")
     assert (tmp_path / "t.csv").read_bytes() == before
 

@@ -1,4 +1,4 @@
-"""The CRF's parameters by search, coarse to fine (Chen et al. 2015, section 5.1)."""
+"""Coarse-to-fine search for the CRF's parameters (Chen et al. 2015, section 5.1)."""
 
 import itertools
 import os
@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from atrous._resources import is_integer
-from atrous.crf.dense import NEGLIGIBLE
 from atrous.crf.kernels import Bilateral, Normalization, Spatial
+from atrous.crf.pruning import NEGLIGIBLE
 from atrous.crf.result import check_fraction, check_iterations
 from atrous.crf.tune.plots import draw_heat_map
 from atrous.crf.tune.scorer import LabeledImage, Samples, TrialScorer
@@ -27,20 +27,20 @@ SRGBS = (3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0, 10.0)
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a search has come.
+    """State of a running search.
 
     Attributes
     ----------
     stage : str
         "reading", "grid", "border" (beyond it), "finer 1", "finer 2", ...
     done, total : int
-        Images of this stage, once for each trial; of samples while reading.
+        Images of this stage, counted once per trial; samples while reading.
     trials : int
-        In the table.
+        Number of trials in the table.
     best : Trial or None
-        Of this search so far.
+        Best trial of this search so far.
     finished : bool
-        With the stage's last call, once the trials are in the table.
+        True in the stage's last call, when its trials are in the table.
     """
 
     stage: str
@@ -53,15 +53,15 @@ class Progress:
 
 @dataclass(frozen=True)
 class SearchResult:
-    """What a search found.
+    """Result of a search.
 
     Attributes
     ----------
     best : Trial
     trials : tuple of Trial
-        All in the table, in the order they were made; those of earlier runs too.
+        All trials in the table in order of completion, including earlier runs.
     spatial : Spatial
-        The kernel that stayed as it is.
+        The kernel that was not searched.
     baseline : float
         Mean IoU without the CRF.
     images, classes : int
@@ -81,7 +81,7 @@ class SearchResult:
 
     @property
     def kernels(self) -> tuple[Spatial, Bilateral]:
-        """The best kernels, for `DenseCRF`."""
+        """Best kernels, for `DenseCRF`."""
         return self.spatial, Bilateral(weight=self.best.weight, sxy=self.best.sxy, srgb=self.best.srgb)
 
     def counts(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -92,7 +92,7 @@ class SearchResult:
         return self._scorer.counts(*self.best[:3]), self._scorer.baseline_counts
 
     def save_csv(self, path: str | os.PathLike[str]) -> None:
-        """Write all trials as CSV; the first line, a comment, says of what they are."""
+        """Write all trials as CSV, with their settings in a comment on the first line."""
         self._table.save(path)
 
     def save_heat_map(self, path: str | os.PathLike[str]) -> None:
@@ -142,29 +142,29 @@ def search(
     weights, sxys, srgbs : iterable of float
         First grid. Default: the paper's.
     refinements : int
-        How often the steps are halved.
+        Number of times that the steps are halved.
     most_moves : int
-        How often the best may move at one step size before the search stops.
+        Maximum moves of the best trial at one step size; then the search stops.
     spatial_weight, spatial_sxy : float
-        Of the other kernel, which stays as it is.
+        Parameters of the other kernel, which is not searched.
     iterations, normalization
-        As of `DenseCRF`.
+        As for `DenseCRF`.
     prune : float
-        As of `DenseCRF`. Pruning halves the time; 0 keeps all labels.
+        As for `DenseCRF`. Pruning halves the time; 0 keeps all labels.
     table : path, optional
-        A CSV file that finished trials are added to; if it is there, its trials are not made again.
+        CSV file of finished trials. Trials in an existing file are not repeated.
     identity : mapping, optional
-        What the table's trials are of, in place of a hash of all samples: for probabilities that are computed
-        anew in each run.
+        Identity of the table's trials instead of a hash of all samples, for probabilities that are recomputed in
+        each run.
     threads : int, optional
         Default: all cores. The result is the same for any number.
     progress : callable
-        Told after each image and each stage.
+        Called after each image and each stage.
 
     Raises
     ------
     InputError
-        If an argument or a sample cannot be used, or the table is of another search.
+        If an argument or a sample is invalid, or the table belongs to another search.
 
     References
     ----------
@@ -195,7 +195,7 @@ def search(
         "spatial": [spatial_weight, spatial_sxy],
         "prune": check_fraction("prune", prune),
     }
-    # A foreign table is refused before a network is asked, where that can be.
+    # If possible, a table of another search is an error before a network runs.
     known = None if identity is None else TrialTable(table, {**identity, **described})
     scorer = TrialScorer(
         samples,
@@ -209,7 +209,7 @@ def search(
     )
     if known is None:
         known = TrialTable(table, {"sha256": scorer.sha256, **described})
-    known.begin()
+    known.create()
     trials = _Trials(scorer, known, len(samples), progress)
 
     trials.make(grid.points(), "grid")
@@ -240,17 +240,17 @@ def search(
 
 
 class _Grid:
-    """The values of the three parameters at the present step size."""
+    """Values of the three parameters at the current step size."""
 
     def __init__(self, weights: Iterable[float], sxys: Iterable[float], srgbs: Iterable[float]) -> None:
         self._weight, self._sxy, self._srgb = _Axis("weights", weights), _Axis("sxys", sxys), _Axis("srgbs", srgbs)
 
     def points(self) -> list[Point]:
-        """All combinations."""
+        """Return all combinations."""
         return list(itertools.product(self._weight.values, self._sxy.values, self._srgb.values))
 
     def around(self, best: Trial) -> list[Point]:
-        """Return the combinations of the neighboring values, past the border if need be."""
+        """Return the combinations of the neighboring values, beyond the border if necessary."""
         return list(
             itertools.product(
                 self._weight.around(best.weight), self._sxy.around(best.sxy), self._srgb.around(best.srgb)
@@ -258,14 +258,14 @@ class _Grid:
         )
 
     def halve_steps(self, best: Trial) -> None:
-        """Keep the best and the middles between it and its neighbors."""
+        """Replace the values by the best ones and the midpoints to their neighbors."""
         self._weight.halve_steps(best.weight)
         self._sxy.halve_steps(best.sxy)
         self._srgb.halve_steps(best.srgb)
 
 
 class _Axis:
-    """The values of one parameter at the present step size."""
+    """Values of one parameter at the current step size."""
 
     def __init__(self, name: str, values: Iterable[float]) -> None:
         try:
@@ -273,10 +273,10 @@ class _Axis:
         except (TypeError, ValueError):
             raise InputError(f"{name}: expected positive numbers, got {values!r:.80}") from None
         if not self.values or not all(0 < value < float("inf") for value in self.values):
-            raise InputError(f"{name}: expected one positive number at least, got {self.values}")
+            raise InputError(f"{name}: expected at least one positive number, got {self.values}")
 
     def around(self, value: float) -> list[float]:
-        """Return the neighbors of a value and itself, taking up new values beyond the border."""
+        """Return a value and its neighbors; adds values beyond the border."""
         if len(self.values) == 1:
             return self.values
         if value == self.values[0]:
@@ -288,26 +288,26 @@ class _Axis:
         return self.values[at - 1 : at + 2]
 
     def halve_steps(self, value: float) -> None:
-        """Keep a value and the middles between it and its neighbors."""
+        """Replace the values by one of them and the midpoints to its neighbors."""
         if len(self.values) > 1:
             lower, value, upper = self.around(value)
             self.values = [_rounded((lower + value) / 2), value, _rounded((value + upper) / 2)]
 
 
 class _Trials:
-    """Makes the trials that the table does not have yet."""
+    """Runs the trials that the table lacks."""
 
     def __init__(
         self, scorer: TrialScorer, table: TrialTable, images: int, progress: Callable[[Progress], None]
     ) -> None:
         self._scorer, self.table, self._images, self._progress = scorer, table, images, progress
-        # Of this search alone: with trials of another grid in the table, going on would take another way.
+        # Points of this search only: trials of another grid in the table must not change its course.
         self._made: set[Point] = set()
         self._best: Trial | None = None
 
     @property
     def best(self) -> Trial:
-        """Of this search so far; of equals the earliest, as a plateau leads nowhere."""
+        """Best trial of this search so far; the earliest of equal ones, so that a plateau ends the search."""
         assert self._best is not None
         return self._best
 
@@ -349,5 +349,5 @@ def _score(trial: Trial) -> float:
 
 
 def _rounded(value: float) -> float:
-    # So that a value reached on two ways is one, and reads well.
+    # Equal values that were computed differently become one, with few digits.
     return float(f"{value:.6g}")

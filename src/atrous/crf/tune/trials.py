@@ -27,22 +27,22 @@ class Trial(NamedTuple):
 
 
 class TrialTable:
-    """All trials so far, in the order they were made; on disk too where a path is given.
+    """Finished trials in order of completion, also stored at `path`.
 
-    The file's first line says of what the trials are. Each trial is one more line, and a line that was cut off
-    when a run ended is dropped, so a run can be stopped at any time.
+    The first line stores `identity` as JSON. Each trial is a line of its own; an incomplete last line is dropped, so a
+    run can be stopped at any time.
 
     Parameters
     ----------
     path : path, optional
-        Read if it exists; otherwise created with the first trial, or by `begin`.
+        Read if it exists; otherwise created by `create` or with the first trial.
     identity : mapping
-        What must be equal for trials to compare: data, model, steps, and so on.
+        Settings that must be equal for trials to be comparable: data, model, steps, and so on.
 
     Raises
     ------
     InputError
-        If the file belongs to another search, or is no such table.
+        If the file belongs to another search, or is not a trial table.
     """
 
     def __init__(self, path: str | os.PathLike[str] | None, identity: Mapping[str, object]) -> None:
@@ -63,18 +63,18 @@ class TrialTable:
 
     @property
     def trials(self) -> tuple[Trial, ...]:
-        """In the order they were made."""
+        """Trials in order of completion."""
         return tuple(Trial(*point, score) for point, score in self._scores.items())
 
-    def begin(self) -> None:
-        """Make the file if there is none: that it cannot be made is found before hours of work."""
+    def create(self) -> None:
+        """Create the file if it does not exist, so that an unwritable path fails before the search."""
         if self.path is not None and not self.path.exists():
             self.save(self.path)
 
     def add(self, trials: Iterable[Trial]) -> None:
-        """Keep finished trials."""
+        """Append finished trials."""
         trials = tuple(trials)
-        self.begin()
+        self.create()
         if self.path is not None:
             lines = "".join(map(_line, trials))
             try:
@@ -88,7 +88,7 @@ class TrialTable:
         self._scores.update((trial[:3], trial.mean_iou) for trial in trials)
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the table to another file, whole or not at all."""
+        """Write the table to another file, atomically."""
         try:
             write_text(path, self._head() + "".join(map(_line, self.trials)))
         except OSError as error:
@@ -102,42 +102,42 @@ class TrialTable:
             text = read_bytes(path, "a table of trials", _LARGEST).decode("utf-8")
         except UnicodeDecodeError as error:
             raise InputError(f"{path}: cannot be read as a table of trials ({error}); choose another file") from None
-        # A trial is there when its line's end is.
-        whole = text[: text.rfind("\n") + 1]
-        lines = whole.split("\n")[:-1]
+        # A line without a newline is incomplete.
+        complete = text[: text.rfind("\n") + 1]
+        lines = complete.split("\n")[:-1]
         self._check_head(path, lines)
         for number, line in enumerate(lines[2:], start=3):
             trial = _parsed(line)
             if trial is None:
                 raise InputError(
                     f"{path}: line {number}: expected {_COLUMNS} as numbers, got {line!r:.80};"
-                    " remove that line, and its trial is made again"
+                    " delete the line to rerun the trial"
                 )
             self._scores[trial[:3]] = trial.mean_iou
-        if whole != text:
+        if complete != text:
             try:
-                os.truncate(path, len(whole.encode()))
+                os.truncate(path, len(complete.encode()))
             except OSError as error:
                 raise _unwritable(path, error) from None
 
     def _check_head(self, path: Path, lines: list[str]) -> None:
         try:
-            found = json.loads(lines[0].removeprefix("# ")) if lines[1] == _COLUMNS else None
+            stored = json.loads(lines[0].removeprefix("# ")) if lines[1] == _COLUMNS else None
         except (IndexError, ValueError, RecursionError):
-            found = None
-        if not isinstance(found, dict):
+            stored = None
+        if not isinstance(stored, dict):
             raise InputError(f"{path}: expected a table of trials as `atrous tune` writes it; choose another file")
-        for key in [*self._identity, *found]:
-            there, here = found.get(key), self._identity.get(key)
-            if there != here:
+        for key in [*self._identity, *stored]:
+            got, expected = stored.get(key), self._identity.get(key)
+            if got != expected:
                 raise InputError(
-                    f"{path}: of another search ({key}: {there!r:.70} there, {here!r:.70} now);"
-                    " choose another file or remove it"
+                    f"{path}: of another search: expected {key} {expected!r:.70}, got {got!r:.70};"
+                    " choose another file or delete it"
                 )
 
 
 def _line(trial: Trial) -> str:
-    # repr: read again, the numbers are the same to the last bit.
+    # repr round-trips floats.
     return ",".join(repr(float(value)) for value in trial) + "\n"
 
 
