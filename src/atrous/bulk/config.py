@@ -88,12 +88,9 @@ class ModelFiles:
 
     @property
     def sha256(self) -> str:
-        """SHA-256 digest of names and contents."""
-        digest = hashlib.sha256()
-        for name, content in sorted(self.files.items()):
-            digest.update(name.encode() if self.folder else b"")
-            digest.update(hashlib.sha256(content).digest())
-        return digest.hexdigest()
+        """SHA-256 digest of the contents."""
+        digests = (hashlib.sha256(content).digest() for _, content in sorted(self.files.items()))
+        return hashlib.sha256(b"".join(digests)).hexdigest()
 
     @contextmanager
     def unpacked(self) -> Iterator[Path]:

@@ -4,10 +4,9 @@ import csv
 import dataclasses
 import io
 import time
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any
 
 import fsspec
 import pyarrow.compute as pc
@@ -22,10 +21,6 @@ from .storage import Storage
 from .writers import parquet_bytes, shown, with_shares
 
 SHARES, ERRORS = "shares.parquet", "errors.csv"
-
-# Connect yields the number of actors. Execute runs the shards of a job.
-Connect: TypeAlias = Callable[[str | None, Actors], AbstractContextManager[int]]
-Execute: TypeAlias = Callable[[Job, ModelFiles, Iterable[tuple[int, bytes]], Actors, int], Iterator[dict[str, Any]]]
 
 
 @dataclass(frozen=True)
@@ -79,8 +74,6 @@ def run(
     *,
     address: str | None = None,
     progress: Callable[[Progress], None] = lambda progress: None,
-    connect: Connect = connected,
-    execute: Execute = execute,
 ) -> Summary:
     """Segment all images of an input that have no mask in the output yet.
 
@@ -96,8 +89,6 @@ def run(
         Address of a Ray cluster. Default: start one on this machine for the run.
     progress : callable
         Called after each shard.
-    connect, execute : callable
-        Connection to a cluster, and execution of the shards. Default: Ray Data.
 
     Raises
     ------
@@ -145,7 +136,7 @@ def run(
     before = sum(reason == "" and source not in redone for _, source, reason in outcomes())
     retried, seconds = 0, 0.0
     if todo or manifest.pending():
-        with connect(address, actors) as count:
+        with connected(address, actors) as count:
             if todo:
                 with output.writing(InputError):
                     manifest.assign(todo, settings, count)
