@@ -142,14 +142,14 @@ def _listed(given: str) -> list[tuple[str, str]]:
     lines = dict.fromkeys(line for line in (line.removesuffix("\r") for line in split) if line.strip())
     if not lines:
         raise InputError(f"{given}: an empty list; expected a path or URL in each line")
-    here = Storage(".")
+    local = Storage("/")
 
     def stamped(line: str) -> tuple[str, str]:
         if "://" in line:
             return line, ""  # querying a store for a million files would take too long
         path = str(Path(line).absolute())
         try:
-            return path, here.stamp(path)
+            return path, local.stamp(path)
         except (OSError, ValueError):
             return path, ""
 

@@ -97,9 +97,10 @@ class Storage:
                 raise error
 
         if self.local:
+            start = len(self.root.rstrip("/")) + 1
             for file in map(str, files_below(Path(self.root), fail)):
                 if stamp := self.stamp(file):
-                    yield file[len(self.root) + 1 :].replace(os.sep, "/"), stamp
+                    yield file[start:].replace(os.sep, "/"), stamp
             return
         self.fs.invalidate_cache()
         for path, info in self.fs.find(self.root, detail=True).items():

@@ -63,8 +63,12 @@ class Writer:
         done = [row for row in rows if not row["reason"]]
         names = [f"{row['key']}.png" for row in done] if kind == "png" else [shard_name(shard, kind)]
         with self.output.writing():
-            if kind != "png" and done:
-                self.output.write(names[0], self._parquet(done) if kind == "parquet" else self._tar(done))
+            if kind == "parquet" and done:
+                table = pa.Table.from_pylist(done, schema=RESULT)
+                masks = pa.array([row["mask"] for row in done], pa.binary())
+                self.output.write(names[0], parquet_bytes(with_shares(table, self.job.classes, {"mask": masks})))
+            elif kind == "tar" and done:
+                self.output.write(names[0], self._tar(done))
             self.output.sync(names)
             self.output.write(result_name(shard), parquet_bytes(pa.Table.from_pylist(rows, schema=RESULT)))
 
@@ -73,11 +77,6 @@ class Writer:
         height, width = labels.shape
         shares = (counts / labels.size).astype(np.float32)
         return result_row(entry) | {"height": height, "width": width, "shares": shares.tolist()}
-
-    def _parquet(self, done: list[Row]) -> bytes:
-        table = pa.Table.from_pylist(done, schema=RESULT)
-        masks = pa.array([row["mask"] for row in done], pa.binary())
-        return parquet_bytes(with_shares(table, self.job.classes, {"mask": masks}))
 
     def _tar(self, done: list[Row]) -> bytes:
         """Return a WebDataset tar, identical for identical masks."""
