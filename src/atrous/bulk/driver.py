@@ -147,8 +147,9 @@ def run(
             retried = _follow(results, sum(map(len, pending.values())), progress)
             seconds = time.perf_counter() - started
         manifest.read_results()
-    failed = [(key, source, reason) for key, source, reason in outcomes() if reason]
-    done = sum(reason == "" for _, _, reason in outcomes()) - before
+    final = outcomes()
+    failed = [(key, source, reason) for key, source, reason in final if reason]
+    done = sum(reason == "" for _, _, reason in final) - before
     with output.writing():
         _write_tables(manifest, classes, failed)
     for name in output.names(ATTEMPTS):  # of shards whose worker was killed between the result and this file's end
