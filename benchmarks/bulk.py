@@ -24,7 +24,7 @@ import numpy as np
 import psutil
 from PIL import Image
 
-from atrous.bulk import Settings, run
+from atrous.bulk import Settings, driver
 from segment import processor
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
@@ -76,9 +76,10 @@ def plan(count: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         names = Path(folder) / "images.txt"
         names.write_text("".join(f"http://127.0.0.1:9/{i // 1000:04}/{i:07}.jpg\n" for i in range(count)))
+        driver.connected, driver.execute = lambda *_: nullcontext(1000), assign
         before, started = psutil.Process().memory_info().rss, time.perf_counter()
         try:
-            run(str(names), f"{folder}/out", Settings(), connect=lambda *_: nullcontext(1000), execute=assign)
+            driver.run(str(names), f"{folder}/out", Settings())
         except _Planned:
             seconds, held = time.perf_counter() - started, psutil.Process().memory_info().rss - before
     print(f"{processor()}; {count} images: {seconds:.0f} s and {held / 1e9:.2f} GB before the first shard")

@@ -27,31 +27,23 @@ def page() -> str:
 
 def _sections(command: Any, name: str) -> Iterator[str]:
     context = typer.Context(command, info_name=name)
-    arguments, options = [], []
+    rows: dict[str, list[tuple[str, str]]] = {"argument": [], "option": []}
     for each in command.params:
         shown, text = each.get_help_record(context) or ("", "")
         if each.param_type_name == "argument":
-            title = each.metavar or each.name.upper()
-            arguments.append((title if each.required or title.startswith("[") else f"[{title}]", text))
-        elif shown:
-            options.append((shown, text))
+            shown = each.metavar or each.name.upper()
+            shown = shown if each.required or shown.startswith("[") else f"[{shown}]"
+        if shown:
+            rows[each.param_type_name].append((shown, text))
     group = getattr(command, "commands", {})
-    usage = [
-        name,
-        *(argument for argument, _ in arguments),
-        *["[OPTIONS]"] * bool(options),
-        *["COMMAND ..."] * bool(group),
-    ]
+    usage = [name, *(argument for argument, _ in rows["argument"])]
+    usage += ["[OPTIONS]"] * bool(rows["option"]) + ["COMMAND ..."] * bool(group)
     yield f"## {name}\n\n{' '.join(command.help.split())}\n\n```text\n{' '.join(usage)}\n```\n"
-    for title, rows in (("argument", arguments), ("option", options)):
-        if rows:
-            yield "\n".join([f"| {title} | |", "|---|---|", *(f"| `{_cell(a)}` | {_cell(b)} |" for a, b in rows), ""])
+    for title in filter(rows.get, rows):
+        cells = [[" ".join(cell.split()).replace("|", r"\|") for cell in row] for row in rows[title]]
+        yield "\n".join([f"| {title} | |", "|---|---|", *(f"| `{a}` | {b} |" for a, b in cells), ""])
     for each in group.values():
         yield from _sections(each, f"{name} {each.name}")
-
-
-def _cell(text: str) -> str:
-    return " ".join(text.split()).replace("|", r"\|")
 
 
 if __name__ == "__main__":

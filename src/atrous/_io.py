@@ -100,7 +100,7 @@ class Transaction:
                     if os.path.lexists(old):
                         old.rename(path)
         for folder in self._workspaces:
-            _sync_folder(folder)
+            sync_folder(folder)
 
     def close(self) -> None:
         """Remove the temporary folders and their contents."""
@@ -336,7 +336,7 @@ def _sync_tree(path: Path, mode: int | None = None) -> None:
     if path.is_dir():
         for each in path.iterdir():
             _sync_tree(each, mode)
-        _sync_folder(path)
+        sync_folder(path)
         return
     with path.open("rb+") as file:
         if mode is not None and stat.S_IMODE(os.fstat(file.fileno()).st_mode) == _PRIVATE != mode & 0o666:
@@ -344,7 +344,8 @@ def _sync_tree(path: Path, mode: int | None = None) -> None:
         os.fsync(file.fileno())
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """Sync a folder's entries to disk, if the file system can."""
     if os.name == "nt":  # folders cannot be opened
         return
     try:

@@ -3,6 +3,7 @@
 import io
 from contextlib import contextmanager
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ pytest.importorskip("ray")
 import pyarrow as pa
 
 from atrous import Segmenter
-from atrous.bulk import Settings, run
+from atrous.bulk import Settings, driver, run
 from atrous.bulk.actor import ShardSegmenter
 
 
@@ -71,7 +72,8 @@ def bulk(tiny_model):
 
     def bulk(given, out, *, execute=in_this_process, **settings):
         settings = Settings(**{"model": tiny_model, "shard_size": 3, **settings})
-        return run(str(given), str(out), settings, connect=no_cluster, execute=execute)
+        with patch.object(driver, "connected", no_cluster), patch.object(driver, "execute", execute):
+            return run(str(given), str(out), settings)
 
     bulk.execute = in_this_process
     return bulk

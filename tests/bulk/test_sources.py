@@ -11,8 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from atrous.bulk import Settings
-from atrous.bulk.decode import images
-from atrous.bulk.sources import listing
+from atrous.bulk.sources import images, listing
 from atrous.bulk.storage import Storage
 from atrous.errors import InputError
 

@@ -139,8 +139,8 @@ def _run_bulk_here() -> None:
     """Let `atrous bulk` segment in its own process, without Ray: the same shards, by the same class."""
     import pyarrow as pa
 
+    from atrous.bulk import driver
     from atrous.bulk.actor import ShardSegmenter
-    from atrous.bulk.driver import run
 
     @contextmanager
     def connect(address: object, actors: object) -> Iterator[int]:
@@ -151,8 +151,7 @@ def _run_bulk_here() -> None:
         for shard, entries in shards:
             yield from worker(pa.table({"shard": [shard], "entries": [entries]})).to_pylist()
 
-    assert run.__kwdefaults__ is not None
-    run.__kwdefaults__.update(connect=connect, execute=execute)
+    driver.connected, driver.execute = connect, execute
 
 
 def _run(arguments: list[str], fault: dict[str, Any] | None, limits: dict[str, int], timeout: float) -> dict[str, Any]:

@@ -208,8 +208,7 @@ def bulk_parquet(rng: random.Random, folder: Path) -> None:
 def _listing(given: Path, folder: Path) -> None:
     """List an input of `atrous bulk` and read its photos."""
     from atrous.bulk.config import Settings
-    from atrous.bulk.decode import images
-    from atrous.bulk.sources import listing
+    from atrous.bulk.sources import images, listing
     from atrous.bulk.storage import Storage
     from atrous.errors import InputError
 

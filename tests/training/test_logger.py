@@ -188,12 +188,8 @@ def test_a_step_of_many_digits_is_no_step(tmp_path, digits):
     log(tmp_path, 0, 1)
     with (tmp_path / "log.csv").open("a") as file:
         file.write("9" * digits + ",0.5,1e-3,1,1,0\n")
-    if digits > 131_072:  # Python's limit of a field
-        with pytest.raises(InputError, match=r"log\.csv"):
-            log(tmp_path, 1, 2)
-    else:
-        log(tmp_path, 1, 2)
-        assert steps(tmp_path / "log.csv") == [1, 2]
+    log(tmp_path, 1, 2)
+    assert steps(tmp_path / "log.csv") == [1, 2]
 
 
 def test_a_run_resumes_after_a_full_disk(tmp_path):

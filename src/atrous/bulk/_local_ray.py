@@ -12,7 +12,7 @@ from typing import Any
 
 from ..errors import InputError
 
-# The longest path that Ray appends to its temporary folder, and the system's limit on the path of a socket.
+# The longest path that Ray appends to the folder, and the system's limit on the path of a socket.
 _SOCKET = "/session_2026-12-31_23-59-59_999999_4194304/sockets/plasma_store"
 _LONGEST_SOCKET = 103 if sys.platform == "darwin" else 107
 _SHORT_FOLDER = "/tmp"
@@ -22,18 +22,18 @@ _SHORT_FOLDER = "/tmp"
 def private_folder(*, sockets: bool) -> Iterator[Path]:
     """Yield a temporary folder that no other user can enter, and delete it afterward.
 
-    Parameters
-    ----------
-    sockets : bool
-        Whether a local cluster creates its sockets there. If the path of the default temporary folder is then too
-        long, as on macOS, the folder is created in /tmp.
-
-    Raises
-    ------
-    InputError
-        If the path is too long and /tmp cannot be used.
+    If a local cluster creates its sockets there and the path of the default temporary folder is too long, as on macOS,
+    the folder is created in /tmp. Raises InputError if /tmp cannot be used either.
     """
-    parent = _parent() if sockets else None
+    parent = tempfile.gettempdir()
+    limit = _LONGEST_SOCKET - len(ray_folder(Path("/atrous-12345678")) + _SOCKET)
+    if sockets and os.name != "nt" and (length := len(os.fsencode(parent))) > limit:
+        if not os.access(_SHORT_FOLDER, os.W_OK | os.X_OK):
+            raise InputError(
+                f"{parent}: expected a temporary folder whose path has at most {limit} bytes, for Ray's sockets, got"
+                f" {length}; set TMPDIR to a shorter one"
+            )
+        parent = _SHORT_FOLDER
     with tempfile.TemporaryDirectory(prefix="atrous-", dir=parent, ignore_cleanup_errors=True) as name:
         yield Path(name)
 
@@ -52,26 +52,22 @@ def this_machine_alone() -> Iterator[None]:
     environment. Even without a dashboard, Ray starts the dashboard's process to report usage. That process queries the
     metadata servers of three clouds even if usage reports are disabled, so it is not started here.
 
-    Raises
-    ------
-    InputError
-        If the installed version of Ray lacks the attributes to set.
+    Raises InputError if the installed version of Ray lacks the attributes to set.
     """
     import ray
 
     environment = {
         "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # also read on Linux
         "RAY_AUTH_MODE": "token",
-        "RAY_AUTH_TOKEN": secrets.token_hex(
-            32
-        ),  # /.ray/auth_token~takes precedence over RAY_AUTH_TOKEN_PATH and ~/.ray/auth_token~/.ray/auth_token
+        "RAY_AUTH_TOKEN": secrets.token_hex(32),  # takes precedence over RAY_AUTH_TOKEN_PATH and ~/.ray/auth_token
     }
     with ExitStack() as stack:
         try:
             from ray._private import ray_constants, services
 
             stack.enter_context(_replaced(vars(ray_constants), "ENABLE_RAY_CLUSTER", False))
-            stack.enter_context(_replaced(vars(services), "start_api_server", _no_api_server))
+            # The result for a dashboard that did not start: no address, no process.
+            stack.enter_context(_replaced(vars(services), "start_api_server", lambda *_, **__: (None, None)))
             _read_token_again()  # so that it fails here rather than at the end
             stack.callback(_read_token_again)
             for name, value in environment.items():
@@ -87,44 +83,24 @@ def this_machine_alone() -> Iterator[None]:
 
 def check_loopback(nodes: list[dict[str, Any]]) -> None:
     """Raise InputError if a node of a local cluster listens on other addresses."""
-    for node in nodes:
-        address = node["NodeManagerAddress"]
+    for address in (node["NodeManagerAddress"] for node in nodes):
         if not ipaddress.ip_address(address).is_loopback:
             raise InputError(f"{address}: expected Ray to listen on a loopback address of this machine")
-
-
-def _parent() -> str:
-    usual = tempfile.gettempdir()
-    longest = _LONGEST_SOCKET - len(ray_folder(Path("/atrous-12345678")) + _SOCKET)
-    if os.name == "nt" or len(os.fsencode(usual)) <= longest:
-        return usual
-    if os.access(_SHORT_FOLDER, os.W_OK | os.X_OK):
-        return _SHORT_FOLDER
-    raise InputError(
-        f"{usual}: expected a temporary folder whose path has at most {longest} bytes, for Ray's sockets, got"
-        f" {len(os.fsencode(usual))}; set TMPDIR to a shorter one"
-    )
 
 
 @contextmanager
 def _replaced(values: Any, name: str, value: Any) -> Iterator[None]:
     """Replace one value of a dictionary and restore the old one after the block."""
-    missing = object()
     # A missing attribute of a module means that Ray has renamed it. An environment variable may be missing.
-    before = values.get(name, missing) if values is os.environ else values[name]
+    before = values.get(name) if values is os.environ else values[name]
     values[name] = value
     try:
         yield
     finally:
-        if before is missing:
+        if before is None:
             values.pop(name, None)
         else:
             values[name] = before
-
-
-def _no_api_server(*_: Any, **__: Any) -> tuple[None, None]:
-    """Return Ray's result for a dashboard that did not start: no address, no process."""
-    return None, None
 
 
 def _read_token_again() -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Generator
 from contextlib import closing
 from typing import Any
 
+import fsspec
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
@@ -14,9 +15,8 @@ from .._parallel import map_ordered, prefetch
 from .._provenance import own_version
 from ..errors import ComputeError, InputError, RunError
 from .config import Job, ModelFiles
-from .decode import images
 from .manifest import ATTEMPTS, SETTINGS, read_result, result_name, unpack
-from .sources import Entry
+from .sources import Entry, images
 from .storage import Storage
 from .writers import Row, Writer, result_row
 
@@ -40,8 +40,6 @@ class ShardSegmenter:
         return pa.Table.from_pylist([self._outcome(row["shard"], row["entries"]) for row in shards.to_pylist()])
 
     def _start(self, model: ModelFiles) -> None:
-        import fsspec
-
         from ..segmenter import Segmenter
 
         job, settings = self.job, self.job.settings
@@ -76,16 +74,24 @@ class ShardSegmenter:
 
     def segment(self, shard: int, entries: list[Entry]) -> dict[str, int]:
         """Segment a shard, write its masks and its result, and return counts of images and this attempt's number."""
+        output, result, record = self.output, result_name(shard), f"{ATTEMPTS}/{shard:06}.json"
         attempt = 0
-        if self.output.is_file(result_name(shard)):  # Ray recomputes results that were lost with a machine
-            reasons = read_result(self.output.read(result_name(shard)))["reason"].to_pylist()
+        if output.is_file(result):  # Ray recomputes results that were lost with a machine
+            reasons = read_result(output.read(result))["reason"].to_pylist()
         else:
+            # Keys of the images at which earlier workers were killed; "" if several images were in work.
+            killed: list[str] = json.loads(output.read(record)) if output.is_file(record) else []
+            attempt = len(killed) + 1
+
+            def start(key: str) -> None:
+                with output.writing():
+                    output.write(record, json.dumps([*killed, key]).encode())
+
+            start("")
             # After a worker was killed, images are segmented one at a time to find the one that caused it.
-            attempts = _Attempts(self.output, shard, self.writer.stop)
-            attempt = attempts.count
-            rows = self._all(entries) if attempt == 1 else [self._one(entry, attempts) for entry in entries]
+            rows = [self._one(e, killed.count(e.key), start) for e in entries] if killed else self._all(entries)
             self.writer.close(shard, rows)
-            self.output.remove(attempts.name)
+            output.remove(record)
             reasons = [row["reason"] for row in rows]
         failed = sum(map(bool, reasons))
         return {"done": len(entries) - failed, "failed": failed, "attempt": attempt}
@@ -96,13 +102,13 @@ class ShardSegmenter:
             labels = ((entry, self._labels(image)) for entry, image in zip(entries, decoded, strict=True))
             return list(map_ordered(self._row, labels, 2))
 
-    def _one(self, entry: Entry, attempts: "_Attempts") -> Row:
+    def _one(self, entry: Entry, killed: int, start: Callable[[str], None]) -> Row:
         """Segment an image that has no mask yet, after recording it as the current one."""
         if row := self.writer.written(entry):
             return row
-        killed = attempts.add(entry.key)
         if killed >= MOST_FAILURES:
             return result_row(entry, f"{killed} workers were killed while they segmented it; is it too large?")
+        start(entry.key)
         (image,) = self._images([entry])
         return self._row((entry, self._labels(image)))
 
@@ -125,27 +131,3 @@ class ShardSegmenter:
             return "not enough memory for an image of this size; scale it down first"
         except Exception as error:  # an image that the runtime rejects does not end the run
             return f"cannot be segmented ({type(error).__name__}: {error})"
-
-
-class _Attempts:
-    """Record of the attempts at a shard, and of killed workers by image, in a file of the output."""
-
-    def __init__(self, output: Storage, shard: int, stop: Callable[[Exception], RunError]) -> None:
-        self.output, self.name, self.stop = output, f"{ATTEMPTS}/{shard:06}.json", stop
-        before: dict[str, Any] = json.loads(output.read(self.name)) if output.is_file(self.name) else {}
-        self.count: int = before.get("count", 0) + 1
-        self.killed: dict[str, int] = before.get("killed", {})
-        self._write(self.killed)
-
-    def add(self, key: str) -> int:
-        """Count a worker as killed at this image, in case it will be; return the previous count."""
-        before = self.killed.get(key, 0)
-        if before < MOST_FAILURES:
-            self._write({**self.killed, key: before + 1})
-        return before
-
-    def _write(self, killed: dict[str, int]) -> None:
-        try:
-            self.output.write(self.name, json.dumps({"count": self.count, "killed": killed}).encode())
-        except Exception as error:
-            raise self.stop(error) from None

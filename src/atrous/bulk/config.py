@@ -34,11 +34,11 @@ class Settings:
     kind : "images", "parquet" or "tars", optional
         Files to look for in the input. Default: the only kind in it.
     column, key_column : str, optional
-        Of parquet files: the column of encoded images (default: the only binary one) and the column of their keys
-        (default: file and row number). Of tars, `column` is the suffix of the images.
+        Columns of a parquet file: encoded images (default: the only binary column) and keys (default: file and row).
+        Of tars, `column` is the suffix of the images.
     shard_size : int, optional
-        Images per shard. A shard is one actor's unit of work, and one parquet or tar file. Default: about eight shards
-        per actor, of at most 256 images.
+        Images per shard, one actor's unit of work and one parquet or tar file. Default: about eight shards per actor,
+        of at most 256 images.
     retry_errors : bool
         Whether to retry images that failed in an earlier run. Images that have changed since are always retried.
     """
@@ -58,15 +58,14 @@ class Settings:
         for name, value, allowed in (("output", self.output, Output), ("kind", self.kind or "images", Kind)):
             if value not in get_args(allowed):
                 raise InputError(f"{name}={value!r}: expected one of {', '.join(get_args(allowed))}")
-        if self.max_side < 1:
-            raise InputError(f"max_side={self.max_side}: expected at least 1 pixel")
-        if self.shard_size is not None and self.shard_size < 1:
-            raise InputError(f"shard_size={self.shard_size}: expected at least 1 image")
+        for name, number, unit in (("max_side", self.max_side, "pixel"), ("shard_size", self.shard_size, "image")):
+            if number is not None and number < 1:
+                raise InputError(f"{name}={number}: expected at least 1 {unit}")
 
 
 @dataclass(frozen=True)
 class ModelFiles:
-    """Contents of a model's files by name: those of a folder, or one file. Every actor uses these copies."""
+    """Contents of a model's files by name: those of a folder, or one file."""
 
     name: str
     files: dict[str, bytes] = field(repr=False)
@@ -89,12 +88,9 @@ class ModelFiles:
 
     @property
     def sha256(self) -> str:
-        """SHA-256 digest of names and contents."""
-        digest = hashlib.sha256()
-        for name, content in sorted(self.files.items()):
-            digest.update(name.encode() if self.folder else b"")
-            digest.update(hashlib.sha256(content).digest())
-        return digest.hexdigest()
+        """SHA-256 digest of the contents."""
+        digests = (hashlib.sha256(content).digest() for _, content in sorted(self.files.items()))
+        return hashlib.sha256(b"".join(digests)).hexdigest()
 
     @contextmanager
     def unpacked(self) -> Iterator[Path]:

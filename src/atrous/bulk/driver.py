@@ -4,10 +4,9 @@ import csv
 import dataclasses
 import io
 import time
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any
 
 import fsspec
 import pyarrow.compute as pc
@@ -15,18 +14,13 @@ import pyarrow.compute as pc
 from .._provenance import own_version
 from ..errors import InputError, RunError
 from .config import Job, ModelFiles, Settings
-from .manifest import ATTEMPTS, Manifest, check_settings, pack, read_settings
-from .naming import RECORDS
+from .manifest import ATTEMPTS, Manifest, check_settings, pack
 from .ray_cluster import Actors, connected, execute
-from .sources import Listing, listing
-from .storage import Storage, one_line
+from .sources import listing
+from .storage import Storage
 from .writers import parquet_bytes, shown, with_shares
 
 SHARES, ERRORS = "shares.parquet", "errors.csv"
-
-# Connect yields the number of actors. Execute runs the shards of a job.
-Connect: TypeAlias = Callable[[str | None, Actors], AbstractContextManager[int]]
-Execute: TypeAlias = Callable[[Job, ModelFiles, Iterable[tuple[int, bytes]], Actors, int], Iterator[dict[str, Any]]]
 
 
 @dataclass(frozen=True)
@@ -80,8 +74,6 @@ def run(
     *,
     address: str | None = None,
     progress: Callable[[Progress], None] = lambda progress: None,
-    connect: Connect = connected,
-    execute: Execute = execute,
 ) -> Summary:
     """Segment all images of an input that have no mask in the output yet.
 
@@ -97,8 +89,6 @@ def run(
         Address of a Ray cluster. Default: start one on this machine for the run.
     progress : callable
         Called after each shard.
-    connect, execute : callable
-        Connection to a cluster, and execution of the shards. Default: Ray Data.
 
     Raises
     ------
@@ -111,8 +101,6 @@ def run(
     actors = actors or Actors()
     output = Storage(out)
     found = listing(given, settings, output)
-    with _writing(output):
-        _check_output(output)
     model = ModelFiles.read(settings.model)
     classes = _classes(model, settings.engine)
     recorded = {
@@ -124,7 +112,7 @@ def run(
         "classes": classes,
         "atrous": own_version(),
     }
-    with _writing(output):
+    with output.writing(InputError):
         check_settings(output, recorded)
     manifest = Manifest.read(output, settings.output)
     todo, impossible = manifest.unassigned(found, settings)
@@ -138,13 +126,20 @@ def run(
         filesystems={protocol: dict(values) for protocol, values in fsspec.config.conf.items()},
         version=own_version(),
     )
+
+    def outcomes() -> list[tuple[str, str, str | None]]:
+        """Return key, source and reason of each image of the input that has a mask, or will not have one."""
+        known = {source: (entry.key, reason) for source, (entry, reason) in manifest.reasons().items()} | impossible
+        return [(known[e.source][0], e.source, known[e.source][1]) for e in found.entries if e.source in known]
+
     redone = {entry.source for entry in todo}
-    before = sum(reason == "" and source not in redone for source, _, reason in _outcomes(manifest, found, impossible))
+    before = sum(reason == "" and source not in redone for _, source, reason in outcomes())
     retried, seconds = 0, 0.0
     if todo or manifest.pending():
-        with connect(address, actors) as count:
-            with _writing(output):
-                manifest.assign(todo, settings, count)
+        with connected(address, actors) as count:
+            if todo:
+                with output.writing(InputError):
+                    manifest.assign(todo, settings, count)
             pending = manifest.pending()
             started = time.perf_counter()
             shards = ((shard, pack(entries)) for shard, entries in sorted(pending.items()))
@@ -152,24 +147,15 @@ def run(
             retried = _follow(results, sum(map(len, pending.values())), progress)
             seconds = time.perf_counter() - started
         manifest.read_results()
-    outcomes = list(_outcomes(manifest, found, impossible))
-    failed = [(key, source, reason) for source, key, reason in outcomes if reason]
-    _write_tables(manifest, classes, failed)
+    final = outcomes()
+    failed = [(key, source, reason) for key, source, reason in final if reason]
+    done = sum(reason == "" for _, _, reason in final) - before
+    with output.writing():
+        _write_tables(manifest, classes, failed)
     for name in output.names(ATTEMPTS):  # of shards whose worker was killed between the result and this file's end
         output.remove(f"{ATTEMPTS}/{name}")
     output.sweep()
-    done = sum(reason == "" for _, _, reason in outcomes) - before
     return Summary(done, before, len(failed), retried, seconds, f"{output.url}/{ERRORS}" if failed else "")
-
-
-def _outcomes(
-    manifest: Manifest, found: Listing, impossible: dict[str, tuple[str, str]]
-) -> Iterator[tuple[str, str, str | None]]:
-    """Yield source, key and outcome of each image of the input."""
-    known = {source: (entry.key, reason) for source, (entry, reason) in manifest.reasons().items()} | impossible
-    for entry in found.entries:
-        if entry.source in known:
-            yield entry.source, *known[entry.source]
 
 
 def _follow(results: Iterator[dict[str, Any]], total: int, progress: Callable[[Progress], None]) -> int:
@@ -186,26 +172,6 @@ def _follow(results: Iterator[dict[str, Any]], total: int, progress: Callable[[P
     return retried
 
 
-def _check_output(output: Storage) -> None:
-    """Create the output folder; raise InputError if that fails or the folder contains other files."""
-    if output.local:
-        output.fs.makedirs(output.root, exist_ok=True)
-    if read_settings(output) is not None:
-        return
-    if output.is_file() or any(name != RECORDS and name[0] != "." for name in output.names("")):
-        raise InputError(f"{output.url}: contains files that atrous bulk did not write; choose another output folder")
-
-
-@contextmanager
-def _writing(output: Storage) -> Iterator[None]:
-    try:
-        yield
-    except InputError:
-        raise
-    except Exception as error:  # each file system has errors of its own
-        raise InputError(f"{output.url}: cannot be written ({one_line(error)})") from None
-
-
 def _classes(model: ModelFiles, engine: str | None) -> tuple[str, ...]:
     """Return a model's classes. This loads the model, so errors occur before anything else starts."""
     from ..segmenter import Segmenter
@@ -219,18 +185,13 @@ def _classes(model: ModelFiles, engine: str | None) -> tuple[str, ...]:
 
 def _write_tables(manifest: Manifest, classes: tuple[str, ...], failed: list[tuple[str, str, str]]) -> None:
     """Write the tables of class shares and of failures."""
-    output, table = manifest.output, manifest.latest()
+    table = manifest.latest()
     done = table.filter(pc.equal(table["reason"], ""))
-    try:
-        if len(done):
-            output.write(SHARES, parquet_bytes(with_shares(done, classes, {}).sort_by("key")))
-        if not failed:
-            output.remove(ERRORS)
-            return
-        sink = io.StringIO(newline="")
-        rows = csv.writer(sink)
-        rows.writerow(("key", "source", "reason"))
-        rows.writerows((key, shown(source), reason) for key, source, reason in failed)
-        output.write(ERRORS, sink.getvalue().encode())
-    except Exception as error:
-        raise RunError(f"{output.url}: its tables cannot be written ({one_line(error)}); run again") from None
+    if len(done):
+        manifest.output.write(SHARES, parquet_bytes(with_shares(done, classes, {}).sort_by("key")))
+    if not failed:
+        manifest.output.remove(ERRORS)
+        return
+    sink = io.StringIO(newline="")
+    csv.writer(sink).writerows([("key", "source", "reason"), *((k, shown(source), why) for k, source, why in failed)])
+    manifest.output.write(ERRORS, sink.getvalue().encode())

@@ -32,7 +32,7 @@ SHARDS_PER_ACTOR = 8  # for small inputs, so that actors finish at about the sam
 
 T = TypeVar("T")
 
-_ENTRY_TYPES = tuple(str if isinstance(value, str) else int for value in Entry("", "", ""))
+_ENTRY_TYPES = tuple(map(type, Entry("", "", "")))
 
 # `reason` is the reason for a missing mask; "" if there is a mask.
 RESULT = pa.schema(
@@ -99,30 +99,27 @@ class Manifest:
         Images to assign are new ones, failed ones that have changed or are retried, and ones whose PNG is missing.
         Raises InputError if an image has changed that has a mask or is assigned to a pending shard.
         """
-        known = self.reasons()
-        masks = {name for name, _ in self.output.walk(hidden=True)} if known and settings.output == "png" else set()
-        new: list[Entry] = []
+        known, output = self.reasons(), self.output
+        pngs = settings.output == "png"
+        files = set(output.fs.find(output.root)) if known and pngs else set()
         todo: list[Entry] = []
         impossible: dict[str, tuple[str, str]] = {}
-        for entry in listing.entries:
-            if entry.source not in known:
-                if entry.reason:
-                    impossible[entry.source] = key_of(entry.name), entry.reason
-                else:
-                    new.append(entry)
-                continue
+        for entry in (entry for entry in listing.entries if entry.source in known):
             earlier, reason = known[entry.source]
             changed = entry.stamp != earlier.stamp
-            lost = reason == "" and settings.output == "png" and f"{earlier.key}.png" not in masks
+            lost = reason == "" and pngs and output.path(f"{earlier.key}.png") not in files
             if entry.reason and (lost or reason != ""):
                 impossible[entry.source] = earlier.key, entry.reason
             elif lost or (reason and (changed or settings.retry_errors)):
                 todo.append(entry._replace(key=earlier.key))
             elif changed and (reason == "" or listing.kind != "images"):
                 raise InputError(
-                    f"{entry.source}: has changed since {self.output.url} was started: expected size and time, or ETag,"
+                    f"{entry.source}: has changed since {output.url} was started: expected size and time, or ETag,"
                     f" {earlier.stamp}, got {entry.stamp}; choose another output folder"
                 )
+        new = [entry for entry in listing.entries if entry.source not in known]
+        impossible |= {entry.source: (key_of(entry.name), entry.reason) for entry in new if entry.reason}
+        new = [entry for entry in new if not entry.reason]
         taken = {folded(entry.key) for entry in self.entries}
         for entry, (key, free) in zip(new, assigned([entry.name for entry in new], taken), strict=True):
             if free:
@@ -136,13 +133,10 @@ class Manifest:
         size = settings.shard_size or max(1, min(LARGEST_SHARD, len(entries) // (actors * SHARDS_PER_ACTOR)))
         first = 1 + max((entry.shard for entry in self.entries), default=-1)
         added = [entry._replace(name="", shard=first + i // size) for i, entry in enumerate(entries)]
-        if added:
-            try:
-                self.output.create(f"{PLANS}/{self.plans:05}.gz", pack(added))
-            except FileExistsError:
-                raise InputError(
-                    f"{self.output.url}: another run is writing to this output; wait until it ends"
-                ) from None
+        try:
+            self.output.create(f"{PLANS}/{self.plans:05}.gz", pack(added))
+        except FileExistsError:
+            raise InputError(f"{self.output.url}: another run is writing to this output; wait until it ends") from None
         self.entries += added
 
 
@@ -181,26 +175,25 @@ def result_name(shard: int) -> str:
     return f"{RESULTS}/{shard:06}.parquet"
 
 
-def read_settings(output: Storage) -> dict[str, Any] | None:
-    """Return the settings of an earlier run; None if there was none."""
-    if not output.is_file(SETTINGS):
-        return None
-    expected = f"a run's settings of format {FORMAT}"
-    values = parse_json(output.read(SETTINGS), output.path(SETTINGS), expected)
-    found = values.get("format") if isinstance(values, dict) else "something else"
-    if found != FORMAT:
-        raise InputError(
-            f"{output.path(SETTINGS)}: expected {expected}, got {found!s:.60}; choose another output folder"
-        )
-    return dict(values)
-
-
 def check_settings(output: Storage, values: dict[str, Any]) -> None:
-    """Record the settings that determine masks and keys; raise InputError if an earlier run's differ."""
-    earlier = read_settings(output)
-    if earlier is None:
+    """Record the settings that determine masks and keys; raise InputError if an earlier run's differ.
+
+    Raises InputError, too, if the output contains files but no settings.
+    """
+    if output.local:
+        output.fs.makedirs(output.root, exist_ok=True)
+    if not output.is_file(SETTINGS):
+        if output.is_file() or any(name != RECORDS and name[0] != "." for name in output.names("")):
+            raise InputError(
+                f"{output.url}: contains files that atrous bulk did not write; choose another output folder"
+            )
         output.write(SETTINGS, json.dumps({"format": FORMAT, **values}, indent=1).encode())
         return
+    path, expected = output.path(SETTINGS), f"a run's settings of format {FORMAT}"
+    earlier = parse_json(output.read(SETTINGS), path, expected)
+    found = earlier.get("format") if isinstance(earlier, dict) else "something else"
+    if found != FORMAT:
+        raise InputError(f"{path}: expected {expected}, got {found!s:.60}; choose another output folder")
     differs = [
         f"{name} {_shown(earlier.get(name))}, not {_shown(value)}"
         for name, value in values.items()

@@ -143,9 +143,7 @@ def _start(address: str | None, actors: Actors, folder: Path) -> None:
             check_loopback(ray.nodes())  # type: ignore[no-untyped-call]
         else:
             host, colon, port = address.rpartition(":")
-            if (
-                colon and "://" not in address
-            ):  # fail immediately if nothing listens there; Ray retries for many minutes
+            if colon and "://" not in address:  # if nothing listens there, Ray would retry for many minutes
                 socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
             ray.init(address, **quiet)
     except (Exception, SystemExit) as error:
@@ -160,9 +158,8 @@ def _fitting(nodes: list[dict[str, Any]], actors: Actors) -> int:
     """Return the number of actors that fit on the machines of a cluster."""
     count = 0
     for resources in (node.get("Resources", {}) for node in nodes if node.get("Alive")):
-        fits = int(resources.get("CPU", 0) // actors.cpus)
+        fits, gpus = int(resources.get("CPU", 0) // actors.cpus), resources.get("GPU", 0)
         if actors.gpus:
-            gpus = resources.get("GPU", 0)
             fits = min(fits, int(gpus // actors.gpus) if actors.gpus >= 1 else int(gpus) * int(1 // actors.gpus))
         count += fits
     if not count:

@@ -1,22 +1,26 @@
-"""Lists of the images of an input: a folder, a list file, a pattern, parquet files or WebDataset tars."""
+"""Images of an input (a folder, a list file, a pattern, parquet files or WebDataset tars): their list, their pixels."""
 
 import io
 import os
 import sys
 import tarfile
-from dataclasses import dataclass
+from collections.abc import Generator, Iterator
+from contextlib import closing
+from itertools import groupby
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from .._parallel import map_ordered
 from ..errors import InputError
-from ..image_io import IMAGE_SUFFIXES
+from ..image_io import IMAGE_SUFFIXES, read_rgb
 from .config import Kind, Settings
 from .naming import without_query
-from .storage import Storage, local_stamp, located, one_line, stamp_of
+from .storage import Storage, one_line
 
 SUFFIXES: dict[Kind, frozenset[str]] = {
     "images": IMAGE_SUFFIXES,
@@ -27,6 +31,9 @@ LIST_SUFFIXES = frozenset({".txt", ".lst", ".list"})
 READERS = 16  # files whose index is read in parallel
 # For samples with several images: the first of these formats is the image, as another one may be its mask.
 PREFERRED = (".jpg", ".jpeg", ".webp", ".png")
+
+# An image's file, its bytes, or the reason for a failure.
+Encoded: TypeAlias = Path | bytes | InputError
 
 
 class Entry(NamedTuple):
@@ -50,8 +57,7 @@ class Entry(NamedTuple):
     shard: int = -1
 
 
-@dataclass(frozen=True)
-class Listing:
+class Listing(NamedTuple):
     """Sorted images of an input, below a root ("" for a list)."""
 
     root: str
@@ -68,7 +74,7 @@ def listing(given: str, settings: Settings, output: Storage) -> Listing:
         root, files, listed = _files(given, output)
     except InputError:
         raise
-    except Exception as error:  # each file system has errors of its own
+    except Exception as error:  # each file system has its own error types
         place = f": {error.filename}" if isinstance(error, OSError) and error.filename not in (None, given) else ""
         raise InputError(f"{given}: cannot be read ({one_line(error)}{place})") from None
     kind = settings.kind or _kind(given, [name for name, _ in files], listed=listed)
@@ -76,8 +82,9 @@ def listing(given: str, settings: Settings, output: Storage) -> Listing:
     if not files:
         raise InputError(f"{given}: nothing to segment; looked for {', '.join(sorted(SUFFIXES[kind]))}")
     if kind == "images":
-        there = ((*file, "" if file[1] or "://" in file[0] else "no such file") for file in files)
-        entries = [Entry(name, name, name, -1, -1, stamp, reason) for name, stamp, reason in there]
+        entries = [
+            Entry(f, f, f, stamp=stamp, reason="" if stamp or "://" in f else "no such file") for f, stamp in files
+        ]
     else:
         index = _tar_entries if kind == "tars" else _parquet_entries
         found = map_ordered(lambda file: index(root, *file, settings), files, READERS)
@@ -88,20 +95,15 @@ def listing(given: str, settings: Settings, output: Storage) -> Listing:
     return Listing(root, kind, entries)
 
 
-def image_column(schema: Any, column: str | None) -> str:
-    """Return the column of encoded images: binary, or a struct with a binary field `bytes`, as Hugging Face writes."""
-    columns = [field.name for field in schema if _holds_images(field.type)]
-    if column is not None:
-        if column not in schema.names:
-            raise ValueError(f"no column {column!r}; it has {', '.join(schema.names)}")
-        if column not in columns:
-            raise ValueError(f"column {column!r} is {schema.field(column).type}; expected encoded images, binary")
-        return column
-    if len(columns) != 1:
-        raise ValueError(
-            f"expected one column of encoded images (binary), found {', '.join(columns) or 'none'}; set column"
-        )
-    return columns[0]
+def images(
+    root: str, entries: list[Entry], column: str | None
+) -> Generator[NDArray[np.uint8] | InputError, None, None]:
+    """Yield each image as (H, W, 3) uint8, or the reason why it cannot be read."""
+    for encoded in _encoded(root, entries, column):
+        try:
+            yield encoded if isinstance(encoded, InputError) else read_rgb(encoded, "")
+        except InputError as error:
+            yield error
 
 
 def _files(given: str, output: Storage) -> tuple[str, list[tuple[str, str]], bool]:
@@ -109,30 +111,25 @@ def _files(given: str, output: Storage) -> tuple[str, list[tuple[str, str]], boo
     if given == "-" or _suffix(given) in LIST_SUFFIXES:
         return "", _listed(given), True
     place = Storage(given)
-    if place.is_folder() or place.is_file():
-        inner, outer = (Path(os.path.realpath(s.root) if s.local else s.root) for s in (place, output))
-        if place.protocols == output.protocols and inner.is_relative_to(outer):
-            raise InputError(f"{place.url}: is the output {output.url} or lies inside it; choose another output folder")
-    if place.is_folder():
-        below = output.root.removeprefix(place.root + "/") + "/"
-        inside = place.protocols == output.protocols and output.root.startswith(place.root + "/")
-        return place.url, sorted(f for f in place.walk() if not (inside and f[0].startswith(below))), False
-    if place.is_file():
-        if without_query(given) != given:
-            return "", [(place.url, place.stamp())], False
-        folder, _, name = place.url.rpartition("/")
-        return folder, [(name, place.stamp())], False
-    if any(c in given for c in "*?["):
+    if not (is_folder := place.is_folder()) and not place.is_file():
+        if not any(c in given for c in "*?["):
+            raise InputError(f"{given}: no such file or folder")
         head = place.root[: min(place.root.index(c) for c in "*?[" if c in place.root)].rpartition("/")[0]
-        protocol = "" if place.local else place.url[: place.url.index(place.root)]
-        found = place.fs.glob(place.root, detail=True)
-        stamps = {
-            path.removeprefix(head + "/"): local_stamp(path) if place.local else stamp_of(info)
-            for path, info in found.items()
-            if info["type"] != "directory"
-        }
-        return Storage(protocol + head).url, sorted(stamps.items()), False
-    raise InputError(f"{given}: no such file or folder")
+        found = place.fs.glob(place.root, detail=True).items()
+        stamps = ((path, place.stamp(path, info)) for path, info in found if info["type"] != "directory")
+        files = sorted((path.removeprefix(head + "/"), stamp) for path, stamp in stamps)
+        return Storage(place.url.removesuffix(place.root) + head).url, files, False
+    one_system = place.protocols == output.protocols
+    inner, outer = (Path(os.path.realpath(s.root) if s.local else s.root) for s in (place, output))
+    if one_system and inner.is_relative_to(outer):
+        raise InputError(f"{place.url}: is the output {output.url} or lies inside it; choose another output folder")
+    if is_folder:
+        results = f"{output.root}/" if one_system else None
+        walked = (file for file in place.walk() if not (results and place.path(file[0]).startswith(results)))
+        return place.url, sorted(walked), False
+    # A query belongs to the file's address, so there is no folder to which the file is relative.
+    folder, _, name = ("", "", place.url) if without_query(given) != given else place.url.rpartition("/")
+    return folder, [(name, place.stamp(place.root))], False
 
 
 def _listed(given: str) -> list[tuple[str, str]]:
@@ -145,13 +142,14 @@ def _listed(given: str) -> list[tuple[str, str]]:
     lines = dict.fromkeys(line for line in (line.removesuffix("\r") for line in split) if line.strip())
     if not lines:
         raise InputError(f"{given}: an empty list; expected a path or URL in each line")
+    local = Storage("/")
 
     def stamped(line: str) -> tuple[str, str]:
         if "://" in line:
             return line, ""  # querying a store for a million files would take too long
         path = str(Path(line).absolute())
         try:
-            return path, local_stamp(path)
+            return path, local.stamp(path)
         except (OSError, ValueError):
             return path, ""
 
@@ -177,29 +175,99 @@ def _suffix(name: str) -> str:
     return base[base.rindex(".") :] if "." in base else ""
 
 
+def _located(root: str, file: str) -> tuple[Storage, str]:
+    """Return the folder of an input's file and the file's name in it. Without a root, the file is a path or URL."""
+    return (Storage(root), file) if root else (Storage(file), "")
+
+
+def _encoded(root: str, entries: list[Entry], column: str | None) -> Iterator[Encoded]:
+    for file, group in groupby(entries, key=lambda entry: entry.file):
+        members = list(group)
+        sent = 0
+        try:
+            storage, name = _located(root, file)
+            with closing(_of_file(storage, name, members, column)) as contents:
+                for content in contents:
+                    sent += 1
+                    yield content
+            why = "the file has fewer rows than when it was listed"
+        except Exception as error:  # each file system has its own error types
+            why = "no such file" if isinstance(error, FileNotFoundError) else f"cannot be read ({one_line(error)})"
+        yield from (InputError(why) for _ in members[sent:])
+
+
+def _of_file(storage: Storage, name: str, members: list[Entry], column: str | None) -> Generator[Encoded, None, None]:
+    if members[0].offset < 0:
+        yield Path(storage.path(name)) if storage.local else storage.read(name)
+        return
+    with storage.open(name) as stream:
+        if members[0].size < 0:
+            yield from _parquet_rows(stream, [member.offset for member in members], column)
+            return
+        for member in members:
+            try:
+                stream.seek(member.offset)
+                yield stream.read(member.size)
+            except Exception as error:  # fails for one image: a bad block, or too little memory
+                yield InputError(f"cannot be read ({one_line(error)})")
+
+
 def _parquet_entries(root: str, file: str, stamp: str, settings: Settings) -> list[Entry]:
     """Return an entry for each row, or one entry with the reason why the file cannot be read."""
     base = file.rpartition(".")[0]
     try:
-        storage, name = located(root, file)
+        storage, name = _located(root, file)
         with storage.open(name) as stream, pq.ParquetFile(stream) as parquet:
-            image_column(parquet.schema_arrow, settings.column)
-            count = parquet.metadata.num_rows
-            keys = [None] * count
-            if settings.key_column is not None:
-                if settings.key_column not in parquet.schema_arrow.names:
-                    has = ", ".join(parquet.schema_arrow.names)
-                    raise ValueError(f"no column {settings.key_column!r}; it has {has}")
-                keys = parquet.read([settings.key_column])[settings.key_column].to_pylist()
+            _image_column(parquet.schema_arrow, settings.column)
+            keys = [None] * parquet.metadata.num_rows
+            if (column := settings.key_column) is not None:
+                _check_column(parquet.schema_arrow, column)
+                keys = parquet.read([column])[column].to_pylist()
     except (OSError, ValueError, pa.ArrowException) as error:
         return [Entry(file, base, file, stamp=stamp, reason=one_line(error))]
-    digits = max(6, len(str(count - 1)))
-    names = [f"{base}/{row:0{digits}}" if key is None else _text(key) for row, key in enumerate(keys)]
+    digits = max(6, len(str(len(keys) - 1)))
+    names = [f"{base}/{row:0{digits}}" if key is None else key for row, key in enumerate(keys)]
+    names = [name.decode("utf-8", "surrogateescape") if isinstance(name, bytes) else str(name) for name in names]
     return [Entry(f"{file}#{row}", name, file, row, stamp=stamp) for row, name in enumerate(names)]
 
 
-def _text(name: object) -> str:
-    return name.decode("utf-8", "surrogateescape") if isinstance(name, bytes) else str(name)
+def _parquet_rows(stream: Any, rows: list[int], column: str | None) -> Iterator[Encoded]:
+    """Yield the encoded images of some rows, in ascending order. Read only the row groups that contain them."""
+    with pq.ParquetFile(stream) as parquet:
+        column = _image_column(parquet.schema_arrow, column)
+        place = 0
+        for group in range(parquet.num_row_groups):
+            end = place + parquet.metadata.row_group(group).num_rows
+            wanted = {row for row in rows if place <= row < end}
+            for batch in parquet.iter_batches(16, [group], [column]) if wanted else ():
+                for row in sorted(wanted & set(range(place, place + len(batch)))):
+                    value = batch.column(0)[row - place].as_py()
+                    value = value["bytes"] if isinstance(value, dict) else value
+                    yield InputError("no image in this row") if value is None else value
+                place += len(batch)
+                if place > max(wanted):
+                    break
+            place = end
+
+
+def _image_column(schema: Any, column: str | None) -> str:
+    """Return the column of encoded images: binary, or a struct with a binary field `bytes`, as Hugging Face writes."""
+    columns = [field.name for field in schema if _holds_images(field.type)]
+    if column is not None:
+        _check_column(schema, column)
+        if column not in columns:
+            raise ValueError(f"column {column!r} is {schema.field(column).type}; expected encoded images, binary")
+        return column
+    if len(columns) != 1:
+        raise ValueError(
+            f"expected one column of encoded images (binary), found {', '.join(columns) or 'none'}; set column"
+        )
+    return columns[0]
+
+
+def _check_column(schema: Any, column: str) -> None:
+    if column not in schema.names:
+        raise ValueError(f"no column {column!r}; it has {', '.join(schema.names)}")
 
 
 def _holds_images(kind: Any) -> bool:
@@ -219,7 +287,7 @@ def _tar_entries(root: str, file: str, stamp: str, settings: Settings) -> list[E
     samples: dict[str, dict[str, tarfile.TarInfo]] = {}
     length, damage = 0, ""
     try:
-        storage, name = located(root, file)
+        storage, name = _located(root, file)
         with storage.open(name) as stream:
             length = stream.seek(0, io.SEEK_END)
             stream.seek(0)

@@ -8,15 +8,16 @@ import stat
 import tempfile
 import uuid
 from collections.abc import Iterable, Iterator
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import fsspec
 from fsspec.implementations.local import LocalFileSystem, make_path_posix
 
-from .._io import remove_stale, written
-from ..errors import InputError
+from .._io import remove_stale, sync_folder, written
+from ..data import files_below
+from ..errors import InputError, RunError
 from .naming import RECORDS
 
 # Stores with atomic uploads. In others, a file is uploaded under a temporary name first.
@@ -27,8 +28,6 @@ CHANGES = (
     *("ETag", "etag", "md5Hash", "crc32c", "Content-MD5"),
     *("LastModified", "Last-Modified", "mtime", "modify", "last_commit", "created"),
 )
-# Errors about one file name. All other errors concern the whole output.
-NAME_ERRORS = frozenset({errno.ENAMETOOLONG, errno.EISDIR, errno.ENOTDIR, errno.EINVAL, errno.EILSEQ, errno.EEXIST})
 
 
 class Storage:
@@ -65,8 +64,7 @@ class Storage:
 
     def read(self, name: str = "") -> bytes:
         """Return a file's bytes."""
-        content: bytes = self.fs.cat_file(self.path(name))
-        return content
+        return bytes(self.fs.cat_file(self.path(name)))
 
     def open(self, name: str = "") -> Any:
         """Open a file for reading with random access."""
@@ -76,14 +74,12 @@ class Storage:
         try:
             file.seek(-1, io.SEEK_END)
             file.read(1)
-            file.seek(0)
-            return file
         except ValueError:  # a server without range requests
             file.close()
-            whole = tempfile.TemporaryFile(prefix="atrous-file-")  # noqa: SIM115
-            self.fs.get_file(self.path(name), whole)
-            whole.seek(0)
-            return whole
+            file = tempfile.TemporaryFile(prefix="atrous-file-")  # noqa: SIM115
+            self.fs.get_file(self.path(name), file)
+        file.seek(0)
+        return file
 
     def names(self, folder: str) -> list[str]:
         """Return the sorted names of the files in a folder, or none if it does not exist."""
@@ -93,20 +89,52 @@ class Storage:
         except FileNotFoundError:
             return []
 
-    def walk(self, *, hidden: bool = False) -> Iterator[tuple[str, str]]:
-        """Yield name and stamp of each file below the folder, unordered. Links to folders are not followed."""
+    def walk(self) -> Iterator[tuple[str, str]]:
+        """Yield name and stamp of each file below the folder, unordered, without hidden ones and linked folders."""
+
+        def fail(error: OSError) -> None:
+            if not isinstance(error, FileNotFoundError) or error.filename == self.root:  # others were just deleted
+                raise error
+
         if self.local:
-            yield from _local_files(self.root, hidden=hidden)
+            start = len(self.root.rstrip("/")) + 1
+            for file in map(str, files_below(Path(self.root), fail)):
+                if stamp := self.stamp(file):
+                    yield file[start:].replace(os.sep, "/"), stamp
             return
         self.fs.invalidate_cache()
         for path, info in self.fs.find(self.root, detail=True).items():
             name = path.removeprefix(self.root + "/")
-            if name != path and (hidden or not re.search(r"(^|/)\.", name)):
-                yield name, stamp_of(info)
+            if name != path and not re.search(r"(^|/)\.", name):
+                yield name, self.stamp(path, info)
 
-    def stamp(self) -> str:
-        """Return the stamp of the file at this path."""
-        return local_stamp(self.root) if self.local else stamp_of(self.fs.info(self.root))
+    def stamp(self, path: str, info: dict[str, Any] | None = None) -> str:
+        """Return a text that changes with a file's content; "" for a local file that does not exist.
+
+        `info` is fsspec's description of the file, if it is known.
+        """
+        if not self.local:
+            info = info or self.fs.info(path)
+            change = next((info[field] for field in CHANGES if info.get(field)), "")
+            return f"{info.get('size')}:{str(change).strip(chr(34))}"
+        try:
+            status = os.stat(path)  # noqa: PTH116
+        except OSError as error:
+            if error.errno in (errno.ENOENT, errno.ELOOP):
+                return ""
+            raise
+        return f"{status.st_size}:{status.st_mtime_ns}" if stat.S_ISREG(status.st_mode) else ""
+
+    @contextmanager
+    def writing(self, kind: type[Exception] = RunError) -> Iterator[None]:
+        """Turn errors of writing into one line: a RunError, or an InputError before the run has started."""
+        remedy = "; all written files are complete; run again to resume" if kind is RunError else ""
+        try:
+            yield
+        except (InputError, RunError):
+            raise
+        except Exception as error:  # each file system has its own error types
+            raise kind(f"{self.url}: cannot be written ({one_line(error)}){remedy}") from None
 
     def write(self, name: str, content: bytes) -> None:
         """Write a file and replace an existing one."""
@@ -128,28 +156,26 @@ class Storage:
 
     def create(self, name: str, content: bytes) -> None:
         """Write a file; raise FileExistsError if it exists."""
-        if self.fs.exists(self.path(name)):
-            raise FileExistsError(errno.EEXIST, "exists", self.path(name))
+        path = self.path(name)
+        if self.fs.exists(path):
+            raise FileExistsError(path)
         if not self.local:
             self.write(name, content)
             return
         with self._written(content) as temporary:
-            Path(self.path(name)).parent.mkdir(parents=True, exist_ok=True)
+            Path(path).parent.mkdir(parents=True, exist_ok=True)
             try:
-                os.link(temporary, self.path(name))
+                os.link(temporary, path)
             except FileExistsError:
                 raise
             except OSError:  # a file system without hard links
-                temporary.replace(self.path(name))
+                temporary.replace(path)
 
     def sync(self, names: Iterable[str]) -> None:
         """Sync the folders of local files to disk, so that their entries survive a loss of power."""
-        for folder in {Path(self.path(name)).parent for name in names} if self.local and os.name != "nt" else ():
-            descriptor = os.open(folder, os.O_RDONLY)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
+        if self.local:
+            for folder in {Path(self.path(name)).parent for name in names}:
+                sync_folder(folder)
 
     def remove(self, name: str) -> None:
         """Delete a file if it exists."""
@@ -171,43 +197,7 @@ class Storage:
         return written(content, folder)
 
 
-def located(root: str, file: str) -> tuple[Storage, str]:
-    """Return the folder of an input's file and the file's name in it. Without a root, the file is a path or URL."""
-    return (Storage(root), file) if root else (Storage(file), "")
-
-
-def stamp_of(info: dict[str, Any]) -> str:
-    """Return the stamp of a file from fsspec's description: its size, and a field that changes with its content."""
-    change = next((info[field] for field in CHANGES if info.get(field)), "")
-    return f"{info.get('size')}:{str(change).strip(chr(34))}"
-
-
-def local_stamp(path: str) -> str:
-    """Return the stamp of a local file; "" if it does not exist or a link is broken."""
-    try:
-        status = os.stat(path)  # noqa: PTH116
-    except OSError as error:
-        if error.errno in (errno.ENOENT, errno.ELOOP):
-            return ""
-        raise
-    return f"{status.st_size}:{status.st_mtime_ns}" if stat.S_ISREG(status.st_mode) else ""
-
-
 def one_line(error: BaseException) -> str:
     """Return an error's message on one line."""
     reason = getattr(error, "strerror", None) or str(error)
     return " ".join(str(reason).split())[:300] or type(error).__name__
-
-
-def _local_files(root: str, *, hidden: bool) -> Iterator[tuple[str, str]]:
-    def fail(error: OSError) -> None:
-        if not isinstance(error, FileNotFoundError) or error.filename == root:  # a missing file was deleted meanwhile
-            raise error
-
-    for folder, folders, files in os.walk(root, onerror=fail):
-        if not hidden:
-            folders[:] = [name for name in folders if name[0] != "."]
-        for file in files:
-            path = os.path.join(folder, file)  # noqa: PTH118
-            if (hidden or file[0] != ".") and (stamp := local_stamp(path)):
-                yield path[len(root) + 1 :].replace(os.sep, "/"), stamp

@@ -1,9 +1,10 @@
 """Writers of the masks and results of shards: one PNG per image, or one parquet file or tar per shard."""
 
+import errno
 import io
 import json
 import tarfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from ..errors import InputError, RunError
+from ..errors import InputError
 from ..labelmap import label_png, read_labels
 from .config import Job
 from .manifest import RESULT, result_name, shard_name
 from .sources import Entry
-from .storage import NAME_ERRORS, Storage, one_line
+from .storage import Storage, one_line
+
+# Errors about one file name. All other errors concern the whole output.
+NAME_ERRORS = frozenset({errno.ENAMETOOLONG, errno.EISDIR, errno.ENOTDIR, errno.EINVAL, errno.EILSEQ, errno.EEXIST})
 
 Row = dict[str, Any]  # columns of `RESULT`, and `mask` with the PNG's bytes for the shard's file
 
@@ -31,18 +35,16 @@ class Writer:
     def mask(self, entry: Entry, labels: NDArray[np.uint8]) -> Row:
         """Encode a mask, and write it if the output is one PNG per image."""
         mask = label_png(labels, self.palette)
-        row = self._row(entry, labels)
         if self.job.settings.output != "png":
-            return {**row, "mask": mask}
-        try:
-            self.output.write(f"{entry.key}.png", mask)
-        except OSError as error:
-            if error.errno not in NAME_ERRORS:
-                raise self.stop(error) from None
-            return result_row(entry, f"its mask {entry.key}.png cannot be written ({one_line(error)})")
-        except Exception as error:  # each file system has its own error types
-            raise self.stop(error) from None
-        return row
+            return {**self._row(entry, labels), "mask": mask}
+        with self.output.writing():
+            try:
+                self.output.write(f"{entry.key}.png", mask)
+            except OSError as error:
+                if error.errno not in NAME_ERRORS:
+                    raise
+                return result_row(entry, f"its mask {entry.key}.png cannot be written ({one_line(error)})")
+        return self._row(entry, labels)
 
     def written(self, entry: Entry) -> Row | None:
         """Return the row of an image whose PNG an earlier attempt wrote, or None."""
@@ -60,29 +62,21 @@ class Writer:
         kind = self.job.settings.output
         done = [row for row in rows if not row["reason"]]
         names = [f"{row['key']}.png" for row in done] if kind == "png" else [shard_name(shard, kind)]
-        try:
-            if kind != "png" and done:
-                content = self._parquet(done) if kind == "parquet" else self._tar(done)
-                self.output.write(names[0], content)
+        with self.output.writing():
+            if kind == "parquet" and done:
+                table = pa.Table.from_pylist(done, schema=RESULT)
+                masks = pa.array([row["mask"] for row in done], pa.binary())
+                self.output.write(names[0], parquet_bytes(with_shares(table, self.job.classes, {"mask": masks})))
+            elif kind == "tar" and done:
+                self.output.write(names[0], self._tar(done))
             self.output.sync(names)
             self.output.write(result_name(shard), parquet_bytes(pa.Table.from_pylist(rows, schema=RESULT)))
-        except Exception as error:
-            raise self.stop(error) from None
-
-    def stop(self, error: Exception) -> RunError:
-        """Return the error that ends the run if writing fails."""
-        return RunError(f"{self.output.url}: cannot be written ({one_line(error)}); files written so far are complete")
 
     def _row(self, entry: Entry, labels: NDArray[np.uint8]) -> Row:
         counts = np.bincount(labels.ravel(), minlength=len(self.job.classes))[: len(self.job.classes)]
         height, width = labels.shape
         shares = (counts / labels.size).astype(np.float32)
         return result_row(entry) | {"height": height, "width": width, "shares": shares.tolist()}
-
-    def _parquet(self, done: list[Row]) -> bytes:
-        table = pa.Table.from_pylist(done, schema=RESULT)
-        masks = pa.array([row["mask"] for row in done], pa.binary())
-        return parquet_bytes(with_shares(table, self.job.classes, {"mask": masks}))
 
     def _tar(self, done: list[Row]) -> bytes:
         """Return a WebDataset tar, identical for identical masks."""
@@ -113,20 +107,15 @@ def with_shares(results: pa.Table, classes: tuple[str, ...], more: Mapping[str, 
     """Return results that have masks, with further columns and each class' share of the pixels."""
     table = results.select(["key", "source", "height", "width"])
     shares = np.asarray(results["shares"].combine_chunks().flatten(), np.float32).reshape(len(table), -1)
-    columns = {**more, **dict(zip(share_names(classes), shares.T, strict=True))}
-    for name, column in columns.items():
+    for name, column in {**more, **dict(zip(share_names(classes), shares.T, strict=True))}.items():
         table = table.append_column(name, pa.array(column))
     return table
 
 
-def share_names(classes: Iterable[str]) -> list[str]:
+def share_names(classes: Sequence[str]) -> list[str]:
     """Return a column name per class: its name, with its id appended if the name is taken."""
-    taken = {"key", "source", "height", "width", "mask"}
-    names = []
-    for i, name in enumerate(classes):
-        names.append(f"{name} ({i})" if name in taken else name)
-        taken.add(names[-1])
-    return names
+    taken = ("key", "source", "height", "width", "mask")
+    return [f"{name} ({i})" if name in (*taken, *classes[:i]) else name for i, name in enumerate(classes)]
 
 
 def parquet_bytes(table: pa.Table) -> bytes:

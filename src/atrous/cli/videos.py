@@ -36,10 +36,9 @@ def unfinished_videos(
     def is_unfinished(job: Job) -> bool:
         folder, name = (out / job.name).parent, job.name.name
         missing = outputs_missing(job.path, folder, name, labels=labels, overwrite=overwrite)
-        if file_keys(output_paths(folder, name)[:1]) & inputs:
-            raise InputError(
-                f"{output_paths(folder, name)[0]}: is an input and would be replaced; choose another --out"
-            )
+        overlay, _ = output_paths(folder, name)
+        if file_keys([overlay]) & inputs:
+            raise InputError(f"{overlay}: is an input and would be replaced; choose another --out")
         return missing
 
     return unfinished(videos, is_unfinished, fail)
@@ -54,27 +53,10 @@ def segment_videos(
     labels: bool,
     fail: Callable[[str], None],
 ) -> None:
-    """Segment videos one after the other: for video.mp4, write video.overlay.mp4 and, with `labels`, label frames.
+    """Segment videos one after the other, and print a line for each.
 
-    Prints a line for each video. Errors, and parts of a video that could not be read, are reported to `fail`, and the
-    next video follows.
-
-    Parameters
-    ----------
-    videos : list of Job
-        Unfinished ones, from `unfinished_videos`.
-    segmenter : Segmenter
-    out : Path
-        Output folder.
-    overwrite, labels : bool
-        See the command's options.
-    fail : callable
-        Prints and counts an error.
-
-    Raises
-    ------
-    typer.Exit
-        With status 130, on Ctrl-C. Finished videos stay; files of the current one are removed.
+    Errors, and parts of a video that could not be read, are reported to `fail`, and the next video follows. Ctrl-C
+    raises typer.Exit with status 130: finished videos stay, files of the current one are removed.
     """
     from ..video import segment_video
 

@@ -18,7 +18,7 @@ from ..image_io.decode import IMAGE_SUFFIXES, decode, read_image, stored_size
 from ..labelmap.png import label_ids
 from ..labelmap.voc_colormap import VOID, voc_palette
 from . import folder_dataset as folders
-from .dataset import Dataset, open_dataset
+from .dataset import open_dataset
 from .layout import Layout, find_layout
 from .metadata import VOC_CLASSES
 from .samples import Sample, class_of_id, wrong_ids
@@ -26,20 +26,18 @@ from .samples import Sample, class_of_id, wrong_ids
 
 @dataclass(frozen=True)
 class Problem:
-    """A problem in a data set.
+    """A problem of a file, with what was expected and found.
 
-    Attributes
-    ----------
-    file : str
-    kind : str
-        "image", "label map", "pair", "size", "id", "void", "name", "list" or "classes".
-    message : str
-        Expected and found values.
+    `kind` is "image", "label map", "pair", "size", "id", "void", "name", "list" or "classes".
     """
 
     file: str
     kind: str
     message: str
+
+
+def _counts() -> NDArray[np.int64]:
+    return np.zeros(256, np.int64)
 
 
 @dataclass
@@ -56,10 +54,8 @@ class Findings:
         Observations that are not problems.
     pairs : int
         Images with a label map and without problems other than ids. The counts below refer to them.
-    pixels : (256,) int64
-        Pixels per id; 255 is void.
-    images : (256,) int64
-        Label maps that contain each id.
+    pixels, images : (256,) int64
+        Pixels per id, and label maps that contain it; 255 is void.
     lists : dict of str to int
         Length of each list.
     overlaps : list of (str, str, int)
@@ -71,43 +67,32 @@ class Findings:
     problems: list[Problem] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     pairs: int = 0
-    pixels: NDArray[np.int64] = field(default_factory=lambda: np.zeros(256, np.int64))
-    images: NDArray[np.int64] = field(default_factory=lambda: np.zeros(256, np.int64))
+    pixels: NDArray[np.int64] = field(default_factory=_counts)
+    images: NDArray[np.int64] = field(default_factory=_counts)
     lists: dict[str, int] = field(default_factory=dict)
     overlaps: list[tuple[str, str, int]] = field(default_factory=list)
+
+    def add(self, path: str | os.PathLike[str], kind: str, message: str) -> None:
+        """Record a problem of a file."""
+        self.problems.append(Problem(os.fspath(path), kind, message.removeprefix(f"{os.fspath(path)}: ")))
 
     def as_dict(self) -> dict[str, Any]:
         """Return all results as plain values for JSON."""
         total = max(int(self.pixels.sum()), 1)
+        pixels = [{"pixels": count, "pixels_percent": 100 * count / total} for count in self.pixels.tolist()]
         return {
             "layout": self.layout,
             "pairs": self.pairs,
             "problems": [dataclasses.asdict(problem) for problem in self.problems],
             "notes": self.notes,
             "classes": [
-                {
-                    "id": c,
-                    "name": name,
-                    "pixels": int(self.pixels[c]),
-                    "pixels_percent": 100 * int(self.pixels[c]) / total,
-                    "images": int(self.images[c]),
-                }
+                {"id": c, "name": name, **pixels[c], "images": int(self.images[c])}
                 for c, name in enumerate(self.classes)
             ],
-            "void": {"pixels": int(self.pixels[VOID]), "pixels_percent": 100 * int(self.pixels[VOID]) / total},
+            "void": pixels[VOID],
             "lists": self.lists,
             "overlaps": [{"lists": [a, b], "images": count} for a, b, count in self.overlaps],
         }
-
-
-@dataclass(frozen=True)
-class _Seen:
-    """Result of one pair: problems, histogram, hash of the image file, and an id with the color of another one."""
-
-    problems: tuple[Problem, ...]
-    pixels: NDArray[np.int64] | None
-    digest: bytes | None
-    moved: str | None = None
 
 
 def check_dataset(
@@ -136,33 +121,32 @@ def check_dataset(
         If the folder has no known layout, or a given file cannot be used.
     """
     root = Path(root)
+    layout, dataset = find_layout(root), None
     try:
-        dataset: Dataset | None = open_dataset(root, classes=classes, colors=colors, void=void)
+        dataset = open_dataset(root, classes=classes, colors=colors, void=void)
+        found = Findings(dataset.layout, dataset.classes, notes=list(dataset.notes))
     except InputError as error:
-        dataset, reason = None, str(error)
-    layout = find_layout(root)
-    class_list = Path(classes) if classes is not None else (layout and layout.class_list) or root / "classes.txt"
-    of_class_list = dataset is None and reason.startswith(f"{class_list}: ")
-    if layout is None or (
-        dataset is None
-        and (colors is not None or void or layout.color_table is not None or (classes is not None and of_class_list))
-    ):
-        raise InputError(reason)
-    found = Findings(layout.name, dataset.classes if dataset else ())
-    if dataset is None:
-        found.problems.append(_problem(class_list if of_class_list else root, "classes", reason))
-    else:
-        found.notes += dataset.notes
+        class_list = Path(classes) if classes is not None else (layout and layout.class_list) or root / "classes.txt"
+        of_class_list = str(error).startswith(f"{class_list}: ")
+        given = colors is not None or void or (classes is not None and of_class_list)
+        if layout is None or given or layout.color_table is not None:
+            raise
+        found = Findings(layout.name, ())
+        found.add(class_list if of_class_list else root, "classes", str(error))
+    assert layout is not None
     lists = _lists(layout, found)
     samples = list(_samples(layout, lists, found))
     if dataset is not None:
         samples = list(dataset.labeled(samples))
-    lists = _implied(layout, samples, lists) | lists
-    found.lists = {name: len(names) for name, names in lists.items()}
-
+    names = [s.name for s in samples if s.label is not None and s.image.is_file()]
+    lists = {
+        part: set(names if part == folders.ALL else folders.part_of(names, part, folders.SHARES[part]))
+        for part in folders.implied_lists(layout, lists)
+    } | lists
+    found.lists = {name: len(images) for name, images in lists.items()}
     if not samples:
-        found.problems.append(_problem(root, "pair", "expected images and their label maps, got none"))
-    empty = [name for name, names in lists.items() if samples and not names]
+        found.add(root, "pair", "expected images and their label maps, got none")
+    empty = [name for name, images in lists.items() if samples and not images]
     found.notes += [f"list {name} is empty; write {layout.lists.name}/{name}.txt" for name in empty]
     twins = list(_decode(samples, found, threads, done))
     found.notes += [
@@ -175,12 +159,22 @@ def check_dataset(
     train, val = lists.get(training, set()), lists.get(evaluation, set())
     if leak := sorted(train & val):
         message = f"expected disjoint lists, got {len(leak)} images in {training} and {evaluation}, such as {leak[0]}"
-        found.problems.append(_problem(root, "list", message))
+        found.add(root, "list", message)
     for one, other in twins:
         apart = (one.name in train and other.name in val) or (one.name in val and other.name in train)
         parts = f"; one is in {training}, one in {evaluation}" if apart else ""
         found.notes.append(f"{other.image}: the same image as {one.image.name}{parts}")
     return found
+
+
+@dataclass
+class _Seen:
+    """Result of one pair: problems, pixels per class, hash of the image, and a note on ids with others' colors."""
+
+    problems: list[tuple[Path, str, str]] = field(default_factory=list)
+    pixels: NDArray[np.int64] | None = None
+    digest: bytes | None = None
+    moved: str | None = None
 
 
 def _decode(
@@ -190,7 +184,8 @@ def _decode(
     images: dict[bytes, Sample] = {}
     moved: list[str] = []
     for number, (sample, seen) in enumerate(zip(samples, map_ordered(_look, samples, threads), strict=True), 1):
-        found.problems += seen.problems
+        for problem in seen.problems:
+            found.add(*problem)
         if seen.pixels is not None:
             found.pairs += 1
             found.pixels += seen.pixels
@@ -205,46 +200,42 @@ def _decode(
         found.notes.append(f"{moved[0]}; the ids may have been renumbered{others}")
 
 
-def _problem(path: str | os.PathLike[str], kind: str, message: str) -> Problem:
-    return Problem(os.fspath(path), kind, message.removeprefix(f"{os.fspath(path)}: "))
-
-
 def _look(sample: Sample) -> _Seen:
-    """Check one pair."""
-    problems: list[Problem] = []
-    image = labels = digest = colors = None
+    """Check one pair. After any error, the other files are checked."""
+    seen, image, labels, colors = _Seen(), None, None, None
     if sample.image.is_file():
         try:
             image = read_image(sample.image)
-            digest = hashlib.sha256(sample.image.read_bytes()).digest()
-        except Exception as error:  # after any error, the other files are checked
-            problems.append(_problem(sample.image, "image", _text(error)))
-    table = class_of_id(None if sample.colors else sample.classes, sample.void)
-    if sample.label is not None and sample.label.is_file():
-        try:
-            if sample.colors is None:
-                decoded = decode(sample.label, formats=("PNG",))
-                labels = label_ids(decoded, str(sample.label))
-                colors = decoded.image.getpalette() if decoded.image.mode == "P" else None
-            else:
-                labels = sample.colors.read_labels(sample.label)
+            seen.digest = hashlib.sha256(sample.image.read_bytes()).digest()
         except Exception as error:
-            problems.append(_problem(sample.label, "label map", _text(error)))
-    if image is not None and labels is not None and image.shape[:2] != labels.shape:
-        problems.append(_problem(sample.label or "", "size", _sizes(sample, image, labels)))
-    if labels is not None and sample.label is not None:
-        pixels = np.bincount(labels.ravel(), minlength=256)
-        countable = image is not None and not problems
-        if sample.colors is None and (wrong := wrong_ids(labels, sample)) is not None:
-            problems.append(_problem(sample.label, "id", wrong))
-        elif not pixels[table != VOID].any():
-            problems.append(_problem(sample.label, "void", "expected labeled pixels, got only void"))
-            countable = False
-        if countable:
-            counts = np.zeros(256, np.int64)
-            np.add.at(counts, table[table >= 0], pixels[table >= 0])
-            return _Seen(tuple(problems), counts, digest, _moved(colors, np.flatnonzero(pixels[:VOID])))
-    return _Seen(tuple(problems), None, digest)
+            seen.problems.append((sample.image, "image", _text(error)))
+    if sample.label is None or not sample.label.is_file():
+        return seen
+    try:
+        if sample.colors is None:
+            decoded = decode(sample.label, formats=("PNG",))
+            labels = label_ids(decoded, str(sample.label))
+            colors = decoded.image.getpalette() if decoded.image.mode == "P" else None
+        else:
+            labels = sample.colors.read_labels(sample.label)
+    except Exception as error:
+        seen.problems.append((sample.label, "label map", _text(error)))
+        return seen
+    if image is not None and image.shape[:2] != labels.shape:
+        seen.problems.append((sample.label, "size", _sizes(sample, image, labels)))
+    countable = image is not None and not seen.problems
+    table = class_of_id(None if sample.colors else sample.classes, sample.void)
+    pixels = np.bincount(labels.ravel(), minlength=256)
+    if sample.colors is None and (wrong := wrong_ids(labels, sample)) is not None:
+        seen.problems.append((sample.label, "id", wrong))
+    elif not pixels[table != VOID].any():
+        seen.problems.append((sample.label, "void", "expected labeled pixels, got only void"))
+        countable = False
+    if countable:
+        seen.pixels = _counts()
+        np.add.at(seen.pixels, table[table >= 0], pixels[table >= 0])
+        seen.moved = _moved(colors, np.flatnonzero(pixels[:VOID]))
+    return seen
 
 
 def _moved(colors: list[int] | None, ids: NDArray[np.intp]) -> str | None:
@@ -275,23 +266,21 @@ def _samples(layout: Layout, lists: dict[str, set[str]], found: Findings) -> Ite
     labels: dict[str, Path] = {}
     for folder in dict.fromkeys((*layout.images, *layout.labels)):
         for path in folders.entries(folder):
-            of_labels = folder not in layout.images or folders.is_mask(path, layout)
             if path.name.startswith((".", "_")):
                 continue
+            of_labels = folder not in layout.images or folders.is_mask(path, layout)
             known = path.suffix == ".png" if of_labels else path.suffix.lower() in IMAGE_SUFFIXES
             named = labels if of_labels else images
             name = folders.composed(path.stem.removesuffix(layout.mask_ending if of_labels else ""))
             if not known and path.suffix.lower() in IMAGE_SUFFIXES:
-                message = f"expected the suffix .png of a label map, got {path.suffix}"
-                found.problems.append(_problem(path, "name", message))
+                found.add(path, "name", f"expected the suffix .png of a label map, got {path.suffix}")
             elif not known:
                 found.notes.append(f"{path}: skipped; {'a folder' if path.is_dir() else 'not an image'}")
             elif not path.is_file():
                 kind = "label map" if of_labels else "image"
-                found.problems.append(_problem(path, kind, "expected a file, got a folder or a broken link"))
+                found.add(path, kind, "expected a file, got a folder or a broken link")
             elif name in named:
-                message = f"expected one file per name, got {named[name].name}, too"
-                found.problems.append(_problem(path, "name", message))
+                found.add(path, "name", f"expected one file per name, got {named[name].name}, too")
             else:
                 named[name] = path
     listed = set[str]().union(*lists.values())
@@ -301,26 +290,24 @@ def _samples(layout: Layout, lists: dict[str, set[str]], found: Findings) -> Ite
         used.add(label)
         needed = name in listed if lists or layout.name == "voc" else True
         if label is None and needed:
-            expected = folders.expected_label(layout, image)
-            found.problems.append(_problem(image, "pair", f"expected a label map {expected}, found none"))
+            found.add(image, "pair", f"expected a label map {folders.expected_label(layout, image)}, found none")
         if label is not None or needed or layout.name != "voc":
             yield Sample(name, image, label)
     for name, label in sorted(labels.items()):
-        if label in used:
-            continue
-        found.problems.append(_problem(label, "pair", f"expected an image {name} in {layout.images[0]}, found none"))
-        yield Sample(name, layout.images[0] / name, label)
+        if label not in used:
+            found.add(label, "pair", f"expected an image {name} in {layout.images[0]}, found none")
+            yield Sample(name, layout.images[0] / name, label)
 
 
 def _lists(layout: Layout, found: Findings) -> dict[str, set[str]]:
     """Read the list files, and record names of no image."""
+    lists: dict[str, set[str]] = {}
     try:
         files = folders.list_files(layout)
     except InputError as error:
-        found.problems.append(_problem(layout.root, "list", str(error)))
-        return {}
+        found.add(layout.root, "list", str(error))
+        return lists
     images = {folders.composed(path.stem): path for path in folders.image_files(layout)}
-    lists = {}
     for list_name, path in files.items():
         if path.is_dir():
             lists[list_name] = {name for name, image in images.items() if image.parent == path}
@@ -328,20 +315,9 @@ def _lists(layout: Layout, found: Findings) -> dict[str, set[str]]:
         try:
             names = set(folders.read_names(path, lambda line: folders.named(line, images) or line))
         except InputError as error:
-            found.problems.append(_problem(path, "list", str(error)))
+            found.add(path, "list", str(error))
             continue
-        found.problems += [
-            _problem(path, "list", f"expected names of images, got {name!r:.80}")
-            for name in sorted(names - images.keys())
-        ]
+        for name in sorted(names - images.keys()):
+            found.add(path, "list", f"expected names of images, got {name!r:.80}")
         lists[list_name] = names & images.keys()
     return lists
-
-
-def _implied(layout: Layout, samples: list[Sample], lists: dict[str, set[str]]) -> dict[str, set[str]]:
-    """Return the lists that need no file."""
-    names = [s.name for s in samples if s.label is not None and s.image.is_file()]
-    return {
-        part: set(names if part == folders.ALL else folders.part_of(names, part, folders.SHARES[part]))
-        for part in folders.implied_lists(layout, lists)
-    }

@@ -7,7 +7,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from datetime import timedelta
 from importlib.util import find_spec
 from pathlib import Path
@@ -23,11 +23,6 @@ from .._io import write_bytes
 from .._printable import printable
 from .._quiet_imports import import_matplotlib
 from ..errors import InputError
-
-try:
-    import resource
-except ImportError:  # Windows
-    resource = None  # type: ignore[assignment]
 
 LOG, EVALUATIONS, CURVES, TENSORBOARD = "log.csv", "evaluations.csv", "curves.png", "tensorboard"
 _COLUMNS = {
@@ -89,32 +84,28 @@ class Logger:
         self._refreshed = float("-inf")
 
     def __enter__(self) -> "Logger":
-        with _writing(self.folder):
-            self.folder.mkdir(parents=True, exist_ok=True)
-        self._log = _Table(self.folder / LOG, self.first_step)
-        self._evaluations = _Table(self.folder / EVALUATIONS, self.first_step)
-        # First, because the writer's thread may fail after an error here.
-        self._excepthook, threading.excepthook = threading.excepthook, self._report_thread
-        try:
+        with ExitStack() as stack:
+            with _writing(self.folder):
+                self.folder.mkdir(parents=True, exist_ok=True)
+            self._log = _Table(self.folder / LOG, self.first_step)
+            stack.callback(self._log.file.close)
+            self._evaluations = _Table(self.folder / EVALUATIONS, self.first_step)
+            stack.callback(self._evaluations.file.close)
+            # Before the writer of events, because its thread may fail after an error here.
+            self._excepthook, threading.excepthook = threading.excepthook, self._report_thread
+            stack.callback(setattr, threading, "excepthook", self._excepthook)
             self._events = self._open_events()
-        except BaseException:
-            self._log.file.close()
-            self._evaluations.file.close()
-            raise
-        if find_spec("matplotlib") is None:
-            self._print(f"note: {CURVES} needs matplotlib: pip install 'atrous[plot]'")
-        if self.console.is_interactive:
-            self._bar.add_task("", total=self.iterations, completed=self.first_step, figures="loading the first crops")
-            self._bar.start()
-            self._bar.refresh()
+            if find_spec("matplotlib") is None:
+                self._print(f"note: {CURVES} needs matplotlib: pip install 'atrous[plot]'")
+            if self.console.is_interactive:
+                text = "loading the first crops"
+                self._bar.add_task("", total=self.iterations, completed=self.first_step, figures=text)
+                stack.enter_context(self._bar)
+            self._close = stack.pop_all().close
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        threading.excepthook = self._excepthook
-        if self.console.is_interactive:
-            self._bar.stop()
-        self._log.file.close()
-        self._evaluations.file.close()
+        self._close()
         with nullcontext() if kind is None else suppress(InputError):  # the run's own error takes precedence
             self._draw()
             if self._events is not None:
@@ -128,18 +119,14 @@ class Logger:
 
     def loading(self, batches: Iterable[Batch]) -> Iterator[Batch]:
         """Yield the batches; log the time until each one arrives as waiting time, except for the first."""
-        iterator = iter(batches)
-        while True:
-            asked = self._now()
-            try:
-                batch = next(iterator)
-            except StopIteration:
-                return
+        asked = self._now()
+        for batch in batches:
             if self._ends:
                 self._waited += self._now() - asked
             else:
                 self._ends.append((self.first_step, self._trained(), 0.0))
             yield batch
+            asked = self._now()
 
     @contextmanager
     def paused(self) -> Iterator[None]:
@@ -218,15 +205,10 @@ class _Table:
         with _writing(path):
             text = path.read_bytes().decode(errors="replace") if path.exists() else ""
             # The last row of a killed run may be incomplete. A complete row ends with a line end.
-            try:
-                lines = list(csv.reader(text[: text.rfind("\n") + 1].splitlines()))
-            except csv.Error as error:
-                raise InputError(f"{path}: expected a run's table, got another file ({error}); move it away") from None
-            header, *rows = lines or [list(columns)]
+            header, *rows = [line.split(",") for line in text[: text.rfind("\n") + 1].splitlines()] or [list(columns)]
             if header != list(columns):
-                raise InputError(
-                    f"{path}: expected the columns {','.join(columns)}, got {','.join(header)!r:.60}; move it away"
-                )
+                got = f"{','.join(header)!r:.60}"
+                raise InputError(f"{path}: expected the columns {','.join(columns)}, got {got}; move it away")
             complete = [row for row in rows if len(row) == len(columns) and _is_figures(row)]
             remaining = {row[0]: row for row in complete if int(row[0]) <= last_step}
             write_bytes(path, b"".join(map(_row, [columns, *remaining.values()])))
@@ -248,9 +230,7 @@ def _is_figures(row: Sequence[str]) -> bool:
 
 
 def _row(values: Sequence[object]) -> bytes:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerow(values)
-    return text.getvalue().encode()
+    return f"{','.join(map(str, values))}\n".encode()
 
 
 @contextmanager
@@ -267,11 +247,11 @@ def peak_memory(device: str) -> int:
     """Return the peak memory of tensors on a GPU, or of this process in main memory, in bytes; 0 if unknown."""
     if device.startswith("cuda"):
         return torch.cuda.max_memory_allocated(device)
-    return (
-        0
-        if resource is None
-        else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-    )
+    try:
+        import resource
+    except ImportError:  # Windows
+        return 0
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 def draw_curves(folder: Path) -> Path:
@@ -289,25 +269,20 @@ def draw_curves(folder: Path) -> Path:
         mean = np.convolve(losses, np.full(window, 1 / window), mode="valid")
         top.plot(steps[window // 2 :][: len(mean)], mean, color="#1f5fa8", linewidth=2)
     top.set_ylim(bottom=0)
-    top.set_ylabel("loss")
     middle.plot(scored, 100 * scores, color="#1c7c54", marker="o", markersize=4)
-    middle.set_ylabel("mean IoU, %")
     bottom.plot(steps, rates, color="#666666")
-    bottom.set_ylabel("learning rate")
     bottom.set_xlabel("step")
-    for axes in (top, middle, bottom):
+    for axes, name in ((top, "loss"), (middle, "mean IoU, %"), (bottom, "learning rate")):
+        axes.set_ylabel(name)
         axes.grid(color="0.9", linewidth=0.8)
     best = f", best mean IoU {100 * scores.max():.2f} %" if len(scores) else ""
     # matplotlib parses text between dollar signs as a formula.
     name = printable(folder.resolve().name).replace("$", r"\$")
     figure.suptitle(f"{name}: {int(steps[-1]) if len(steps) else 0} steps{best}")
-    path = folder / CURVES
-    content = io.BytesIO()
+    path, content = folder / CURVES, io.BytesIO()
     figure.savefig(content, format="png")
-    try:
+    with _writing(path):
         write_bytes(path, content.getvalue())
-    except OSError as error:
-        raise InputError(f"{path}: cannot be written ({error.strerror or error}); make room") from None
     return path
 
 

@@ -9,6 +9,7 @@ from av.error import FFmpegError
 # Codecs that players expect in an MP4 file. Others are transcoded to AAC.
 COPIED = frozenset({"aac", "mp3", "ac3", "eac3", "alac", "opus", "flac"})
 ENCODER = "aac"
+# A WAVE header may give only the number of channels, which the encoder rejects.
 _USUAL = {1: "mono", 2: "stereo", 3: "3.0", 4: "4.0", 5: "5.0", 6: "5.1", 8: "7.1"}
 
 
@@ -17,8 +18,8 @@ def codec_name(stream: Any) -> str:
     return "unknown" if stream.codec_context is None else stream.codec_context.codec.canonical_name
 
 
-class CopiedAudio:
-    """Audio track that copies packets.
+class AudioTrack:
+    """Audio track that copies the packets of a stream, or transcodes them to AAC.
 
     Parameters
     ----------
@@ -26,40 +27,43 @@ class CopiedAudio:
     stream : the video's AudioStream
     origin : Fraction
         Start of the video in seconds, which is subtracted from the packets' times.
+    copy : bool
+        Whether to copy the packets.
     """
 
-    def __init__(self, output: Any, stream: Any, origin: Fraction) -> None:
-        self._output = output
-        self.target = output.add_stream_from_template(stream)
+    def __init__(self, output: Any, stream: Any, origin: Fraction, *, copy: bool) -> None:
+        self._output, self._copied = output, copy
+        if copy:
+            self._target = output.add_stream_from_template(stream)
+        else:
+            context = stream.codec_context
+            rates = Codec(ENCODER, "w").audio_rates or [context.sample_rate]
+            nearest = min(rates, key=lambda rate: (abs(rate - context.sample_rate), -rate))
+            self._target = output.add_stream(ENCODER, rate=nearest)
+            named = str(context.layout.name)
+            layout = _USUAL.get(context.layout.nb_channels, named) if "channels" in named else named
+            self._target.codec_context.layout = layout
+        if stream.language:
+            self._target.metadata["language"] = stream.language
         self._origin = round(origin / stream.time_base)
         self._last: int | None = None
 
     def add(self, packet: Any) -> None:
-        """Write a packet; skip it if it has no time or is out of order, because MP4 cannot store it."""
-        decoding = packet.pts if packet.dts is None else packet.dts
-        if decoding is None or (self._last is not None and decoding <= self._last):
+        """Write a packet.
+
+        A packet to copy is skipped if it has no time or is out of order, because MP4 cannot store it. One to transcode
+        that cannot be decoded becomes silence.
+        """
+        if self._copied:
+            decoding = packet.pts if packet.dts is None else packet.dts
+            if decoding is None or (self._last is not None and decoding <= self._last):
+                return
+            self._last = decoding
+            packet.dts = decoding - self._origin
+            packet.pts = packet.dts if packet.pts is None else packet.pts - self._origin
+            packet.stream = self._target
+            self._output.mux(packet)
             return
-        self._last = decoding
-        packet.dts = decoding - self._origin
-        packet.pts = packet.dts if packet.pts is None else packet.pts - self._origin
-        packet.stream = self.target
-        self._output.mux(packet)
-
-    def finish(self) -> None:
-        """Do nothing: no packet is buffered."""
-
-
-class EncodedAudio:
-    """Audio track that transcodes packets to AAC. Same arguments as `CopiedAudio`."""
-
-    def __init__(self, output: Any, stream: Any, origin: Fraction) -> None:
-        self._output = output
-        self.target = output.add_stream(ENCODER, rate=_rate(stream.codec_context.sample_rate))
-        self.target.codec_context.layout = _layout(stream.codec_context)
-        self._origin = round(origin / stream.time_base)
-
-    def add(self, packet: Any) -> None:
-        """Transcode a packet; one that cannot be decoded becomes silence."""
         try:
             frames = packet.decode()
         except FFmpegError:
@@ -67,34 +71,18 @@ class EncodedAudio:
         for frame in frames:
             if frame.pts is not None:
                 frame.pts -= self._origin
-            self._output.mux(self.target.encode(frame))
+            self._output.mux(self._target.encode(frame))
 
     def finish(self) -> None:
         """Flush the encoder."""
-        self._output.mux(self.target.encode(None))
+        if not self._copied:
+            self._output.mux(self._target.encode(None))
 
 
-def _rate(wanted: int) -> int:
-    """Return the sample rate of the encoder that is nearest to `wanted`."""
-    known = Codec(ENCODER, "w").audio_rates or [wanted]
-    return min(known, key=lambda rate: (abs(rate - wanted), -rate))
-
-
-def _layout(context: Any) -> str:
-    """Return the channel layout. A WAVE header may give only the number of channels, which the encoder rejects."""
-    named = str(context.layout.name)
-    return _USUAL.get(context.layout.nb_channels, named) if "channels" in named else named
-
-
-def open_audio_tracks(output: Any, streams: tuple[Any, ...], origin: Fraction, *, copy: bool) -> dict[int, Any]:
+def open_audio_tracks(output: Any, streams: tuple[Any, ...], origin: Fraction, *, copy: bool) -> dict[int, AudioTrack]:
     """Add a track for each audio stream that can be decoded. Return the tracks by stream index."""
-    tracks = {}
-    for stream in streams:
-        if stream.codec_context is None or not stream.codec_context.sample_rate:
-            continue
-        kind = CopiedAudio if copy and codec_name(stream) in COPIED else EncodedAudio
-        track = kind(output, stream, origin)
-        if stream.language:
-            track.target.metadata["language"] = stream.language
-        tracks[stream.index] = track
-    return tracks
+    return {
+        stream.index: AudioTrack(output, stream, origin, copy=copy and codec_name(stream) in COPIED)
+        for stream in streams
+        if stream.codec_context is not None and stream.codec_context.sample_rate
+    }

@@ -1,6 +1,7 @@
 """Conversion of decoded frames to RGB and back without a change of color."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import av
 import numpy as np
@@ -34,51 +35,31 @@ class Colors:
     def of(cls, frame: av.VideoFrame) -> "Colors":
         """Return the tags for an overlay of a video with this frame."""
         if frame.color_trc in HDR_TRANSFERS:
-            return cls(BT709, BT709, BT709)  # what `ToRgb` converts to
+            return cls(BT709, BT709, BT709)  # what `to_rgb` converts to
         # RGB and the matrices that swscale does not know become BT.709.
         matrix = frame.colorspace if frame.colorspace in (*_MATRICES, UNSPECIFIED) else BT709
         return cls(matrix, frame.color_trc, frame.color_primaries)
 
-
-class ToRgb:
-    """Conversion of a video's frames to RGB; high dynamic range becomes standard range."""
-
-    def __init__(self) -> None:
-        self._reformatter = VideoReformatter()
-
-    def __call__(self, frame: av.VideoFrame) -> NDArray[np.uint8]:
-        """Return a frame as (H, W, 3) uint8 in its stored orientation."""
-        if frame.color_trc in HDR_TRANSFERS:
-            rgb = self._reformatter.reformat(
-                frame, format="rgb24", dst_color_trc=BT709, dst_color_primaries=BT709, threads=1
-            )
-        else:
-            rgb = self._reformatter.reformat(frame, format="rgb24", threads=1)
-        return np.asarray(rgb.to_ndarray())
-
-
-class FromRgb:
-    """Conversion of RGB to 8-bit frames with 4:2:0 chroma subsampling."""
-
-    def __init__(self, colors: Colors) -> None:
-        self.colors = colors
-        self._reformatter = VideoReformatter()
-
-    def __call__(self, image: NDArray[np.uint8]) -> av.VideoFrame:
-        """Return a yuv420p frame of an (H, W, 3) uint8 image whose sides are even."""
-        frame = self._reformatter.reformat(
-            av.VideoFrame.from_ndarray(image, format="rgb24"),
-            format="yuv420p",
-            dst_colorspace=_MATRICES.get(self.colors.matrix),
-            dst_color_range=LIMITED,
-            threads=1,
-        )
-        self.mark(frame)
-        return frame
-
-    def mark(self, target: object) -> None:
+    def mark(self, target: Any) -> None:
         """Set the color tags of a frame or an encoder."""
-        target.colorspace = self.colors.matrix  # type: ignore[attr-defined]
-        target.color_trc = self.colors.transfer  # type: ignore[attr-defined]
-        target.color_primaries = self.colors.primaries  # type: ignore[attr-defined]
-        target.color_range = LIMITED  # type: ignore[attr-defined]
+        target.colorspace, target.color_trc, target.color_primaries = self.matrix, self.transfer, self.primaries
+        target.color_range = LIMITED
+
+
+def to_rgb(reformatter: VideoReformatter, frame: av.VideoFrame) -> NDArray[np.uint8]:
+    """Return a frame as (H, W, 3) uint8 in its stored orientation; high dynamic range becomes standard range."""
+    standard = {"dst_color_trc": BT709, "dst_color_primaries": BT709} if frame.color_trc in HDR_TRANSFERS else {}
+    return np.asarray(reformatter.reformat(frame, format="rgb24", threads=1, **standard).to_ndarray())
+
+
+def from_rgb(reformatter: VideoReformatter, image: NDArray[np.uint8], colors: Colors) -> av.VideoFrame:
+    """Return a yuv420p frame of an (H, W, 3) uint8 image whose sides are even."""
+    frame = reformatter.reformat(
+        av.VideoFrame.from_ndarray(image, format="rgb24"),
+        format="yuv420p",
+        dst_colorspace=_MATRICES.get(colors.matrix),
+        dst_color_range=LIMITED,
+        threads=1,
+    )
+    colors.mark(frame)
+    return frame

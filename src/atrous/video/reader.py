@@ -2,21 +2,20 @@
 
 import heapq
 import os
-from collections.abc import Generator, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import av
 import numpy as np
 from av.error import FFmpegError
+from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
 from ..errors import InputError
-from .colorspace import Colors, ToRgb
-from .rotation import IDENTITY, is_transposed, upright
+from .colorspace import Colors, to_rgb
 
 # Formats that are opened. FFmpeg's others include playlists, which refer to further files, and plain text.
 FORMATS = "mov,matroska,avi,mpegts,mpeg,flv,asf,ogg,mp3,wav,aac,flac"
@@ -61,14 +60,6 @@ class Frame:
     damaged: bool
 
 
-@dataclass(frozen=True)
-class Step:
-    """Audio packets and the frame after them. The last step may have no frame."""
-
-    audio: list[Any] = field(default_factory=list)
-    frame: Frame | None = None
-
-
 class VideoReader:
     """Video opened for a single sequential read.
 
@@ -86,7 +77,7 @@ class VideoReader:
     duration : float or None
         Seconds, from the file's header.
     declared_frames : int
-        From the file's header; 0 if it has no number.
+        From the file's header; 0 if unknown.
     audio_streams : tuple of audio streams
     origin : Fraction
         Time stamp of the start of the video, in seconds.
@@ -131,15 +122,13 @@ class VideoReader:
         self._gone_before = Fraction(0)  # seconds before the last restart of the time stamps
         self._reached = 0.0  # end of the last packet of any stream
         self._broken = ""
-        self._to_rgb = ToRgb()
+        self._reformatter = VideoReformatter()
         self._last = -1
 
     def __enter__(self) -> "VideoReader":
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:
@@ -148,12 +137,10 @@ class VideoReader:
 
     def __iter__(self) -> Iterator[Frame]:
         """Yield the frames without audio."""
-        for step in self.steps():
-            if step.frame is not None:
-                yield step.frame
+        return (frame for _, frame in self.steps() if frame is not None)
 
-    def steps(self) -> Generator[Step, None, None]:
-        """Yield frames and the packets of audio before each, in the file's order.
+    def steps(self) -> Iterator[tuple[list[Any], Frame | None]]:
+        """Yield each frame after the packets of audio before it, in the file's order. The last one may be None.
 
         Packets that cannot be decoded are counted and skipped.
         """
@@ -176,17 +163,17 @@ class VideoReader:
                     heapq.heapify(times)
                 continue
             for frame in decoded:
-                yield Step(audio, self._frame(frame, times))
+                yield audio, self._frame(frame, times)
                 audio = []
         try:
             rest = self._stream.codec_context.decode(None)
         except FFmpegError:
             rest = []
         for frame in rest:
-            yield Step(audio, self._frame(frame, times))
+            yield audio, self._frame(frame, times)
             audio = []
         if audio:
-            yield Step(audio)
+            yield audio, None
 
     def damage(self) -> list[str]:
         """Return one line for each kind of damage. Call it after the last step."""
@@ -299,25 +286,34 @@ class VideoReader:
         self.frames += 1
         self.damaged_frames += decoded.is_corrupt
         self.seconds = float((pts + duration) * self.time_base)
-        matrix = _display_matrix(decoded)
-        image = self._to_rgb(decoded)
+        image, turned = _upright(to_rgb(self._reformatter, decoded), decoded.side_data.get("DISPLAYMATRIX"))
         aspect = self._stream.sample_aspect_ratio or Fraction(1)
         return Frame(
-            image=upright(image, matrix),
+            image=image,
             pts=pts,
             duration=duration,
             seconds=float(pts * self.time_base),
             colors=Colors.of(decoded),
-            aspect=1 / aspect if is_transposed(matrix) else aspect,
+            aspect=1 / aspect if turned else aspect,
             damaged=decoded.is_corrupt,
         )
 
 
-def _display_matrix(frame: av.VideoFrame) -> tuple[int, ...]:
-    side_data: Any = frame.side_data.get("DISPLAYMATRIX")
+def _upright(image: NDArray[np.uint8], side_data: Any) -> tuple[NDArray[np.uint8], bool]:
+    """Rotate an (H, W, 3) image by quarter turns and mirror it, as a frame's display matrix defines.
+
+    The matrix is a, b, u, c, d, v, x, y, w: a point (x, y) of the stored frame is shown at (a x + c y, b x + d y), y
+    downward (ISO 14496-12, section 6.2.2). Other angles are rounded to quarter turns. The second result is whether rows
+    became columns.
+    """
     if side_data is None:
-        return IDENTITY
-    return tuple(np.frombuffer(bytes(side_data), "<i4").tolist())
+        return np.ascontiguousarray(image), False
+    a, b, _, c, d, *_ = np.frombuffer(bytes(side_data), "<i4").tolist()
+    turned = abs(b) + abs(c) > abs(a) + abs(d)
+    if turned:
+        image = image.transpose(1, 0, 2)
+    left, up = (c < 0, b < 0) if turned else (a < 0, d < 0)
+    return np.ascontiguousarray(image[:: -1 if up else 1, :: -1 if left else 1]), turned
 
 
 def _span(seconds: float, duration: float | None) -> str:

@@ -135,11 +135,9 @@ def segment_video(
         raise InputError(f"{target}: exists; pass overwrite=True to replace it, or choose another folder")
     with VideoReader(path) as source, ExitStack() as stack:
         folder.mkdir(parents=True, exist_ok=True)
-        out = _Outputs(source, segmenter, names=names)
         outputs = stack.enter_context(transaction())
         temporary = outputs.file(target)
-        if labels:
-            out.write_labels(outputs.folder(frame_folder))
+        out = _Outputs(source, segmenter, temporary, outputs.folder(frame_folder) if labels else None, names=names)
         stack.callback(out.close)
         steps = stack.enter_context(closing(prefetch(out.frames_of(source), _DECODED)))
         frames = segmented(segmenter, steps, read=_image, finish=out.draw, ahead=_DRAWN)
@@ -147,7 +145,7 @@ def segment_video(
             for done in stack.enter_context(closing(frames)):
                 if done.error is not None:
                     raise done.error
-                out.add(*done.item, *cast(_Made, done.made), temporary)
+                out.add(*done.item, *cast(_Made, done.made))
                 if progress is not None:
                     progress(Progress(out.frames, out.seconds, source.duration))
             out.finish()
@@ -165,7 +163,7 @@ def segment_video(
             seconds=out.seconds,
             took=time.perf_counter() - started,
             shares=out.shares(),
-            notes=tuple(out.notes),
+            notes=tuple(out.writer.notes) if out.writer else (),
             damage=tuple(source.damage()),
         )
     return report
@@ -182,43 +180,39 @@ def _image(item: _Item) -> NDArray[np.uint8]:
 
 
 class _Outputs:
-    """Outputs of one video while they are written."""
+    """Outputs of one video while they are written: the overlaid video, and label frames if they have a folder."""
 
-    def __init__(self, video: VideoReader, segmenter: Segmenter, *, names: bool) -> None:
-        self._video = video
+    def __init__(
+        self, video: VideoReader, segmenter: Segmenter, path: Path, labels: Path | None, *, names: bool
+    ) -> None:
+        self._video, self._path, self._names = video, path, names
         self._classes = segmenter.classes
         self._palette = segmenter.engine.metadata.palette
-        self._names = names
         self._counts = np.zeros(256, np.int64)
-        self._writer: VideoWriter | None = None
-        self._labels: LabelFrames | None = None
+        self.writer: VideoWriter | None = None
+        self._labels = LabelFrames(labels, self._palette) if labels else None
         self._audio_after: list[Any] = []
         self.frames = 0
         self.seconds = 0.0
 
-    def write_labels(self, folder: Path) -> None:
-        self._labels = LabelFrames(folder, self._palette)
-
     def frames_of(self, video: VideoReader) -> Generator[_Item, None, None]:
         """Yield the frames with the audio before each; store the audio after the last frame."""
-        for step in video.steps():
-            if step.frame is None:
-                self._audio_after = step.audio
+        for audio, frame in video.steps():
+            if frame is None:
+                self._audio_after = audio
             else:
-                yield step.frame, step.audio
+                yield frame, audio
 
     def draw(self, _: _Item, result: Segmentation) -> _Made:
         """Return a frame's labels and overlay. Several threads call this at once."""
         drawn = overlay(result.image, result.labels, self._classes, self._palette, names=self._names)
         return result.labels, np.asarray(drawn)
 
-    def add(
-        self, frame: Frame, audio: list[Any], labels: NDArray[np.uint8], drawn: NDArray[np.uint8], path: Path
-    ) -> None:
-        if self._writer is None:
-            self._writer = VideoWriter(path, self._video, frame)
-        self._writer.add_audio(audio)
-        self._writer.add(drawn, frame)
+    def add(self, frame: Frame, audio: list[Any], labels: NDArray[np.uint8], drawn: NDArray[np.uint8]) -> None:
+        if self.writer is None:
+            self.writer = VideoWriter(self._path, self._video, frame)
+        self.writer.add_audio(audio)
+        self.writer.add(drawn, frame)
         if self._labels is not None:
             self._labels.add(labels, frame.seconds)
         self._counts += np.bincount(labels.ravel(), minlength=256)
@@ -226,24 +220,20 @@ class _Outputs:
         self.seconds = frame.seconds + float(frame.duration * self._video.time_base)
 
     def finish(self) -> None:
-        if self._writer is None:
+        if self.writer is None:
             damage = "; ".join(self._video.damage())
             raise InputError(f"{self._video.path}: no frame can be decoded{damage and f' ({damage})'}")
-        self._writer.add_audio(self._audio_after)
-        self._writer.finish()
+        self.writer.add_audio(self._audio_after)
+        self.writer.finish()
         if self._labels is not None:
             self._labels.close()
 
     def close(self) -> None:
         """Close open files after an error."""
-        if self._writer is not None:
-            self._writer.abandon()
+        if self.writer is not None:
+            self.writer.abandon()
         if self._labels is not None:
             self._labels.close()
-
-    @property
-    def notes(self) -> list[str]:
-        return self._writer.notes if self._writer is not None else []
 
     def shares(self) -> dict[str, float]:
         order = sorted(np.flatnonzero(self._counts), key=lambda label: -self._counts[label])

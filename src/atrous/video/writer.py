@@ -9,13 +9,14 @@ import av
 import numpy as np
 from av.codec.context import Flags
 from av.error import FFmpegError
+from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from ..errors import InputError
 from ..labelmap import SOFTWARE
 from .audio import COPIED, codec_name, open_audio_tracks
-from .colorspace import FromRgb
+from .colorspace import from_rgb
 from .reader import Frame, VideoReader
 
 ENCODER, _OPTIONS = "libx264", {"preset": "veryfast", "crf": "20"}
@@ -46,7 +47,7 @@ class VideoWriter:
         height, width, _ = first.image.shape
         self.size = width, height
         self._video = video
-        self._from_rgb = FromRgb(first.colors)
+        self._colors, self._reformatter = first.colors, VideoReformatter()
         self._open(path, first)
 
     def _open(self, path: Path, first: Frame) -> None:
@@ -92,7 +93,7 @@ class VideoWriter:
         context.time_base = self._video.time_base
         context.sample_aspect_ratio = first.aspect
         context.flags |= Flags.frame_duration
-        self._from_rgb.mark(context)
+        self._colors.mark(context)
         return stream
 
     def _note_audio(self, streams: Sequence[Any], *, copied: bool) -> None:
@@ -115,7 +116,8 @@ class VideoWriter:
         An image of another size than the first frame is scaled to fit and padded with black.
         """
         image = self._fitted(image, frame)
-        coded = self._from_rgb(np.pad(image, ((0, image.shape[0] % 2), (0, image.shape[1] % 2), (0, 0)), "edge"))
+        even = np.pad(image, ((0, image.shape[0] % 2), (0, image.shape[1] % 2), (0, 0)), "edge")
+        coded = from_rgb(self._reformatter, even, self._colors)
         coded.pts, coded.duration = frame.pts, frame.duration
         coded.time_base = self._video.time_base
         self._container.mux(self._stream.encode(coded))
@@ -124,9 +126,9 @@ class VideoWriter:
         height, width, _ = image.shape
         if (width, height) == self.size:
             return image
-        note = f"frames change to {width}x{height} at {frame.seconds:.2f} s; they are scaled to fit {{}}x{{}}"
         if not any(line.startswith("frames change") for line in self.notes):
-            self.notes.append(note.format(*self.size))
+            now, fit = f"{width}x{height} at {frame.seconds:.2f} s", "{}x{}".format(*self.size)
+            self.notes.append(f"frames change to {now}; they are scaled to fit {fit}")
         return np.asarray(ImageOps.pad(Image.fromarray(image), self.size, Image.Resampling.BILINEAR))
 
     def finish(self) -> None:
