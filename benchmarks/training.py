@@ -9,7 +9,9 @@ timed alone, in steady state.
 """
 
 import argparse
+import csv
 import dataclasses
+import importlib
 import itertools
 import statistics
 import tempfile
@@ -19,7 +21,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from atrous.training.progress import Progress
 from PIL import Image
 from rich.console import Console
 from safetensors.torch import save_file
@@ -30,11 +31,14 @@ from atrous.data.dataset import open_dataset
 from atrous.data.samples import ImageList
 from atrous.data.transforms import MEAN_BGR
 from atrous.network import DeepLab
-from atrous.training import train as loop
+from atrous.training import RunOptions
 from atrous.training.config import RECIPES, Recipe
 from atrous.training.dataloader import CropsByPosition, batches
-from atrous.training.logger import Journal
+from atrous.training.logger import Logger
 from segment import processor
+
+# The module, whose name the function hides.
+loop = importlib.import_module("atrous.training.train")
 
 WARM = 5  # warm-up steps of each run, which are not timed
 
@@ -111,22 +115,23 @@ def our_seconds(
     The log is written as in every run.
     """
     ends: list[float] = []
-    reports: list[Progress] = []
 
-    class TimedJournal(Journal):
-        def step(self, progress: Progress) -> None:
-            super().step(progress)
+    class TimedLogger(Logger):
+        def step(self, step: int, loss: float, lr: float) -> None:
+            super().step(step, loss, lr)
             ends.append(time.perf_counter())
-            reports.append(progress)
 
-    given, loop.Journal = loop.Journal, TimedJournal
+    given, loop.Logger = loop.Logger, TimedLogger
     try:
         with tempfile.TemporaryDirectory() as folder:
-            run = loop.Run(device=device, threads=torch.get_num_threads(), workers=workers, save_every=10**9)
-            loop.train(Path(folder), samples, recipe, dataset, start=start, run=run, console=Console(quiet=True))
+            options = RunOptions(device=device, threads=torch.get_num_threads(), workers=workers, save_every=10**9)
+            quiet = Console(quiet=True)
+            loop.train(Path(folder), samples, recipe, dataset, start=start, options=options, console=quiet)
+            with (Path(folder) / "log.csv").open() as file:
+                waiting = float(list(csv.DictReader(file))[-1]["waiting"])
     finally:
-        loop.Journal = given
-    return steady(ends), reports[-1].waiting
+        loop.Logger = given
+    return steady(ends), waiting
 
 
 def crops_per_second(source: Iterable, recipe: Recipe, prefetched: int, seconds: float) -> float:
