@@ -16,7 +16,7 @@
 
 namespace atrous {
 
-// Writes zeros. Linux takes back whole pages of the memory, which must be private and of no file.
+// Writes zeros, and on Linux frees whole pages of the memory, which must be private and not a file's.
 inline void give_back(float* values, std::size_t count) {
     char* first = reinterpret_cast<char*>(values);
     char* const last = first + count * sizeof(float);
@@ -32,8 +32,8 @@ inline void give_back(float* values, std::size_t count) {
     std::memset(first, 0, static_cast<std::size_t>(last - first));
 }
 
-// A fixed-size array that is not initialized: a std::vector would write every element once more.
-// Big arrays ask Linux for huge pages, since the filters read rows in scattered order.
+// Fixed-size array without initialization, which a std::vector would spend time on. Large arrays use huge
+// pages on Linux, because the filters read rows in scattered order.
 template <class T>
 class Buffer {
   public:

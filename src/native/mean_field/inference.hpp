@@ -52,7 +52,7 @@ inline Report infer(ThreadPool& pool, const std::vector<Term>& terms, const Tile
     } else {
         MeanField field(terms, tiles, unary, settings);
         report = field.infer(pool);
-        outputs.out_is_zero |= unary.in_place;  // freed pages read as zeros
+        outputs.out_is_zero |= unary.in_place;  // MeanField has zeroed them
         write(field, pool, outputs);
     }
     return report;

@@ -193,7 +193,7 @@ class MeanField {
                                : tiles.count();
     }
 
-    // Frees the unary term's memory of whole rows of tiles.
+    // Zeroes the unary term in whole rows of tiles, which frees its pages on Linux.
     void release_unary(std::int64_t first_tile, std::int64_t last_tile) const {
         const Tiles& tiles = label_tiles_.tiles;
         const std::int64_t begin = tiles.top(first_tile) * tiles.line(),

@@ -33,7 +33,9 @@ struct Unary {
     std::int64_t label_stride, point_stride;
     bool energies;
     float lowest, highest;  // valid values
-    bool in_place = false;  // the output Q has the same planes, of consecutive values; read each value once
+    // Q is written to the same planes, of consecutive values, which may be zeroed once the scores are
+    // computed.
+    bool in_place = false;
 };
 
 struct Settings {
