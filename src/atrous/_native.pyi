@@ -8,6 +8,7 @@ from typing import Annotated
 import numpy
 from numpy.typing import NDArray
 
+
 class LatticeTooLarge(Exception):
     pass
 
@@ -16,6 +17,7 @@ class Filter:
 
     @property
     def points(self) -> int: ...
+
     @property
     def vertices(self) -> int | None:
         """Number of lattice vertices; None for a filter without a lattice."""
@@ -30,34 +32,15 @@ class Filter:
     def symmetric(self) -> bool:
         """Whether K equals its transpose."""
 
-    def apply(
-        self,
-        values: Annotated[NDArray[numpy.float32], dict(shape=(None, None), device="cpu", writable=False)],
-        out: Annotated[NDArray[numpy.float32], dict(shape=(None, None), device="cpu")],
-        threads: int,
-        transposed: bool = False,
-    ) -> None:
+    def apply(self, values: Annotated[NDArray[numpy.float32], dict(shape=(None, None), device='cpu', writable=False)], out: Annotated[NDArray[numpy.float32], dict(shape=(None, None), device='cpu')], threads: int, transposed: bool = False) -> None:
         """
         Write K, or its transpose, times each row of values (R, N) to out (R, N), with any strides.
         """
 
-    def mass(
-        self, out: Annotated[NDArray[numpy.float32], dict(shape=(None,), order="C", device="cpu")], threads: int
-    ) -> None:
+    def mass(self, out: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C', device='cpu')], threads: int) -> None:
         """Write the row sums of K to out (N,)."""
 
-def lattice(
-    features: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order="C", device="cpu", writable=False)],
-    threads: int,
-    line: int = 0,
-    offsets: Annotated[NDArray[numpy.int32], dict(shape=(None, None), order="C", device="cpu", writable=False)]
-    | None = None,
-    weights: Annotated[NDArray[numpy.float32], dict(shape=(None,), order="C", device="cpu", writable=False)]
-    | None = None,
-    most_rows: int | None = None,
-    tile_points: int = 3840,
-    origin: bool = False,
-) -> Filter:
+def lattice(features: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu', writable=False)], threads: int, line: int = 0, offsets: Annotated[NDArray[numpy.int32], dict(shape=(None, None), order='C', device='cpu', writable=False)] | None = None, weights: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C', device='cpu', writable=False)] | None = None, most_rows: int | None = None, tile_points: int = 3840, origin: bool = False) -> Filter:
     """
     Build a permutohedral lattice over features (d, N).
 
@@ -69,24 +52,14 @@ def lattice(
     blurs, as though a point lay there.
     """
 
-def image_lattice(
-    image: Annotated[NDArray[numpy.uint8], dict(shape=(None, None, None), order="C", device="cpu", writable=False)],
-    sx: float,
-    sy: float,
-    srgb: Sequence[float],
-    threads: int,
-    most_rows: int | None = None,
-) -> Filter:
+def image_lattice(image: Annotated[NDArray[numpy.uint8], dict(shape=(None, None, None), order='C', device='cpu', writable=False)], sx: float, sy: float, srgb: Sequence[float], threads: int, most_rows: int | None = None) -> Filter:
     """
     Build a permutohedral lattice over (x, y, red, green, blue) of an image (H, W, 3).
 
     Raises LatticeTooLarge beyond `most_rows`, see `Filter.rows`.
     """
 
-def brute_force(
-    features: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order="C", device="cpu", writable=False)],
-    line: int = 0,
-) -> Filter:
+def brute_force(features: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu', writable=False)], line: int = 0) -> Filter:
     """Build an exact Gaussian over features (d, N), in N^2 steps."""
 
 def grid_gaussian(shape: Sequence[int], sigmas: Sequence[float], least: float = 2.9802322387695312e-08) -> Filter:
@@ -100,17 +73,8 @@ class Model:
     """Fully connected CRF over N points."""
 
     def __init__(self, points: int) -> None: ...
-    def add(
-        self,
-        filter: Filter,
-        pre_scale: Annotated[NDArray[numpy.float32], dict(shape=(None,), order="C", device="cpu", writable=False)]
-        | None,
-        post_scale: Annotated[NDArray[numpy.float32], dict(shape=(None,), order="C", device="cpu", writable=False)],
-        gains: Annotated[NDArray[numpy.float32], dict(order="C", device="cpu", writable=False)] | None,
-        total: float | None = None,
-        weight: float = float("inf"),
-        float16: bool = True,
-    ) -> None:
+
+    def add(self, filter: Filter, pre_scale: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C', device='cpu', writable=False)] | None, post_scale: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C', device='cpu', writable=False)], gains: Annotated[NDArray[numpy.float32], dict(order='C', device='cpu', writable=False)] | None, total: float | None = None, weight: float = float('inf'), float16: bool = True) -> None:
         """
         Add the pairwise term post_scale * gains (K (pre_scale * Q)).
 
@@ -125,13 +89,7 @@ class Model:
         Return the sum over all pairs of points of the scaled kernels of terms without gains.
         """
 
-    def record(
-        self,
-        logits: Annotated[NDArray[numpy.float32], dict(shape=(None, None), device="cpu", writable=False)],
-        marginals: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order="C", device="cpu")],
-        scores: Annotated[NDArray[numpy.float32], dict(shape=(None, None), device="cpu")],
-        threads: int,
-    ) -> None:
+    def record(self, logits: Annotated[NDArray[numpy.float32], dict(shape=(None, None), device='cpu', writable=False)], marginals: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu')], scores: Annotated[NDArray[numpy.float32], dict(shape=(None, None), device='cpu')], threads: int) -> None:
         """
         Run mean-field inference with all labels in float32 and write scores (C, N).
 
@@ -139,33 +97,12 @@ class Model:
         to `padded_width`. logits and scores (C, N) may have any strides. Every term needs gains.
         """
 
-    def gradient(
-        self,
-        marginals: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order="C", device="cpu")],
-        at_scores: Annotated[NDArray[numpy.float32], dict(shape=(None, None), device="cpu", writable=False)],
-        at_logits: Annotated[NDArray[numpy.float32], dict(shape=(None, None), device="cpu")],
-        at_gains: Sequence[Annotated[NDArray[numpy.float32], dict(order="C", device="cpu")]],
-        threads: int,
-    ) -> None:
+    def gradient(self, marginals: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu')], at_scores: Annotated[NDArray[numpy.float32], dict(shape=(None, None), device='cpu', writable=False)], at_logits: Annotated[NDArray[numpy.float32], dict(shape=(None, None), device='cpu')], at_gains: Sequence[Annotated[NDArray[numpy.float32], dict(order='C', device='cpu')]], threads: int) -> None:
         """
         Write the gradients at the logits (C, N) and at each term's gains, given the gradient at the scores of `record`.
         """
 
-    def infer(
-        self,
-        unary: Annotated[NDArray[numpy.float32], dict(shape=(None, None), device="cpu", writable=False)],
-        *,
-        energies: bool,
-        iterations: int,
-        tolerance: float = 0.0,
-        prune: float = 0.0,
-        trace: bool = False,
-        threads: int,
-        out_is_zero: bool = False,
-        in_place: bool = False,
-        probabilities: Annotated[NDArray[numpy.float32], dict(shape=(None, None), device="cpu")] | None = None,
-        labels: Annotated[NDArray[numpy.int32], dict(shape=(None,), order="C", device="cpu")] | None = None,
-    ) -> Report:
+    def infer(self, unary: Annotated[NDArray[numpy.float32], dict(shape=(None, None), device='cpu', writable=False)], *, energies: bool, iterations: int, tolerance: float = 0.0, prune: float = 0.0, trace: bool = False, threads: int, out_is_zero: bool = False, in_place: bool = False, probabilities: Annotated[NDArray[numpy.float32], dict(shape=(None, None), device='cpu')] | None = None, labels: Annotated[NDArray[numpy.int32], dict(shape=(None,), order='C', device='cpu')] | None = None) -> Report:
         """
         Run mean-field inference and write probabilities (C, N) and labels (N,).
 

@@ -47,7 +47,7 @@ def test_it_finds_the_middle_of_the_cats_face(segmenter):
 @pytest.mark.parametrize("photo", ["cat", "astronaut", "photographer"])
 def test_leaving_out_improbable_classes_moves_next_to_no_label(segmenter, photo, monkeypatch):
     pruned = segmenter(EXAMPLES / f"{photo}.jpg")
-    monkeypatch.setattr("atrous.crf.dense.NEGLIGIBLE", 0)
+    monkeypatch.setattr("atrous.crf.pruning.NEGLIGIBLE", 0)
     whole = segmenter(EXAMPLES / f"{photo}.jpg")
     assert len(pruned.kept) < len(whole.kept) == 21
     assert np.mean(pruned.labels != whole.labels) < 0.001
