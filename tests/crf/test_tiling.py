@@ -63,6 +63,12 @@ class TestAgainstTheWhole:
         default = DenseCRF(image, KERNELS, tile=30)(probabilities)
         np.testing.assert_array_equal(default, DenseCRF(image, KERNELS, tile=30, overlap=18)(probabilities))
 
+    def test_steps_that_are_set_later(self, image, probabilities):
+        crf = DenseCRF(image, KERNELS, tile=20)
+        crf.iterations = 1
+        expected = DenseCRF(image, KERNELS, tile=20, iterations=1)(probabilities)
+        np.testing.assert_array_equal(crf(probabilities), expected)
+
     def test_layouts_batches_energies_and_compatibilities(self, image, probabilities):
         options = {"compatibility": [1, 2, 1, 0.5], "iterations": 3}
         whole = DenseCRF(image, KERNELS, **options)

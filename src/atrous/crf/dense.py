@@ -138,16 +138,21 @@ class DenseCRF:
             for kernel in self.kernels
         ]
         self.prune = pruning_threshold(prune, self.kernels, self._compatibilities, normalization)
-        build = partial(
-            DenseCRF,
-            iterations=iterations,
-            normalization=normalization,
-            compatibility=compatibility,
-            filtering=filtering,
-            tolerance=tolerance,
-            prune=prune,
-            threads=threads,
-        )
+
+        def build(part: NDArray[Any] | None, kernels: Sequence[Kernel], **limits: int | None) -> DenseCRF:
+            return DenseCRF(
+                part,
+                kernels,
+                iterations=self.iterations,  # which may be set between two calls
+                normalization=normalization,
+                compatibility=compatibility,
+                filtering=filtering,
+                tolerance=self.tolerance,
+                prune=prune,
+                threads=self.threads,
+                **limits,
+            )
+
         tiling = read_tiling(array, self.kernels, self.shape, tile, overlap, build)
         vertices = check_bound("max_vertices", max_vertices, tiled=tiling is not None)
         points = check_bound("max_points", max_points, tiled=tiling is not None)
@@ -169,8 +174,8 @@ class DenseCRF:
         if model is not None:
             self._delegate = WholeImage(model, self.shape)
         else:
-            build = partial(build, max_vertices=vertices, max_points=points)
-            self._delegate = Reduced(array, self.kernels, self.shape, normalization, build)
+            reduced = partial(build, max_vertices=vertices, max_points=points)
+            self._delegate = Reduced(array, self.kernels, self.shape, normalization, reduced)
 
     def __repr__(self) -> str:
         kernels = ", ".join(map(repr, self.kernels))
