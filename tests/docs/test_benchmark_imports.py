@@ -10,25 +10,32 @@ ROOT = Path(__file__).parents[2]
 
 
 def imported(path):
-    """Yield the module and the name of each import from atrous."""
+    """Return the (module, name) pairs that a script imports from atrous; name is None for a whole module."""
+    found = []
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "atrous":
-            for alias in node.names:
-                yield node.module, alias.name
+        if isinstance(node, ast.ImportFrom):
+            found += [(node.module or "", alias.name) for alias in node.names]
         elif isinstance(node, ast.Import):
-            for alias in node.names:
-                if alias.name.split(".")[0] == "atrous":
-                    yield alias.name, None
+            found += [(alias.name, None) for alias in node.names]
+    return [(module, name) for module, name in found if module.split(".")[0] == "atrous"]
+
+
+def exists(module, name):
+    """Return whether the package has a module and, unless None, an attribute or submodule of it."""
+    try:
+        found = importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if (error.name or "").split(".")[0] != "atrous":
+            pytest.skip(f"needs {error.name}")
+        return False
+    return name is None or hasattr(found, name) or exists(f"{module}.{name}", None)
 
 
 @pytest.mark.parametrize("path", sorted(ROOT.glob("benchmarks/*.py")), ids=lambda path: path.name)
 def test_names_exist(path):
-    for module, name in imported(path):
-        try:
-            found = importlib.import_module(module)
-            if name is not None and not hasattr(found, name):
-                importlib.import_module(f"{module}.{name}")
-        except ImportError as error:
-            if (error.name or "atrous").split(".")[0] != "atrous":
-                pytest.skip(f"needs {error.name}")
-            pytest.fail(f"{path.name}: from {module} import {name}: {error}")
+    assert [pair for pair in imported(path) if not exists(*pair)] == []
+
+
+@pytest.mark.parametrize("pair", [("atrous.training.progress", "Progress"), ("atrous.data.samples", "Nothing")])
+def test_a_name_that_is_gone_is_noticed(pair):
+    assert not exists(*pair)

@@ -245,7 +245,9 @@ class Service:
     def _segmenter(self, parameters: CrfParameters | None, network: NetworkScores | None = None) -> Segmenter:
         engine = self.segmenter.engine if network is None else StoredScores(self.metadata, network)
         own = self.segmenter
-        return Segmenter(engine, crf=parameters, max_side=own.max_side, threads=own.threads)
+        return Segmenter(
+            engine, crf=parameters, max_side=own.max_side, threads=own.threads, max_crf_pixels=own.max_crf_pixels
+        )
 
 
 def presets() -> dict[str, CrfParameters]:

@@ -214,7 +214,7 @@ class BinaryMeanField {
         return workspaces_[static_cast<std::size_t>(worker)].scratch[f].data();
     }
 
-    // out = base + factor * post_scale * message, for points of the tile last begun
+    // out = base + factor * post_scale * message, for points of the tile started last
     void add(const Part& part, std::size_t f, float factor, std::int64_t number, std::int64_t place,
              std::int64_t begin, std::int64_t end, int worker, const float* base, float* out) {
         Workspace& workspace = workspaces_[static_cast<std::size_t>(worker)];
