@@ -14,8 +14,9 @@ from .._protobuf import MalformedError
 from ..data.metadata import ModelMetadata
 from ..data.transforms import network_input
 from ..errors import ComputeError, InputError
+from ._cost import cost
 from ._onnx_file import FLOAT, Graph, ValueInfo, quoted, read_graph
-from ._shapes import ShapeError, cost
+from ._operators import ShapeError
 
 BUNDLED = "deeplab-largefov-voc12.onnx"
 

@@ -8,8 +8,9 @@ import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
 from atrous.backends import bundled_model_path
+from atrous.backends._cost import cost
 from atrous.backends._onnx_file import read_graph
-from atrous.backends._shapes import ShapeError, cost
+from atrous.backends._operators import ShapeError
 from atrous.errors import InputError
 
 RNG = np.random.default_rng(0)

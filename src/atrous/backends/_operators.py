@@ -1,7 +1,4 @@
-"""Shape inference for exported networks, with their memory and work, before they run.
-
-Only the operators in `_OPERATORS` are supported. None of them runs a subgraph, contains a loop or reads a file.
-"""
+"""Shapes of an exported network's operators, inferred from their inputs and attributes."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -12,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ._onnx_file import Attribute, Graph, Node, Tensor, quoted
+from ._onnx_file import Attribute, Node, Tensor, quoted
 
 Shape = tuple[int, ...]
 
@@ -22,9 +19,6 @@ _MOST_AXES = 8
 
 # Smaller float32 numbers are subnormal: they have fewer digits, and some processors flush them to 0.
 _SMALLEST_SCALE = float(np.finfo(np.float32).tiny)
-
-# Reading and writing a value takes about as long as this many multiplications of a convolution.
-_PRODUCTS = 32
 
 
 class ShapeError(ValueError):
@@ -57,66 +51,19 @@ class Value:
         return math.prod(self.shape)
 
 
-@dataclass(frozen=True)
-class Cost:
-    """Memory and work of a network for one image.
-
-    Attributes
-    ----------
-    scores : tuple of int
-        Shape of the scores.
-    memory : int
-        Peak number of elements in memory, without constants.
-    products : int
-        Multiplications of all convolutions. Each element that an operator writes counts as 32.
-    constants : int
-        Elements that are computed from the weights alone.
-    """
-
-    scores: Shape
-    memory: int
-    products: int
-    constants: int
+def stored(tensor: Tensor) -> Value:
+    """Return a constant of the file."""
+    return Value(tensor.shape, None if tensor.values is None else tensor.values.reshape(tensor.shape), constant=True)
 
 
-@np.errstate(all="raise")
-def cost(graph: Graph, image: Shape) -> Cost:
-    """Infer the shapes of all values for an image of shape (1, 3, H, W), and sum memory and work.
+def infer(node: Node, values: dict[bytes, Value]) -> Value:
+    """Return a node's output for known inputs.
 
     Raises
     ------
     ShapeError
-        If an operator is not supported, or its inputs do not match it.
+        If its operator is not supported, or its inputs do not match it.
     """
-    values = {name: _stored(tensor) for name, tensor in graph.tensors.items()}
-    values[b"image"] = Value(image)
-    last_use = {name: i for i, node in enumerate(graph.nodes) for name in node.inputs}
-    products = constants = 0
-    memory = peak = values[b"image"].count
-    for i, node in enumerate(graph.nodes):
-        made = _run(node, values)
-        (name,) = node.outputs
-        if name in values:
-            raise ShapeError(f"two values have the name {quoted(name)}")
-        values[name] = made
-        products += made.products + _PRODUCTS * made.count
-        if made.constant:
-            constants += made.count
-            continue
-        memory += made.count
-        peak = max(peak, memory)
-        done = {used for used in node.inputs if last_use[used] == i}
-        memory -= sum(values[used].count for used in done if used and not values[used].constant)
-    if b"scores" not in values or values[b"scores"].constant:
-        raise ShapeError("nothing computes scores from the image")
-    return Cost(values[b"scores"].shape, peak, products, constants)
-
-
-def _stored(tensor: Tensor) -> Value:
-    return Value(tensor.shape, None if tensor.values is None else tensor.values.reshape(tensor.shape), constant=True)
-
-
-def _run(node: Node, values: dict[bytes, Value]) -> Value:
     operator = _OPERATORS.get(node.op_type) if node.domain in (b"", b"ai.onnx") else None
     if operator is None:
         raise ShapeError(f"operator {quoted(node.domain + b':' + node.op_type)} is not supported")
@@ -265,7 +212,7 @@ def _shape(call: _Call) -> Value:
 def _constant(call: _Call) -> Value:
     for value in call.attributes.values():
         if isinstance(value, Tensor):
-            return _stored(value)
+            return stored(value)
         content = np.array(value, np.int64)
         return Value(content.shape, content)
     raise ShapeError("it has no value")
