@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 
 # Default of --soft-weight with --soft-targets: masks and soft targets have equal weight.
 _SOFT_WEIGHT = 0.5
-# Mean-field steps of --crf-layer, as in Zheng et al. 2015, who infer with ten.
-_CRF_STEPS = 5
 
 
 def train(
@@ -111,7 +109,7 @@ def train(
     }
     plan = read_recipe(recipe).changed(given | {k: v for k, v in options.items() if v is not None})
     if crf_layer is not None and crf_layer != bool(plan.crf_steps):
-        plan = plan.changed({"crf_steps": _CRF_STEPS if crf_layer else 0})
+        plan = plan.changed({"crf_steps": read_recipe("end-to-end").crf_steps if crf_layer else 0})
     if soft_targets is not None and soft_weight is None and not plan.soft_weight:
         plan = plan.changed({"soft_weight": _SOFT_WEIGHT})
     if (soft_targets is None) != (plan.soft_weight == 0):

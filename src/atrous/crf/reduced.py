@@ -144,7 +144,7 @@ def _vertices(blocks: Sequence[NDArray[np.uint8]], kernel: Bilateral, factor: in
     return _native.image_lattice(stacked, sx / factor, sy / factor, srgb, threads=1).rows or 0
 
 
-def check_bound(name: str, bound: int | None, *, tiled: bool) -> int | None:
+def check_bound(name: str, bound: int | None, *, tiled: bool = False) -> int | None:
     """Return the bound of an argument, or raise InputError."""
     if bound is None:
         return None

@@ -28,8 +28,8 @@ from .pretrained import Pretrained
 from .result import NetworkScores, Segmentation
 from .upsample import upsampled_probabilities
 
-# Limit on the image of the CRF. On larger photos, masks on pixels and on means of 2 x 2 pixels hardly differ
-# (docs/benchmarks.md), and the means take a third of the time and half of the memory.
+# Limit on the image of the CRF. Above it, labels from means of 2 x 2 pixels hardly differ from those of each pixel, and
+# take about half of the time and memory (docs/benchmarks.md).
 MAX_CRF_PIXELS = 4_000_000
 
 _RUNTIMES = {"onnxruntime": "ONNX Runtime", "openvino": "OpenVINO", "pytorch": "PyTorch"}
@@ -98,7 +98,7 @@ class Segmenter(Pretrained):
         self._turn = _turn(self.engine)
         self.max_side = max_side
         self.min_region = min_region
-        self.max_crf_pixels = check_bound("max_crf_pixels", max_crf_pixels, tiled=False)
+        self.max_crf_pixels = check_bound("max_crf_pixels", max_crf_pixels)
         self.threads = threads
         metadata = self.engine.metadata
         self.classes = metadata.classes

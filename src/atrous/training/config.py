@@ -340,7 +340,8 @@ RECIPES = {
     # The branches of MSc on a frozen trained network. Their classifiers have the learning rate of fc8.
     "msc": dataclasses.replace(_PAPER, multiscale=True, frozen="fc8", multipliers={"classifier": 10.0}),
     "cpu": _CPU,
-    # The CRF on top of a trained network, on whole crops at their own scale, which the kernels' widths refer to.
+    # The CRF on top of a trained network, on crops at their own scale, which the kernels' widths refer to. Five
+    # steps, as in Zheng et al. 2015, who infer with ten.
     "end-to-end": dataclasses.replace(_CPU, crop=321, batch=8, iterations=1000, learning_rate=1e-5, crf_steps=5),
 }
 
