@@ -40,7 +40,7 @@ KINDS = {
 FUZZERS = {
     "crf": "arrays and settings of the CRF",
     "tables": "class lists, color tables, lists of images, JSON, CSV, arrays, Parquet, tar and MATLAB files",
-    "pictures": "JPEG, PNG, TIFF, WebP, GIF, BMP, AVIF, JPEG 2000, PPM",
+    "pictures": "JPEG, PNG, TIFF, WebP, GIF, BMP, AVIF, JPEG 2000, PPM, TGA",
     "models": "ONNX files, checkpoints, safetensors, pickles, Caffe models, recipes, training logs (CSV)",
     "names": "names of files and classes, and values of options, through the commands",
 }

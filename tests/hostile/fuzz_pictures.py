@@ -39,6 +39,8 @@ KINDS: list[tuple[str, str, dict[str, Any]]] = [
     ("GIF", "P", {"save_all": True, "append_images": 2}),
     *(("BMP", mode, {}) for mode in ("RGB", "P", "1", "RGBA")),
     *(("PPM", mode, {}) for mode in ("RGB", "L", "1", "I;16")),
+    *(("TGA", mode, {}) for mode in ("RGB", "P", "L", "RGBA")),
+    ("TGA", "RGB", {"compression": "tga_rle"}),
     *([("WEBP", "RGB", {}), ("WEBP", "RGBA", {"lossless": True})] if features.check("webp") else []),
     *([("JPEG2000", "RGB", {}), ("JPEG2000", "L", {"irreversible": True})] if features.check("jpg_2000") else []),
     *([("AVIF", "RGB", {}), ("AVIF", "RGBA", {})] if features.check("avif") else []),

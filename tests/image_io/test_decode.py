@@ -63,7 +63,7 @@ def test_an_error_survives_the_way_to_another_process():
         (Limits(memory=200), "GiB"),
     ],
 )
-@pytest.mark.parametrize("form", ["PNG", "JPEG", "GIF", "WEBP", "TIFF", "BMP", "PPM"])
+@pytest.mark.parametrize("form", ["PNG", "JPEG", "GIF", "WEBP", "TIFF", "BMP", "PPM", "TGA"])
 def test_limits_hold_for_every_format(form, limits, says):
     with pytest.raises(ImageTooLargeError, match=says):
         read_rgb(saved(form), limits=limits)
@@ -157,7 +157,7 @@ def test_memory_that_is_short(monkeypatch):
         read_rgb(saved())
 
 
-@pytest.mark.parametrize("form", ["PNG", "TIFF", "BMP", "PPM"])
+@pytest.mark.parametrize("form", ["PNG", "TIFF", "BMP", "PPM", "TGA"])
 def test_half_of_pillow_s_limit_is_no_warning(recwarn, monkeypatch, form):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 30)
     assert np.array_equal(read_rgb(saved(form)), PIXELS)

@@ -1,4 +1,4 @@
-"""GIF, WebP, BMP, PPM, AVIF, HEIC and JPEG 2000."""
+"""GIF, WebP, BMP, PPM, TGA, AVIF, HEIC and JPEG 2000."""
 
 import io
 import struct
@@ -41,6 +41,8 @@ needs_jpeg2000 = pytest.mark.skipif(not features.check("jpg_2000"), reason="Pill
     [
         ("BMP", {}, 0),
         ("PPM", {}, 0),
+        ("TGA", {}, 0),
+        ("TGA", {"compression": "tga_rle", "id_section": b"drawn by hand"}, 0),
         ("WEBP", {"lossless": True}, 0),
         ("WEBP", {"quality": 90}, 8),
         pytest.param("AVIF", {"quality": 90, "speed": 10}, 8, marks=needs_avif),
@@ -77,6 +79,15 @@ def test_transparent_pixels_lie_on_white(form):
     image = read_rgb(saved(Image.fromarray(np.dstack([COLORS, alpha])), form, quality=95))
     assert far(image[:, :28], COLORS[:, :28]) < 5
     assert far(image[:, 36:], np.full((48, 28, 3), 255)) < 5
+
+
+def test_tga_with_a_palette_in_gray_and_with_alpha():
+    few = Image.fromarray(COLORS).quantize(64)
+    assert np.array_equal(read_rgb(saved(few, "TGA")), few.convert("RGB"))
+    assert np.array_equal(read_rgb(saved(Image.fromarray(SMOOTH), "TGA"))[..., 1], SMOOTH)
+    alpha = np.where(SMOOTH > 99, 255, 0).astype(np.uint8)
+    image = read_rgb(saved(Image.fromarray(np.dstack([COLORS, alpha])), "TGA"))
+    assert np.array_equal(image, np.where(alpha[..., None], COLORS, 255))
 
 
 @needs_jpeg2000
@@ -184,11 +195,13 @@ def test_what_is_no_ppm(data, says):
         colors("WEBP", lossless=True),
         colors("BMP"),
         colors("PPM"),
+        colors("TGA")[:-26],  # without its footer
+        colors("TGA", compression="tga_rle")[:-26],
         saved(Image.fromarray(COLORS), "TIFF"),
         saved(Image.fromarray(COLORS), "TIFF", compression="tiff_lzw"),
         saved(Image.fromarray(COLORS), "TIFF", compression="tiff_adobe_deflate"),
     ],
-    ids=["gif", "webp", "lossless webp", "bmp", "ppm", "raw tiff", "lzw", "deflate"],
+    ids=["gif", "webp", "lossless webp", "bmp", "ppm", "tga", "tga with runs", "raw tiff", "lzw", "deflate"],
 )
 def test_every_cut_is_refused_or_leaves_all_pixels(data):
     whole, shown = read_rgb(data), 0

@@ -7,7 +7,7 @@ from importlib.util import find_spec
 from .base import UnknownFormatError
 
 HEAD = 64  # bytes needed to detect a format
-EXPECTED = "a JPEG, PNG, TIFF, WebP, AVIF, HEIC, GIF, BMP, JPEG 2000 or PPM image"
+EXPECTED = "a JPEG, PNG, TIFF, WebP, AVIF, HEIC, GIF, BMP, JPEG 2000, PPM or TGA image"
 
 # Pillow's names. Its other readers are never called: some of them start programs.
 _SIGNATURES = (
@@ -21,6 +21,8 @@ _SIGNATURES = (
     ("AVIF", rb"....ftyp(?:avif|avis|(?:mif1|msf1)(?:....)*(?:avif|avis))"),
     ("HEIF", rb"....ftyp(?:hei[cxms]|hev[cx]|mif1|msf1)"),
     ("JPEG2000", rb"\xff\x4f\xff\x51|\0\0\0\x0cjP  \r\n\x87\n"),
+    # TGA has no signature. Icons begin the same, but count their images where a TGA without a palette has 0.
+    ("TGA", rb".(?:\0[\2\3\x0a\x0b]\0{5}|\x01[\x01\x09]....[\x10\x18\x20]).{8}[\x08\x10\x18\x20]"),
 )
 _FORMAT = re.compile(b"|".join(b"(?P<%s>%s)" % (name.encode(), pattern) for name, pattern in _SIGNATURES), re.DOTALL)
 

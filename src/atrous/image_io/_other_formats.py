@@ -1,4 +1,4 @@
-"""BMP, GIF, WebP, PPM, PGM and PBM files before decoding."""
+"""BMP, GIF, WebP, TGA, PPM, PGM and PBM files before decoding."""
 
 import re
 import struct
@@ -89,6 +89,12 @@ def prepare_webp(data: bytes) -> Prepared:
     else:
         raise Damaged("no image")
     return Prepared("WEBP", data, (width, height), _PIXEL_BYTES, extra_bytes=0 if kind == b"VP8 " else _HUFFMAN_BYTES)
+
+
+def prepare_tga(data: bytes) -> Prepared:
+    """Read the size from the header."""
+    width, height = struct.unpack_from("<HH", data, 12)
+    return Prepared("TGA", data, (width, height))
 
 
 def prepare_ppm(data: bytes, limits: Limits) -> Prepared:

@@ -19,7 +19,7 @@ from ..errors import InputError
 from . import _jpeg, _png, _tiff
 from ._convert import to_rgb
 from ._formats import HEAD, format_of, reads_heif
-from ._other_formats import prepare_bmp, prepare_gif, prepare_ppm, prepare_webp
+from ._other_formats import prepare_bmp, prepare_gif, prepare_ppm, prepare_tga, prepare_webp
 from ._pillow import decode_prepared
 from .base import Damaged, ImageError, ImageTooLargeError, Limits, Prepared, TooLarge, Unsupported
 from .process import can_isolate, decode_isolated
@@ -35,6 +35,7 @@ _PREPARE: dict[str, Callable[[bytes, Limits], Prepared]] = {
     "WEBP": lambda data, _: prepare_webp(data),
     "BMP": lambda data, _: prepare_bmp(data),
     "PPM": prepare_ppm,
+    "TGA": lambda data, _: prepare_tga(data),
     "TIFF": _tiff.prepare,
     # Headers of these formats limit neither memory nor time (hidden frames, precincts, layers). The bytes are measured.
     "AVIF": lambda data, _: Prepared("AVIF", data, pixel_bytes=14, isolated=True),
@@ -63,6 +64,7 @@ IMAGE_SUFFIXES = frozenset(
         ".pgm",
         ".pbm",
         ".pnm",
+        ".tga",
     ]
 )
 VIDEO_SUFFIXES = frozenset(
