@@ -68,6 +68,16 @@ def test_the_crf_setting_is_kept(tiny_model, tmp_path, crf):
     assert Segmenter.from_pretrained(tmp_path).crf == segmenter.crf
 
 
+@pytest.mark.parametrize("bound", [None, 10_000])
+def test_the_limit_of_the_crf_is_kept(tiny_model, tmp_path, bound):
+    Segmenter(tiny_model, max_crf_pixels=bound).save_pretrained(tmp_path)
+    assert Segmenter.from_pretrained(tmp_path).max_crf_pixels == bound
+    values = json.loads((tmp_path / "config.json").read_text())
+    del values["max_crf_pixels"]  # as written by versions without it
+    (tmp_path / "config.json").write_text(json.dumps(values))
+    assert Segmenter.from_pretrained(tmp_path).max_crf_pixels == Segmenter(tiny_model).max_crf_pixels
+
+
 @pytest.mark.parametrize("least", [None, 0, 55])
 def test_the_smallest_region_is_kept(tiny_model, tmp_path, least):
     Segmenter(tiny_model, min_region=least).save_pretrained(tmp_path)
@@ -208,6 +218,8 @@ class Mute:
         ({"max_side": "big"}, "max_side.*expected 1 to"),
         ({"max_side": True}, "max_side.*expected 1 to"),
         ({"max_side": 10**9}, "max_side.*expected 1 to"),
+        ({"max_crf_pixels": 0}, "max_crf_pixels"),
+        ({"max_crf_pixels": "all"}, "max_crf_pixels"),
         ({"file": ["model.onnx"]}, "expected model.onnx or model.safetensors"),
         ({"crf": ["deeplab"]}, "expected parameters, a preset"),
         ({"crf": 3}, "expected parameters, a preset"),

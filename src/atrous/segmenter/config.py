@@ -11,11 +11,16 @@ from .._settings_files import read_json
 from ..backends import ENGINES, Engine, ExportedEngine, bundled_model_path, exported_engine
 from ..crf.kernels import Kernel
 from ..crf.presets import PRESETS
+from ..crf.reduced import check_bound
 from ..data.metadata import CONFIG, CrfParameters, ModelMetadata
 from ..errors import InputError
 
 ONNX: Literal["model.onnx"] = "model.onnx"
 WEIGHTS: Literal["model.safetensors"] = "model.safetensors"
+
+# Limit on the image of the CRF. Above it, labels from means of 2 x 2 pixels hardly differ from those of each pixel, and
+# take about half of the time and memory (docs/benchmarks.md).
+MAX_CRF_PIXELS = 4_000_000
 
 # Limit on the network's input size in a settings file.
 _LARGEST_SIDE = 65_535
@@ -32,22 +37,25 @@ class SavedSettings:
     metadata : ModelMetadata
     crf : CrfParameters, a preset's name or None
     max_side : int
-    min_region : int or None
+    min_region, max_crf_pixels : int or None
     """
 
     file: Literal["model.onnx", "model.safetensors"]
     metadata: ModelMetadata
     crf: CrfParameters | str | None
     max_side: int
-    min_region: int | None = None
+    min_region: int | None
+    max_crf_pixels: int | None
 
     @classmethod
     def of(
         cls,
         engine: Engine,
         crf: CrfParameters | tuple[Kernel, ...] | None,
+        *,
         max_side: int,
-        min_region: int | None = None,
+        min_region: int | None,
+        max_crf_pixels: int | None,
     ) -> "SavedSettings":
         """Return the settings of a segmenter; raise InputError if it cannot be saved."""
         saved_crf = _saved_crf(crf)
@@ -55,9 +63,10 @@ class SavedSettings:
         if isinstance(saved_crf, CrfParameters):
             metadata = dataclasses.replace(metadata, crf=saved_crf)
         if isinstance(engine, ExportedEngine):
-            return cls(ONNX, metadata, saved_crf, max_side, min_region)
+            return cls(ONNX, metadata, saved_crf, max_side, min_region, max_crf_pixels)
         if (net := getattr(engine, "net", None)) is not None:
-            return cls(WEIGHTS, dataclasses.replace(metadata, variant=net.name), saved_crf, max_side, min_region)
+            metadata = dataclasses.replace(metadata, variant=net.name)
+            return cls(WEIGHTS, metadata, saved_crf, max_side, min_region, max_crf_pixels)
         raise InputError(f"engine {type(engine).__name__}: expected an engine of ONNX Runtime, OpenVINO or PyTorch")
 
     def to_json(self) -> str:
@@ -69,6 +78,7 @@ class SavedSettings:
             "crf": crf,
             "max_side": self.max_side,
             "min_region": self.min_region,
+            "max_crf_pixels": self.max_crf_pixels,
             "metadata": json.loads(self.metadata.to_json()),
         }
         return json.dumps(values, indent=1) + "\n"
@@ -100,10 +110,14 @@ class SavedSettings:
             )
         if not isinstance(max_side, int) or isinstance(max_side, bool) or not 1 <= max_side <= _LARGEST_SIDE:
             raise InputError(f"{path}: max_side: expected 1 to {_LARGEST_SIDE} pixels, got {max_side!r:.60}")
-        min_region = values.get("min_region")
+        min_region, max_crf_pixels = values.get("min_region"), values.get("max_crf_pixels", MAX_CRF_PIXELS)
         if min_region is not None and not (type(min_region) is int and 0 <= min_region <= _LARGEST_SIDE**2):
             raise InputError(f"{path}: min_region: expected a number of pixels or null, got {min_region!r:.60}")
-        return cls(file, metadata, crf, max_side, min_region)
+        try:
+            check_bound("max_crf_pixels", max_crf_pixels)
+        except InputError as error:
+            raise InputError(f"{path}: {error}") from None
+        return cls(file, metadata, crf, max_side, min_region, max_crf_pixels)
 
 
 def load_engine(

@@ -18,6 +18,7 @@ class Pretrained:
     crf: CrfParameters | tuple[Kernel, ...] | None
     max_side: int
     min_region: int | None
+    max_crf_pixels: int | None
 
     @classmethod
     def from_pretrained(
@@ -42,7 +43,7 @@ class Pretrained:
         token, cache_dir, force_download, local_files_only
             Arguments of huggingface_hub.
         **options
-            Arguments of `Segmenter`. Default of crf, max_side and min_region: the saved values.
+            Arguments of `Segmenter`. Default of crf, max_side, min_region and max_crf_pixels: the saved values.
 
         Raises
         ------
@@ -74,7 +75,8 @@ class Pretrained:
                 local_files_only=local_files_only,
             )
         if (saved := SavedSettings.read(folder)) is not None:
-            options = {"crf": saved.crf, "max_side": saved.max_side, "min_region": saved.min_region, **options}
+            names = ("crf", "max_side", "min_region", "max_crf_pixels")
+            options = {name: getattr(saved, name) for name in names} | options
         return cls(folder, **options)  # type: ignore[call-arg]  # the arguments of Segmenter
 
     def save_pretrained(
@@ -160,7 +162,13 @@ class Pretrained:
         )
 
     def _settings(self) -> SavedSettings:
-        return SavedSettings.of(self.engine, self.crf, self.max_side, self.min_region)
+        return SavedSettings.of(
+            self.engine,
+            self.crf,
+            max_side=self.max_side,
+            min_region=self.min_region,
+            max_crf_pixels=self.max_crf_pixels,
+        )
 
 
 def _is_path(name: str) -> bool:

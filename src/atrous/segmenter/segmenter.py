@@ -23,14 +23,10 @@ from ..crf.reduced import check_bound, most_vertices
 from ..data.metadata import CrfParameters
 from ..errors import InputError
 from ..image_io.decode import ImageLike, read_image
-from .config import load_engine
+from .config import MAX_CRF_PIXELS, load_engine
 from .pretrained import Pretrained
 from .result import NetworkScores, Segmentation
 from .upsample import upsampled_probabilities
-
-# Limit on the image of the CRF. Above it, labels from means of 2 x 2 pixels hardly differ from those of each pixel, and
-# take about half of the time and memory (docs/benchmarks.md).
-MAX_CRF_PIXELS = 4_000_000
 
 _RUNTIMES = {"onnxruntime": "ONNX Runtime", "openvino": "OpenVINO", "pytorch": "PyTorch"}
 
