@@ -262,6 +262,23 @@ def test_refine(client, picture, truth, kind):
     assert answer["classes"][1]["name"] == "foreground"
 
 
+def test_refine_reads_masks_as_other_programs_write_them(client, picture, truth):
+    def refined(mask):
+        file = io.BytesIO()
+        Image.fromarray(mask).save(file, "PNG")
+        files = {"image": ("photo.png", picture()), "mask": ("rough.png", file.getvalue())}
+        return client.post("/api/refine", files=files)
+
+    binary = np.zeros((64, 96), np.uint8)
+    binary[18:46, 30:66] = 1
+    expected = ids(refined(binary))
+    assert np.array_equal(expected, truth.labels)
+    assert np.array_equal(ids(refined(binary * 255)), expected)
+    matte = np.where(binary, 210, 40).astype(np.uint8)
+    matte.ravel()[:70] = range(70)  # more values than a mask has labels
+    assert np.array_equal(ids(refined(matte)), expected)
+
+
 @pytest.mark.parametrize(
     ("files", "fields", "status", "says"),
     [

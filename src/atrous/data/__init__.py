@@ -6,7 +6,14 @@ from .metadata import VOC_CLASSES, CrfParameters, ModelMetadata
 from .samples import ImageList, Sample, read_pair
 from .sbd import LIST_SIZES, merge_sbd
 from .soft_targets import SoftTargets
-from .unary_io import class_names, fit_probabilities, parse_array, probabilities_from_labels, read_probabilities
+from .unary_io import (
+    class_names,
+    fit_probabilities,
+    parse_array,
+    probabilities_from_labels,
+    read_mask,
+    read_probabilities,
+)
 from .validate import Findings, check_dataset
 
 __all__ = [
@@ -31,6 +38,7 @@ __all__ = [
     "probabilities_from_labels",
     "read_at_most",
     "read_classes",
+    "read_mask",
     "read_pair",
     "read_probabilities",
 ]

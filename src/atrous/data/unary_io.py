@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from .._file_kinds import HEAD, refuse_foreign
 from ..crf.unary import LARGEST_PROBABILITY, UNKNOWN, label_probabilities
 from ..errors import InputError
-from ..image_io.decode import decode
+from ..image_io.decode import Source, decode
 from ..labelmap.png import label_ids
 from .folder_dataset import read_classes
 from .metadata import VOC_CLASSES
@@ -63,7 +63,7 @@ def read_probabilities(path: Path, shape: tuple[int, int], confidence: float | N
     """
     if path.suffix.lower() in (".pt", ".pth"):
         raise InputError(f"{path}: expected a PNG or {_ARRAY}, got PyTorch; use numpy.save(NAME, tensor.numpy())")
-    ids = _array_or_ids(path) if path.suffix.lower() in (".npy", ".npz") else _png(path)
+    ids = _array_or_ids(path) if path.suffix.lower() in (".npy", ".npz") else read_mask(path, str(path))
     if ids.ndim == 2 and ids.shape != shape:
         raise InputError(f"{path}: expected the image's size, {_size(shape)}, got {_size(ids.shape)}")
     if ids.ndim == 2 and ids.dtype == np.uint8:
@@ -86,9 +86,26 @@ def _array_or_ids(path: Path) -> NDArray[Any]:
     return _binary(array.astype(np.uint8))
 
 
-def _png(path: Path) -> NDArray[Any]:
-    """Return a PNG's ids (H, W) as uint8, or the probabilities (H, W) of a soft matte as float32."""
-    decoded = decode(path, formats=("PNG",))
+def read_mask(source: Source, name: str) -> NDArray[Any]:
+    """Read a PNG of ids, a mask of 0 and 255 or of 1 bit, or a soft matte, in gray or as transparency.
+
+    Parameters
+    ----------
+    source : path, bytes or binary file
+    name : str
+        Name of the file in messages.
+
+    Returns
+    -------
+    (H, W) uint8 or float32
+        Ids, 255 for unknown; or the foreground's probability in a soft matte, 0 to 1.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read or is not an 8-bit PNG.
+    """
+    decoded = decode(source, name, formats=("PNG",))
     image = decoded.image
     if image.mode == "1":
         return np.array(image, np.uint8)
@@ -97,7 +114,7 @@ def _png(path: Path) -> NDArray[Any]:
     elif image.mode in ("LA", "RGBA") and np.ptp(np.asarray(image.getchannel("A"))):
         image = image.getchannel("A")
     elif image.mode != "L" or decoded.stored.bits < 8:
-        return label_ids(decoded, str(path))
+        return label_ids(decoded, name)
     values = np.asarray(image)
     return values / np.float32(255) if len(np.unique(values)) > _MOST_IDS else _binary(values)
 

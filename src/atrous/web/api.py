@@ -67,7 +67,10 @@ _FORMATS: dict[int | str, dict[str, Any]] = {
     **_ERRORS,
 }
 _GIVEN = {
-    "mask": {**_BINARY, "description": "Index PNG of the image's size; 255 is unknown."},
+    "mask": {
+        **_BINARY,
+        "description": "PNG of the image's size: ids with 255 for unknown, 0 and 255, or a soft matte.",
+    },
     "probabilities": {**_BINARY, "description": ".npy of floats, (C, H, W) or (H, W, C)."},
     "strokes": {"type": "string", "description": "JSON of a LabelMap of the image's size."},
 }
@@ -157,8 +160,7 @@ def create_api(service: Service, work: WorkQueue, settings: ServerSettings, sess
         if "probabilities" in inputs.files:
             return service.session_of_planes(image, *inputs.file("probabilities"))
         if "mask" in inputs.files:
-            content, name = inputs.file("mask")
-            return service.session_of_labels(image, service.read_labels(content, name), name, confidence or 0.7)
+            return service.session_of_mask(image, *inputs.file("mask"), confidence or 0.7)
         return service.session(image)
 
     @app.post("/api/segment", response_class=Response, responses=_FORMATS, openapi_extra=_body(False))

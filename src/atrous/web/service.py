@@ -21,9 +21,10 @@ from ..data import (
     fit_probabilities,
     parse_array,
     probabilities_from_labels,
+    read_mask,
 )
 from ..image_io import Limits, read_rgb, stored_size
-from ..labelmap import read_labels, voc_palette
+from ..labelmap import voc_palette
 from ..segmenter import NetworkScores, Segmentation, Segmenter, most_probable
 from .config import ServerSettings
 from .errors import RequestError
@@ -150,11 +151,6 @@ class Service:
         """Decode an image in a process with limits on memory and time: (H, W, 3) uint8 RGB, upright."""
         return read_rgb(content, name, limits=self._limits, isolated=True)
 
-    def read_labels(self, content: bytes, name: str) -> NDArray[np.uint8]:
-        """Decode an index PNG, (H, W) uint8; not in such a process, which sends colors."""
-        stored_size(content, name, limits=self._limits, formats=("PNG",))
-        return read_labels(content, name)
-
     def session(self, image: NDArray[np.uint8]) -> Session:
         """Return a session with the network's scores of an image."""
         result = self.segment(image, None)
@@ -167,6 +163,16 @@ class Service:
         _check_values(array.size, name)
         planes = fit_probabilities(array, name, (image.shape[0], image.shape[1]))
         return _given(image, (planes, np.arange(len(planes))), class_names(None, len(planes), ids=False))
+
+    def session_of_mask(self, image: NDArray[np.uint8], content: bytes, name: str, confidence: float) -> Session:
+        """Return a session with the probabilities of a PNG: ids, a mask of 0 and 255, or a soft matte."""
+        stored_size(content, name, limits=self._limits, formats=("PNG",))
+        mask = read_mask(content, name)  # not in a decoder process, which sends colors
+        if mask.dtype == np.uint8:
+            return self.session_of_labels(image, mask, name, confidence)
+        _check_values(2 * mask.size, name)
+        planes = fit_probabilities(np.stack([1 - mask, mask]), name, (image.shape[0], image.shape[1]))
+        return _given(image, (planes, np.arange(2)), class_names(None, 2, ids=False))
 
     def session_of_labels(
         self, image: NDArray[np.uint8], labels: NDArray[np.uint8], name: str, confidence: float
