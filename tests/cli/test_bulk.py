@@ -40,8 +40,8 @@ def test_photos_to_masks_and_a_rerun(tmp_path, tiny_model, red_square):
     [
         (["none", "out"], "error: none: no such file or folder"),
         (["empty", "out"], "error: empty: nothing to segment"),
-        (["in", "out", "--to", "zip"], "error: output='zip': expected one of png, parquet, tar"),
-        (["in", "out", "--cpus", "0"], "error: cpus=0: expected at least 1 for an actor"),
+        (["in", "out", "--to", "zip"], "error: --to 'zip': expected one of png, parquet, tar"),
+        (["in", "out", "--cpus", "0"], "error: --cpus 0: expected at least 1 for an actor"),
         (["in", "in/x.png"], "error: {cwd}/in/x.png: cannot be written"),
         (["table.parquet", "out", "--column", "jpg"], "error: table.parquet: none of its 1 parquet files can be used"),
     ],

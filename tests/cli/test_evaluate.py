@@ -138,7 +138,7 @@ def test_mistakes_are_found_before_the_work(data, tiny_model, tmp_path, monkeypa
         evaluate(data, "--list", "train", "--json", tmp_path / "nowhere" / "s.json")
     with pytest.raises(InputError, match="--steps 1,x: expected numbers"):
         evaluate(data, "--list", "train", "--steps", "1,x")
-    with pytest.raises(InputError, match="device='tpu'"):
+    with pytest.raises(InputError, match="--device 'tpu'"):
         evaluate(data, "--list", "train", "--model", tiny_model, "--device", "tpu")
     with pytest.raises(InputError, match="mean_field_steps"):
         evaluate(data, "--list", "train", "--model", tiny_model, "--no-crf", "--steps", "1")

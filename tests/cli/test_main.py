@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 import pytest
+from PIL import Image
 
 from atrous import cli
 from atrous.errors import InputError, MissingExtra
@@ -44,6 +45,30 @@ def test_an_input_error_inside_a_command_is_not_a_traceback(tmp_path):
     assert done.returncode == 2
     assert done.stderr.startswith("error: ")
     assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["--max-side", "0"], "--max-side 0: expected"),
+        (["--max-crf-pixels", "3"], "--max-crf-pixels: expected"),
+        (["--device", "tpu"], "--device 'tpu': expected"),
+    ],
+)
+def test_errors_name_the_option_in_place_of_the_argument(tmp_path, red_square, options, says):
+    Image.fromarray(red_square).save(tmp_path / "photo.png")
+    done = run("segment", "photo.png", *options, cwd=tmp_path)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert done.stderr.startswith(f"error: {says}")
+
+
+def test_a_setting_of_a_recipe_is_named_as_it_is_written_there(tmp_path, tiny_voc):
+    pytest.importorskip("torch", reason="needs the extra 'train'")
+    (tmp_path / "mine.toml").write_text("crop = -3\n")
+    done = run("train", str(tiny_voc), "--out", "run", "--list", "train", "--recipe", "mine.toml", cwd=tmp_path)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "crop=-3" in done.stderr
+    assert "--crop" not in done.stderr
 
 
 def test_the_version(tmp_path):

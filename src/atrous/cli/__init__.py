@@ -7,11 +7,14 @@ from contextlib import contextmanager
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 from .._printable import printable
 from ..errors import InputError, RunError
 from .terminal import guard_streams, print_line
+
+# At the start of an error about an argument: `max_side=0: expected ...` or `crf: expected ...`.
+_ARGUMENT = re.compile(r"(\w+)(=|: )")
 
 
 class _Commands(TyperGroup):
@@ -28,6 +31,22 @@ class _Commands(TyperGroup):
         except KeyboardInterrupt:  # from a command without its own message
             print_line("error: interrupted", err=True)
             raise typer.Exit(130) from None
+
+
+class _Command(TyperCommand):
+    """Command whose errors name the option in place of the library's argument."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except InputError as error:
+            argument = _ARGUMENT.match(line := str(error))
+            for parameter in self.params:
+                source = ctx.get_parameter_source(parameter.name)
+                if argument and parameter.name == argument[1] and source and source.name == "COMMANDLINE":
+                    option = max(parameter.opts, key=len)
+                    raise InputError(f"{option}{argument[2].replace('=', ' ')}{line[argument.end() :]}") from error
+            raise
 
 
 @contextmanager
@@ -83,7 +102,7 @@ def _register() -> None:
     from .tune import tune
 
     for command in (segment, refine, serve, bulk, train, evaluate, tune, convert, export, bench):
-        app.command()(command)
+        app.command(cls=_Command)(command)
     app.add_typer(data)
 
 

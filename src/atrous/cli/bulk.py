@@ -27,8 +27,8 @@ def bulk(
         ),
     ],
     out: Annotated[str, typer.Argument(metavar="OUTPUT", help="Folder for masks and tables; a path or fsspec URL.")],
-    to: Annotated[
-        str, typer.Option(help="Format of the masks: png (one file each), parquet or tar (WebDataset).")
+    output: Annotated[
+        str, typer.Option("--to", help="Format of the masks: png (one file each), parquet or tar (WebDataset).")
     ] = "png",
     ray_address: Annotated[
         str | None,
@@ -64,7 +64,7 @@ def bulk(
             f"{name} is not installed: atrous bulk needs the extra, pip install 'atrous[bulk]'"
         ) from None
     settings = Settings(
-        output=to,  # type: ignore[arg-type]
+        output=output,  # type: ignore[arg-type]
         model=model,
         engine=engine,
         crf=crf,
