@@ -95,7 +95,7 @@ def sure_gain(before: tuple[dict, str], after: tuple[dict, str]) -> str:
 def crf_rows(scores: dict | None) -> list[Row]:
     """Return the gain of the CRF over all pixels."""
     ours = sure_gain((scores, DCNN), (scores, CRF)) if scores else NOT_MEASURED
-    return [Row("the CRF refines the DCNN: mean IoU", gain(*LARGE_FOV), ours, "A")]
+    return [Row("the CRF refines the network: mean IoU", gain(*LARGE_FOV), ours, "A")]
 
 
 def multiscale_rows(trunk: dict | None, multiscales: list[dict], searched: list[dict], letters: str) -> list[Row]:

@@ -26,7 +26,7 @@ from pages import insert
 SIZE = (385, 513)
 DRAWS = 10_000
 AT_ONCE = 16  # number of images that atrous export compares by default
-LABELINGS = ("DCNN", "with CRF")
+LABELINGS = ("network alone", "with CRF")
 BEGIN = "<!-- written by benchmarks/export.py: {} -->"
 
 

@@ -172,8 +172,8 @@ def test_the_gain_over_other_scores(data, tiny_model, tmp_path):
     words = evaluate(*options, "--preset", "deeplab-largefov", "--against", before).stdout.splitlines()
     (head,) = (n for n, line in enumerate(words) if line.startswith("mean IoU in %"))
     assert words[head].split()[-5:] == ["this", "that", "gain", "from", "to"]
-    assert words[head + 1].split()[0] == "DCNN"
-    this, that, *rest = words[head + 1].split()[1:]
+    assert words[head + 1].startswith("network alone")
+    this, that, *rest = words[head + 1].split()[2:]
     assert this == that
     assert rest == ["0.00"] * 3
     assert words[head + 2].startswith("with CRF")

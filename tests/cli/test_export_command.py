@@ -127,7 +127,7 @@ def test_out_of_tolerance_nothing_is_written(checkpoint, data, tmp_path):
     said = str(done.exception)
     assert "not written" in said
     assert "scores differ by up to" in said
-    assert "mean IoU (DCNN) falls by" in said
+    assert "mean IoU (network alone) falls by" in said
     assert "\n" not in said
     assert out.read_bytes() == b"the one before"
     assert set(tmp_path.iterdir()) == before | {report}

@@ -25,7 +25,7 @@ def scores(tmp_path):
     """Write a file of scores in which a share of each image's pixels is right, and return its path."""
 
     def write(name, dcnn, crf, model="mine.onnx", images=8, parameters="weight 4"):
-        found = {"DCNN": dcnn, "with CRF": crf}
+        found = {"network alone": dcnn, "with CRF": crf}
         subject = {"model": f"{model} (sha256 0)", "network": "net", "trained on": "train", "CRF": parameters}
         rows = []
         for size in range(1000, 1000 + 10 * images, 10):

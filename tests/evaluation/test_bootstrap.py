@@ -95,14 +95,14 @@ def test_written_and_read_again_scores_compare_as_before(engine, samples, tmp_pa
     path.write_text(as_json(result, run))
     there, here = Scored.read(path), Scored.of(result, SHA)
     there.check_comparable(here.sha256, result.classes, result.labelings)
-    assert there.overlaps.keys() == {"DCNN", "with CRF"}
+    assert there.overlaps.keys() == {"network alone", "with CRF"}
     for name, overlaps in here.overlaps.items():
         np.testing.assert_array_equal(there.overlaps[name], overlaps)
         hits, unions = overlaps.sum(axis=0)
         np.testing.assert_allclose(hits / unions, result.confusion(name).iou())
     found = differences(here, there)
     assert [found[name].ours for name in result.labelings] == [result.dcnn.mean_iou(), result.crf.mean_iou()]
-    assert found["DCNN"].low == found["DCNN"].high == 0
+    assert found["network alone"].low == found["network alone"].high == 0
 
 
 @pytest.mark.parametrize(
@@ -115,11 +115,11 @@ def test_written_and_read_again_scores_compare_as_before(engine, samples, tmp_pa
     ],
 )
 def test_what_is_no_file_of_scores_is_said(change, says, tmp_path):
-    row = {"overlaps": {"DCNN": {"b": [1, 2]}}}
+    row = {"overlaps": {"network alone": {"b": [1, 2]}}}
     path = tmp_path / "scores.json"
-    document = {"classes": ["a", "b"], "labelings": {"DCNN": {}}, "run": {"sha256": SHA}, "per_image": [row]}
+    document = {"classes": ["a", "b"], "labelings": {"network alone": {}}, "run": {"sha256": SHA}, "per_image": [row]}
     path.write_text(json.dumps(document))
-    assert Scored.read(path).overlaps["DCNN"].tolist() == [[[0, 1], [0, 2]]]
+    assert Scored.read(path).overlaps["network alone"].tolist() == [[[0, 1], [0, 2]]]
     path.write_text(change(document))
     with pytest.raises(InputError, match=rf"scores\.json: .*{says}") as error:
         Scored.read(path)
@@ -129,10 +129,10 @@ def test_what_is_no_file_of_scores_is_said(change, says, tmp_path):
 
 
 def test_only_like_is_compared_with_like():
-    scored = Scored("x.json", SHA, ("a", "b"), {"DCNN": np.ones((1, 2, 2), np.int64)})
+    scored = Scored("x.json", SHA, ("a", "b"), {"network alone": np.ones((1, 2, 2), np.int64)})
     with pytest.raises(InputError, match=r"x\.json: .* the same images"):
-        scored.check_comparable("1" * 64, ("a", "b"), ("DCNN",))
+        scored.check_comparable("1" * 64, ("a", "b"), ("network alone",))
     with pytest.raises(InputError, match="the same classes"):
-        scored.check_comparable(SHA, ("a", "c"), ("DCNN",))
-    with pytest.raises(InputError, match="maps.* got DCNN"):
+        scored.check_comparable(SHA, ("a", "c"), ("network alone",))
+    with pytest.raises(InputError, match="maps.* got network alone"):
         scored.check_comparable(SHA, ("a", "b"), ("maps",))

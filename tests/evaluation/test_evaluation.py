@@ -34,7 +34,7 @@ def test_without_a_crf_one_matrix_is_filled(engine, samples):
     told = []
     result = evaluate(Segmenter(engine, crf=None), samples[:2], done=told.append)
     assert result.crf is None
-    assert result.labelings == ("DCNN",)
+    assert result.labelings == ("network alone",)
     assert told == [1, 2]
 
 
@@ -85,8 +85,8 @@ def test_images_without_void_have_no_band(engine, samples, tmp_path):
     mixed = evaluate(segmenter, [plain, samples[1]], trimap=(2,))
     assert mixed.without_void == 1
     alone = evaluate(segmenter, [samples[1]], trimap=(2,))
-    np.testing.assert_array_equal(mixed.trimap("DCNN")[2].counts, alone.trimap("DCNN")[2].counts)
-    assert evaluate(segmenter, [plain], trimap=(2,)).trimap("DCNN") == {}
+    np.testing.assert_array_equal(mixed.trimap("network alone")[2].counts, alone.trimap("network alone")[2].counts)
+    assert evaluate(segmenter, [plain], trimap=(2,)).trimap("network alone") == {}
 
 
 def test_mean_field_steps(engine, samples):
@@ -103,8 +103,8 @@ def test_each_image_by_itself(engine, samples):
     result = evaluate(Segmenter(engine), samples)
     assert [row.name for row in result.rows] == [sample.name for sample in samples]
     one = evaluate(Segmenter(engine), samples[3:4])
-    assert result.rows[3].mean_iou == {"DCNN": one.dcnn.mean_iou(), "with CRF": one.crf.mean_iou()}
-    assert result.rows[3].pixel_accuracy["DCNN"] == one.dcnn.pixel_accuracy()
+    assert result.rows[3].mean_iou == {"network alone": one.dcnn.mean_iou(), "with CRF": one.crf.mean_iou()}
+    assert result.rows[3].pixel_accuracy["network alone"] == one.dcnn.pixel_accuracy()
     assert (result.rows[3].labeled, result.rows[3].void) == (40 * 50 - 40, 40)
 
 

@@ -81,7 +81,7 @@ def test_mean_iou_that_one_photo_loses_is_no_fault():
         overlaps = [np.array([matrix.overlaps() for matrix in pair]) for pair in pairs]
         whole = tuple(ConfusionMatrix(sum(matrix.counts for matrix in column)) for column in zip(*pairs, strict=True))
         same = Agreement("photo", 11, 100, 0.0, 1.0, 1100, 0)
-        return Parity([], [same], len(losses), {"DCNN": whole}, {"DCNN": overlaps})
+        return Parity([], [same], len(losses), {"network alone": whole}, {"network alone": overlaps})
 
     tolerance = Tolerance(scores=0, labels=0, miou=0.03)
     assert parity([0] * 7 + [60]).faults(tolerance) == []
@@ -89,7 +89,7 @@ def test_mean_iou_that_one_photo_loses_is_no_fault():
     assert parity([2] * 8).faults(tolerance) == []
     assert "tolerance 3)" in parity_table(parity([2] * 8), tolerance, "of val")
     (fault,) = parity([8] * 8).faults(tolerance)
-    assert fault.startswith("mean IoU (DCNN) falls by")
+    assert fault.startswith("mean IoU (network alone) falls by")
     assert parity([60]).faults(tolerance)
 
 

@@ -95,13 +95,16 @@ def test_what_is_written_by_others_is_text(made):
 
 
 def test_the_image_with_a_middle_score_is_the_median():
-    rows = [ImageScores(n, f"i{n}", 1, 0, {"DCNN": v}, {"DCNN": 1.0}) for n, v in enumerate((0.2, 0.9, 0.5, 0.4, 0.1))]
-    none = ImageScores(5, "void", 0, 9, {"DCNN": float("nan")}, {"DCNN": float("nan")})
-    named = {title: row.name for title, row in chosen([*rows, none], "DCNN").items()}
+    rows = [
+        ImageScores(n, f"i{n}", 1, 0, {"network alone": v}, {"network alone": 1.0})
+        for n, v in enumerate((0.2, 0.9, 0.5, 0.4, 0.1))
+    ]
+    none = ImageScores(5, "void", 0, 9, {"network alone": float("nan")}, {"network alone": float("nan")})
+    named = {title: row.name for title, row in chosen([*rows, none], "network alone").items()}
     assert named == {"best": "i1", "median": "i3", "worst": "i4"}
-    assert list(chosen(rows[:2], "DCNN")) == ["best", "worst"]
-    assert list(chosen(rows[:1], "DCNN")) == ["best"]
-    assert chosen([none], "DCNN") == {}
+    assert list(chosen(rows[:2], "network alone")) == ["best", "worst"]
+    assert list(chosen(rows[:1], "network alone")) == ["best"]
+    assert chosen([none], "network alone") == {}
 
 
 def test_label_maps_of_one_folder_without_void_or_all_classes(tmp_path, samples):

@@ -39,7 +39,7 @@ def test_an_image_counts_once(parts):
 
 
 def test_nothing_has_no_scores():
-    result = empty(("a", "b"), ("DCNN",), (1, 2), ())
+    result = empty(("a", "b"), ("network alone",), (1, 2), ())
     assert result.images == 0
     assert np.isnan(result.dcnn.mean_iou())
-    assert result.trimap("DCNN") == {}
+    assert result.trimap("network alone") == {}

@@ -36,7 +36,7 @@ def test_json_holds_all_numbers(engine, samples, run):
     band = result.trimap("with CRF")[2]
     assert crf["trimap"]["2"]["pixels"] == band.counts.sum()
     assert crf["trimap"]["2"]["pixel accuracy"] == band.pixel_accuracy()
-    assert document["mean_field_steps"]["0"].items() <= document["labelings"]["DCNN"].items()
+    assert document["mean_field_steps"]["0"].items() <= document["labelings"]["network alone"].items()
     assert document["mean_field_steps"].keys() == {"0", "1"}
     assert [row["name"] for row in document["per_image"]] == ["photo0", "photo2", "photo4"]
 

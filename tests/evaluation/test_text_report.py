@@ -8,14 +8,17 @@ NOT_A_SCORE = float("nan")
 
 def result(*, void=(1,)):
     counts = np.array([[[3, 1, 0], [0, 2, 0], [0, 0, 0]], [[4, 0, 0], [0, 0, 0], [0, 0, 0]]])
-    rows = tuple(ImageScores(n, f"{n}", 10, v, {"DCNN": 0.5}, {"DCNN": NOT_A_SCORE}) for n, v in enumerate(void))
-    return Evaluation(("background", "cat", "dog"), {"DCNN": counts}, (2,), {1: counts[0]}, rows)
+    rows = tuple(
+        ImageScores(n, f"{n}", 10, v, {"network alone": 0.5}, {"network alone": NOT_A_SCORE})
+        for n, v in enumerate(void)
+    )
+    return Evaluation(("background", "cat", "dog"), {"network alone": counts}, (2,), {1: counts[0]}, rows)
 
 
 def test_scores_are_in_per_cent_and_what_has_none_is_a_dash():
     lines = score_table(result()).splitlines()
     assert [line.split() for line in lines] == [
-        ["IoU", "in", "%", "DCNN"],
+        ["IoU", "in", "%", "network", "alone"],
         ["background", "87.50"],
         ["cat", "66.67"],
         ["dog", "-"],

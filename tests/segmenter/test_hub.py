@@ -20,7 +20,7 @@ SCORES = {
     "images": 2,
     "classes": ["background", "red", "blue"],
     "labelings": {
-        "DCNN": {"mean IoU": 0.5625, "pixel accuracy": 0.8762},
+        "network alone": {"mean IoU": 0.5625, "pixel accuracy": 0.8762},
         "with CRF": {"mean IoU": 0.613, "pixel accuracy": 0.8995},
     },
 }

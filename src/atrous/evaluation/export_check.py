@@ -15,6 +15,7 @@ from ..errors import InputError
 from ..segmenter import Segmentation, Segmenter
 from .bootstrap import Difference, paired_bootstrap
 from .metrics import ConfusionMatrix
+from .results import CRF, DCNN
 
 # (height, width): one pixel, two more sizes of the form 8 k - 7, which need no padding, and two that need it.
 SIZES = ((1, 1), (97, 129), (200, 321), (321, 321), (385, 250))
@@ -279,13 +280,13 @@ def _add_image(
     assert before.network is not None
     assert after.network is not None
     difference, largest = _difference(before.network.scores, after.network.scores)
-    maps = {"DCNN": (before.dcnn_labels, after.dcnn_labels)}
+    maps = {DCNN: (before.dcnn_labels, after.dcnn_labels)}
     if with_crf:
-        maps["with CRF"] = before.labels, after.labels
+        maps[CRF] = before.labels, after.labels
     others = {labeling: int(np.count_nonzero(a != b)) for labeling, (a, b) in maps.items()}
     height, width, _ = before.image.shape
     parity.images.append(
-        Agreement(name, height, width, difference, largest, height * width, others["DCNN"], others.get("with CRF"))
+        Agreement(name, height, width, difference, largest, height * width, others[DCNN], others.get(CRF))
     )
     if truth is None:
         return

@@ -11,7 +11,7 @@ from ..errors import InputError
 from .metrics import ConfusionMatrix
 
 # Labelings of a segmenter.
-DCNN, CRF = "DCNN", "with CRF"
+DCNN, CRF = "network alone", "with CRF"
 
 
 @dataclass(frozen=True)
@@ -49,8 +49,8 @@ class Evaluation:
     classes : tuple of str
         Class names by id, background first.
     counts : dict of str to (R, C, C) int64
-        Counts by labeling ("DCNN" and "with CRF" of a segmenter): pixels by the narrowest band of the trimap that
-        contains them (the last index: none), by true class and by predicted class.
+        Counts by labeling ("network alone" and "with CRF" of a segmenter): pixels by the narrowest band of the trimap
+        that contains them (the last index: none), by true class and by predicted class.
     widths : tuple of int
         Half-widths of the R - 1 bands; empty without a trimap.
     steps : dict of int to (C, C) int64
