@@ -259,7 +259,7 @@ def test_a_network_learns_through_the_layer():
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-        losses.append(float(loss))
+        losses.append(float(loss.detach()))
     assert losses[-1] < 0.5 * losses[0]
     assert layer.kernels[0] != Bilateral(weight=1, sxy=8, srgb=30)
     assert 0 < layer.kernels[0].srgb < 100
@@ -274,9 +274,40 @@ def test_autocast_computes_in_float32():
     torch.testing.assert_close(half, layer(logits.bfloat16().float(), image))
 
 
-def test_compiled_it_gives_the_same():
+@pytest.mark.parametrize(
+    ("form", "filtering", "dtype"),
+    [("scalar", "lattice", torch.float32), ("matrix", "lattice", torch.float32), ("label", "exact", torch.float64)],
+)
+def test_compiled_it_is_one_graph_with_the_same_scores_and_gradients(form, filtering, dtype):
+    logits, image = scene(dtype=dtype)
+    layer = DenseCRFLayer(KERNELS, labels=3, iterations=2, filtering=filtering, weights=form)
+    compiled = torch.compile(layer, backend="aot_eager", fullgraph=True)
+    results = []
+    for run in (layer, compiled):
+        given = logits.clone().requires_grad_()
+        scores = run(given, image)
+        loss = torch.nn.functional.cross_entropy(scores, torch.zeros(2, 5, 6, dtype=torch.long))
+        results.append([scores, *torch.autograd.grad(loss, [given, *layer.weights])])
+    for ours, theirs in zip(*results, strict=True):
+        torch.testing.assert_close(theirs, ours, atol=1e-6, rtol=1e-6)
+    with pytest.raises(InputError, match="finite"):
+        compiled(logits * float("nan"), image)
+
+
+def test_the_operator_of_graphs_passes_pytorch_s_checks():
+    from atrous.meanfield.compiled import _forward
+
+    logits, image = scene(dtype=torch.float32)
+    given = logits.flatten(2).transpose(1, 2).contiguous().requires_grad_()
+    gains = [torch.tensor([1.0, 2.0, 3.0], requires_grad=True), torch.eye(3).requires_grad_()]
+    log_sxy, log_srgb = [torch.tensor([0.5]), torch.tensor([1.5])], [torch.tensor([3.5])]
+    arguments = (given, image, gains, log_sxy, log_srgb, "spatial after,bilateral symmetric", "lattice", 2)
+    torch.library.opcheck(_forward, arguments)
+
+
+def test_compiled_with_learned_standard_deviations():
     logits, image = scene(batch=1, dtype=torch.float32)
-    layer = DenseCRFLayer(KERNELS, labels=3, iterations=2, filtering="lattice")
+    layer = DenseCRFLayer(KERNELS, labels=3, iterations=2, learn=("sxy", "srgb"))
     compiled = torch.compile(layer, backend="eager")
     assert torch.equal(compiled(logits, image), layer(logits, image))
 

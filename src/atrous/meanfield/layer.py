@@ -1,6 +1,5 @@
 """The mean field as a layer with learnable parameters."""
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
@@ -13,8 +12,9 @@ from ..crf import Bilateral, DenseCRF, Spatial
 from ..crf.kernels import Kernel, Normalization, check_normalization
 from ..crf.presets import resolve
 from ..errors import InputError
-from .filters import Filter, Filtering, grid_filter, make_filter, product, scales
-from .steps import Term, mean_field, mixed, scaled
+from .filters import Filtering, product
+from .steps import mean_field, mixed, scaled
+from .terms import KernelValues, check_values, learns_features, make_term
 
 Form = Literal["scalar", "label", "matrix"]
 _LEARNABLE = ("weights", "compatibility", "sxy", "srgb")
@@ -163,30 +163,30 @@ class DenseCRFLayer(nn.Module):
         (B, C, *shape)
             In float32, or float64 for float64 logits.
         """
-        # Imports torch._dynamo, which takes a second.
-        refined: Any = self._refined
-        if torch.compiler.is_compiling():
-            refined = torch.compiler.disable(refined)  # type: ignore[no-untyped-call]
-        found: Tensor = refined(logits, image)
-        return found
-
-    def _refined(self, logits: Tensor, image: Tensor) -> Tensor:
-        self._check_input(logits, image)
+        self._check_shapes(logits, image)
         with torch.autocast(logits.device.type, enabled=False):
-            return self._inferred(logits, image)
-
-    def _inferred(self, logits: Tensor, image: Tensor) -> Tensor:
-        logits = logits if logits.dtype == torch.float64 else logits.float()
-        shape = tuple(logits.shape[2:])
-        scores = logits.flatten(2).transpose(1, 2)  # (B, N, C)
-        image = image.to(logits.dtype)
-        found = [self._term(place, image, shape) for place in range(len(self._kinds))]
-        if any(features is not None for _, features in found):
-            scores = self._unrolled(scores, found)
-        else:
-            scores = mean_field(scores, [term for term, _ in found], self.iterations)
-        scores = scores.transpose(1, 2).reshape(logits.shape)
+            scores = self._scores(logits if logits.dtype == torch.float64 else logits.float(), image)
         return scores.softmax(1) if self.returns == "probabilities" else scores
+
+    def _scores(self, logits: Tensor, image: Tensor) -> Tensor:
+        kernels = self._values()
+        given = logits.flatten(2).transpose(1, 2)  # (B, N, C)
+        compiling = torch.compiler.is_compiling()
+        if learns_features(image, kernels):
+            unrolled: Any = self._unrolled
+            if compiling:  # a graph cannot hold filters
+                unrolled = torch.compiler.disable(unrolled)  # type: ignore[no-untyped-call]
+            scores = unrolled(given, image, kernels)
+        elif compiling:
+            # Registers an operator and imports torch._dynamo, which takes a second.
+            from .compiled import mean_field_operator
+
+            scores = mean_field_operator(given, image, kernels, self.filtering, self.iterations)
+        else:
+            check_values(given, image, kernels)
+            terms = [make_term(image.to(given.dtype), kernel, self.filtering)[0] for kernel in kernels]
+            scores = mean_field(given, terms, self.iterations)
+        return scores.transpose(1, 2).reshape(logits.shape)
 
     @property
     def kernels(self) -> tuple[Spatial | Bilateral, ...]:
@@ -222,7 +222,9 @@ class DenseCRFLayer(nn.Module):
         settings = f"{self.labels} labels, {self.iterations} steps, normalization={self.normalization!r}"
         return f"{settings}, kernels={self.kernels}"
 
-    def _unrolled(self, logits: Tensor, terms: list[tuple[Term, Tensor | None]]) -> Tensor:
+    def _unrolled(self, logits: Tensor, image: Tensor, kernels: Sequence[KernelValues]) -> Tensor:
+        check_values(logits, image, kernels)
+        terms = [make_term(image.to(logits.dtype), kernel, self.filtering) for kernel in kernels]
         scores = logits
         for _ in range(self.iterations):
             q = scores.softmax(-1)
@@ -232,30 +234,13 @@ class DenseCRFLayer(nn.Module):
                 scores = scores + mixed(message, term.gains)
         return scores
 
-    def _term(self, place: int, image: Tensor, shape: tuple[int, ...]) -> tuple[Term, Tensor | None]:
-        """Return a kernel's part of a step, and its features if they need gradients."""
-        kind = self._kinds[place]
-        features = self._features(place, image, shape)
-        if isinstance(kind, Spatial) and features.device.type == "cpu" and features.dtype == torch.float32:
-            sigmas = _spread(self.log_sxy[place].detach().exp(), len(shape), "sxy").tolist()[::-1]
-            found: Filter = grid_filter(shape, tuple(sigmas), len(image))
-        else:
-            found = make_filter(features, self.filtering, shape[-1])
-        given = features if features.requires_grad else None
-        mass = product(features.new_ones((*features.shape[:2], 1)), given, found)[..., 0]
-        pre_scale, post_scale = scales(mass, kind.normalization or self.normalization)
-        return Term(found, pre_scale, post_scale, self._gains(place).to(features.dtype)), given
-
-    def _features(self, place: int, image: Tensor, shape: tuple[int, ...]) -> Tensor:
-        """Return x, y and so on, then the bands, in standard deviations, (B, N, d)."""
-        sxy = _spread(self.log_sxy[place].to(image).exp(), len(shape), "sxy")
-        axes = [torch.arange(side, device=image.device, dtype=image.dtype) for side in shape]
-        places = torch.stack(torch.meshgrid(*axes, indexing="ij"), -1).flip(-1).reshape(1, -1, len(shape)) / sxy
-        places = places.expand(len(image), -1, -1)
-        if isinstance(self._kinds[place], Spatial):
-            return places
-        srgb = _spread(self.log_srgb[self._band_place(place)].to(image).exp(), image.shape[1], "srgb")
-        return torch.cat([places, image.flatten(2).transpose(1, 2) / srgb], -1)
+    def _values(self) -> list[KernelValues]:
+        found, log_srgb = [], iter(self.log_srgb)
+        for place, kind in enumerate(self._kinds):
+            srgb = next(log_srgb) if isinstance(kind, Bilateral) else None
+            normalization = kind.normalization or self.normalization
+            found.append(KernelValues(self.log_sxy[place], srgb, self._gains(place), normalization))
+        return found
 
     def _band_place(self, place: int) -> int:
         return sum(isinstance(kind, Bilateral) for kind in self._kinds[:place])
@@ -278,7 +263,7 @@ class DenseCRFLayer(nn.Module):
         diagonal = gains if gains.ndim == 1 else np.diagonal(gains)
         return 1.0, diagonal.copy() if gains.ndim == 1 or np.array_equal(gains, np.diag(diagonal)) else -gains
 
-    def _check_input(self, logits: Tensor, image: Tensor) -> None:
+    def _check_shapes(self, logits: Tensor, image: Tensor) -> None:
         shape = tuple(logits.shape)
         if not logits.is_floating_point() or not 3 <= logits.ndim <= 5 or shape[1] != self.labels or 0 in shape:
             raise InputError(
@@ -298,22 +283,6 @@ class DenseCRFLayer(nn.Module):
             raise InputError(
                 f"image: expected integers, float32 or float64, got {image.dtype}, too coarse for features"
             )
-        if not torch.isfinite(logits).all():
-            raise InputError("logits: expected finite numbers, got NaN or infinity")
-        if image.is_floating_point() and not image.requires_grad and self.log_srgb:
-            top = float(image.abs().max())
-            if not math.isfinite(top):
-                raise InputError("image: expected finite numbers, got NaN or infinity")
-            if 0 < top <= 1 and min(float(each.exp().min()) for each in self.log_srgb) >= 1:
-                raise InputError(
-                    "image: expected values such as 0 to 255, got at most 1; multiply by 255, or divide srgb"
-                )
-
-
-def _spread(values: Tensor, count: int, name: str) -> Tensor:
-    if len(values) not in (1, count):
-        raise InputError(f"{name}: expected one standard deviation or {count}, got {len(values)}")
-    return values.expand(count)
 
 
 def _numbers(logs: Tensor) -> float | tuple[float, ...]:
