@@ -50,6 +50,11 @@ def odd_name(rng: random.Random) -> str:
     return os.fsdecode(name if name not in (b"", b".", b"..") else b"x")
 
 
+def odd_class(rng: random.Random) -> str:
+    """Return a class name for a list: a line break would make two classes, the second with the forged name."""
+    return odd_name(rng).replace("\n", "-")
+
+
 def atrous(*arguments: str | Path) -> int:
     """Run a command in this process; hold it to its promises and return its status."""
     out, err = io.BytesIO(), io.BytesIO()
@@ -100,7 +105,7 @@ def own_data(rng: random.Random, folder: Path) -> None:
         _labels(folder / "labels" / f"{name}.png", 2 if rng.random() < 0.8 else 77)
     if rng.random() < 0.3:
         (folder / "images" / (odd_name(rng) + ".jpg")).write_bytes(b"no picture")
-    classes = ["background", *(odd_name(rng) for _ in range(2))]
+    classes = ["background", *(odd_class(rng) for _ in range(2))]
     _lines(folder / "classes.txt", classes)
     listed = odd_name(rng)
     _lines(folder / "lists" / f"{listed}.txt", [*names, odd_name(rng)] if rng.random() < 0.5 else names)
@@ -135,7 +140,7 @@ def refined(rng: random.Random, folder: Path) -> None:
     image, labels, listed = (folder / (odd_name(rng) + suffix) for suffix in (".jpg", ".png", ".txt"))
     _picture(image)
     _labels(labels, 2)
-    _lines(listed, [f"{odd_name(rng)} {i}" for i in range(3)])
+    _lines(listed, [f"{odd_class(rng)} {i}" for i in range(3)])
     atrous("refine", image, labels, "--classes", listed, "--out", folder / odd_name(rng))
 
 
