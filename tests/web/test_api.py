@@ -198,6 +198,7 @@ def test_who_fails_harms_no_other(make_app, picture, monkeypatch, truth):
 
 def test_health(client):
     said = client.get("/api/health").json()
+    assert said["titles"] == said["classes"] == ["background", "red", "blue"]
     assert said["status"] == "ok"
     assert said["classes"] == ["background", "red", "blue"]
     assert (said["waiting"], said["max_megapixels"]) == (0, 0.01)
@@ -316,7 +317,7 @@ def opened(client, **request):
 def test_a_session_runs_the_crf_alone(client, picture, truth, monkeypatch):
     session = opened(client, **form(picture()))
     assert (session["width"], session["height"], session["model"]) == (96, 64, "tiny.onnx")
-    assert session["classes"][1] == {"name": "red", "color": "#800000", "overlay": "#800000"}
+    assert session["classes"][1] == {"name": "red", "title": "red", "color": "#800000", "overlay": "#800000"}
     assert session["crf"]["sxy"] == 60
     before = labels_of(session["before"])
     assert np.array_equal(before, ids(client.post(**form(picture(), crf="false"))))

@@ -17,7 +17,7 @@ from starlette.requests import ClientDisconnect
 
 from .._printable import printable
 from .._provenance import own_version
-from ..labelmap import label_png, overlay_jpeg, overlay_palette
+from ..labelmap import display_name, label_png, overlay_jpeg, overlay_palette
 from ..segmenter import Segmentation
 from .config import ServerSettings
 from .errors import RequestError
@@ -132,6 +132,7 @@ def create_api(service: Service, work: WorkQueue, settings: ServerSettings, sess
             version=own_version(),
             model=service.model,
             classes=list(service.metadata.classes),
+            titles=[display_name(name) for name in service.metadata.classes],
             presets=presets(),
             running=work.running,
             waiting=work.waiting,
@@ -198,13 +199,16 @@ def create_api(service: Service, work: WorkQueue, settings: ServerSettings, sess
             session = start_session(inputs)
             height, width, _ = session.image.shape
             colors, vivid = session.palette, overlay_palette(session.palette).tolist()
-            classes = zip(session.classes, colors, vivid, strict=False)
+            classes = [
+                ClassName(name=name, title=display_name(name), color=hex_color(color), overlay=hex_color(overlay))
+                for name, color, overlay in zip(session.classes, colors, vivid, strict=False)
+            ]
             opened = NewSession.model_construct(
                 id=sessions.put(session),
                 width=width,
                 height=height,
                 model=service.model,
-                classes=[ClassName(name=n, color=hex_color(c), overlay=hex_color(v)) for n, c, v in classes],
+                classes=classes,
                 crf=service.parameters,
                 before=LabelMap.of(session.before),
                 expires=settings.session_seconds,

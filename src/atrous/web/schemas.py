@@ -97,6 +97,7 @@ class ClassName(BaseModel):
     """A class of a session."""
 
     name: str
+    title: str = Field(description="The name as people write it: potted plant for pottedplant.")
     color: str = Field(description="In a mask's palette, #rrggbb.")
     overlay: str = Field(description="In overlays, #rrggbb.")
 
@@ -143,6 +144,7 @@ class Health(BaseModel):
     version: str
     model: str
     classes: list[str]
+    titles: list[str] = Field(description="The classes' names as people write them.")
     presets: dict[str, CrfParameters] = Field(description="CRF parameters of the released models.")
     running: int = Field(description="Requests being computed.")
     waiting: int = Field(description="Requests that wait.")

@@ -32,7 +32,7 @@ let stroke = null; // the one being drawn
 // ---------------------------------------------------------------- photos in
 
 async function addFiles(files) {
-  const images = [...files].filter(file => file.type.startsWith("image/") || /\.(tiff?|jp2|p[gp]m)$/i.test(file.name));
+  const images = [...files].filter(file => file.type.startsWith("image/") || /\.(tiff?|jp2|p[gp]m|tga)$/i.test(file.name));
   if (!images.length) return files.length && complain(`${files[0].name}: expected a photo, such as JPEG, PNG or WebP.`);
   let first = null;
   for (const file of images.slice(0, MOST_PHOTOS - photos.length)) {
@@ -271,7 +271,7 @@ function cell(share) {
   return Object.assign(document.createElement("td"), { textContent: text });
 }
 
-const className = label => label === UNKNOWN ? "unknown" : current.classes?.[label]?.name ?? `class ${label}`;
+const className = label => label === UNKNOWN ? "unknown" : current.classes?.[label]?.title ?? `class ${label}`;
 
 view.onSplit = split => $("split").value = split;
 view.onHover = (at, side, place) => {
@@ -344,7 +344,7 @@ function setTool(tool) {
 
 function fillBrushes() {
   const chosen = $("brush-class").value;
-  $("brush-class").replaceChildren(...current.classes.map((each, label) => new Option(each.name, label)));
+  $("brush-class").replaceChildren(...current.classes.map((each, label) => new Option(each.title, label)));
   const largest = [...shares(current.before).entries()].filter(([label]) => label > 0).sort((a, b) => b[1] - a[1])[0];
   $("brush-class").value = chosen && current.classes[chosen] ? chosen : largest?.[1] ? largest[0] : Math.min(1, current.classes.length - 1);
 }
@@ -418,7 +418,7 @@ async function save(kind) {
     const found = shares(after), network = shares(before);
     const labels = [...found.keys()].filter(label => found[label] > 0).sort((a, b) => found[b] - found[a]);
     const entries = labels.map(label => ({
-      id: label, name: className(label), color: classes[label]?.color, pixels: Math.round(found[label] * after.data.length),
+      id: label, name: classes[label]?.name ?? className(label), color: classes[label]?.color, pixels: Math.round(found[label] * after.data.length),
       share: found[label], share_without_crf: network[label], mask: maskRuns(after, label),
     }));
     const text = JSON.stringify({ width: after.width, height: after.height, crf: parameters, classes: entries });
@@ -543,7 +543,7 @@ makeParameters();
 listen();
 try {
   limits = await health();
-  const things = limits.classes.slice(1);
+  const things = limits.titles.slice(1);
   $("count").textContent = things.length;
   $("class-list").textContent = `${things.join(", ")}.`;
   $("preset").replaceChildren(...[OWN, ...Object.keys(limits.presets)].map(name => new Option(name)));
