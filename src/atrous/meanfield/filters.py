@@ -179,9 +179,8 @@ class _Product(torch.autograd.Function):
         for left, right, transposed in ((grad, values, False), (values, grad, True)):
             filtered = back if transposed else filter.apply(right)
             total -= f * (left * filtered).sum(-1, keepdim=True)
-            for axis in range(f.shape[-1]):
-                moments = filter.apply(f[..., axis, None] * right, transposed=transposed)
-                total[..., axis] += (left * moments).sum(-1)
+            moments = filter.apply((f[..., None] * right[..., None, :]).flatten(2), transposed=transposed)
+            total += (moments.unflatten(2, (f.shape[-1], -1)) * left[..., None, :]).sum(-1)
         return back, total, None
 
 
