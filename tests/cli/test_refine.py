@@ -112,7 +112,6 @@ def bad(p):
         "0 for all classes": zero,
         "upright image": p[:, :-1],
         "image's size": p[0, :-1],
-        "got 1;": p[:1],
         "floats": (p * 255).astype(np.uint8),
         "softmax": np.log(p),
         "object": np.array([{}]),

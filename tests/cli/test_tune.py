@@ -179,7 +179,7 @@ def test_mistakes(folder, tiny_voc, tiny_model, tmp_path):
         ([folder, "--srgb", "0.001,5"], "--srgb: expected .*0.01"),
         ([folder, "--iterations", "1001"], "--iterations: expected .*1000"),
         ([folder, "--threads", "0"], "threads: expected an integer"),
-        ([tiny_voc, "--list", "train", "--hold-out", "6"], "hold_out=6"),
+        ([tiny_voc, "--list", "train", "--hold-out", "6"], "--hold-out 6"),
     ):
         with pytest.raises(InputError, match=message) as caught:
             tune(*arguments, *([] if "--out" in arguments else ["--out", tmp_path / "crf.json"]))

@@ -23,6 +23,8 @@ def test_the_image_that_cannot_be_used_is_named():
         refine([IMAGES[0], IMAGES[1].transpose(2, 0, 1)], PROBABILITIES[:2], KERNELS)
     with pytest.raises(InputError, match="expected 3.*got 2"):
         refine(IMAGES, PROBABILITIES[:2], KERNELS)
+    with pytest.raises(InputError, match=r"images: .*\[image\]"):
+        refine(IMAGES[0], PROBABILITIES[0], KERNELS)
 
 
 @pytest.mark.parametrize("image", [IMAGES[0].transpose(2, 0, 1), IMAGES[0].transpose(2, 0, 1)[None]])
@@ -50,6 +52,14 @@ def test_labels_instead_of_probabilities():
     np.testing.assert_array_equal(crf.infer(labels=LABELS, confidence=0.8).probabilities, q)
     np.testing.assert_array_equal(crf(labels=np.stack([LABELS, LABELS]), confidence=0.8), [q, q])
     np.testing.assert_allclose(crf(labels=LABELS == 2)[1], np.where(LABELS == 2, 0.7, 0.3), rtol=1e-6)
+    np.testing.assert_array_equal(crf(labels=(LABELS == 2).astype(float)), crf(labels=LABELS == 2))
+
+
+@pytest.mark.parametrize("empty", [np.zeros((2, 4), bool), np.zeros((2, 4), np.uint8), np.zeros((2, 4))])
+def test_an_empty_mask_stays_empty(empty):
+    crf = DenseCRF(GRAY, [])
+    assert crf(labels=empty).shape == (2, 2, 4)
+    assert not crf.labels(labels=empty).any()
 
 
 def test_labels_of_a_tensor_give_a_tensor():
@@ -63,7 +73,7 @@ def test_labels_of_a_tensor_give_a_tensor():
     [
         ({"labels": LABELS, "confidence": 0.3}, "confidence 0.3: .*0.333"),
         ({"labels": LABELS[:1]}, r"labels: .*\(2, 4\).*\(1, 4\)"),
-        ({"labels": LABELS.astype(float)}, "labels: .*float64"),
+        ({"labels": LABELS * 0.5}, r"labels: .*float64.*np\.stack\(\[1 - p, p\]\)"),
         ({"labels": np.uint8(255) * (LABELS == 2)}, "labels: .*mask == 255"),
         ({"labels": LABELS.astype(int) - 1}, "labels: .*-1"),
         ({"labels": LABELS, "energies": LABELS}, "got 2"),

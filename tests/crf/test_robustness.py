@@ -90,7 +90,7 @@ class TestExtremes:
         batch = np.stack([random_probabilities(rng, 3, (12, 17))] * 3)
         batch[2, 1, 11, 16] = np.nan
         crf = DenseCRF(random_image(rng, 12, 17), KERNELS)
-        with pytest.raises(InputError, match="^probabilities: expected values from 0 to 1, got nan"):
+        with pytest.raises(InputError, match="^probabilities: expected values from 0 to 1, got NaN"):
             crf(batch)
         assert np.isfinite(crf(batch[:2])).all()
 

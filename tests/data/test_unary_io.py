@@ -74,6 +74,9 @@ def read(tmp_path, content, shape=None, confidence=None):
         MASK.astype(np.int64),
         MASK > 0,
         255 * MASK,
+        MASK.astype(np.float32),
+        MASK[None].astype(np.float32),
+        np.stack([1.0 - MASK, MASK]),
     ],
 )
 def test_a_mask_is_background_and_foreground(tmp_path, content):
@@ -81,6 +84,13 @@ def test_a_mask_is_background_and_foreground(tmp_path, content):
     assert ids.tolist() == [0, 1]
     np.testing.assert_allclose(planes[1], np.where(MASK, 0.8, 0.2), rtol=1e-6)
     assert class_names(None, 2, ids=True) == ("background", "foreground")
+
+
+@pytest.mark.parametrize("empty", [np.zeros((2, 4), bool), Image.new("L", (4, 2)), np.zeros((2, 4), np.float32)])
+def test_an_empty_mask_is_all_background(tmp_path, empty):
+    planes, ids = read(tmp_path, empty, (2, 4))
+    assert ids.tolist() == [0, 1]
+    np.testing.assert_allclose(planes[0], 0.7, rtol=1e-6)
 
 
 @pytest.mark.parametrize("transparency", [False, True])
@@ -96,6 +106,7 @@ def test_a_soft_matte_is_the_probability_of_the_foreground(tmp_path, transparenc
 
 def test_the_foreground_alone_and_a_batch_of_one(tmp_path):
     np.testing.assert_allclose(read(tmp_path, SOFT)[0], [1 - SOFT, SOFT], rtol=1e-6)
+    np.testing.assert_allclose(read(tmp_path, SOFT[None], SOFT.shape)[0], [1 - SOFT, SOFT], rtol=1e-6)
     np.testing.assert_allclose(read(tmp_path, np.stack([1 - SOFT, SOFT])[None], SOFT.shape)[0][1], SOFT, rtol=1e-6)
 
 

@@ -55,8 +55,8 @@ def _with_bands(array: NDArray[Any], axes: int | None) -> NDArray[Any]:
         if array.ndim > 2 and array.shape[-1] > MOST_FEATURES:
             remedy = " pass a volume as (D, H, W, 1), or a kernel's sxy as one number for each axis"
             if array.ndim in (3, 4) and array.shape[-3] in (1, 3, 4):
-                one = "image" if array.ndim == 3 else f"each of the {len(array)} images its own CRF, image"
-                remedy = f" channels last: {one}.transpose(1, 2, 0)"
+                each = "" if array.ndim == 3 else f" each of the {len(array)} images its own CRF,"
+                remedy = f"{each} channels last: image.transpose(1, 2, 0), of a tensor image.permute(1, 2, 0)"
             raise InputError(f"image: expected its bands last, up to {MOST_FEATURES}, got {array.shape};{remedy}")
         axes = 2 if array.ndim == 2 else array.ndim - 1
     if axes < 1 or array.ndim not in (axes, axes + 1) or array.size == 0:
@@ -70,7 +70,8 @@ def _check_values(array: NDArray[Any], kernels: Sequence[Kernel]) -> None:
         return
     low, high = extent(array)
     if not (np.isfinite(low) and np.isfinite(high)):
-        raise InputError(f"image: expected finite values, got {low} to {high}; replace NaN and infinities")
+        got = "NaN" if np.isnan(low) else f"{low} to {high}"
+        raise InputError(f"image: expected finite values, got {got}; replace NaN and infinities")
     # Values from 0 to 1, or normalized as for a network.
     scaled, normalized = 0 <= low < high <= 1, -10 <= low < 0 < high <= 10 and array.shape[-1] == 3
     for kernel in kernels:

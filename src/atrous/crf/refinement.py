@@ -54,6 +54,8 @@ def refine(
     [(2, 2, 3), (2, 4, 4)]
     """
     if len(images) != len(probabilities):
+        if getattr(images, "ndim", 4) < 4:  # an array, or a tensor
+            raise InputError("images: expected a list of images, got one; pass [image] and [probabilities]")
         raise InputError(f"probabilities: expected {len(images)}, one for each image, got {len(probabilities)}")
     cores = check_threads(threads)
     together = min(cores, max(len(images), 1))

@@ -90,14 +90,15 @@ class Unary:
         if self.name == "energies":
             if not (low >= -_LARGEST_ENERGY and high <= _LARGEST_ENERGY):
                 raise InputError(
-                    f"energies: expected finite values up to {_LARGEST_ENERGY:g}, got {low} to {high};"
+                    f"energies: expected finite values up to {_LARGEST_ENERGY:g}, got"
+                    f" {'NaN' if np.isnan(low) else f'{low} to {high}'};"
                     " replace NaN and infinities"
                 )
         elif not (low >= 0 and high <= LARGEST_PROBABILITY):
-            raise InputError(
-                f"probabilities: expected values from 0 to 1, got {low} to {high};"
-                " apply a softmax to scores, or pass energies="
+            got = (
+                "NaN; replace it" if np.isnan(low) else f"{low} to {high}; apply a softmax to scores, or pass energies="
             )
+            raise InputError(f"probabilities: expected values from 0 to 1, got {got}")
 
 
 def read_unary(
@@ -152,21 +153,27 @@ def label_probabilities(labels: NDArray[Any], confidence: float, shape: tuple[in
 
     The other labels, from 0 to the largest one, share the rest. All are equal if the label is 255.
     """
+    if labels.dtype.kind == "f" and (labels == np.rint(labels)).all():
+        labels = labels.astype(np.int64)
     if labels.dtype.kind not in "iub":
-        raise InputTypeError(f"labels: expected whole numbers, got {labels.dtype}")
+        remedy = (
+            "; for foreground probabilities p pass np.stack([1 - p, p]) instead" if labels.dtype.kind == "f" else ""
+        )
+        raise InputTypeError(f"labels: expected whole numbers, got {labels.dtype}{remedy}")
     if labels.shape not in (shape, (*labels.shape[:1], *shape)) or labels.size == 0:
         raise InputError(f"labels: expected shape {shape}, or a batch of these, got {labels.shape}")
     known = labels != UNKNOWN
     low, high = (int(end(labels[known])) if known.any() else 0 for end in (np.min, np.max))
-    if low < 0 or not 1 <= high <= _MOST_LABELS:
+    # An empty mask is a mask; one of 0 and 255 probably does not mean unknown.
+    if low < 0 or high > _MOST_LABELS or (high == 0 and not known.all()):
         raise InputError(
-            f"labels: expected whole numbers from 0, and at least two labels besides {UNKNOWN} (unknown), got"
+            f"labels: expected whole numbers from 0, and two labels or more besides {UNKNOWN} (unknown), got"
             f" {low} to {high}; for a mask of 0 and 255 pass mask == 255"
         )
-    count = high + 1
+    count = max(high, 1) + 1
     if not 1 / count < confidence < 1:
         raise InputError(f"confidence {confidence}: expected above {1 / count:.3g} (1 / labels) and below 1")
-    out = np.full((*labels.shape[: -len(shape)], count, *shape), (1 - confidence) / high, np.float32)
+    out = np.full((*labels.shape[: -len(shape)], count, *shape), (1 - confidence) / (count - 1), np.float32)
     planes = np.moveaxis(out, -1 - len(shape), 0)
     for label, plane in enumerate(planes):
         plane[labels == label] = confidence

@@ -66,12 +66,14 @@ def read_probabilities(path: Path, shape: tuple[int, int], confidence: float | N
     ids = _array_or_ids(path) if path.suffix.lower() in (".npy", ".npz") else read_mask(path, str(path))
     if ids.ndim == 2 and ids.shape != shape:
         raise InputError(f"{path}: expected the image's size, {_size(shape)}, got {_size(ids.shape)}")
-    if ids.ndim == 2 and ids.dtype == np.uint8:
-        return probabilities_from_labels(ids, 0.7 if confidence is None else confidence, str(path))
-    if confidence is not None:
-        raise InputError(f"confidence={confidence}: expected None for probabilities ({path}); it applies to labels")
-    given = fit_probabilities(np.stack([1 - ids, ids]) if ids.ndim == 2 else ids, str(path), shape)
-    return given, np.arange(len(given))
+    if ids.dtype != np.uint8 or ids.ndim != 2:
+        given = fit_probabilities(ids, str(path), shape)
+        if not (given.max(axis=0) == 1).all():
+            if confidence is not None:
+                raise InputError(f"confidence={confidence}: {path} contains probabilities; it applies to ids and masks")
+            return given, np.arange(len(given))
+        ids = given.argmax(axis=0).astype(np.uint8)  # a hard mask or one-hot, of which the CRF would change nothing
+    return probabilities_from_labels(ids, 0.7 if confidence is None else confidence, str(path))
 
 
 def _array_or_ids(path: Path) -> NDArray[Any]:
@@ -133,6 +135,8 @@ def probabilities_from_labels(ids: NDArray[np.uint8], confidence: float, source:
         Probabilities of the labels that occur, and their ids.
     """
     present = np.unique(ids[ids != UNKNOWN]).astype(np.intp)
+    if len(present) == 1 and not (ids == UNKNOWN).any():  # such as an empty mask
+        present = np.union1d(present, [0 if present[0] else 1])
     if len(present) < 2:
         raise InputError(f"{source}: expected at least two labels besides 255 (unknown), got {len(present)}")
     places = np.full(256, UNKNOWN)
@@ -199,11 +203,11 @@ def parse_array(content: bytes, name: str) -> NDArray[np.generic]:
 
 
 def fit_probabilities(array: NDArray[np.generic], path: str, shape: tuple[int, int]) -> NDArray[np.float32]:
-    """Check probabilities, (C, H, W) or (H, W, C) floats, and return them as (C, H, W) float32.
+    """Check probabilities and return them as (C, H, W) float32.
 
     Parameters
     ----------
-    array : array
+    array : (C, H, W) or (H, W, C) float, or those of the foreground, (H, W) or (1, H, W)
     path : str
         Name of the file in messages.
     shape : (H, W)
@@ -219,6 +223,9 @@ def fit_probabilities(array: NDArray[np.generic], path: str, shape: tuple[int, i
             f"{path}: expected probabilities as floats, from 0 to 1, got {array.dtype} {array.shape};"
             " divide values from 0 to 255 by 255"
         )
+    if array.shape in (shape, (1, *shape)):
+        foreground = array.reshape(shape)
+        array = np.stack([1 - foreground, foreground])
     first, last = array.ndim == 3 and array.shape[1:] == shape, array.ndim == 3 and array.shape[:2] == shape
     if not first and not last:
         h, w = shape

@@ -18,9 +18,9 @@ from .._resources import cache_bytes
 from ..backends import bundled_model_path
 from ..crf.tune.scorer import LabeledImage
 from ..data.samples import Sample, read_label_map, read_pair
-from ..data.unary_io import read_array
+from ..data.unary_io import fit_probabilities, read_array
 from ..errors import InputError
-from ..image_io.decode import IMAGE_SUFFIXES, read_image
+from ..image_io.decode import IMAGE_SUFFIXES, read_image, stored_size
 from ..segmenter import Segmenter
 
 # Larger probabilities are stored on disk. About 250 VOC images with 21 classes fit in memory.
@@ -110,8 +110,9 @@ class FolderSamples(_LabeledImages):
     Parameters
     ----------
     folder : path
-        Each image `images/NAME.jpg` (.png, ...) has probabilities (C, H, W) in `scores/NAME.npy`, or in
-        `scores/NAME.npz` with one array, and label ids in the index PNG `masks/NAME.png`, with 255 for void.
+        Each image `images/NAME.jpg` (.png, ...) has probabilities (C, H, W), (H, W, C) or of the foreground (H, W) in
+        `scores/NAME.npy`, or in `scores/NAME.npz` with one array, and label ids in the index PNG `masks/NAME.png`, with
+        255 for void.
     limit : int, optional
         Maximum number of images, evenly spaced. Default: all.
     void : sequence of int
@@ -150,13 +151,20 @@ class FolderSamples(_LabeledImages):
         return len(self._files)
 
     def _read(self, index: int) -> LabeledImage:
-        image, scores, mask = self._files[index]
-        truth = read_label_map(Sample(image.stem, image, mask, classes=self._classes, void=self._void))
-        return LabeledImage(read_image(image), read_array(scores), truth, str(image))
+        path, scores, mask = self._files[index]
+        truth = read_label_map(Sample(path.stem, path, mask, classes=self._classes, void=self._void))
+        image = read_image(path)
+        return LabeledImage(image, _probabilities(scores, image.shape), truth, str(path))
 
     @cached_property
     def _classes(self) -> int:
-        return len(read_array(self._files[0][1]))
+        image, scores, _ = self._files[0]
+        width, height = stored_size(image)
+        return len(_probabilities(scores, (height, width)))
+
+
+def _probabilities(path: Path, shape: tuple[int, ...]) -> NDArray[np.float32]:
+    return fit_probabilities(read_array(path), str(path), (shape[0], shape[1]))
 
 
 def _scores_of(folder: Path, image: Path) -> Path:

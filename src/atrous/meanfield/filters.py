@@ -180,7 +180,7 @@ class _Product(torch.autograd.Function):
             filtered = back if transposed else filter.apply(right)
             total -= f * (left * filtered).sum(-1, keepdim=True)
             moments = filter.apply((f[..., None] * right[..., None, :]).flatten(2), transposed=transposed)
-            total += (moments.unflatten(2, (f.shape[-1], -1)) * left[..., None, :]).sum(-1)
+            total += (moments.reshape(*f.shape, -1) * left[..., None, :]).sum(-1)
         return back, total, None
 
 

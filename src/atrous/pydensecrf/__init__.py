@@ -3,3 +3,7 @@
 ``import atrous.pydensecrf.densecrf as dcrf`` and ``from atrous.pydensecrf.utils import ...`` serve code that
 was written for pydensecrf. New code is better off with `atrous.DenseCRF`.
 """
+
+from . import densecrf, eigen, pairwise, utils
+
+__all__ = ["densecrf", "eigen", "pairwise", "utils"]

@@ -44,8 +44,8 @@ class SavedSettings:
     metadata: ModelMetadata
     crf: CrfParameters | str | None
     max_side: int
-    min_region: int | None
-    max_crf_pixels: int | None
+    min_region: int | None = None
+    max_crf_pixels: int | None = MAX_CRF_PIXELS
 
     @classmethod
     def of(

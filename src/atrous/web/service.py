@@ -171,7 +171,7 @@ class Service:
         if mask.dtype == np.uint8:
             return self.session_of_labels(image, mask, name, confidence)
         _check_values(2 * mask.size, name)
-        planes = fit_probabilities(np.stack([1 - mask, mask]), name, (image.shape[0], image.shape[1]))
+        planes = fit_probabilities(mask, name, (image.shape[0], image.shape[1]))
         return _given(image, (planes, np.arange(2)), class_names(None, 2, ids=False))
 
     def session_of_labels(

@@ -227,7 +227,7 @@ def search(
         if not converged:
             break
     return SearchResult(
-        trials.best_of_table(),
+        max((trial for trial in (trials.best, *known.trials) if grid.allows(trial)), key=_score),
         known.trials,
         spatial,
         scorer.baseline,
@@ -256,6 +256,11 @@ class _Grid:
                 self._weight.around(best.weight), self._sxy.around(best.sxy), self._srgb.around(best.srgb)
             )
         )
+
+    def allows(self, trial: Trial) -> bool:
+        """Return whether a trial, of an earlier search too, has the values of the fixed parameters."""
+        axes = {self._weight: trial.weight, self._sxy: trial.sxy, self._srgb: trial.srgb}
+        return all(len(axis.values) > 1 or axis.values == [value] for axis, value in axes.items())
 
     def halve_steps(self, best: Trial) -> None:
         """Replace the values by the best ones and the midpoints to their neighbors."""
@@ -310,9 +315,6 @@ class _Trials:
         """Best trial of this search so far; the earliest of equal ones, so that a plateau ends the search."""
         assert self._best is not None
         return self._best
-
-    def best_of_table(self) -> Trial:
-        return max((self.best, *self.table.trials), key=_score)
 
     def made(self, points: Iterable[Point]) -> bool:
         return all(point in self._made for point in points)
