@@ -102,8 +102,34 @@ def test_the_windowed_loss_is_its_double_sum(radius):
     torch.testing.assert_close(GatedCRFLoss([KERNEL], radius=radius)(probabilities, image, gate), expected)
 
 
+@pytest.mark.parametrize(
+    "loss", [DenseCRFLoss([KERNEL]), DenseCRFLoss.rloss(1e-3, 20, 10, 1.0), GatedCRFLoss([KERNEL])]
+)
+def test_half_precision_and_autocast_compute_in_float32(loss):
+    probabilities, image = (each.float() for each in scene())
+    half = probabilities.bfloat16()
+    rois = torch.ones_like(image[:, 0])
+    swapped = not isinstance(loss, DenseCRFLoss | GatedCRFLoss)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        given = (image, half, rois) if swapped else (half, image)
+        found = loss(*given)
+    expected = loss(*((image, half.float(), rois) if swapped else (half.float(), image)))
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(found, expected)
+
+
 def test_bad_input():
     probabilities, image = scene()
+    for loss in (DenseCRFLoss([KERNEL]), GatedCRFLoss([KERNEL])):
+        with pytest.raises(InputError, match="softmax"):
+            loss(probabilities.log(), image)
+        with pytest.raises(InputError, match="softmax"):
+            loss(image, probabilities[:, :3])
+        for scaled in (image / 255, image / 128 - 1):
+            with pytest.raises(InputError, match="0 to 255"):
+                loss(probabilities, scaled)
+    with pytest.raises(InputError, match="ROIs"):
+        DenseCRFLoss.rloss(1e-3, 20, 10, 1.0)(image, probabilities, image[:, :1])
     for loss in (DenseCRFLoss([KERNEL]), GatedCRFLoss([KERNEL])):
         with pytest.raises(InputError, match="image"):
             loss(probabilities, image[..., :3])

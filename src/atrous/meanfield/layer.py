@@ -286,7 +286,8 @@ class DenseCRFLayer(nn.Module):
 
 
 def _numbers(logs: Tensor) -> float | tuple[float, ...]:
-    values = logs.detach().double().exp().tolist()
+    # Standard deviations that are not learned come back as they were given: float32 has seven digits.
+    values = [float(f"{value:.7g}") for value in logs.detach().double().exp().tolist()]
     return values[0] if len(values) == 1 else tuple(values)
 
 

@@ -1,6 +1,7 @@
 """Losses that ask for labels along the edges of an image, without labels of its pixels."""
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -10,6 +11,18 @@ from torch import Tensor, nn
 from ..crf import Bilateral
 from ..errors import InputError
 from .filters import Filtering, make_filter, product, scales
+from .terms import check_image
+
+
+def _without_autocast(forward: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """Compute in float32: half precision is too coarse for positions and colors."""
+
+    @functools.wraps(forward)
+    def wrapped(self: nn.Module, first: Tensor, *args: Any, **options: Any) -> Tensor:
+        with torch.autocast(first.device.type, enabled=False):
+            return forward(self, first, *args, **options)
+
+    return wrapped
 
 
 class DenseCRFLoss(nn.Module):
@@ -61,6 +74,7 @@ class DenseCRFLoss(nn.Module):
         """
         return _Rloss(weight, sigma_rgb, sigma_xy, scale_factor)
 
+    @_without_autocast
     def forward(
         self,
         probabilities: Tensor,
@@ -86,12 +100,12 @@ class DenseCRFLoss(nn.Module):
         InputError
             If the shapes do not fit.
         """
-        _check(probabilities, image)
+        probabilities, image = _inputs(probabilities, image, self.kernels)
         weight = torch.ones_like(probabilities[:, 0]) if weight is None else weight.to(probabilities)
         size = tuple(max(1, round(side * self.scale)) for side in probabilities.shape[2:])
         probabilities, image = (
             F.interpolate(each, size, mode="bilinear", align_corners=False) if self.scale != 1 else each
-            for each in (probabilities, image.to(probabilities))
+            for each in (probabilities, image)
         )
         weight = F.interpolate(weight[:, None], size, mode="nearest")[:, 0]
         gated = weight
@@ -122,11 +136,14 @@ class _Rloss(nn.Module):
         self.weight, self.scale = weight, scale_factor
         self.kernel = Bilateral(weight=1, sxy=sigma_xy, srgb=sigma_rgb)
 
+    @_without_autocast
     def forward(self, images: Tensor, segmentations: Tensor, ROIs: Tensor) -> Tensor:
         """Return the loss."""
-        _check(segmentations, images)
+        segmentations, images = _inputs(segmentations, images, [self.kernel])
+        if ROIs.shape != segmentations[:, 0].shape:
+            raise InputError(f"ROIs: expected {tuple(segmentations[:, 0].shape)}, got {tuple(ROIs.shape)}")
         size = [int(side * self.scale) for side in segmentations.shape[2:]]
-        images = F.interpolate(images.to(segmentations), size, mode="nearest")
+        images = F.interpolate(images, size, mode="nearest")
         rois = F.interpolate(ROIs[:, None].to(segmentations), size, mode="nearest")
         s = F.interpolate(segmentations, size, mode="bilinear", align_corners=False) * rois
         found = make_filter(_features(images, self.kernel, self.scale), "lattice")
@@ -154,6 +171,7 @@ class GatedCRFLoss(nn.Module):
             raise InputError(f"radius={radius!r}: expected a whole number of pixels, 1 or more")
         self.kernels, self.radius = tuple(kernels), radius
 
+    @_without_autocast
     def forward(self, probabilities: Tensor, image: Tensor, gate: Tensor | None = None) -> Tensor:
         """Return the loss of a batch.
 
@@ -165,11 +183,11 @@ class GatedCRFLoss(nn.Module):
         gate : (B, H, W), optional
             Weight of each pixel. Default: ones.
         """
-        _check(probabilities, image)
+        probabilities, image = _inputs(probabilities, image, self.kernels)
         gate = torch.ones_like(probabilities[:, 0]) if gate is None else gate.to(probabilities)
         size = probabilities.shape[2:]
         features = [
-            _features(image.to(probabilities), kernel, 1.0).transpose(1, 2).reshape(len(image), -1, *size).detach()
+            _features(image, kernel, 1.0).transpose(1, 2).reshape(len(image), -1, *size).detach()
             for kernel in self.kernels
         ]
         weights = [kernel.weight for kernel in self.kernels]
@@ -219,7 +237,8 @@ def _features(image: Tensor, kernel: Bilateral, scale: float) -> Tensor:
     return torch.cat([places.reshape(1, -1, 2).expand(len(image), -1, -1), bands], -1)
 
 
-def _check(probabilities: Tensor, image: Tensor) -> None:
+def _inputs(probabilities: Tensor, image: Tensor, kernels: Sequence[Bilateral]) -> tuple[Tensor, Tensor]:
+    """Check and return probabilities and image in float32, or float64 if the probabilities are."""
     if probabilities.ndim != 4 or image.ndim != 4 or probabilities.shape[0] != image.shape[0]:
         raise InputError(
             f"probabilities, image: expected (B, C, H, W) and (B, bands, H, W), got {tuple(probabilities.shape)} and"
@@ -232,3 +251,9 @@ def _check(probabilities: Tensor, image: Tensor) -> None:
         )
     if not probabilities.is_floating_point():
         raise InputError(f"probabilities: expected floats, got {probabilities.dtype}")
+    low, high = (float(each) for each in torch.aminmax(probabilities.detach()))
+    if not (low >= -0.01 and high <= 1.01):
+        raise InputError(f"probabilities: expected 0 to 1, got {low:.3g} to {high:.3g}; apply a softmax to scores")
+    check_image(image, min(min(kernel.sigmas(2, image.shape[1])[1]) for kernel in kernels))
+    probabilities = probabilities if probabilities.dtype == torch.float64 else probabilities.float()
+    return probabilities, image.to(probabilities)

@@ -48,16 +48,29 @@ def make_term(image: Tensor, kernel: KernelValues, filtering: Filtering) -> tupl
 
 
 def check_values(logits: Tensor, image: Tensor, kernels: Sequence[KernelValues]) -> None:
-    """Raise InputError for NaN, infinity, or an image in [0, 1] where the kernels expect 0 to 255."""
+    """Raise InputError for NaN, infinity, or an image that is scaled or normalized, where kernels expect 0 to 255."""
     if not torch.isfinite(logits).all():
         raise InputError("logits: expected finite numbers, got NaN or infinity")
     log_srgb = [kernel.log_srgb for kernel in kernels if kernel.log_srgb is not None]
-    if image.is_floating_point() and not image.requires_grad and log_srgb:
-        top = float(image.abs().max())
-        if not math.isfinite(top):
-            raise InputError("image: expected finite numbers, got NaN or infinity")
-        if 0 < top <= 1 and min(float(log.detach().min()) for log in log_srgb) >= 0:
-            raise InputError("image: expected values such as 0 to 255, got at most 1; multiply by 255, or divide srgb")
+    if log_srgb:
+        check_image(image, min(math.exp(float(log.detach().min())) for log in log_srgb))
+
+
+def check_image(image: Tensor, srgb: float) -> None:
+    """Raise InputError for values that are not finite, or so few that the smallest `srgb` cannot tell them apart."""
+    if not image.is_floating_point() or image.requires_grad:
+        return
+    low, high = (float(each) for each in torch.aminmax(image))
+    if not (math.isfinite(low) and math.isfinite(high)):
+        raise InputError("image: expected finite numbers, got NaN or infinity")
+    # Values from 0 to 1, or normalized as for a network.
+    scaled, normalized = 0 <= low < high <= 1, -10 <= low < 0 < high <= 10
+    suspect = (scaled or normalized) and max(1.0, high - low) < srgb * (1 + 1e-6)
+    if suspect and not torch.equal(image, image.round()):  # whole numbers are a dark photograph
+        raise InputError(
+            f"image: expected values such as 0 to 255, got {low:.3g} to {high:.3g}; pass the image as in its file, or"
+            " divide srgb"
+        )
 
 
 def learns_features(image: Tensor, kernels: Sequence[KernelValues]) -> bool:

@@ -8,11 +8,11 @@ from torch.nn import functional as F
 
 from ..crf import Bilateral, Kernel, Spatial
 from ..data.metadata import CrfParameters
-from ..data.transforms import MEAN_BGR
 from ..meanfield import DenseCRFLayer
 from ..network.deeplab import DeepLab
 from ..network.torch_backend import RELEASED_LARGEFOV
 from .config import Recipe
+from .losses import colors_of
 
 
 class EndToEnd(nn.Module):
@@ -68,7 +68,7 @@ class EndToEnd(nn.Module):
             scores = F.interpolate(scores, pixels.shape[2:], mode="bilinear", align_corners=True)
         inside = (pixels != 0).any(1)  # 0 is the mean pixel, with which crops are padded at the bottom and right
         heights, widths = inside.any(2).sum(1).tolist(), inside.any(1).sum(1).tolist()
-        colors = (pixels + pixels.new_tensor(MEAN_BGR)[:, None, None]).contiguous()
+        colors = colors_of(pixels).contiguous()
         height, width = pixels.shape[2:]
         if min(heights) == height and min(widths) == width:
             refined: Tensor = self.crf(scores, colors)

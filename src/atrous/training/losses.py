@@ -5,6 +5,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..crf import Bilateral
+from ..data.transforms import MEAN_BGR
 from ..labelmap.voc_colormap import VOID
 from ..meanfield import DenseCRFLoss
 
@@ -80,6 +81,11 @@ class Criterion:
         return float(labeled.numel() if self._weights is None else self._weights[labeled].sum())
 
 
+def colors_of(pixels: Tensor) -> Tensor:
+    """Return a network's input, (..., 3, H, W), as the colors of a photo, whole numbers from 0 to 255."""
+    return (pixels + pixels.new_tensor(MEAN_BGR)[:, None, None]).round()
+
+
 class CrfLoss:
     """Loss of the fully connected CRF on a network's scores, which needs no labels (Tang et al. 2018).
 
@@ -109,5 +115,5 @@ class CrfLoss:
         pixels = images[:, :, ::step, ::step]
         inside = (pixels != 0).any(1)
         loss = DenseCRFLoss([Bilateral(weight=self.weight, sxy=_SXY / step, srgb=_SRGB)], scale=1)
-        total: Tensor = loss(scores.float().softmax(1), pixels, inside) * len(images)
+        total: Tensor = loss(scores.float().softmax(1), colors_of(pixels), inside) * len(images)
         return total
