@@ -1,3 +1,4 @@
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -81,6 +82,19 @@ def test_every_parameter(refine, blurred):
     kernels = [Spatial(weight=1, sxy=2), Bilateral(weight=3, sxy=60, srgb=4)]
     crf = DenseCRF(np.asarray(Image.open("photo.png")), kernels, iterations=5, normalization="symmetric")
     np.testing.assert_array_equal(np.load("segmentation/photo.probabilities.npy"), crf(blurred).astype(np.float16))
+
+
+def test_the_parameters_of_tune(refine, blurred, tmp_path):
+    np.save("p.npy", blurred)
+    tuned = {"weight": 2, "sxy": 30, "srgb": 8, "spatial_weight": 1, "iterations": 4, "normalization": "symmetric"}
+    (tmp_path / "crf.json").write_text(json.dumps(tuned))
+    assert refine("p.npy", "--crf", "crf.json", "--srgb", 6, "--probabilities")[0] == 0
+    kernels = [Spatial(weight=1, sxy=3), Bilateral(weight=2, sxy=30, srgb=6)]
+    crf = DenseCRF(np.asarray(Image.open("photo.png")), kernels, iterations=4, normalization="symmetric")
+    np.testing.assert_array_equal(np.load("segmentation/photo.probabilities.npy"), crf(blurred).astype(np.float16))
+    code, _, err = refine("p.npy", "--crf", "crf.json", "--preset", "deeplab", "--overwrite")
+    assert (code, err.count("\n")) == (2, 1)
+    assert "--crf crf.json" in err
 
 
 @pytest.mark.parametrize("name", PRESETS)

@@ -1,8 +1,9 @@
 """The command `atrous refine`."""
 
 import time
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -27,6 +28,9 @@ def refine(
     preset: Annotated[
         str | None, typer.Option(help="Parameters of a released model, such as deeplab-largefov.")
     ] = None,
+    tuned: Annotated[
+        Path | None, typer.Option("--crf", metavar="FILE", help="Parameters from atrous tune (.json).")
+    ] = None,
     weight: Annotated[float | None, typer.Option(help="Weight of the bilateral kernel [4].")] = None,
     sxy: Annotated[
         float | None, typer.Option(help="Standard deviation of the bilateral kernel in pixels [121].")
@@ -38,12 +42,13 @@ def refine(
     spatial_sxy: Annotated[
         float | None, typer.Option(help="Standard deviation of the spatial kernel in pixels [3].")
     ] = None,
-    iterations: Annotated[int, typer.Option(help="Number of mean-field steps.")] = 10,
+    iterations: Annotated[int | None, typer.Option(help="Number of mean-field steps [10].")] = None,
     normalization: Annotated[
-        str, typer.Option(help="Normalization of the kernels: after, symmetric, before or none.")
-    ] = "after",
+        str | None, typer.Option(help="Normalization of the kernels: after, symmetric, before or none [after].")
+    ] = None,
     confidence: Annotated[
-        float | None, typer.Option(help="Probability of ids or of a mask's labels, above 1 / classes and below 1.")
+        float | None,
+        typer.Option(help="Probability of ids or of a mask's labels, above 1 / classes and below 1 [0.7]."),
     ] = None,
     classes: Annotated[
         Path | None, typer.Option(help="Class list, one name per line. Default: VOC's for probabilities of 21 classes.")
@@ -57,8 +62,8 @@ def refine(
     overwrite: Annotated[bool, typer.Option(help="Replace outputs that exist.")] = False,
 ) -> None:
     """Refine the output of any network with the fully connected CRF."""
-    from ..crf import Bilateral, DenseCRF, Kernel, Spatial, most_vertices, resolve
-    from ..data import class_names, read_probabilities
+    from ..crf import DenseCRF, most_vertices
+    from ..data import CrfParameters, class_names, read_probabilities
     from ..image_io import read_image
     from ..labelmap import read_color_table, voc_palette
     from ..segmenter import Segmentation
@@ -69,37 +74,36 @@ def refine(
     inputs = file_keys(path for path in (image, labels, classes) if path is not None)
     if not image_unfinished(job, out, inputs, overlay=overlay, probabilities=probabilities, overwrite=overwrite):
         raise InputError(f"{out / job.name}.png: exists; use --overwrite to replace it, or another --out")
-    # Options override single values of the preset.
-    spatial, bilateral = resolve(preset or "deeplab-largefov")
-    assert isinstance(spatial, Spatial)
-    assert isinstance(bilateral, Bilateral)
-    kernels: list[Kernel] = [
-        Spatial(
-            weight=spatial.weight if spatial_weight is None else spatial_weight,
-            sxy=spatial.sxy if spatial_sxy is None else spatial_sxy,
-        ),
-        Bilateral(
-            weight=bilateral.weight if weight is None else weight,
-            sxy=bilateral.sxy if sxy is None else sxy,
-            srgb=bilateral.srgb if srgb is None else srgb,
-        ),
-    ]
+    if tuned is not None and preset is not None:
+        raise InputError(f"--crf {tuned}: expected no --preset with it, got {preset}; remove one of them")
+    # Single options override values of the file or the preset.
+    options: dict[str, Any] = {
+        "weight": weight,
+        "sxy": sxy,
+        "srgb": srgb,
+        "spatial_weight": spatial_weight,
+        "spatial_sxy": spatial_sxy,
+        "iterations": iterations,
+        "normalization": normalization,
+    }
+    base = CrfParameters.read(tuned) if tuned is not None else CrfParameters.of_preset(preset or "deeplab-largefov")
+    parameters = replace(base, **{name: value for name, value in options.items() if value is not None})
     pixels = read_image(image)
-    given, ids = read_probabilities(labels, pixels.shape[:2], confidence)
+    planes, ids = read_probabilities(labels, pixels.shape[:2], confidence)
     crf = DenseCRF(
         pixels,
-        kernels,
-        iterations=iterations,
-        normalization=normalization,  # type: ignore[arg-type]  # checked there
+        parameters.kernels,
+        iterations=parameters.iterations,
+        normalization=parameters.normalization,
         threads=threads,
-        max_vertices=most_vertices(pixels, kernels),
+        max_vertices=most_vertices(pixels, parameters.kernels),
     )
     count = int(ids.max()) + 1
     names = class_names(classes, count, ids=count > len(ids) or labels.suffix.lower() not in (".npy", ".npz"))
     palette = tuple((int(r), int(g), int(b)) for r, g, b in voc_palette(len(names)))
     drawn = None if colors is None else read_color_table(colors, names)[0].palette(len(names))
     result = Segmentation(
-        pixels, crf(given), names, palette, image, ids, reduction=crf.reduction, min_region=min_region
+        pixels, crf(planes), names, palette, image, ids, reduction=crf.reduction, min_region=min_region
     )
     try:
         result.save(out, overlay=overlay, probabilities=probabilities, opacity=opacity, palette=drawn)

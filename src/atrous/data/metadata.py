@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._settings_files import LONGEST_NAME, parse_json, read_json
+from ..crf.kernels import Bilateral, Spatial
+from ..crf.presets import resolve
 from ..errors import InputError
 from ..labelmap.voc_colormap import VOID
 
@@ -83,6 +85,23 @@ class CrfParameters:
             If the file cannot be read, is not JSON, a key is missing or unknown, or a value is out of range.
         """
         return _built(cls, read_json(path, "CRF parameters as JSON from atrous tune"), str(path))
+
+    @classmethod
+    def of_preset(cls, name: str) -> "CrfParameters":
+        """Return the parameters of a released model. Raises InputError for an unknown name."""
+        spatial, bilateral = resolve(name)
+        assert isinstance(spatial, Spatial)
+        assert isinstance(bilateral, Bilateral)
+        sxy, srgb, near = (float(np.max(sigma)) for sigma in (bilateral.sxy, bilateral.srgb, spatial.sxy))
+        return cls(bilateral.weight, sxy, srgb, spatial.weight, near)
+
+    @property
+    def kernels(self) -> tuple[Spatial, Bilateral]:
+        """The kernels with these parameters."""
+        return (
+            Spatial(weight=self.spatial_weight, sxy=self.spatial_sxy),
+            Bilateral(weight=self.weight, sxy=self.sxy, srgb=self.srgb),
+        )
 
 
 @dataclass(frozen=True)

@@ -269,6 +269,11 @@ class DenseCRF2D(DenseCRF):
         array = as_array("u", u)
         if f is None and array.shape == (self._nlabel, self._h, self._w):
             u = array.reshape(self._nlabel, self._nvar)
+        elif f is None and array.shape == (self._nlabel, self._w, self._h):
+            raise InputError(
+                f"u: expected shape {(self._nlabel, self._h, self._w)}, got {array.shape};"
+                " DenseCRF2D takes the width first, then the height"
+            )
         super().setUnaryEnergy(u, f)
 
     def addPairwiseGaussian(

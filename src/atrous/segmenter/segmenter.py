@@ -15,7 +15,7 @@ from PIL import Image
 from .._printable import printable
 from .._resources import check_threads, is_integer
 from ..backends import Engine
-from ..crf import Bilateral, DenseCRF, Gaussian, Spatial
+from ..crf import DenseCRF, Gaussian
 from ..crf.kernels import Kernel
 from ..crf.presets import resolve
 from ..crf.pruning import NEGLIGIBLE
@@ -332,13 +332,10 @@ def _build_crf(
     max_points: int | None,
 ) -> DenseCRF:
     if isinstance(crf, CrfParameters):
-        kernels: list[Kernel] = [
-            Spatial(weight=crf.spatial_weight, sxy=crf.spatial_sxy),
-            Bilateral(weight=crf.weight, sxy=crf.sxy, srgb=crf.srgb),
-        ]
+        kernels: tuple[Kernel, ...] = crf.kernels
         iterations, normalization = crf.iterations, crf.normalization
     else:
-        kernels, iterations, normalization = list(crf), 10, "after"
+        kernels, iterations, normalization = crf, 10, "after"
     scaled = [_scaled(kernel, scale) for kernel in kernels]
     return DenseCRF(
         image,

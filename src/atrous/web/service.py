@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ..crf import PRESETS, Bilateral, Spatial
+from ..crf import PRESETS
 from ..data import (
     CrfParameters,
     ModelMetadata,
@@ -258,13 +258,7 @@ class Service:
 
 def presets() -> dict[str, CrfParameters]:
     """Return the released models' CRF parameters."""
-    found = {}
-    for name, (spatial, bilateral) in PRESETS.items():
-        assert isinstance(spatial, Spatial)
-        assert isinstance(bilateral, Bilateral)
-        sxy, srgb, near = (float(np.max(sigma)) for sigma in (bilateral.sxy, bilateral.srgb, spatial.sxy))
-        found[name] = CrfParameters(bilateral.weight, sxy, srgb, spatial.weight, near)
-    return found
+    return {name: CrfParameters.of_preset(name) for name in PRESETS}
 
 
 def _given(image: NDArray[np.uint8], planes: Planes, classes: tuple[str, ...]) -> Session:
