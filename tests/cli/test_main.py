@@ -60,6 +60,7 @@ def test_errors_name_the_option_in_place_of_the_argument(tmp_path, red_square, o
     done = run("segment", "photo.png", *options, cwd=tmp_path)
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
     assert done.stderr.startswith(f"error: {says}")
+    assert "None" not in done.stderr
 
 
 def test_a_setting_of_a_recipe_is_named_as_it_is_written_there(tmp_path, tiny_voc):

@@ -45,7 +45,8 @@ class _Command(TyperCommand):
                 source = ctx.get_parameter_source(parameter.name)
                 if argument and parameter.name == argument[1] and source and source.name == "COMMANDLINE":
                     option = max(parameter.opts, key=len)
-                    raise InputError(f"{option}{argument[2].replace('=', ' ')}{line[argument.end() :]}") from error
+                    rest = line[argument.end() :].replace(", or None for the default", "").replace(", or None", "")
+                    raise InputError(f"{option}{argument[2].replace('=', ' ')}{rest}") from error
             raise
 
 
