@@ -16,7 +16,7 @@ HEAD = """\
 
 All commands and options, as `atrous COMMAND --help` or `-h` prints them. Exit status 0 means success, 1 that
 `atrous data check` found a problem in the data, 2 an error (one line on stderr names it and the remedy), 130 that
-Ctrl-C or SIGTERM stopped the command.
+Ctrl-C or SIGTERM stopped the command (`atrous serve`: 0).
 """
 
 

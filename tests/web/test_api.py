@@ -55,6 +55,14 @@ def test_json_tells_the_classes_and_their_masks(client, picture, truth):
         assert np.array_equal(mask_of(found["mask"]), truth.labels == found["id"])
 
 
+def test_a_cutout_is_transparent_outside_of_the_objects(client, picture, truth):
+    answer = client.post(**form(picture(), format="cutout"))
+    assert answer.headers["content-type"] == "image/png"
+    alpha = np.asarray(Image.open(io.BytesIO(answer.content)).getchannel("A"))
+    assert (alpha > 127).mean() == pytest.approx((truth.labels > 0).mean(), abs=0.01)
+    assert alpha[0, 0] == 0
+
+
 def test_overlay_is_a_picture_of_the_same_size(client, picture):
     answer = client.post(**form(picture(), format="overlay"))
     assert answer.headers["content-type"] == "image/jpeg"
@@ -285,7 +293,7 @@ def test_refine_reads_masks_as_other_programs_write_them(client, picture, truth)
     [
         ({}, {}, 422, "mask: missing"),
         ({"mask": b"text"}, {}, 415, "rough: expected a PNG"),
-        ({"mask": png_of(np.zeros((64, 96), np.uint8))}, {}, 422, "rough: expected at least two labels"),
+        ({"mask": png_of(np.full((64, 96), 255, np.uint8))}, {}, 422, "rough: expected at least two labels"),
         ({"mask": png_of(np.zeros((64, 95), np.uint8))}, {}, 422, "rough: expected the image's size, 96x64, got 95x64"),
         ({"mask": png_of(np.zeros((640, 960), np.uint8))}, {}, 413, "rough: expected at most 0.01 million pixels"),
         ({"mask": png_of(rough_mask())}, {"confidence": "0.3"}, 422, "confidence 0.3: expected above 0.5"),

@@ -17,7 +17,7 @@ from starlette.requests import ClientDisconnect
 
 from .._printable import printable
 from .._provenance import own_version
-from ..labelmap import display_name, label_png, overlay_jpeg, overlay_palette
+from ..labelmap import display_name, label_png, overlay_jpeg, overlay_palette, png_bytes
 from ..segmenter import Segmentation
 from .config import ServerSettings
 from .errors import RequestError
@@ -261,6 +261,8 @@ def _json(model: BaseModel) -> Response:
 def _encoded(result: Segmentation, choice: Choice, model: str, parameters: Any, start: float) -> Response:
     if choice.format == "json":
         return _json(Found.of(result, model, parameters, time.perf_counter() - start))
+    if choice.format == "cutout":
+        return Response(png_bytes(result.cutout()), media_type="image/png")
     if choice.format == "overlay":
         return Response(overlay_jpeg(result.overlay()), media_type="image/jpeg")
     return Response(label_png(result.labels, result.palette), media_type="image/png")

@@ -84,8 +84,10 @@ class Found(BaseModel):
 class Choice(CrfChoice):
     """Parameters of a request, in the query or in the form."""
 
-    format: Literal["png", "json", "overlay"] | None = Field(
-        None, description="png: label ids (default); json: classes with run-length masks; overlay: a JPEG."
+    format: Literal["png", "json", "overlay", "cutout"] | None = Field(
+        None,
+        description="png: label ids (default); json: classes with run-length masks; overlay: a JPEG; cutout: the photo"
+        " as a PNG, transparent outside of all objects.",
     )
     crf: bool | None = Field(None, description="false: without the CRF. Default: true.")
     confidence: float | None = Field(
