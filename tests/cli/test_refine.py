@@ -200,3 +200,20 @@ def test_an_output_that_exists(refine, blurred):
     assert code == 2
     assert "--overwrite" in err
     assert refine("p.npy", "--overwrite")[0] == 0
+
+
+def test_overlay_colors_of_some_classes(refine, blurred, tmp_path):
+    np.save("p.npy", blurred)
+    (tmp_path / "names.txt").write_text("background\nroad\nwater\n")
+    options = ("--sxy", 60, "--classes", "names.txt", "--opacity", 1, "--overwrite")
+
+    def drawn(*extra):
+        assert refine("p.npy", *options, *extra)[0] == 0
+        with Image.open("segmentation/photo.overlay.jpg") as overlay:
+            return np.median(np.asarray(overlay)[TRUTH == 2], axis=0).tolist()
+
+    own = drawn()
+    (tmp_path / "colors.txt").write_text("road 0 255 0\n")
+    assert drawn("--colors", "colors.txt") == own
+    (tmp_path / "colors.txt").write_text("water 0 0 255\n")
+    assert drawn("--colors", "colors.txt") == pytest.approx([0, 0, 255], abs=12)

@@ -476,3 +476,16 @@ def test_overlay_colors_and_opacity(segment, photo, tmp_path):
         inside = np.asarray(drawn)[np.asarray(mask) == 1]
     assert np.median(inside, axis=0).tolist() == pytest.approx([0, 255, 0], abs=12)
     assert segment("photo.png", "--opacity", "2", "--overwrite")[0] == 2
+
+
+def test_classes_without_a_color_keep_their_own(segment, photo, tmp_path):
+    photo("photo.png")
+    (tmp_path / "colors.txt").write_text("blue 0 0 255\n")
+    assert segment("photo.png", "--out", "own")[0] == 0
+    assert segment("photo.png", "--colors", "colors.txt", "--opacity", "0.45")[0] == 0
+    name = "photo.overlay.jpg"
+    assert (tmp_path / "segmentation" / name).read_bytes() == (tmp_path / "own" / name).read_bytes()
+    (tmp_path / "colors.txt").write_text("pink 0 0 255\n")
+    code, _, err = segment("photo.png", "--colors", "colors.txt", "--overwrite")
+    assert (code, err.count("\n")) == (2, 1)
+    assert "pink" in err

@@ -49,6 +49,13 @@ def test_the_first_color_of_a_class_is_drawn():
     assert TABLE.palette(2).tolist() == [list(SKY), list(ROAD)]
 
 
+def test_a_table_of_some_classes(tmp_path):
+    (tmp_path / "colors.txt").write_text("road 1 2 3\n")
+    table, classes = read_color_table(tmp_path / "colors.txt", CLASSES, complete=False)
+    assert classes == CLASSES
+    assert table.palette(2, [SKY, ROAD, LANE]).tolist() == [list(SKY), [1, 2, 3]]
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [

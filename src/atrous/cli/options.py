@@ -1,11 +1,16 @@
 """Options and arguments shared by several commands."""
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ..errors import InputError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import ArrayLike, NDArray
 
 Model = Annotated[
     Path | None, typer.Option(help="Exported .onnx file or checkpoint folder. Default: the bundled model.")
@@ -42,7 +47,7 @@ Opacity = Annotated[
     float, typer.Option(metavar="SHARE", min=0, max=1, help="Opacity of the colors in overlays, 0 to 1.")
 ]
 OverlayColors = Annotated[
-    Path | None, typer.Option(metavar="FILE", help="Color table of overlays, lines such as 'cat 255 180 0'.")
+    Path | None, typer.Option(metavar="FILE", help="Colors of classes in overlays, lines such as 'cat 255 180 0'.")
 ]
 Classes = Annotated[Path | None, typer.Option(help="Class list. Default: that of the folder.")]
 Colors = Annotated[Path | None, typer.Option(help="Color table of masks that are drawn in colors.")]
@@ -66,6 +71,14 @@ def weights_path(given: Path) -> Path:
     from ..backends import bundled_model_path
 
     return bundled_model_path() if str(given) == BUNDLED else given
+
+
+def overlay_colors(path: Path, classes: Sequence[str], palette: "ArrayLike") -> "NDArray[np.uint8]":
+    """Return the colors of overlays, (classes, 3): those of a color table, else those that overlays have without it."""
+    from ..labelmap import overlay_palette, read_color_table
+
+    table, _ = read_color_table(path, tuple(classes), complete=False)
+    return table.palette(len(classes), overlay_palette(palette))
 
 
 def check_output(option: str, path: Path | None) -> None:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from ..errors import InputError
-from .options import MinRegion, Opacity, OverlayColors, Threads
+from .options import MinRegion, Opacity, OverlayColors, Threads, overlay_colors
 from .terminal import print_line
 
 
@@ -65,7 +65,7 @@ def refine(
     from ..crf import DenseCRF, most_vertices
     from ..data import CrfParameters, class_names, read_probabilities
     from ..image_io import read_image
-    from ..labelmap import read_color_table, voc_palette
+    from ..labelmap import voc_palette
     from ..segmenter import Segmentation
     from .jobs import Job, file_keys, image_unfinished, report_line
 
@@ -101,7 +101,7 @@ def refine(
     count = int(ids.max()) + 1
     names = class_names(classes, count, ids=count > len(ids) or labels.suffix.lower() not in (".npy", ".npz"))
     palette = tuple((int(r), int(g), int(b)) for r, g, b in voc_palette(len(names)))
-    drawn = None if colors is None else read_color_table(colors, names)[0].palette(len(names))
+    drawn = None if colors is None else overlay_colors(colors, names, palette)
     result = Segmentation(
         pixels, crf(planes), names, palette, image, ids, reduction=crf.reduction, min_region=min_region
     )

@@ -26,7 +26,18 @@ from .jobs import (
     report_line,
     unfinished,
 )
-from .options import Device, Engine, MaxCrfPixels, MaxSide, MinRegion, Model, Opacity, OverlayColors, Threads
+from .options import (
+    Device,
+    Engine,
+    MaxCrfPixels,
+    MaxSide,
+    MinRegion,
+    Model,
+    Opacity,
+    OverlayColors,
+    Threads,
+    overlay_colors,
+)
 from .progress import progress_bar
 from .terminal import print_line
 from .videos import segment_videos, unfinished_videos
@@ -99,7 +110,7 @@ def segment(
         raise InputError(f"--format {format}: expected coco")
     cut, only = _names(cutout), _names(classes)
     from .._io import remove_stale
-    from ..labelmap import class_id, read_color_table
+    from ..labelmap import class_id
 
     failures = 0
 
@@ -164,9 +175,8 @@ def segment(
     if images or videos or (jobs and (format or cut or only)):
         check_out(out)
         segmenter = load()
-        palette = (
-            None if colors is None else read_color_table(colors, segmenter.classes)[0].palette(len(segmenter.classes))
-        )
+        own = segmenter.engine.metadata.palette
+        palette = None if colors is None else overlay_colors(colors, segmenter.classes, own)
         if images:
             kinds: dict[str, Any] = {
                 "overlay": overlay,

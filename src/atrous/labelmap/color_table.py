@@ -12,7 +12,7 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
 from atrous._settings_files import LONGEST_NAME, read_json, read_lines
@@ -47,9 +47,19 @@ class ColorTable:
     colors: tuple[Color, ...]
     others_void: bool = False
 
-    def palette(self, classes: int) -> NDArray[np.uint8]:
-        """Return the color of each class, (classes, 3) uint8: the first one in the table."""
-        return np.array([self.colors[self.ids.index(c)] for c in range(classes)], np.uint8)
+    def palette(self, classes: int, others: ArrayLike = ()) -> NDArray[np.uint8]:
+        """Return the color of each class, (classes, 3) uint8: the first one in the table.
+
+        Parameters
+        ----------
+        classes : int
+            Number of classes.
+        others : (n, 3), optional
+            Colors by id, for classes that are not in the table. Needed for a table that is not `complete`.
+        """
+        first = dict(zip(reversed(self.ids), reversed(self.colors), strict=True))
+        colors = np.asarray(others, np.uint8)
+        return np.array([first[c] if c in first else colors[c] for c in range(classes)], np.uint8)
 
     def read_labels(self, path: str | os.PathLike[str]) -> NDArray[np.uint8]:
         """Read a label map that is drawn in these colors: a PNG of any 8-bit mode.
@@ -101,7 +111,7 @@ class ColorTable:
 
 
 def read_color_table(
-    path: str | os.PathLike[str], classes: tuple[str, ...] | None = None
+    path: str | os.PathLike[str], classes: tuple[str, ...] | None = None, *, complete: bool = True
 ) -> tuple[ColorTable, tuple[str, ...]]:
     """Read a color table. The module docstring describes the format.
 
@@ -111,6 +121,8 @@ def read_color_table(
         The text file.
     classes : tuple of str, optional
         Class names by id. Default: the names in the table, in their order.
+    complete : bool
+        Whether each class needs a color.
 
     Returns
     -------
@@ -119,8 +131,8 @@ def read_color_table(
     Raises
     ------
     InputError
-        If the file cannot be read, a line is invalid, names an unknown class or repeats a color, or a class has no
-        color.
+        If the file cannot be read, a line is invalid, names an unknown class or repeats a color, or a class without a
+        color in a complete table.
     """
     path = Path(path)
     names: list[str] = []
@@ -157,7 +169,7 @@ def read_color_table(
     if len(classes) > VOID:
         raise InputError(f"{path}: expected up to {VOID} classes, as id {VOID} is void, got {len(classes)}")
     there = set(names)
-    if missing := [name for name in classes if _key(name) not in there]:
+    if complete and (missing := [name for name in classes if _key(name) not in there]):
         raise InputError(f"{path}: expected a color for class {missing[0]!r:.60}; add a line")
     table = ColorTable(tuple(ids.get(n, VOID) for n in names), tuple(colors), others_void)
     return table, classes
