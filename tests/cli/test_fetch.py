@@ -174,6 +174,29 @@ def test_a_photo_on_standard_input(segment, site, tmp_path):
         assert err.startswith("error: standard input: expected")
 
 
+def test_each_photo_of_a_pipe_is_segmented(segment, site, red_square, tmp_path):
+    blue = io.BytesIO()
+    Image.fromarray(red_square[..., ::-1]).save(blue, "PNG")
+    assert "red 25.0 %" in segment("-", stdin=Server.content["/photo.png"])[1]
+    code, out, err = segment("-", stdin=blue.getvalue())
+    assert (code, err) == (0, "")
+    assert out.startswith("standard input: blue 25.0 %")
+    mask = tmp_path / "segmentation/stdin.png"
+    with Image.open(mask) as ids:
+        assert np.asarray(ids)[32, 48] == 2
+    Image.new("L", (4, 4)).save(mask)  # of another program
+    code, out, err = segment("-", stdin=blue.getvalue())
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert "stdin.png: exists" in err
+
+
+def test_another_address_is_another_photo(segment, site):
+    assert segment(f"{site}/photo.png?size=1")[0] == 0
+    code, out, err = segment(f"{site}/photo.png")
+    assert (code, out) == (2, "")
+    assert err.startswith("error: 1 photo skipped")
+
+
 def test_a_mask_on_standard_output(segment, site, red_square, tmp_path):
     png = Server.content["/photo.png"]
     code, out, err = segment("--out", "-", "-", stdin=png)

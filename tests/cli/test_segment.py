@@ -11,6 +11,7 @@ from atrous._io import replacing
 from atrous.cli.jobs import images_below
 from atrous.errors import ComputeError
 from atrous.image_io import IMAGE_SUFFIXES
+from atrous.labelmap import write_labels
 from atrous.segmenter import Segmenter
 
 
@@ -140,6 +141,78 @@ def test_with_more_outputs_a_photo_is_done_again(segment, photo, tmp_path):
     (tmp_path / "segmentation/a.png").unlink()
     assert segment("a.png", "--probabilities")[0] == 0
     assert segment("a.png", "--probabilities")[:2] == (0, "1 done before, skipped\n")
+
+
+def test_another_photo_of_the_same_name_is_not_taken_for_it(segment, photo, tmp_path):
+    photo("in/a.png")
+    photo("in/b.png")
+    assert segment("in")[0] == 0
+    out = tmp_path / "segmentation"
+    before = {name: (out / name).read_bytes() for name in below(out)}
+    Image.new("RGB", (96, 64), (20, 20, 230)).save(tmp_path / "in/a.png")
+    (out / "a.overlay.jpg").unlink()
+    del before["a.overlay.jpg"]
+    code, printed, err = segment("in")
+    assert (code, printed) == (2, "1 done before, skipped\n")
+    assert err.startswith("error: 1 photo skipped")
+    assert "--overwrite" in err
+    assert {name: (out / name).read_bytes() for name in below(out)} == before
+    code, printed, err = segment("in", "--overwrite")
+    assert (code, err) == (0, "")
+    assert printed.startswith("in/a.png: blue 100.0 %")
+    assert segment("in") == (0, "2 done before, skipped\n", "")
+
+
+@pytest.mark.parametrize(
+    "extra",
+    [
+        ("--classes", "red"),
+        ("--no-crf",),
+        ("--max-side", 90),
+        ("--max-crf-pixels", 5000),
+        ("--min-region", 0),
+        ("--model", "other.onnx"),
+    ],
+    ids=lambda extra: extra[0],
+)
+def test_masks_of_other_options_are_left_and_told(segment, photo, tmp_path, tiny_model, extra):
+    photo("a.png")
+    photo("b.png")
+    (tmp_path / "other.onnx").write_bytes(tiny_model.read_bytes())
+    assert segment("a.png", "b.png", "--overwrite")[0] == 0
+    before = stamps(tmp_path / "segmentation")
+    code, printed, err = segment("a.png", "b.png", *extra, "--probabilities")  # though an output is missing
+    assert (code, printed, err.count("\n")) == (2, "", 1)
+    assert err.startswith("error: 2 photos skipped")
+    assert stamps(tmp_path / "segmentation") == before
+    assert segment("a.png", "b.png", *extra, "--overwrite")[0] == 0
+    assert segment("a.png", "b.png", *extra)[:2] == (0, "2 done before, skipped\n")
+
+
+def test_options_that_leave_the_mask_as_it_is_do_not_count(segment, photo):
+    photo("a.png")
+    assert segment("a.png", "--classes", "red,blue")[0] == 0
+    options = ("--classes", "blue, red", "--threads", 1, "--opacity", 0.3, "--engine", "onnxruntime")
+    assert segment("a.png", *options)[:2] == (0, "1 done before, skipped\n")
+
+
+def test_a_cutout_of_other_classes_is_left_and_told(segment, photo, tmp_path):
+    photo("a.png")
+    assert segment("a.png")[0] == 0
+    assert segment("a.png", "--cutout", "red")[0] == 0  # adds to the mask of the same options
+    before = (tmp_path / "segmentation/a.cutout.png").read_bytes()
+    code, _, err = segment("a.png", "--cutout", "blue")
+    assert (code, err.count("\n")) == (2, 1)
+    assert (tmp_path / "segmentation/a.cutout.png").read_bytes() == before
+    assert segment("a.png")[:2] == (0, "1 done before, skipped\n")
+    assert segment("a.png", "--cutout", "red")[:2] == (0, "1 done before, skipped\n")
+
+
+def test_masks_without_a_key_count_as_done(segment, photo, tmp_path):
+    photo("a.png")
+    assert segment("a.png")[0] == 0
+    write_labels(tmp_path / "segmentation/a.png", np.zeros((64, 96), np.uint8))
+    assert segment("a.png", "--no-crf")[:2] == (0, "1 done before, skipped\n")
 
 
 @pytest.mark.parametrize(

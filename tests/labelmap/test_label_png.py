@@ -10,7 +10,7 @@ from PIL import Image
 
 from atrous.errors import InputError
 from atrous.labelmap import read_labels, voc_palette, write_labels
-from atrous.labelmap.png import SOFTWARE, is_label_map, made_here
+from atrous.labelmap.png import SOFTWARE, is_label_map, label_png, made_here, stored_key
 
 
 def test_the_first_colors_are_vocs():
@@ -140,3 +140,25 @@ def test_overlays_and_masks_are_told_from_other_images(tmp_path):
     assert made_here(tmp_path / "ours.jpg")
     assert not made_here(tmp_path / "other.jpg")
     assert not made_here(tmp_path / "missing.jpg")
+
+
+def test_a_key_is_stored_beside_the_mark(tmp_path):
+    ids = np.array([[0, 3]], np.uint8)
+    (tmp_path / "keyed.png").write_bytes(label_png(ids, key="0123456789abcdef"))
+    (tmp_path / "plain.png").write_bytes(label_png(ids))
+    (tmp_path / "cut.png").write_bytes(label_png(ids, key="0123456789abcdef")[:60])
+    found = {name: stored_key(tmp_path / f"{name}.png") for name in ("keyed", "plain", "cut", "missing")}
+    assert found == {"keyed": "0123456789abcdef", "plain": None, "cut": None, "missing": None}
+    assert made_here(tmp_path / "keyed.png")
+    assert read_labels(tmp_path / "keyed.png").tolist() == ids.tolist()
+    with Image.open(tmp_path / "keyed.png") as image:
+        image.save(tmp_path / "again.png")
+    assert stored_key(tmp_path / "again.png") is None
+
+
+@pytest.mark.parametrize("length", [0, 5, 2**32 - 1])
+def test_a_key_of_a_wrong_length_is_another_key(tmp_path, length):
+    content = label_png(np.zeros((2, 2), np.uint8), key="0123456789abcdef")
+    at = content.index(b"tEXtatrous-key") - 4
+    (tmp_path / "m.png").write_bytes(content[:at] + length.to_bytes(4) + content[at + 4 :])
+    assert stored_key(tmp_path / "m.png") not in (None, "0123456789abcdef")

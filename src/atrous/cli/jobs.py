@@ -167,15 +167,13 @@ def _kind(path: Path) -> str:
 
 def unfinished(
     jobs: list[Job], is_unfinished: Callable[[Job], bool], fail: Callable[[str], None]
-) -> tuple[list[Job], int]:
-    """Return the unfinished jobs and the number of finished ones; report impossible ones to `fail`."""
-    todo, done = [], 0
+) -> tuple[list[Job], list[Job]]:
+    """Return the unfinished jobs and the finished ones; report impossible ones to `fail`."""
+    todo: list[Job] = []
+    done: list[Job] = []
     for job in jobs:
         try:
-            if is_unfinished(job):
-                todo.append(job)
-            else:
-                done += 1
+            (todo if is_unfinished(job) else done).append(job)
         except InputError as error:
             fail(str(error))
     return todo, done
@@ -191,7 +189,10 @@ def image_unfinished(
     overwrite: bool,
     cutout: bool = False,
 ) -> bool:
-    """Return whether outputs of an image are missing; raise InputError if they would replace other files."""
+    """Return whether to write the outputs of an image; raise InputError if they would replace other files.
+
+    Those of standard input are always written, because the next image of a pipe may be another one.
+    """
     from ..segmenter import output_files, outputs_missing
 
     targets = output_files(
@@ -207,7 +208,7 @@ def image_unfinished(
                 )
         except OSError as error:
             raise InputError(f"{target}: cannot be written ({error.strerror or error}); rename the photo") from None
-    return overwrite or outputs_missing(targets)
+    return overwrite or outputs_missing(targets, again=job.address == STDIN)
 
 
 def file_keys(paths: Iterable[Path]) -> set[tuple[int, int]]:

@@ -38,6 +38,7 @@ from .options import (
     Threads,
     overlay_colors,
 )
+from .output_keys import distinct, made_otherwise, model_key, output_keys
 from .progress import progress_bar
 from .terminal import print_line
 from .videos import segment_videos, unfinished_videos
@@ -153,8 +154,11 @@ def segment(
     inputs = file_keys(job.path for job in jobs if not job.address)
     for folder in {(out / job.name).parent for job in jobs}:
         remove_stale(folder)
-    images, done_before = unfinished(
-        [job for job in jobs if not job.is_video],
+    photos = [job for job in jobs if not job.is_video]
+    settings = [model_key(model), crf, max_side, max_crf_pixels, min_region, None if only is None else distinct(only)]
+    keys = {job: output_keys(job, settings, cut) for job in photos}
+    images, done = unfinished(
+        photos,
         lambda job: image_unfinished(
             job,
             out,
@@ -166,6 +170,9 @@ def segment(
         ),
         fail,
     )
+    others = set() if overwrite else {job for job in images + done if made_otherwise(job, out, keys[job])}
+    images = [job for job in images if job not in others]
+    done_before = len(set(done) - others)
     videos = [job for job in jobs if job.is_video]
     if videos:
         videos, videos_before = unfinished_videos(videos, out, inputs, labels=labels, overwrite=overwrite, fail=fail)
@@ -185,14 +192,23 @@ def segment(
                 "palette": palette,
             }
             kinds["cutout"] = False if cut is None else cut or True
-            write = partial(_write, out=out, only=only, kinds=kinds)
+            write = partial(_write, out=out, only=only, kinds=kinds, keys=keys)
             _segment_images(images, segmenter, write, out, fail, _Printer(len(images), json=json, quiet=quiet))
         if videos:
             segment_videos(videos, segmenter, out, overwrite=overwrite, labels=labels, fail=fail)
         if format:
-            _write_coco(out, [job for job in jobs if not job.is_video], segmenter.classes)
+            _write_coco(out, photos, segmenter.classes)
+    if others:
+        fail(
+            f"{_photos(len(others))} skipped, whose outputs were made from another photo or with other options;"
+            " use --overwrite to replace them, or another --out"
+        )
     if failures:
         raise typer.Exit(2)
+
+
+def _photos(count: int) -> str:
+    return f"{count:,} photo{'' if count == 1 else 's'}"
 
 
 def _read(job: Job) -> "Path | NDArray[np.uint8]":
@@ -281,10 +297,18 @@ def _each_done(
     yield Done(job, made, error, time.perf_counter() - started)
 
 
-def _write(job: Job, result: "Segmentation", *, out: Path, only: list[str] | None, kinds: dict[str, Any]) -> Written:
+def _write(
+    job: Job,
+    result: "Segmentation",
+    *,
+    out: Path,
+    only: list[str] | None,
+    kinds: dict[str, Any],
+    keys: dict[Job, dict[str, str]],
+) -> Written:
     if only is not None:
         result = result.select(*only)
-    result.save((out / job.name).parent, job.name.name, **kinds)
+    result.save((out / job.name).parent, job.name.name, keys=keys[job], **kinds)
     return Written(result.shares(), result.reduction)
 
 

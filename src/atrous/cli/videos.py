@@ -41,7 +41,8 @@ def unfinished_videos(
             raise InputError(f"{overlay}: is an input and would be replaced; choose another --out")
         return missing
 
-    return unfinished(videos, is_unfinished, fail)
+    todo, done = unfinished(videos, is_unfinished, fail)
+    return todo, len(done)
 
 
 def segment_videos(

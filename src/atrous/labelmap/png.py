@@ -16,7 +16,8 @@ from atrous.labelmap.voc_colormap import full_palette
 
 SOFTWARE = "atrous"  # PNG "Software" entry of masks and JPEG comment of overlays
 _MARKS = (b"tEXtSoftware\0" + SOFTWARE.encode(), b"\xff\xfe" + (len(SOFTWARE) + 2).to_bytes(2) + SOFTWARE.encode())
-_HEAD = 2048  # bytes; Pillow writes both entries within them
+_KEY = "atrous-key"  # PNG entry of `stored_key`
+_HEAD = 2048  # bytes; Pillow writes all these entries within them
 _HEADER = 26  # bytes of a PNG, which end with bit depth and color type
 
 
@@ -48,15 +49,17 @@ def write_labels(path: str | os.PathLike[str], labels: NDArray[np.uint8], palett
     write_bytes(path, label_png(labels, palette))
 
 
-def label_png(labels: NDArray[np.uint8], palette: ArrayLike | None = None) -> bytes:
-    """Return the index PNG of `write_labels`, marked as an output of this package."""
-    return png_bytes(label_image(labels, palette))
+def label_png(labels: NDArray[np.uint8], palette: ArrayLike | None = None, key: str | None = None) -> bytes:
+    """Return the index PNG of `write_labels`, marked as an output of this package; for `key` see `stored_key`."""
+    return png_bytes(label_image(labels, palette), key)
 
 
-def png_bytes(image: Image.Image) -> bytes:
-    """Return an image as a PNG, marked as an output of this package."""
+def png_bytes(image: Image.Image, key: str | None = None) -> bytes:
+    """Return an image as a PNG, marked as an output of this package; for `key` see `stored_key`."""
     made_by = PngInfo()
     made_by.add_text("Software", SOFTWARE)
+    if key is not None:
+        made_by.add_text(_KEY, key)
     content = io.BytesIO()
     image.save(content, format="PNG", pnginfo=made_by)
     return content.getvalue()
@@ -64,21 +67,33 @@ def png_bytes(image: Image.Image) -> bytes:
 
 def made_here(path: str | os.PathLike[str]) -> bool:
     """Return whether a file is a mask, an overlay or a cut-out of this package, from its first bytes."""
+    head = _head(path)
+    return head.startswith((b"\x89PNG", b"\xff\xd8")) and any(mark in head for mark in _MARKS)
+
+
+def stored_key(path: str | os.PathLike[str]) -> str | None:
+    """Return the key of a mask or a cut-out: a short ASCII text that stands for its image and its settings.
+
+    None: the file has no key, cannot be read, or was saved again by another program.
+    """
+    before, entry, after = _head(path).partition(b"tEXt" + _KEY.encode() + b"\0")
+    if not entry:
+        return None
+    length = int.from_bytes(before[-4:])  # of the keyword, a zero byte and the text
+    return after[: max(0, length - len(_KEY) - 1)].decode("latin-1")
+
+
+def _head(path: str | os.PathLike[str]) -> bytes:
     try:
         with Path(path).open("rb") as file:
-            head = file.read(_HEAD)
+            return file.read(_HEAD)
     except OSError:  # reported when the file is read
-        return False
-    return head.startswith((b"\x89PNG", b"\xff\xd8")) and any(mark in head for mark in _MARKS)
+        return b""
 
 
 def is_label_map(path: str | os.PathLike[str]) -> bool:
     """Return whether a file is a PNG of label ids, palette-mode or 8-bit gray, from its header."""
-    try:
-        with Path(path).open("rb") as file:
-            head = file.read(_HEADER)
-    except OSError:  # reported when the file is read
-        return False
+    head = _head(path)[:_HEADER]
     return head.startswith(b"\x89PNG\r\n\x1a\n") and (head[25:] == b"\3" or head[24:] == b"\x08\0")
 
 

@@ -2,7 +2,7 @@
 
 import io
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -212,6 +212,7 @@ class Segmentation:
         cutout: bool | Sequence[str] = False,
         opacity: float = OPACITY,
         palette: ArrayLike | None = None,
+        keys: Mapping[str, str] | None = None,
     ) -> Path:
         """Write the mask `<name>.png` and optionally `.overlay.jpg`, `.cutout.png` and `.probabilities.npy`.
 
@@ -230,6 +231,9 @@ class Segmentation:
             Whether to write a cut-out of all classes but the background, or the classes of the cut-out.
         opacity, palette : optional
             Arguments of `overlay`.
+        keys : mapping of str to str, optional
+            Texts to store in the mask and the cut-out, by the suffixes `.png` and `.cutout.png`. They are read by
+            `atrous.labelmap.stored_key`.
 
         Returns
         -------
@@ -247,6 +251,7 @@ class Segmentation:
         if name is None:
             name = self.source.stem if self.source else "segmentation"
         targets = output_files(folder, name, overlay=overlay, probabilities=probabilities, cutout=cutout is not False)
+        keys = keys or {}
         for target in targets:
             refuse_source(target, self.source)
         folder.mkdir(parents=True, exist_ok=True)
@@ -259,9 +264,9 @@ class Segmentation:
                     path.write_bytes(overlay_jpeg(self.overlay(opacity=opacity, palette=palette)))
                 elif target != targets[0]:
                     names = () if isinstance(cutout, bool) else cutout
-                    path.write_bytes(png_bytes(self.cutout(*names)))
+                    path.write_bytes(png_bytes(self.cutout(*names), keys.get(".cutout.png")))
                 else:
-                    path.write_bytes(label_png(self.labels, self.palette))
+                    path.write_bytes(label_png(self.labels, self.palette, keys.get(".png")))
         return targets[0]
 
     def _full(self, dtype: type[np.floating]) -> NDArray:  # type: ignore[type-arg]
@@ -298,8 +303,8 @@ def refuse_source(target: Path, source: Path | None) -> None:
         raise InputError(f"{target}: is the image itself and would be replaced by its mask; choose another folder")
 
 
-def outputs_missing(targets: Sequence[Path]) -> bool:
-    """Return whether an output file of `Segmentation.save` is missing.
+def outputs_missing(targets: Sequence[Path], *, again: bool = False) -> bool:
+    """Return whether to write the output files of `Segmentation.save`: one is missing, or `again` is set.
 
     If one is missing, for example after a kill, all outputs of the image are written again.
 
@@ -307,6 +312,8 @@ def outputs_missing(targets: Sequence[Path]) -> bool:
     ----------
     targets : sequence of Path
         Paths from `output_files`.
+    again : bool
+        Whether to write them even if all exist.
 
     Raises
     ------
@@ -314,7 +321,7 @@ def outputs_missing(targets: Sequence[Path]) -> bool:
         If a file of this name exists that `Segmentation.save` did not write.
     """
     there = [target for target in targets if target.exists() or target.is_symlink()]
-    complete = len(there) == len(targets)
+    complete = len(there) == len(targets) and not again
     for target in there[: 1 if complete else None]:
         # A mask that was edited in another program is still a label map.
         if not (is_label_map(target) if complete else _is_output(target)):
