@@ -288,19 +288,21 @@ def test_bad_files_are_a_line_each_and_the_others_are_done(segment, photo, tmp_p
     assert code == 2
     assert out.startswith("good.png: ")
     lines = err.splitlines()
-    assert len(lines) == 4
+    assert len(lines) == 5
     assert all(line.startswith("error: ") for line in lines)
+    assert lines[-1].startswith("error: 2 of 3 ")  # of the files that were read
     for name in ("text.jpg", "cut.png", "missing.jpg", "empty"):
         assert any(name in line for line in lines)
 
 
-def test_photos_that_would_still_share_a_name(segment, photo):
+def test_photos_that_would_still_share_a_name(segment, photo, tmp_path):
     photo("a/x.png")
     photo("b/x.png")
     code, out, err = segment("a/x.png", "b/x.png", "a/x.png")
-    assert code == 2
-    assert out.count("\n") == 1
-    assert err.startswith("error: b/x.png: another photo")
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert err.startswith("error: b/x.png: ")
+    assert "a/x.png" in err
+    assert not (tmp_path / "segmentation").exists()
 
 
 @pytest.mark.parametrize("extra", [("--threads", 0), ("--max-side", 0), ("--out", "photo.png")])
@@ -359,13 +361,13 @@ def test_clips_go_to_the_other_module_with_the_same_segmenter(segment, photo, tm
         (tmp_path / name).write_bytes(b"")
     seen = []
 
-    def clips(jobs, segmenter, out, *, overwrite, labels, fail):
-        seen.append(([job.name.name for job in jobs], type(segmenter), out.name, overwrite, labels))
+    def clips(jobs, segmenter, out, *, overwrite, labels, fail, json, quiet):
+        seen.append(([job.name.name for job in jobs], type(segmenter), out.name, overwrite, labels, json, quiet))
         fail("damaged")
 
     monkeypatch.setattr("atrous.cli.segment.segment_videos", clips)
     code, out, err = segment("in", "--labels")
-    assert seen == [(["clip"], Segmenter, "segmentation", False, True)]
+    assert seen == [(["clip"], Segmenter, "segmentation", False, True, False, False)]
     assert (code, out.count("\n"), err) == (2, 1, "error: damaged\n")
 
 
@@ -473,7 +475,9 @@ def test_a_network_that_fails_is_a_line_for_each_photo(segment, photo, monkeypat
     monkeypatch.setattr("atrous.backends.base.ExportedEngine.scores", fails)
     code, out, err = segment(*(photo(f"{i}.png") for i in range(photos)))
     assert (code, out) == (2, "")
-    assert [line.partition(".png: the network failed")[0][-1] for line in err.splitlines()] == list("012"[:photos])
+    lines = err.splitlines()[:photos]
+    assert [line.partition(".png: the network failed")[0][-1] for line in lines] == list("012"[:photos])
+    assert err.splitlines()[photos:] == ([f"error: {photos} of {photos} photos failed"] if photos > 1 else [])
 
 
 def test_a_full_disk_is_said_once_and_ends_the_run(segment, photo, monkeypatch):
@@ -508,14 +512,47 @@ def test_a_cutout_of_some_classes(segment, photo, tmp_path):
 
 def test_only_some_classes(segment, photo, tmp_path):
     photo("photo.png")
-    code, out, _ = segment("photo.png", "--classes", "background")
-    assert (code, "nothing" in out) == (0, True)
+    code, out, _ = segment("photo.png", "--classes", "background,blue")
+    assert (code, "none of these classes" in out) == (0, True)
     with Image.open(tmp_path / "segmentation/photo.png") as mask:
         assert not np.asarray(mask).any()
     for option in ("--classes", "--cutout"):
         code, _, err = segment("photo.png", option, "pink")
         assert (code, err.count("\n")) == (2, 1)
         assert "'pink'" in err
+
+
+def test_all_classes_are_no_restriction(segment, photo):
+    photo("photo.png")
+    assert "red 25.0 %" in segment("photo.png", "--classes", "all")[1]
+    assert segment("photo.png") == (0, "1 done before, skipped\n", "")
+
+
+@pytest.mark.parametrize(
+    ("option", "names"), [("--classes", ""), ("--classes", " , "), ("--cutout", ""), ("--classes", "background")]
+)
+def test_classes_that_name_nothing(segment, photo, tmp_path, option, names):
+    photo("photo.png")
+    code, out, err = segment("photo.png", option, names)
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert err.startswith(f"error: {option} ")
+    assert "or all" in err
+    assert not (tmp_path / "segmentation").exists()
+
+
+def test_a_cutout_of_absent_classes_is_empty_and_told(segment, photo, tmp_path):
+    photo("photo.png")
+    code, out, err = segment("photo.png", "--cutout", "blue")
+    assert (code, err, out.count("\n")) == (0, "", 1)
+    assert "red 25.0 %; no blue found" in out
+    with Image.open(tmp_path / "segmentation/photo.cutout.png") as cut:
+        assert cut.getchannel("A").getextrema() == (0, 0)
+    for names in ("red,blue", "all", "background"):
+        assert "empty" not in segment("photo.png", "--cutout", names, "--overwrite")[1]
+    Image.new("RGB", (96, 64), (128, 128, 128)).save(tmp_path / "photo.png")
+    out = segment("photo.png", "--cutout", "all", "--overwrite")[1]
+    assert "nothing it knows; no object found" in out
+    assert segment("photo.png", "--cutout", "blue", "--out", "-")[2].startswith("note: photo.png: no blue found")
 
 
 def test_coco_holds_the_photos_of_all_runs(segment, photo, tmp_path):
@@ -533,12 +570,65 @@ def test_coco_holds_the_photos_of_all_runs(segment, photo, tmp_path):
     assert segment("photos", "--format", "yolo")[0] == 2
 
 
+def test_coco_never_loses_images(segment, photo, tmp_path):
+    photo("a.png")
+    photo("b.png")
+    assert segment("a.png", "--format", "coco")[0] == 0
+    made = tmp_path / "segmentation/coco.json"
+    content = made.read_bytes()
+    code, out, err = segment("b.png", "--format", "coco")
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert "such as a.png" in err
+    assert "--overwrite" in err
+    assert made.read_bytes() == content
+    assert not (tmp_path / "segmentation/b.png").exists()
+    code, _, err = segment("a.png", "b.png", "--format", "coco", "--no-crf")  # the mask of a.png is another one
+    assert (code, err.count("\n")) == (2, 1)
+    assert "coco.json was not written" in err
+    assert made.read_bytes() == content
+    assert segment("b.png", "--format", "coco", "--overwrite")[0] == 0
+    assert [image["file_name"] for image in json.loads(made.read_text())["images"]] == ["b.png"]
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"images": [], "info": {"description": "VOC"}}', '{"images": 1}'])
+def test_a_coco_file_of_another_program_is_not_replaced(segment, photo, tmp_path, content):
+    photo("a.png")
+    (tmp_path / "segmentation").mkdir()
+    theirs = tmp_path / "segmentation/coco.json"
+    theirs.write_text(content)
+    code, out, err = segment("a.png", "--format", "coco")
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert "coco.json: exists" in err
+    assert theirs.read_text() == content
+    assert segment("a.png", "--format", "coco", "--overwrite")[0] == 0
+
+
 def test_json_lines_and_quiet(segment, photo):
     photo("photo.png")
     code, out, _ = segment("photo.png", "--json")
     told = json.loads(out)
     assert (code, told["photo"], told["shares"]["red"]) == (0, "photo.png", 0.25)
+    assert segment("photo.png", "--json") == (0, "", "1 done before, skipped\n")
+    assert segment("photo.png", "--json", "--quiet") == (0, "", "")
     assert segment("photo.png", "--quiet", "--overwrite")[:2] == (0, "")
+
+
+@pytest.mark.parametrize(
+    "extra",
+    [
+        *(("--classes", "red"), ("--cutout", "red"), ("--format", "coco"), ("--opacity", "0.3"), ("--colors", "c.txt")),
+        *(("--no-overlay",), ("--probabilities",)),
+    ],
+    ids=lambda extra: extra[0],
+)
+def test_options_of_photos_are_not_ignored_for_videos(segment, photo, tmp_path, extra):
+    photo("in/a.png")
+    (tmp_path / "in/clip.mp4").write_bytes(b"")
+    code, out, err = segment("in", *extra)
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert err.startswith(f"error: {extra[0]}: ")
+    assert "clip.mp4" in err
+    assert not (tmp_path / "segmentation").exists()
 
 
 def test_overlay_colors_and_opacity(segment, photo, tmp_path):

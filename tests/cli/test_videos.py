@@ -1,3 +1,4 @@
+import json
 import os
 import signal
 import subprocess
@@ -25,14 +26,14 @@ def run(tiny_model, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     segmenter = Segmenter(tiny_model, crf=None, threads=1)
 
-    def call(*clips, overwrite=False, labels=False):
+    def call(*clips, overwrite=False, labels=False, **printed):
         errors = []
         jobs = [Job(Path(clip), Path(clip).with_suffix("")) for clip in clips]
         options = {"overwrite": overwrite, "labels": labels, "fail": errors.append}
         inputs = file_keys(job.path for job in jobs)
         jobs, call.done_before = unfinished_videos(jobs, Path("out"), inputs, **options)
         if jobs:
-            segment_videos(jobs, segmenter, Path("out"), **options)
+            segment_videos(jobs, segmenter, Path("out"), **options, **printed)
         return capsys.readouterr(), errors
 
     return call
@@ -72,6 +73,20 @@ def test_what_is_wrong_is_said_and_the_others_are_done(run, tmp_path):
     (tmp_path / "out/good.overlay.mp4").write_text("somebody else's")
     (error,) = run("good.mp4", "sound.avi")[1]
     assert "good.overlay.mp4: exists" in error
+
+
+def test_a_line_of_json_for_each_clip(run, tmp_path):
+    write_video(tmp_path / "a.mp4", frames=4)
+    write_video(tmp_path / "sound.avi", frames=2, audio="pcm_s16le")
+    printed, errors = run("a.mp4", "sound.avi", json=True)
+    assert errors == []
+    one, two = map(json.loads, printed.out.splitlines())
+    assert (one["video"], one["overlay"], one["frames"], one["duration"]) == ("a.mp4", "out/a.overlay.mp4", 4, 0.4)
+    assert sum(one["shares"].values()) == pytest.approx(1, abs=1e-5)
+    assert one["seconds"] > 0
+    assert two["video"] == "sound.avi"
+    assert printed.err.startswith("sound.avi: audio track 1")
+    assert run("a.mp4", "sound.avi", overwrite=True, quiet=True)[0] == ("", "")
 
 
 def test_a_full_disk_is_a_line(run, tmp_path, monkeypatch):

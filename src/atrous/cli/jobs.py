@@ -3,9 +3,10 @@
 import errno
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from json import dumps
 from pathlib import Path
 
 from ..errors import InputError
@@ -64,6 +65,11 @@ def find_jobs(
         Called with a line for each other path, and for each folder without images or with unreadable folders.
     note : callable
         Called with a line for each folder with files that are skipped.
+
+    Raises
+    ------
+    InputError
+        If two inputs would have outputs of the same name.
     """
     from ..image_io import VIDEO_SUFFIXES
 
@@ -85,13 +91,14 @@ def find_jobs(
         else:
             found.setdefault(str(_real(path)), (path, Path(path.name), ""))
     stems = Counter(_lower(place.with_suffix("")) for _, place, _ in found.values())
-    taken: set[str] = set()
+    taken: dict[str, str] = {}  # label by name
     for path, place, address in found.values():
         job = Job(path, place.with_suffix("") if stems[_lower(place.with_suffix(""))] == 1 else place, address)
-        if _lower(job.name) in taken:
-            fail(f"{job.label}: another photo has the name {place}, too; segment them into different folders (--out)")
-            continue
-        taken.add(_lower(job.name))
+        if (other := taken.setdefault(_lower(job.name), job.label)) != job.label:
+            raise InputError(
+                f"{job.label}: its outputs would have the names of those of {other}; rename one of the two, or segment"
+                " them into different folders (--out)"
+            )
         yield job
 
 
@@ -295,14 +302,14 @@ def ends_run(error: Exception) -> bool:
     return isinstance(error, OSError) and error.errno in _FULL
 
 
-def report_line(image: str | Path, shares: dict[str, float], seconds: float, reduction: int = 1) -> str:
-    """Return a line with an image, its classes with their shares, the time, and the block size of a reduced CRF."""
+def report_line(image: str | Path, found: str, seconds: float, reduction: int = 1) -> str:
+    """Return a line with an image, its classes from `things`, the time, and the block size of a reduced CRF."""
     reduced = f", CRF on means of {reduction} x {reduction} pixels" if reduction > 1 else ""
-    return f"{image}: {things(shares)} ({seconds:.2f} s{reduced})"
+    return f"{image}: {found} ({seconds:.2f} s{reduced})"
 
 
-def things(shares: dict[str, float]) -> str:
-    """Return the classes with their shares, without the background."""
+def things(shares: dict[str, float], nothing: str = "nothing it knows") -> str:
+    """Return the classes with their shares, without the background; `nothing` if there are none."""
     from ..labelmap import display_name, is_background
 
     listed = ", ".join(
@@ -310,4 +317,20 @@ def things(shares: dict[str, float]) -> str:
         for name, share in shares.items()
         if not is_background(name)
     )
-    return listed or "nothing it knows"
+    return listed or nothing
+
+
+def empty_cutout(shares: dict[str, float], cutout: Sequence[str]) -> str:
+    """Return a note if none of the classes of a cut-out was found (none: all but the background), else ""."""
+    from ..labelmap import display_name, is_background
+
+    found = {display_name(name) for name in shares if cutout or not is_background(name)}
+    if found.intersection(map(display_name, cutout)) if cutout else found:
+        return ""
+    return f"no {' or '.join(cutout) or 'object'} found, so the cut-out is empty"
+
+
+def json_line(found: Mapping[str, object], shares: dict[str, float], seconds: float) -> str:
+    """Return a line of JSON with an input's outputs, the shares of its classes, and the time."""
+    rounded = {name: round(share, 6) for name, share in shares.items()}
+    return dumps({**found, "shares": rounded, "seconds": round(seconds, 3)}, ensure_ascii=True)

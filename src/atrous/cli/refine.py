@@ -67,7 +67,7 @@ def refine(
     from ..image_io import read_image
     from ..labelmap import voc_palette
     from ..segmenter import Segmentation
-    from .jobs import Job, file_keys, image_unfinished, report_line
+    from .jobs import Job, file_keys, image_unfinished, report_line, things
 
     started = time.perf_counter()
     job = Job(image, Path(image.stem))
@@ -109,4 +109,4 @@ def refine(
         result.save(out, overlay=overlay, probabilities=probabilities, opacity=opacity, palette=drawn)
     except OSError as error:
         raise InputError(f"{error.filename or out}: cannot be written ({error.strerror or error})") from None
-    print_line(report_line(image, result.shares(), time.perf_counter() - started, result.reduction))
+    print_line(report_line(image, things(result.shares()), time.perf_counter() - started, result.reduction))

@@ -3,27 +3,30 @@
 import io
 import sys
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator
 from contextlib import closing
 from functools import partial
-from json import dumps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
 from ..errors import ComputeError, InputError
+from .coco import check_coco, write_coco
 from .fetch import STDIN, fetch, read_stdin
 from .jobs import (
     COCO,
     Job,
     check_out,
+    empty_cutout,
     ends_run,
     failure_line,
     file_keys,
     find_jobs,
     image_unfinished,
+    json_line,
     report_line,
+    things,
     unfinished,
 )
 from .options import (
@@ -41,7 +44,7 @@ from .options import (
 from .output_keys import distinct, made_otherwise, model_key, output_keys
 from .progress import progress_bar
 from .terminal import print_line
-from .videos import segment_videos, unfinished_videos
+from .videos import check_options, segment_videos, unfinished_videos
 
 if TYPE_CHECKING:
     import numpy as np
@@ -50,12 +53,14 @@ if TYPE_CHECKING:
     from ..segmenter import Done, Segmentation, Segmenter
 
 _SHOWN_FROM = 4  # minimum number of images for a progress bar
+_OPACITY = 0.45
 
 
 class Written(NamedTuple):
-    """Reported results of an image: shares of its classes, and the reduction of its CRF."""
+    """Reported results of an image: shares of its classes, as numbers and in words, and the reduction of its CRF."""
 
     shares: dict[str, float]
+    found: str
     reduction: int
 
 
@@ -88,17 +93,17 @@ def segment(
         ),
     ] = None,
     classes: Annotated[
-        str | None, typer.Option(metavar="CLASSES", help="Segment only these classes, such as 'person,dog'.")
+        str | None, typer.Option(metavar="CLASSES", help="Segment only these classes: 'person,dog', or 'all'.")
     ] = None,
     min_region: MinRegion = None,
-    opacity: Opacity = 0.45,
+    opacity: Opacity = _OPACITY,
     colors: OverlayColors = None,
     format: Annotated[
         str | None, typer.Option(metavar="coco", help="Also write coco.json with the regions of all photos.")
     ] = None,
     labels: Annotated[bool, typer.Option("--labels/--no-labels", help="Also write label frames of videos.")] = False,
     overwrite: Annotated[bool, typer.Option(help="Replace existing outputs.")] = False,
-    json: Annotated[bool, typer.Option("--json", help="Print a line of JSON for each photo.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print a line of JSON for each photo and video.")] = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Also print the model and its runtime.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")] = False,
 ) -> None:
@@ -109,9 +114,12 @@ def segment(
     """
     if format not in (None, "coco"):
         raise InputError(f"--format {format}: expected coco")
-    cut, only = _names(cutout), _names(classes)
     from .._io import remove_stale
-    from ..labelmap import class_id
+    from ..labelmap import class_id, is_background
+
+    cut, only = _names("--cutout", cutout), _names("--classes", classes) or None
+    if only and all(map(is_background, only)):
+        raise InputError(f"--classes {classes}: expected a class besides the background, such as 'person,dog', or all")
 
     failures = 0
 
@@ -144,17 +152,26 @@ def segment(
         return segmenter
 
     jobs = list(find_jobs(paths, out, fail, note))
+    videos = [job for job in jobs if job.is_video]
+    photos = [job for job in jobs if not job.is_video]
     if str(out) == STDIN:
         if probabilities or format or labels or json:
             raise InputError("--out -: expected no --probabilities, --format, --labels or --json; choose a folder")
         if not failures:
-            _write_to_stdout(jobs, load, cut, only)
+            _write_to_stdout(jobs, load, cut, only, note)
             return
         raise typer.Exit(2)
+    for_photos = {"--cutout": cut, "--classes": only, "--colors": colors, "--format": format}
+    check_options(
+        videos,
+        {option: value is not None for option, value in for_photos.items()}
+        | {"--no-overlay": not overlay, "--probabilities": probabilities, "--opacity": opacity != _OPACITY},
+    )
+    if format and not overwrite:
+        check_coco(out, photos)
     inputs = file_keys(job.path for job in jobs if not job.address)
     for folder in {(out / job.name).parent for job in jobs}:
         remove_stale(folder)
-    photos = [job for job in jobs if not job.is_video]
     settings = [model_key(model), crf, max_side, max_crf_pixels, min_region, None if only is None else distinct(only)]
     keys = {job: output_keys(job, settings, cut) for job in photos}
     images, done = unfinished(
@@ -173,12 +190,11 @@ def segment(
     others = set() if overwrite else {job for job in images + done if made_otherwise(job, out, keys[job])}
     images = [job for job in images if job not in others]
     done_before = len(set(done) - others)
-    videos = [job for job in jobs if job.is_video]
     if videos:
         videos, videos_before = unfinished_videos(videos, out, inputs, labels=labels, overwrite=overwrite, fail=fail)
         done_before += videos_before
-    if done_before and not (quiet or json):
-        print_line(f"{done_before:,} done before, skipped")
+    if done_before and not quiet:
+        print_line(f"{done_before:,} done before, skipped", err=json)
     if images or videos or (jobs and (format or cut or only)):
         check_out(out)
         segmenter = load()
@@ -191,24 +207,22 @@ def segment(
                 "opacity": opacity,
                 "palette": palette,
             }
-            kinds["cutout"] = False if cut is None else cut or True
-            write = partial(_write, out=out, only=only, kinds=kinds, keys=keys)
+            write = partial(_write, out=out, only=only, cut=cut, kinds=kinds, keys=keys)
             _segment_images(images, segmenter, write, out, fail, _Printer(len(images), json=json, quiet=quiet))
         if videos:
-            segment_videos(videos, segmenter, out, overwrite=overwrite, labels=labels, fail=fail)
-        if format:
-            _write_coco(out, photos, segmenter.classes)
+            segment_videos(
+                videos, segmenter, out, overwrite=overwrite, labels=labels, fail=fail, json=json, quiet=quiet
+            )
+        if format and not others:
+            write_coco(out, photos, segmenter.classes)
     if others:
+        count = "1 photo" if len(others) == 1 else f"{len(others):,} photos"
         fail(
-            f"{_photos(len(others))} skipped, whose outputs were made from another photo or with other options;"
-            " use --overwrite to replace them, or another --out"
+            f"{count} skipped, whose outputs were made from another photo or with other options;"
+            " use --overwrite to replace them, or another --out" + (f"; {COCO} was not written" if format else "")
         )
     if failures:
         raise typer.Exit(2)
-
-
-def _photos(count: int) -> str:
-    return f"{count:,} photo{'' if count == 1 else 's'}"
 
 
 def _read(job: Job) -> "Path | NDArray[np.uint8]":
@@ -222,7 +236,11 @@ def _read(job: Job) -> "Path | NDArray[np.uint8]":
 
 
 def _write_to_stdout(
-    jobs: list[Job], load: Callable[[], "Segmenter"], cut: list[str] | None, only: list[str] | None
+    jobs: list[Job],
+    load: Callable[[], "Segmenter"],
+    cut: list[str] | None,
+    only: list[str] | None,
+    note: Callable[[str], None],
 ) -> None:
     """Write the mask of the only image, or its cut-out, to standard output."""
     from ..labelmap import label_png
@@ -237,6 +255,8 @@ def _write_to_stdout(
     if cut is None:
         content = label_png(result.labels, result.palette)
     else:
+        if empty := empty_cutout(result.shares(), cut):
+            note(f"{jobs[0].label}: {empty}")
         result.cutout(*cut).save(png := io.BytesIO(), format="PNG")
         content = png.getvalue()
     sys.stdout.buffer.write(content)
@@ -252,7 +272,7 @@ def _segment_images(
     report: "_Printer",
 ) -> None:
     """Write the outputs of each image and print a line for it; several images are processed at a time."""
-    done = 0
+    done = failed = 0
     try:
         with (
             closing(_each_done(jobs, segmenter, write)) as results,
@@ -266,6 +286,7 @@ def _segment_images(
                     written = result.made
                 except (InputError, ComputeError, OSError, MemoryError) as error:
                     fail(failure_line(result.item, out, error))
+                    failed += 1
                     if ends_run(error) and (left := len(jobs) - done - 1):
                         fail(f"{left} images remain; make room and run the command again")
                         break
@@ -277,6 +298,8 @@ def _segment_images(
     except KeyboardInterrupt:
         print_line(f"error: interrupted after {done} of {len(jobs)} images; all written files are complete", err=True)
         raise typer.Exit(130) from None
+    if failed and done == len(jobs) > 1:
+        fail(f"{failed:,} of {len(jobs):,} photos failed")
 
 
 def _each_done(
@@ -303,13 +326,19 @@ def _write(
     *,
     out: Path,
     only: list[str] | None,
+    cut: list[str] | None,
     kinds: dict[str, Any],
     keys: dict[Job, dict[str, str]],
 ) -> Written:
     if only is not None:
         result = result.select(*only)
-    result.save((out / job.name).parent, job.name.name, keys=keys[job], **kinds)
-    return Written(result.shares(), result.reduction)
+    cutout = False if cut is None else cut or True
+    result.save((out / job.name).parent, job.name.name, cutout=cutout, keys=keys[job], **kinds)
+    shares = result.shares()
+    found = things(shares) if only is None else things(shares, "none of these classes")
+    if cut is not None and (empty := empty_cutout(shares, cut)):
+        found += f"; {empty}"
+    return Written(shares, found, result.reduction)
 
 
 class _Printer:
@@ -330,34 +359,18 @@ class _Printer:
     def __call__(self, job: Job, out: Path, written: Written, seconds: float) -> None:
         self._done += 1
         if self._json:
-            rounded = {name: round(share, 6) for name, share in written.shares.items()}
-            found = {"photo": job.label, "mask": f"{out / job.name}.png", "shares": rounded}
-            print_line(dumps(found | {"seconds": round(seconds, 3)}, ensure_ascii=True))
+            files = {"photo": job.label, "mask": f"{out / job.name}.png"}
+            print_line(json_line(files, written.shares, seconds))
         elif not self._quiet:
             count = f"[{self._done:,}/{self._total:,}] " if self._total > 1 else ""
-            print_line(count + report_line(job.label, written.shares, seconds, written.reduction))
+            print_line(count + report_line(job.label, written.found, seconds, written.reduction))
 
 
-def _names(given: str | None) -> list[str] | None:
+def _names(option: str, given: str | None) -> list[str] | None:
     """Return the class names in an option; [] for "all", None without the option."""
     if given is None:
         return None
     names = [name.strip() for name in given.split(",") if name.strip()]
+    if not names:
+        raise InputError(f"{option} {given!r}: expected class names, such as 'person,dog', or all")
     return [] if names == ["all"] else names
-
-
-def _write_coco(out: Path, jobs: list[Job], classes: Sequence[str]) -> None:
-    """Write coco.json with the regions of all masks, including those of earlier runs."""
-    from .._io import write_bytes
-    from ..labelmap import coco, read_labels
-
-    # The error of an image without a mask was reported earlier.
-    masks = ((job, out / f"{job.name}.png") for job in jobs)
-    content = coco(
-        (((job.name.parent / job.path.name).as_posix(), read_labels(mask)) for job, mask in masks if mask.is_file()),
-        classes,
-    )
-    try:
-        write_bytes(out / COCO, dumps(content).encode())
-    except OSError as error:
-        raise InputError(f"{out / 'coco.json'}: cannot be written ({error.strerror or error})") from None

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from ..errors import ComputeError, InputError, MissingExtra
-from .jobs import Job, ends_run, failure_line, file_keys, things, unfinished
+from .jobs import Job, ends_run, failure_line, file_keys, json_line, things, unfinished
 from .progress import Update, progress_bar
 from .terminal import print_line
 
@@ -45,6 +45,14 @@ def unfinished_videos(
     return todo, len(done)
 
 
+def check_options(videos: list[Job], for_photos: dict[str, bool]) -> None:
+    """Raise InputError if there are videos and an option is set that applies to photos only."""
+    if videos and (given := [option for option, is_set in for_photos.items() if is_set]):
+        raise InputError(
+            f"{', '.join(given)}: for photos only, got the video {videos[0].path}; segment photos and videos separately"
+        )
+
+
 def segment_videos(
     videos: list[Job],
     segmenter: "Segmenter",
@@ -53,8 +61,10 @@ def segment_videos(
     overwrite: bool,
     labels: bool,
     fail: Callable[[str], None],
+    json: bool = False,
+    quiet: bool = False,
 ) -> None:
-    """Segment videos one after the other, and print a line for each.
+    """Segment videos one after the other, and print a line for each: of text, of JSON, or none.
 
     Errors, and parts of a video that could not be read, are reported to `fail`, and the next video follows. Ctrl-C
     raises typer.Exit with status 130: finished videos stay, files of the current one are removed.
@@ -81,8 +91,9 @@ def segment_videos(
                     fail(f"{left} videos remain; make room and run the command again")
                     break
             else:
-                print_line(video_line(report))
-                for note in report.notes:
+                if json or not quiet:
+                    print_line(_json(report) if json else video_line(report))
+                for note in () if quiet else report.notes:
                     print_line(f"{job.path}: {note}", err=True)
                 for damage in report.damage:
                     fail(f"{job.path}: {damage}")
@@ -100,6 +111,12 @@ def video_line(report: "VideoReport") -> str:
     frames = f"{report.frames} {'frame' if report.frames == 1 else 'frames'}, {report.seconds:.2f} s"
     speed = f"{report.took:.1f} s, {report.frames / report.took:.1f} frames/s"
     return f"{report.source}: {frames}: {things(report.shares)} ({speed})"
+
+
+def _json(report: "VideoReport") -> str:
+    files = {"video": str(report.source), "overlay": str(report.overlay)}
+    length = {"frames": report.frames, "duration": round(report.seconds, 3)}
+    return json_line({**files, **length}, report.shares, report.took)
 
 
 def _show_progress(update: Update, progress: "Progress") -> None:
