@@ -206,6 +206,9 @@ def test_a_cutout_of_other_classes_is_left_and_told(segment, photo, tmp_path):
     assert (tmp_path / "segmentation/a.cutout.png").read_bytes() == before
     assert segment("a.png")[:2] == (0, "1 done before, skipped\n")
     assert segment("a.png", "--cutout", "red")[:2] == (0, "1 done before, skipped\n")
+    (tmp_path / "segmentation/a.png").unlink()  # as after a kill
+    assert segment("a.png", "--cutout", "blue")[0] == 0
+    assert (tmp_path / "segmentation/a.cutout.png").read_bytes() != before
 
 
 def test_masks_without_a_key_count_as_done(segment, photo, tmp_path):

@@ -29,9 +29,14 @@ def output_keys(job: Job, settings: Sequence[object], cutout: Sequence[str] | No
 
 
 def made_otherwise(job: Job, out: Path, keys: Mapping[str, str]) -> bool:
-    """Return whether an image's mask or cut-out has another key. Files without a key, as of older versions, do not."""
+    """Return whether an image's mask, or the cut-out beside it, has another key.
+
+    Files without a key, as of older versions, do not count; nor does a cut-out without a mask, which a kill may leave.
+    """
     from ..labelmap import stored_key
 
+    if not (out / f"{job.name}.png").is_file():
+        return False
     return any(stored_key(out / f"{job.name}{suffix}") not in (None, key) for suffix, key in keys.items())
 
 
