@@ -153,6 +153,49 @@ def test_exports_of_annotation_tools_are_read_as_they_come(tmp_path, export):
     assert (found.problems, found.pairs, found.pixels[:3].tolist()) == ([], 6, [12, 18, 6])
 
 
+@pytest.mark.parametrize("validation", ["Validation", "validation", "valid", "VAL"])
+def test_subsets_of_cvat_are_the_lists(tmp_path, validation):
+    cvat(tmp_path)
+    lists = tmp_path / "ImageSets/Segmentation"
+    (lists / "default.txt").unlink()
+    (lists / "Train.txt").write_text("p0\np1\np2\np3\n")
+    (lists / f"{validation}.txt").write_text("p4\np5\n")
+    data = open_dataset(tmp_path)
+    assert data.lists() == ("train", "val")
+    assert data.default_training_list == "train"
+    assert [s.name for s in data.read("train").samples] == ["p0", "p1", "p2", "p3"]
+    for name in ("val", "Val", "validation"):
+        assert data.read(name).name == "val"
+        assert [s.name for s in data.read(name).samples] == ["p4", "p5"]
+    assert check_dataset(tmp_path).lists == {"train": 4, "val": 2}
+    (lists / "val.txt").write_text("p5\n")
+    if validation == "VAL":
+        with pytest.raises(InputError, match=r"val\.txt: .*VAL\.txt"):
+            data.read("val")
+    else:
+        assert [s.name for s in data.read("val").samples] == ["p5"]
+        assert len(data.read(validation)) == 2
+
+
+def test_a_split_without_a_class_list_has_that_of_the_others(tmp_path):
+    roboflow(tmp_path)
+    (tmp_path / "train/_classes.csv").unlink()
+    (tmp_path / "test/_classes.csv").unlink()
+    data = open_dataset(tmp_path)
+    assert data.classes == ("background", "car", "road")
+    assert [len(data.read(name)) for name in ("train", "val", "test")] == [3, 2, 1]
+
+
+def test_splits_with_different_classes_are_an_error(tmp_path):
+    roboflow(tmp_path)
+    (tmp_path / "valid/_classes.csv").write_text("Pixel Value, Class\n0, background\n1, road\n2, car\n")
+    with pytest.raises(InputError, match=r"train/_classes\.csv: .*valid/_classes\.csv"):
+        open_dataset(tmp_path)
+    (problem,) = (p for p in check_dataset(tmp_path).problems if p.kind == "classes")
+    assert problem.file == str(tmp_path / "train/_classes.csv")
+    assert "valid/_classes.csv" in problem.message
+
+
 def test_the_folder_around_an_export_names_it(tmp_path):
     supervisely(tmp_path / "ds0")
     with pytest.raises(InputError, match="use .*ds0"):

@@ -4,6 +4,7 @@ import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import zip_longest
 from pathlib import Path
 from typing import Literal
 
@@ -116,6 +117,7 @@ def open_dataset(
     class_list = Path(classes) if classes is not None else layout.class_list
     table_file = Path(colors) if colors is not None else layout.color_table
     names, notes = read_classes(class_list) if class_list else None, []
+    _check_splits(layout.split_classes)
     if names is None and table_file is None and layout.name == "voc":
         names = VOC_CLASSES
         if not all(_VOC_IMAGE.fullmatch(path.stem) for path in folders.image_files(layout)):
@@ -134,6 +136,20 @@ def open_dataset(
     if names is None:
         raise InputError(f"{root / 'classes.txt'}: no such file; expected class names, one per line, id 0 first")
     return Dataset(root, names, voc_palette(len(names)), layout.name, void=tuple(void), notes=tuple(notes))
+
+
+def _check_splits(class_lists: Sequence[Path]) -> None:
+    """Raise InputError if the class lists of Roboflow's split folders differ."""
+    if not class_lists:
+        return
+    first = read_classes(class_lists[0])
+    for other in class_lists[1:]:
+        for label, (expected, got) in enumerate(zip_longest(read_classes(other), first, fillvalue="missing")):
+            if got != expected:
+                raise InputError(
+                    f"{class_lists[0]}: expected the classes of {other}, where id {label} is {expected}, got {got};"
+                    " export all splits with the same classes"
+                )
 
 
 def _without_void(

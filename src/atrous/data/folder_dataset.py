@@ -23,6 +23,9 @@ from .samples import ImageList, Sample, image_list
 SHARES = {"train": Decimal("0.8"), "val": Decimal("0.2")}
 ALL = "all"
 
+# Names of a validation list that stand for "val" where no list has that name, as in CVAT's and Roboflow's exports.
+_VALIDATION = ("validation", "valid")
+
 _CLASSES_EXPECTED = "one class name per line, id 0 first"
 
 
@@ -164,21 +167,30 @@ def list_files(layout: Layout) -> dict[str, Path]:
     """Return the list files by name: those in the layout's folder, and those beside the folders.
 
     A text file beside the folders is a list if it contains an image name, or if its name starts with train or val.
+    Names are in lower case; `Validation.txt` is the list "val" if there is no other.
     """
-    found = {path.stem: path for path in sorted(layout.lists.glob("*.txt"))} or dict(layout.split_folders)
-    if layout.name == "voc" and found:
-        return found
-    images = {composed(p.stem) for p in image_files(layout)}
-    for path in sorted(layout.root.glob("*.txt")):
-        try:
-            lines = read_lines(path, "")
-        except InputError:
-            lines = []
-        if _is_part(path.stem) or any(named(line, images) for line in lines):
-            if path.stem in found:
-                raise InputError(f"{path}: expected one list of this name, got {found[path.stem]} as well; remove one")
-            found[path.stem] = path
+    paths = sorted(layout.lists.glob("*.txt"))
+    found = {} if paths else dict(layout.split_folders)
+    if layout.name != "voc" or not paths:
+        images = {composed(p.stem) for p in image_files(layout)}
+        paths += [path for path in sorted(layout.root.glob("*.txt")) if _is_list(path, images)]
+    for path in paths:
+        name = path.stem.lower()
+        if name in found:
+            raise InputError(f"{path}: expected one list of this name, got {found[name]} as well; remove one")
+        found[name] = path
+    for name in _VALIDATION:
+        if name in found and "val" not in found:
+            found["val"] = found.pop(name)
     return found
+
+
+def _is_list(path: Path, images: Collection[str]) -> bool:
+    try:
+        lines = read_lines(path, "")
+    except InputError:
+        lines = []
+    return _is_part(path.stem.lower()) or any(named(line, images) for line in lines)
 
 
 def _is_part(name: str) -> bool:
@@ -241,9 +253,9 @@ def read_list(
     root : path
         The data set.
     name : str
-        Name of a list without ".txt", path of a text file, "all", or a part by hash of each image's name: "val@0.1" is
-        a tenth of the images, "train@0.9" the other nine tenths. Without list files, "val" and "train" mean 0.2 and
-        0.8.
+        Name of a list without ".txt" in upper or lower case, path of a text file, "all", or a part by hash of each
+        image's name: "val@0.1" is a tenth of the images, "train@0.9" the other nine tenths. Without list files, "val"
+        and "train" mean 0.2 and 0.8.
     unlabeled : bool
         Whether to include images without a label map, such as VOC's test images.
 
@@ -256,6 +268,8 @@ def read_list(
     if not layout.labels and not unlabeled:
         raise InputError(f"{root}: expected a folder SegmentationClassAug or SegmentationClass in it, got none")
     images, labels = find_images(layout), label_files(layout)
+    if not name.endswith(".txt"):
+        name = _listed_as(name, layout)
     maps = {name: label_of(path, labels) for name, path in images.items()}
     # VOC has more images than label maps.
     usual = [n for n in images if maps[n] is not None] if layout.name == "voc" else list(images)
@@ -270,6 +284,12 @@ def read_list(
         )
     samples = (Sample(n, images[n], maps[n]) for n in names)
     return image_list(Path(name).stem if name.endswith(".txt") else name, samples)
+
+
+def _listed_as(name: str, layout: Layout) -> str:
+    """Return the name under which `list_files` has a list."""
+    name = name.lower()
+    return "val" if name in _VALIDATION and name not in list_files(layout) else name
 
 
 def _names(layout: Layout, name: str, images: dict[str, Path], usual: list[str]) -> tuple[list[str], str]:

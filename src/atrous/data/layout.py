@@ -9,7 +9,8 @@ from ..errors import InputError
 _SPLITS = {"train": "train", "valid": "val", "test": "test"}  # folders of Roboflow's exports, and their lists
 _PAIRS = (("images", "labels"), ("img", "masks_machine"))  # own data; Supervisely's exports
 _VOC_LABELS = "SegmentationClassAug", "SegmentationClass", "SegmentationClassPNG"
-_CLASS_LISTS = "classes.txt", "class_names.txt", "train/_classes.csv"
+_CLASS_LISTS = "classes.txt", "class_names.txt"
+_SPLIT_CLASSES = "_classes.csv"  # in each folder of Roboflow's exports
 _COLOR_TABLES = (
     *("colors.txt", "labelmap.txt"),
     *("obj_class_to_machine_color.json", "../obj_class_to_machine_color.json"),
@@ -45,7 +46,14 @@ class Layout:
     @property
     def class_list(self) -> Path | None:
         """Return the class list of the folder: `classes.txt`, or that of labelme2voc or Roboflow."""
-        return next((self.root / name for name in _CLASS_LISTS if (self.root / name).is_file()), None)
+        named = next((self.root / name for name in _CLASS_LISTS if (self.root / name).is_file()), None)
+        return named or next(iter(self.split_classes), None)
+
+    @property
+    def split_classes(self) -> tuple[Path, ...]:
+        """Return the class lists of the split folders. A folder without one has the classes of the others."""
+        files = (folder / _SPLIT_CLASSES for folder in self.split_folders.values())
+        return tuple(file for file in files if file.is_file())
 
     @property
     def color_table(self) -> Path | None:
@@ -64,8 +72,8 @@ def find_layout(root: Path) -> Layout | None:
     for images, masks in _PAIRS:
         if (root / images).is_dir() and (root / masks).is_dir():
             return Layout(root, "folders", (root / images,), (root / masks,), root / "lists", {})
-    splits = {name: root / folder for folder, name in _SPLITS.items() if (root / folder / "_classes.csv").is_file()}
-    if splits:
+    splits = {name: root / folder for folder, name in _SPLITS.items() if (root / folder).is_dir()}
+    if any((folder / _SPLIT_CLASSES).is_file() for folder in splits.values()):
         folders = tuple(splits.values())
         return Layout(root, "splits", folders, folders, root / "lists", splits, mask_ending="_mask")
     return None
