@@ -1,6 +1,7 @@
 import csv
 import dataclasses
 import importlib
+import io
 import json
 import re
 import shutil
@@ -12,6 +13,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="needs the extra 'train'")
 
 from rich.console import Console
+from safetensors.torch import save_file
 
 from atrous.data.dataset import open_dataset
 from atrous.errors import InputError, RunError
@@ -120,12 +122,73 @@ def test_another_recipe_list_or_class_list_is_refused_in_the_same_folder(tmp_pat
     with pytest.raises(InputError, match="iterations.*weights .*checkpoint-000002"):
         begin(out, dataset, vgg, dataclasses.replace(short, iterations=4))
     rest, _ = dataset.read("train").hold_out(2)
-    with pytest.raises(InputError, match="images"):
+    with pytest.raises(InputError, match="the 6 images .* got 4 .*hold_out"):
         begin(out, dataset, vgg, short, samples=rest)
     with pytest.raises(InputError, match="classes"):
         begin(out, open_dataset(tiny_voc), vgg, short)
     with pytest.raises(InputError, match="void"):
         begin(out, dataclasses.replace(dataset, void=(7,)), vgg, short)
+
+
+@pytest.fixture
+def finished(tmp_path, dataset, vgg):
+    """Folder of a run of one step, from `vgg`."""
+    begin(tmp_path / "run", dataset, vgg, dataclasses.replace(RECIPE, iterations=1))
+    return tmp_path / "run"
+
+
+def rerun(out, dataset, start):
+    """Start a finished run again; return what it printed."""
+    console = Console(file=io.StringIO(), width=500)
+    begin(out, dataset, start, dataclasses.replace(RECIPE, iterations=1), console=console)
+    return console.file.getvalue()
+
+
+def test_other_initial_weights_are_refused_in_the_same_folder(tmp_path, dataset, vgg, finished):
+    moved = tmp_path / "elsewhere.safetensors"
+    shutil.copy(vgg, moved)
+    other = tmp_path / "other" / vgg.name
+    other.parent.mkdir()
+    save_file({name: tensor + 1 for name, tensor in read_tensors(vgg).items()}, other)
+    for same in (vgg, moved, None):
+        assert "warning" not in rerun(finished, dataset, same)
+    for weights in (other, finished / "checkpoint-000001"):
+        with pytest.raises(InputError, match=r"initial weights .*vgg\.safetensors.* without initial weights"):
+            rerun(finished, dataset, weights)
+    vgg.unlink()  # the name is compared
+    assert "complete" in rerun(finished, dataset, vgg)
+    with pytest.raises(InputError, match="initial weights"):
+        rerun(finished, dataset, tmp_path / "gone.safetensors")
+
+
+def test_a_finished_run_is_reported_as_complete(dataset, vgg, finished):
+    assert "complete: all 1 steps" in rerun(finished, dataset, vgg)
+
+
+def test_another_data_set_with_the_same_names_is_noticed(tmp_path, dataset, class_list, vgg, finished):
+    moved = tmp_path / "moved"
+    shutil.copytree(dataset.root, moved)
+    assert "warning" not in rerun(finished, open_dataset(moved, classes=class_list), vgg)
+    labels = sorted((moved / "SegmentationClassAug").glob("*.png"))[0]
+    labels.write_bytes(labels.read_bytes() + b"\0")
+    (line,) = (
+        line
+        for line in rerun(finished, open_dataset(moved, classes=class_list), vgg).splitlines()
+        if line.startswith("warning")
+    )
+    assert str(moved) in line
+    assert str(finished) in line
+
+
+def test_checkpoints_without_the_hashes_are_resumed(tmp_path, dataset, vgg, finished):
+    state = finished / "checkpoint-000001" / checkpoint.STATE
+    values = json.loads(state.read_text())
+    assert len(values["start_sha256"]) == len(values["files_sha256"]) == 64
+    del values["start_sha256"], values["files_sha256"]
+    state.write_text(json.dumps(values))
+    assert "warning" not in rerun(finished, dataset, vgg)
+    with pytest.raises(InputError, match="initial weights"):
+        rerun(finished, dataset, shutil.copy(vgg, tmp_path / "elsewhere.safetensors"))
 
 
 def test_a_run_needs_a_start(tmp_path, dataset, narrow_network):

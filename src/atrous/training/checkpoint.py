@@ -11,26 +11,18 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import torch
-from rich.console import Console
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
 from .._io import remove_folder, remove_stale, replacing_folder
-from .._printable import printable
-from .._provenance import git_revision, versions
-from ..data.dataset import Dataset
 from ..data.metadata import CrfParameters, check_palette, tuples
-from ..data.samples import ImageList
 from ..errors import InputError
 from ..evaluation.run_info import TRAINING_LIST
-from ..network.convert import known_state
 from ..network.deeplab import DeepLab
-from ..network.pretrained_init import start as init_from
 from ..network.torch_backend import MODEL, STATE, read_state
-from ..network.weights import load_weights, read_tensors
+from ..network.weights import read_tensors
 from .config import Recipe
-from .distributed import Processes
 from .end_to_end import EndToEnd, split
 
 OPTIMIZER = "optimizer.safetensors"
@@ -58,13 +50,17 @@ class TrainingState:
         Color of each class.
     training_list, training_list_sha256 : str
     start : str
-        Description of the initial weights.
+        File name and format of the initial weights.
     versions : dict of str to str
         Versions of atrous (with its git revision in a clone), Python and torch.
     void : tuple of int
         Label ids that were read as void, besides 255.
     crf : CrfParameters, optional
         The CRF that was trained with the network.
+    start_sha256 : str
+        Hash of the initial weights; empty in older checkpoints.
+    files_sha256 : str
+        Hash of the training images' names and of the sizes of their files; empty in older checkpoints.
     sha256 : dict of str to str
         Hashes of the checkpoint's other files, by name.
     """
@@ -79,6 +75,8 @@ class TrainingState:
     versions: dict[str, str]
     void: tuple[int, ...] = ()
     crf: CrfParameters | None = None
+    start_sha256: str = ""
+    files_sha256: str = ""
     sha256: dict[str, str] = field(default_factory=dict)
 
     def to_json(self) -> str:
@@ -103,7 +101,10 @@ class TrainingState:
             if "crf" in values:
                 values["crf"] = CrfParameters(**values["crf"])
             state = cls(**values)
-            for name, kind in (("step", int), ("start", str), ("versions", dict), ("sha256", dict)):
+            for name, kind in (
+                *(("step", int), ("start", str), ("versions", dict), ("sha256", dict)),
+                *(("start_sha256", str), ("files_sha256", str)),
+            ):
                 if not isinstance(getattr(state, name), kind):
                     raise InputError(f"{name}: expected {kind.__name__}, got {getattr(state, name)!r:.60}")
             if state.step < 0:
@@ -247,83 +248,6 @@ def _optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
 def _sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def start_or_resume(
-    folder: Path,
-    model: DeepLab | EndToEnd,
-    optimizer: torch.optim.Optimizer,
-    images: ImageList,
-    recipe: Recipe,
-    dataset: Dataset,
-    start: Path | None,
-    group: Processes,
-    console: Console,
-) -> TrainingState:
-    """Load a network and its optimizer from a run's newest checkpoint, or the network from its initial weights.
-
-    Raises
-    ------
-    InputError
-        If the run in `folder` has another recipe, other images or other classes, the processes find different
-        checkpoints, or there are no initial weights.
-    """
-
-    def report(text: str) -> None:
-        lines = "\n".join(map(printable, text.split("\n")))
-        console.print(lines, highlight=False, markup=False, soft_wrap=True)
-
-    palette = tuple((int(r), int(g), int(b)) for r, g, b in dataset.palette)
-    void = tuple(sorted(dataset.void))
-    state = TrainingState(0, recipe, dataset.classes, palette, images.name, images.sha256, "", _versions(), void)
-    net, _ = split(model)
-    found = newest_intact(folder, lambda line: report(f"warning: {printable(line)}"))
-    if found is not None:
-        _check_same_run(folder, found[1], state)
-        state = replace(state, step=found[1].step, start=found[1].start)
-    if group.sums(state.step) != [group.count * state.step]:
-        raise InputError(
-            f"{folder}: process {group.rank} expected the same checkpoint in all processes, got step {state.step}"
-            " here; use a"
-            " folder that all machines of the run share"
-        )
-    if found is not None:
-        load_weights(net, found[0] / MODEL)
-        if isinstance(model, EndToEnd) and found[1].crf is not None:
-            model.set_crf(found[1].crf)
-            model.crf.load_state_dict(read_tensors(found[0] / CRF))
-        load_optimizer(found[0], optimizer, group.device)
-    elif start is not None:
-        filled = init_from(net, start, classes=dataset.classes, seed=recipe.seed)
-        state = replace(state, start=f"{start.name}, {filled.format}")
-        if isinstance(model, EndToEnd) and (crf := known_state(start).get("crf")):
-            model.set_crf(CrfParameters(**crf))
-        report(f"from {printable(start)}\n{filled.report()}\n")
-    else:
-        raise InputError(
-            "start: expected initial weights, got none; pass a file of VGG-16 or DeepLab, or the bundled model"
-        )
-    report(f"{recipe.to_toml()}\n{len(images)} images of {printable(images.name)}, from step {state.step}")
-    return state
-
-
-def _versions() -> dict[str, str]:
-    revision = git_revision()
-    return versions(["atrous", "torch"]) | ({"git": revision} if revision else {})
-
-
-def _check_same_run(folder: Path, before: TrainingState, now: TrainingState) -> None:
-    remedy = f"start in another folder, from this run's weights {checkpoint_folder(folder, before.step)} or others"
-    for key, value in now.recipe.as_dict().items():
-        if (earlier := before.recipe.as_dict()[key]) != value:
-            raise InputError(f"{folder}: expected {key}={earlier!r} as in its run, got {value!r}; {remedy}")
-    if before.training_list_sha256 != now.training_list_sha256:
-        raise InputError(f"{folder}: expected the images of its run, got list {now.training_list}; {remedy}")
-    if before.void != now.void:
-        raise InputError(f"{folder}: expected void={list(before.void)} as in its run, got {list(now.void)}; {remedy}")
-    if before.classes != now.classes:
-        names = ", ".join(before.classes[:4])
-        raise InputError(f"{folder}: expected the classes of its run ({names}, ...); {remedy}")
 
 
 @contextmanager

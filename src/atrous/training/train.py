@@ -23,6 +23,7 @@ from .end_to_end import build
 from .logger import Logger
 from .losses import Criterion
 from .optim import backward, computes_in_bf16, learning_rate, make_optimizer, memory_format, set_lr
+from .resume import start_or_resume
 from .validation import validate
 
 
@@ -65,8 +66,8 @@ def train(
     Raises
     ------
     InputError
-        If the run in `out` has another recipe, list or classes, another process trains there, there are no initial
-        weights, or a file cannot be read or written.
+        If the run in `out` has another recipe, list, classes or initial weights, another process trains there, there
+        are no initial weights, or a file cannot be read or written.
     RunError
         If the loss diverges, or a data-loading or training process dies.
     """
@@ -81,7 +82,7 @@ def train(
         console = (console or Console()) if group.first else Console(quiet=True)  # only the first process reports
         model = build(recipe, len(dataset.classes))
         optimizer = make_optimizer(model, recipe)
-        state = checkpoint.start_or_resume(out, model, optimizer, images, recipe, dataset, start, group, console)
+        state = start_or_resume(out, model, optimizer, images, recipe, dataset, start, group, console)
         model.to(group.device, memory_format=memory_format(recipe))  # type: ignore[call-overload]
         wrapped = group.wrap(model.train())
 
