@@ -74,7 +74,7 @@ def test_check_names_each_problem_and_exits_with_1(own, tmp_path):
 
 def test_check_counts_the_given_ids_as_void(own):
     Image.fromarray(np.full((4, 4), 11, np.uint8) * np.eye(4, dtype=np.uint8)).save(own / "labels/photo 6.png")
-    assert "void 11" in data("check", own).stdout
+    assert "pass --void 11 if" in data("check", own).stdout
     done = data("check", own, "--void", 11, "--void", 12)
     assert (done.exit_code, "  0  sky            60.00" in done.stdout) == (0, True)
 

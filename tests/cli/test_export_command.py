@@ -111,6 +111,19 @@ def test_int8_is_compared_on_photos_it_was_not_calibrated_on(checkpoint, data, t
     assert OnnxEngine(tmp_path / "model.onnx").metadata.precision == "int8"
 
 
+@pytest.mark.parametrize("option", ["--calibrate", "--check"])
+def test_data_with_other_class_names(checkpoint, data, tmp_path, option):
+    (data / "classes.txt").write_text("background\nred\ngreen\n")
+    done = run(checkpoint.folder, tmp_path / "model.onnx", option, data)
+    assert f"warning: class 2 is green in {data}, but blue in the model\n" in done.stderr
+    (data / "classes.txt").write_text("sea\nsky\nsand\n")
+    (tmp_path / "model.onnx").unlink()
+    done = run(checkpoint.folder, tmp_path / "model.onnx", option, data)
+    assert isinstance(done.exception, InputError)
+    assert "(background, red, blue), got sea, sky, sand" in str(done.exception)
+    assert not (tmp_path / "model.onnx").exists()
+
+
 def test_large_photos_are_scaled_down_to_calibrate_on(checkpoint, tmp_path):
     Image.new("RGB", (2000, 1000)).save(tmp_path / "large.jpg")
     assert run(checkpoint.folder, tmp_path / "model.onnx", "--calibrate", tmp_path / "large.jpg").exit_code == 0
@@ -162,8 +175,9 @@ def test_crf_parameters_are_stored(checkpoint, tmp_path):
         (["model.onnx", "--check-list", "val"], "pass --check DATA"),
         (["model.onnx", "--check", "nowhere"], "no such file or folder"),
         (["model.onnx", "--check", "data/images", "--check-list", "val"], "expected a data set"),
-        (["model.onnx", "--check", "other"], "got 2 (sea, sky, ...)"),
+        (["model.onnx", "--check", "other"], "got 2 (sea, sky)"),
         (["model.onnx", "--crf", "data/classes.txt"], "expected CRF parameters as JSON"),
+        (["model.onnx", "--crf", "scores.json"], "scores.json: expected CRF parameters as JSON from atrous tune"),
         (["model.onnx", "--report", "nowhere/parity.json"], "--report"),
         (["model"], "expected the name of an .onnx file"),
         (["nowhere/model.onnx"], "existing folder"),
@@ -176,6 +190,7 @@ def test_mistakes_are_one_line_and_write_nothing(checkpoint, data, tmp_path, mon
         Image.new("L", (9, 9)).save(other / folder / "a.png")
     (other / "classes.txt").write_text("sea\nsky\n")
     (other / "val.txt").write_text("a\n")
+    (tmp_path / "scores.json").write_text('{"classes": []}')
     monkeypatch.chdir(tmp_path)
     before = set(tmp_path.iterdir())
     done = run(checkpoint.folder, *options)

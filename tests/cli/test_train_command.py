@@ -68,7 +68,7 @@ def test_train_evaluate_tune_and_export(tiny_voc, vgg, tmp_path):
     [
         (["--recipe", "fast"], "recipe: expected one of paper, poly, msc, cpu"),
         (["--set", "crops=3"], "recipe key: .*got 'crops'"),
-        (["--set", "crop"], "crop: expected key=value"),
+        (["--set", "crop"], "--set crop: expected key=value"),
         (["--crop", "320"], "--crop 320: expected 8 k - 7"),
         (["--variant", "vgg"], "--variant 'vgg': expected one of"),
         (["--list", "test"], r"list test: .*train.*test\.txt"),
@@ -87,6 +87,14 @@ def test_mistakes_are_one_line(tiny_voc, tmp_path, options, message):
         invoke("train", tiny_voc, "--out", tmp_path / "run", *options)
     assert len(str(caught.value).splitlines()) == 1
     assert not (tmp_path / "run").exists()
+
+
+def test_another_number_of_held_out_images_is_named(tiny_voc, vgg, tmp_path):
+    small = ["--recipe", "cpu", "--crop", 33, "--batch", 1, "--iterations", 1, "--workers", 0]
+    command = ["train", tiny_voc, "--out", tmp_path / "run", "--list", "train", "--weights", vgg, *small]
+    assert invoke(*command, "--hold-out", 2).exit_code == 0
+    with pytest.raises(InputError, match=r"the 4 images of its run .* got 5 .*pass --hold-out N"):
+        invoke(*command, "--hold-out", 1)
 
 
 def test_training_on_what_is_scored_is_refused(tiny_voc, tmp_path):

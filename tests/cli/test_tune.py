@@ -123,6 +123,24 @@ def test_labeled_photos_and_a_model(labeled, tiny_model, tmp_path):
     assert f"6 images of {labeled}" in tune(labeled, "--out", tmp_path / "all.json", *everything).stdout
 
 
+def test_a_model_of_other_classes(labeled, tiny_model, tmp_path):
+    options = ["--model", tiny_model, "--list", "train", "--hold-out", "0", "--out", tmp_path / "crf.json", *SMALL]
+    (labeled / "classes.txt").write_text("background\nred\ngreen\n")
+    assert f"warning: class 2 is green in {labeled}, but blue in the model\n" in tune(labeled, *options).stderr
+    (labeled / "classes.txt").write_text("sea\nsky\nsand\n")
+    with pytest.raises(InputError, match=r"the model \(background, red, blue\), got sea, sky, sand; .*--classes"):
+        tune(labeled, *options)
+
+
+def test_the_folder_of_a_run_is_not_its_checkpoint(labeled, tmp_path):
+    pytest.importorskip("torch", reason="needs the extra 'train'")
+    newest = tmp_path / "run" / "checkpoint-000010"
+    newest.mkdir(parents=True)
+    (newest / "state.json").touch()
+    with pytest.raises(InputError, match=f"run: expected a checkpoint .*; use {newest}"):
+        tune(labeled, "--model", newest.parent, "--list", "train", "--hold-out", "0", "--out", tmp_path / "crf.json")
+
+
 def test_own_data_and_its_lists(labeled, tiny_model, tmp_path):
     own = tmp_path / "own"
     shutil.copytree(labeled / "JPEGImages", own / "images")
@@ -168,7 +186,7 @@ def test_mistakes(folder, tiny_voc, tiny_model, tmp_path):
         ([tmp_path], "expected the folders images and labels, or JPEGImages"),
         (
             [tiny_voc, "--list", "train", "--hold-out", "0", "--model", tiny_model],
-            "3 classes as in .*tiny.onnx, got 21",
+            "3 classes as in the model .*, got 21",
         ),
         ([folder, "--model", tiny_model], "--model .*: .* contains scores"),
         ([folder, "--list", "val"], "--list val: .* contains scores"),
@@ -179,7 +197,8 @@ def test_mistakes(folder, tiny_voc, tiny_model, tmp_path):
         ([folder, "--srgb", "0.001,5"], "--srgb: expected .*0.01"),
         ([folder, "--iterations", "1001"], "--iterations: expected .*1000"),
         ([folder, "--threads", "0"], "threads: expected an integer"),
-        ([tiny_voc, "--list", "train", "--hold-out", "6"], "--hold-out 6"),
+        ([tiny_voc, "--list", "train", "--hold-out", "6"], "--hold-out 6: .* 6 images"),
+        ([tiny_voc, "--list", "train"], r"--hold-out 100 \(the default\): .* 6 images .* --hold-out N"),
     ):
         with pytest.raises(InputError, match=message) as caught:
             tune(*arguments, *([] if "--out" in arguments else ["--out", tmp_path / "crf.json"]))

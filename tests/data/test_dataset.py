@@ -95,27 +95,27 @@ def test_a_name_in_the_class_list_means_void(own, name):
 
 
 def test_void_that_is_also_a_class_is_a_mistake(own):
-    with pytest.raises(InputError, match=r"void 0: .*'wall'.*classes\.txt, line 1"):
+    with pytest.raises(InputError, match=r"void=0: .*'wall'.*classes\.txt, line 1"):
         labels_of(own, [[0, 1, 2]] * 2, ("wall", "sky"), void=[0])
     with pytest.raises(InputError, match=r"void: .*256"):
         open_dataset(own, void=[256])
     with pytest.raises(InputError, match="2 classes"):
         labels_of(own, [[0, 1, 2]] * 2, ("wall", "void"))
     (own / "colors.txt").write_text("wall 0 0 0\nsky 9 9 9")
-    with pytest.raises(InputError, match=r"void 7: .*colors\.txt"):
+    with pytest.raises(InputError, match=r"void=7: .*colors\.txt"):
         labels_of(own, [[0, 1, 2]] * 2, ("wall", "sky"), void=[7])
 
 
 def test_ids_that_are_no_class_are_named_with_the_remedy(own):
-    with pytest.raises(InputError, match=r"a\.png: .* 1 to 2.* id 7 at x=1, y=0 \(3 pixels of id 5, 7\).*void 5"):
+    with pytest.raises(InputError, match=r"a\.png: .* 1 to 2.* id 7 at x=1, y=0 \(3 pixels of id 5, 7\).*void=5"):
         labels_of(own, [[0, 7, 2], [5, 5, 1]], ("void", "wall", "sky"))
-    with pytest.raises(InputError, match="void 2.*'void' before"):
+    with pytest.raises(InputError, match="void=2.*'void' before"):
         labels_of(own, [[0, 1, 2]] * 2, ("wall", "sky"))
 
 
 @pytest.mark.parametrize("rows", [[[0, 255, 255]] * 2, [[255, 255, 255]] * 2])
 def test_masks_of_0_and_255_are_a_mistake_unless_255_is_declared_void(own, rows):
-    with pytest.raises(InputError, match=r"a\.png: .*255.*colors\.txt.*void 255"):
+    with pytest.raises(InputError, match=r"a\.png: .*255.*colors\.txt.*void=255"):
         labels_of(own, rows, ("nothing", "road"))
     assert labels_of(own, rows, ("nothing", "road"), void=[255])[1] == rows
     assert labels_of(own, rows, ("nothing", "road", "sky"))[1] == rows

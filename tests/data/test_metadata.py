@@ -118,7 +118,7 @@ def test_parameters_in_a_file(tmp_path):
     assert CrfParameters.read(path) == CrfParameters(weight=5, sxy=77, srgb=3.5)
     for text, match in {
         "": "not JSON",
-        "[]": "object",
+        "[]": "another JSON",
         '{"weight": 5, "sxy": 77}': "srgb",
         '{"weight": 5, "sxy": 77, "srgb": 3, "steps": 5}': "steps",
         '{"weight": 5, "sxy": NaN, "srgb": 3}': "sxy",

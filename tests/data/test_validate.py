@@ -123,7 +123,7 @@ def test_void_and_foreign_ids_are_counted_apart_from_the_classes(own):
     ((file, kind, message),) = [(p.file, p.kind, p.message) for p in found.problems]
     assert (file, kind) == (str(own / "labels/a.png"), "id")
     assert "3 pixels of id 7" in message
-    assert "void 7" in message
+    assert "void=7" in message
     assert found.pixels[[0, 1, 2]].tolist() == [W * (5 + 4 + 3 + 6) - 3, W * (2 + 3 + 4 + 1), 0]
     assert (found.pixels[255], found.pixels[7], found.pixels[11], found.pairs) == (4 * W, 0, 0, 4)
 

@@ -7,14 +7,12 @@ from contextlib import contextmanager
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperCommand, TyperGroup
+from typer.core import TyperGroup
 
 from .._printable import printable
 from ..errors import InputError, RunError
+from .command import Command
 from .terminal import guard_streams, print_line
-
-# At the start of an error about an argument: `max_side=0: expected ...` or `crf: expected ...`.
-_ARGUMENT = re.compile(r"(\w+)(=|: )")
 
 
 class _Commands(TyperGroup):
@@ -31,23 +29,6 @@ class _Commands(TyperGroup):
         except KeyboardInterrupt:  # from a command without its own message
             print_line("error: interrupted", err=True)
             raise typer.Exit(130) from None
-
-
-class _Command(TyperCommand):
-    """Command whose errors name the option in place of the library's argument."""
-
-    def invoke(self, ctx: Any) -> Any:
-        try:
-            return super().invoke(ctx)
-        except InputError as error:
-            argument = _ARGUMENT.match(line := str(error))
-            for parameter in self.params:
-                source = ctx.get_parameter_source(parameter.name)
-                if argument and parameter.name == argument[1] and source and source.name == "COMMANDLINE":
-                    option = max(parameter.opts, key=len)
-                    rest = line[argument.end() :].replace(", or None for the default", "").replace(", or None", "")
-                    raise InputError(f"{option}{argument[2].replace('=', ' ')}{rest}") from error
-            raise
 
 
 @contextmanager
@@ -103,7 +84,7 @@ def _register() -> None:
     from .tune import tune
 
     for command in (segment, refine, serve, bulk, train, evaluate, tune, convert, export, bench):
-        app.command(cls=_Command)(command)
+        app.command(cls=Command)(command)
     app.add_typer(data)
 
 

@@ -9,6 +9,7 @@ import typer
 
 from .._printable import printable
 from ..errors import InputError
+from .command import Command, with_options
 from .options import Threads, Void, check_output
 from .progress import progress_bar
 from .terminal import print_line, print_text
@@ -24,8 +25,9 @@ data = typer.Typer(
 _MOST_LINES = 20
 
 
-@data.command()
+@data.command(cls=Command)
 def check(
+    ctx: typer.Context,
     folder: Annotated[
         Path, typer.Argument(metavar="DATA", help="A PASCAL VOC folder, or one with images/, labels/ and classes.txt.")
     ],
@@ -55,12 +57,12 @@ def check(
             write_text(report, json.dumps(found.as_dict(), indent=1) + "\n")
         except OSError as error:
             raise InputError(f"--json {report}: cannot be written ({error.strerror or error})") from None
-    print_text(text(found))
+    print_text(with_options(text(found), ctx.command.params))
     if found.problems:
         raise typer.Exit(1)
 
 
-@data.command()
+@data.command(cls=Command)
 def sbd(
     release: Annotated[
         Path, typer.Argument(metavar="SBD", help="SBD's unpacked release, benchmark_RELEASE, or its dataset/.")

@@ -11,7 +11,7 @@ import typer
 from .._distributed import TorchrunProcess
 from .._printable import printable
 from ..errors import InputError
-from .options import Classes, Colors, Device, Engine, Model, Void, check_output
+from .options import Classes, Colors, Device, Engine, Model, Void, check_output, class_warning
 from .progress import progress_bar
 from .terminal import print_line, print_notes, print_text
 
@@ -204,25 +204,11 @@ def _of_model(
     from ..evaluation import SegmenterLabeler, overlap_warning, subject_of
 
     metadata = segmenter.engine.metadata
-    if len(metadata.classes) != len(dataset.classes):
-        raise InputError(
-            f"{dataset.root}: expected {len(metadata.classes)} classes as in the model ({_some(metadata.classes)}), got"
-            f" {len(dataset.classes)} ({_some(dataset.classes)}); use data with the model's classes"
-        )
-    warnings = []
-    for c, (ours, theirs) in enumerate(zip(dataset.classes, metadata.classes, strict=True)):
-        if ours.lower() != theirs.lower():
-            warnings.append(f"class {c} is {ours} in {dataset.root}, but {theirs} in the model")
-            break
-    if (overlap := overlap_warning(metadata, model, listed)) is not None:
-        warnings.append(overlap)
+    found = class_warning(dataset.root, dataset.classes, metadata.classes), overlap_warning(metadata, model, listed)
+    warnings = tuple(warning for warning in found if warning is not None)
     palette = np.array(metadata.palette, np.uint8)
     facts = subject_of(segmenter, model)
-    return _Subject(SegmenterLabeler(segmenter, steps), samples, palette, facts, tuple(warnings))
-
-
-def _some(names: tuple[str, ...]) -> str:
-    return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
+    return _Subject(SegmenterLabeler(segmenter, steps), samples, palette, facts, warnings)
 
 
 def _segmenter(

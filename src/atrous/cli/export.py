@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import InputError
-from .options import check_output
+from .options import check_output, class_warning
 from .terminal import print_line, print_text
 
 if TYPE_CHECKING:
@@ -87,8 +87,11 @@ def export(
     metadata = _with_notes(engine.metadata, notes)
     calibration = choose_photos(calibrate, calibrate_list, classes=classes, training=True) if calibrate else None
     checks = choose_photos(check, check_list, classes=classes) if check else None
-    for choice in (calibration, checks):
-        _check_classes(choice, metadata)
+    chosen = ((calibrate, calibration), (check, checks))
+    named = [(path, choice.classes) for path, choice in chosen if path and choice and choice.classes]
+    for warning in dict.fromkeys(class_warning(path, names, metadata.classes) for path, names in named):
+        if warning is not None:
+            print_line(f"warning: {warning}", err=True)
     on, description = _images_to_check(checks, calibration, images, check_images)
     ours = Segmenter(engine)
     try:
@@ -151,14 +154,6 @@ def _with_notes(metadata: "ModelMetadata", notes: str) -> "ModelMetadata":
     import dataclasses
 
     return dataclasses.replace(metadata, notes=notes or metadata.notes)
-
-
-def _check_classes(choice: "Choice | None", metadata: "ModelMetadata") -> None:
-    if choice is not None and choice.classes is not None and len(choice.classes) != len(metadata.classes):
-        raise InputError(
-            f"list {choice.images.name}: expected {len(metadata.classes)} classes as in the checkpoint, got"
-            f" {len(choice.classes)} ({', '.join(choice.classes[:3])}, ...); use data with its classes, or plain images"
-        )
 
 
 def _images_to_check(

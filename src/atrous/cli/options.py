@@ -85,3 +85,29 @@ def check_output(option: str, path: Path | None) -> None:
     """Raise InputError if an option's file cannot be written, before the work starts."""
     if path is not None and (path.is_dir() or not path.parent.is_dir()):
         raise InputError(f"--{option} {path}: expected a file name in an existing folder")
+
+
+def class_warning(data: Path, classes: tuple[str, ...], model: tuple[str, ...]) -> str | None:
+    """Compare the class names of a data set with a model's; return a warning if they differ.
+
+    Raises
+    ------
+    InputError
+        If their number differs, or no name agrees.
+    """
+    theirs = f"{', '.join(model[:3])}{', ...' if len(model) > 3 else ''}"
+    ours = f"{', '.join(classes[:3])}{', ...' if len(classes) > 3 else ''}"
+    if len(classes) != len(model):
+        raise InputError(
+            f"{data}: expected {len(model)} classes as in the model ({theirs}), got {len(classes)} ({ours}); use data"
+            " with the model's classes, or another model"
+        )
+    differing = [c for c, names in enumerate(zip(classes, model, strict=True)) if names[0].lower() != names[1].lower()]
+    if len(differing) == len(model):
+        raise InputError(
+            f"{data}: expected the classes of the model ({theirs}), got {ours}; use data with the model's classes, or"
+            " pass --classes FILE with the model's names if the ids mean the same"
+        )
+    if not differing:
+        return None
+    return f"class {differing[0]} is {classes[differing[0]]} in {data}, but {model[differing[0]]} in the model"

@@ -47,7 +47,7 @@ def train(
         ),
     ] = None,
     recipe: Annotated[str, typer.Option(help="Recipe: paper, poly, msc, cpu, end-to-end, or a .toml file.")] = "paper",
-    settings: Annotated[
+    setting: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Override a setting of the recipe; may be repeated."),
     ] = None,
@@ -95,7 +95,7 @@ def train(
 
     if evaluate_images is not None and not evaluate_every:
         raise InputError(f"--evaluate-images {evaluate_images}: expected --evaluate-every with it")
-    given: dict[str, Any] = dict(map(parsed_setting, settings or ()))
+    given: dict[str, Any] = dict(map(parsed_setting, setting or ()))
     options = {
         "variant": variant,
         "multiscale": multiscale,

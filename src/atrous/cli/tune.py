@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import InputError
-from .options import Classes, Colors, Model, Threads, Void
+from .options import Classes, Colors, Model, Threads, Void, class_warning
 from .progress import Update, progress_bar
 from .terminal import print_line, print_notes
 
@@ -25,6 +25,8 @@ _MOST_VALUES = 1000
 
 # With fewer images, the best parameters depend on the choice of the images.
 _FEW_IMAGES = 20
+
+_HOLD_OUT = 100
 
 
 def tune(
@@ -47,7 +49,7 @@ def tune(
     ] = None,
     hold_out: Annotated[
         int, typer.Option(min=0, help="Use the images of the list that training excluded with the same option. 0: all.")
-    ] = 100,
+    ] = _HOLD_OUT,
     limit: Annotated[int | None, typer.Option(min=1, help="Number of images, evenly spaced. Default: all.")] = None,
     classes: Classes = None,
     colors: Colors = None,
@@ -161,17 +163,19 @@ def _samples(
     dataset = open_dataset(data, classes=classes, colors=colors, void=void)
     print_notes(dataset.notes)
     names = dataset.read(listed or dataset.default_training_list)
+    if hold_out >= len(names):
+        default = " (the default)" if hold_out == _HOLD_OUT else ""
+        raise InputError(
+            f"--hold-out {hold_out}{default}: expected fewer than the {len(names)} images of list {names.name}; pass"
+            " --hold-out N, the number in training, or 0 for all images"
+        )
     if hold_out:
         _, names = names.hold_out(hold_out)
     if limit is not None and limit < len(names):
         _, names = names.hold_out(limit)
     segmenter = Segmenter(model, crf=None, threads=threads)
-    if len(segmenter.classes) != len(dataset.classes):
-        of = "the bundled model" if model is None else model
-        raise InputError(
-            f"{data}: expected {len(segmenter.classes)} classes as in {of}, got {len(dataset.classes)}; use another"
-            " --model"
-        )
+    if (other := class_warning(data, dataset.classes, segmenter.classes)) is not None:
+        print_line(f"warning: {other}", err=True)
     if (overlap := overlap_warning(segmenter.engine.metadata, model, names)) is not None:
         print_line(f"warning: {overlap}: the network is more certain there than on other images", err=True)
     # Results may differ in the last bits between machines. The trials are comparable anyway.

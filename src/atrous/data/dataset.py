@@ -130,7 +130,7 @@ def open_dataset(
         names, void = _without_void(names, void, class_list or f"{root}: VOC's classes")
     if table_file is not None:
         if given:
-            raise InputError(f"void {void[0]}: expected no ids with the color table {table_file}; name its color void")
+            raise InputError(f"void={void[0]}: expected no ids with the color table {table_file}; name its color void")
         table, names = read_color_table(table_file, names)
         return Dataset(root, names, table.palette(len(names)), layout.name, table)
     if names is None:
@@ -159,7 +159,7 @@ def _without_void(
     for label in void:
         if label < len(names) and not is_void(names[label]):
             raise InputError(
-                f"void {label}: expected an id that is no class, got that of {names[label]!r} ({source}, line"
+                f"void={label}: expected an id that is no class, got that of {names[label]!r} ({source}, line"
                 f" {label + 1}); if id {label} is void, write 'void' in that line, or insert it before"
             )
     classes = tuple(name for name in names if not is_void(name))

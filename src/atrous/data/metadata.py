@@ -84,7 +84,11 @@ class CrfParameters:
         InputError
             If the file cannot be read, is not JSON, a key is missing or unknown, or a value is out of range.
         """
-        return _built(cls, read_json(path, "CRF parameters as JSON from atrous tune"), str(path))
+        expected = "CRF parameters as JSON from atrous tune"
+        values = read_json(path, expected)
+        if not isinstance(values, dict) or not {"weight", "sxy", "srgb"} <= values.keys():
+            raise InputError(f"{path}: expected {expected}, got another JSON file, without weight, sxy and srgb")
+        return _built(cls, values, str(path))
 
     @classmethod
     def of_preset(cls, name: str) -> "CrfParameters":

@@ -167,13 +167,13 @@ def wrong_ids(labels: NDArray[np.uint8], sample: Sample) -> str | None:
         return (
             f"expected ids {classes[0]} to {classes[-1]}, or {void} for void, got id {labels[y, x]} at x={x}, y={y}"
             f" ({int(wrong.sum())} pixels of id {ids}); there are {sample.classes} classes; add names to the class"
-            f" list, or pass void {foreign[0]} if it is void{remedy}"
+            f" list, or pass void={foreign[0]} if it is void{remedy}"
         )
     binary = sample.classes == 2 and {0, 1, VOID}.isdisjoint(sample.void)
     if binary and (labels == VOID).any() and not (labels == 1).any():
         return (
             f"expected ids 0 and 1, got only {' and '.join(map(str, np.unique(labels)))}, and {VOID} means void; if it"
             " means the second class, add colors.txt with the lines 'FIRST 0 0 0' and 'SECOND 255 255 255'; if it"
-            f" is void, pass void {VOID}"
+            f" is void, pass void={VOID}"
         )
     return None

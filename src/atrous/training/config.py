@@ -14,7 +14,7 @@ from ..errors import InputError
 from ..network.variants import VARIANTS
 
 
-def parsed_setting(text: str) -> tuple[str, Any]:
+def parsed_setting(setting: str) -> tuple[str, Any]:
     """Parse `key=value`, with the value in TOML syntax; words need no quotes.
 
     Examples
@@ -22,9 +22,9 @@ def parsed_setting(text: str) -> tuple[str, Any]:
     >>> parsed_setting("crop=193"), parsed_setting("frozen=none"), parsed_setting("scales=[0.5, 1.5]")
     (('crop', 193), ('frozen', 'none'), ('scales', [0.5, 1.5]))
     """
-    key, equals, value = text.partition("=")
+    key, equals, value = setting.partition("=")
     if not equals or not key.strip():
-        raise InputError(f"{text:.60}: expected key=value")
+        raise InputError(f"setting={setting:.60}: expected key=value")
     try:
         return key.strip(), parse_toml(f"value = {value.strip()}")["value"]
     except ValueError:
