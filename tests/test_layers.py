@@ -174,5 +174,5 @@ def test_without_pytorch_the_commands_say_which_extra_to_install(tmp_path):
         assert done.returncode == 2
         # Which is missed first depends on what else of the extra is there.
         assert done.stderr.startswith(("error: torch is not installed", "error: safetensors is not installed"))
-        assert "pip install 'atrous[train]'" in done.stderr
+        assert "install the extra 'train' (pip install '.[train]'" in done.stderr
         assert len(done.stderr.splitlines()) == 1

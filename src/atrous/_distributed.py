@@ -78,7 +78,7 @@ class TorchrunProcess:
         try:
             import torch.distributed as dist
         except ImportError:
-            raise MissingExtra("several processes need torch; pip install 'atrous[train]'") from None
+            raise MissingExtra.of("several processes need torch", "train") from None
         try:
             dist.init_process_group("gloo", rank=self.rank, world_size=self.world, timeout=_PATIENCE)
         except (RuntimeError, ValueError) as error:

@@ -62,7 +62,7 @@ def import_openvino() -> Any:
         import openvino
     except ImportError as error:
         reason = "is not installed" if error.name == "openvino" else f"cannot be imported ({error})"
-        raise MissingExtra(f"openvino {reason}: its engine needs the extra, pip install 'atrous[openvino]'") from None
+        raise MissingExtra.of(f"openvino {reason}, but its engine needs it", "openvino") from None
     finally:
         if blocked:
             del sys.modules["openvino_telemetry"]

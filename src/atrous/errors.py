@@ -39,3 +39,13 @@ class ComputeError(RunError):
 
 class MissingExtra(InputError, ImportError):
     """A command or a class needs an optional dependency; the message names the extra to install."""
+
+    @classmethod
+    def of(cls, reason: str, extra: str) -> "MissingExtra":
+        """Return the error for a dependency that an extra installs."""
+        return cls(f"{reason}; {installation(extra)}")
+
+
+def installation(extra: str) -> str:
+    """Return the remedy for a missing optional dependency."""
+    return f"install the extra '{extra}' (pip install '.[{extra}]' in a copy of the repository)"

@@ -78,7 +78,6 @@ def test_without_ray_the_command_says_which_extra_to_install(tmp_path):
         path = os.pathsep.join([str(folder), *filter(None, [os.environ.get("PYTHONPATH")])])
         done = bulk(tmp_path / "in", tmp_path / "out", env={"PYTHONPATH": path})
         assert done.returncode == 2
-        assert (
-            done.stderr
-            == f"error: {hidden} is not installed: atrous bulk needs the extra, pip install 'atrous[bulk]'\n"
-        )
+        assert done.stderr.startswith(f"error: {hidden} is not installed")
+        assert "extra 'bulk'" in done.stderr
+        assert done.stderr.count("\n") == 1

@@ -95,7 +95,7 @@ def test_without_matplotlib_all_but_the_picture_is_made(folder, tmp_path, monkey
     found = importlib.util.find_spec
     monkeypatch.setattr("importlib.util.find_spec", lambda name, *p: None if name == "matplotlib" else found(name, *p))
     done = tune(folder, "--out", tmp_path / "crf.json", *SMALL)
-    assert "needs matplotlib: pip install 'atrous[plot]'" in done.stderr
+    assert "needs matplotlib; install the extra 'plot'" in done.stderr
     assert (tmp_path / "crf.csv").exists()
     assert not (tmp_path / "crf.png").exists()
 

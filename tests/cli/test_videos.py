@@ -111,7 +111,8 @@ def test_without_pyav_the_extra_is_named(run, monkeypatch, tmp_path):
         monkeypatch.delitem(sys.modules, module)
     monkeypatch.setitem(sys.modules, "av", None)
     (error,) = run("clip.mp4")[1]
-    assert error == "av is not installed: videos need the extra, pip install 'atrous[video]'"
+    assert error.startswith("av is not installed")
+    assert "extra 'video'" in error
 
 
 def test_an_interrupt_is_a_line_and_status_130(run, tmp_path, monkeypatch, capsys):

@@ -141,5 +141,5 @@ def test_without_jinja2_or_matplotlib_the_extra_is_named(monkeypatch):
             patch.setattr(
                 "atrous.evaluation.report.find_spec", lambda name, m=missing: None if name == m else found(name)
             )
-            with pytest.raises(MissingExtra, match=rf"{missing}.*atrous\[plot\]"):
+            with pytest.raises(MissingExtra, match=rf"{missing}.*extra 'plot'"):
                 check_report()

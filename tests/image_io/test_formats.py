@@ -85,7 +85,7 @@ def test_an_empty_file():
 def test_heic_without_its_decoder_names_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "pillow_heif", None)
     assert not reads_heif()
-    with pytest.raises(UnknownFormatError, match=r"photo.heic: a HEIC image.*pip install 'atrous\[heif\]'"):
+    with pytest.raises(UnknownFormatError, match=r"photo.heic: a HEIC image.*extra 'heif'"):
         format_of(box(b"heic", b"mif1"), "photo.heic")
     with pytest.raises(UnknownFormatError, match="expected a PNG image, got a HEIC image"):
         format_of(box(b"heic", b"mif1"), "mask.png", ["PNG"])

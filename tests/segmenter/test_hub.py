@@ -260,9 +260,9 @@ def test_without_huggingface_hub_a_line_names_the_extra_and_folders_still_load(m
     Segmenter(tiny_model).save_pretrained(tmp_path)
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
     monkeypatch.delitem(sys.modules, "atrous.segmenter.hub", raising=False)
-    with pytest.raises(MissingExtra, match=r"pip install 'atrous\[hub\]'"):
+    with pytest.raises(MissingExtra, match="extra 'hub'"):
         Segmenter.from_pretrained("me/tiny")
-    with pytest.raises(MissingExtra, match=r"pip install 'atrous\[hub\]'"):
+    with pytest.raises(MissingExtra, match="extra 'hub'"):
         Segmenter(tiny_model).push_to_hub("me/tiny")
     assert Segmenter.from_pretrained(tmp_path).classes == ("background", "red", "blue")
 

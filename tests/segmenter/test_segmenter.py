@@ -216,7 +216,7 @@ def test_a_checkpoint_without_pytorch_names_the_extra(tmp_path, monkeypatch):
     for name in [name for name in sys.modules if name.startswith("atrous.network")]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "torch", None)
-    with pytest.raises(InputError, match=r"atrous\[train\]"):
+    with pytest.raises(InputError, match="extra 'train'"):
         Segmenter(tmp_path)
 
 

@@ -60,7 +60,7 @@ def connected(address: str | None, actors: Actors) -> Iterator[int]:
         import ray
         import ray.data
     except ImportError:
-        raise MissingExtra("ray is not installed: atrous bulk needs the extra, pip install 'atrous[bulk]'") from None
+        raise MissingExtra.of("ray is not installed, but atrous bulk needs it", "bulk") from None
     with ExitStack() as stack:
         if not ray.is_initialized():
             folder = stack.enter_context(private_folder(sockets=address is None))

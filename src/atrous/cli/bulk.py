@@ -60,9 +60,7 @@ def bulk(
         from ..bulk import Actors, Settings, run
     except ImportError as error:
         name = (error.name or "ray").split(".")[0]
-        raise MissingExtra(
-            f"{name} is not installed: atrous bulk needs the extra, pip install 'atrous[bulk]'"
-        ) from None
+        raise MissingExtra.of(f"{name} is not installed, but atrous bulk needs it", "bulk") from None
     settings = Settings(
         output=output,  # type: ignore[arg-type]
         model=model,

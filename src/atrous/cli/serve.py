@@ -43,7 +43,7 @@ def serve(
     with _stopping() as check:
         for package in ("fastapi", "uvicorn", "python_multipart"):
             if find_spec(package) is None:
-                raise MissingExtra(f"{package} is not installed: the page needs the extra, pip install 'atrous[web]'")
+                raise MissingExtra.of(f"{package} is not installed, but the page needs it", "web")
         from ..backends import bundled_model_path
         from ..segmenter import Segmenter
         from ..web import Application, Server, ServerSettings

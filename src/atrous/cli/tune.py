@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..errors import InputError
+from ..errors import InputError, installation
 from .options import Classes, Colors, Model, Threads, Void, class_warning
 from .progress import Update, progress_bar
 from .terminal import print_line, print_notes
@@ -99,7 +99,7 @@ def tune(
     )
     drawn = importlib.util.find_spec("matplotlib") is not None
     if not drawn:
-        print_line(f"note: {heat_map} needs matplotlib: pip install 'atrous[plot]' and run the command again", err=True)
+        print_line(f"note: {heat_map} needs matplotlib; {installation('plot')} and run the command again", err=True)
     before = _known(table)
     print_line(f"{len(samples)} images of {data}" + (f", {before} trials from {table}" if before else ""))
     try:

@@ -51,7 +51,7 @@ class Example:
 def check_report() -> None:
     """Raise MissingExtra if a report cannot be created."""
     if missing := [package for package in ("jinja2", "matplotlib") if find_spec(package) is None]:
-        raise MissingExtra(f"a report needs {' and '.join(missing)}; pip install 'atrous[plot]'")
+        raise MissingExtra.of(f"a report needs {' and '.join(missing)}", "plot")
 
 
 def report_html(

@@ -4,6 +4,7 @@ import re
 from collections.abc import Collection
 from importlib.util import find_spec
 
+from ..errors import installation
 from .base import UnknownFormatError
 
 HEAD = 64  # bytes needed to detect a format
@@ -66,8 +67,8 @@ def format_of(head: bytes, name: str, formats: Collection[str] | None = None) ->
     found = match.lastgroup if (match := _FORMAT.match(head)) else None
     if found is not None and (formats is None or found in formats):
         if found == "HEIF" and not reads_heif():
-            remedy = "pip install 'atrous[heif]', or convert it first"
-            raise UnknownFormatError(name, f"a HEIC image, as phones take them, needs the extra: {remedy}")
+            remedy = f"{installation('heif')}, or convert it first"
+            raise UnknownFormatError(name, f"a HEIC image, as phones take them, needs pillow-heif; {remedy}")
         return found
     expected = EXPECTED if formats is None else f"a {' or '.join(formats)} image"
     other = next((other for other, pattern in _OTHERS if re.match(pattern, head, re.DOTALL)), "an unknown format")

@@ -5,7 +5,7 @@ from ..errors import MissingExtra
 try:
     import torch  # noqa: F401
 except ImportError:
-    raise MissingExtra("torch is not installed: CRF layers need the extra, pip install 'atrous[torch]'") from None
+    raise MissingExtra.of("torch is not installed, but CRF layers need it", "torch") from None
 
 from .filters import gaussian_filter
 from .layer import DenseCRFLayer

@@ -9,9 +9,7 @@ try:
     import safetensors  # noqa: F401
     import torch  # noqa: F401
 except ImportError as error:
-    raise MissingExtra(
-        f"{error.name} is not installed: training and checkpoints need the extra, pip install 'atrous[train]'"
-    ) from None
+    raise MissingExtra.of(f"{error.name} is not installed, but training and checkpoints need it", "train") from None
 
 from .convert import convert
 from .deeplab import DeepLab

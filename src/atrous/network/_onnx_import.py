@@ -40,8 +40,8 @@ def read_exported(path: Path) -> tuple[dict[str, Tensor], ModelMetadata]:
         from google.protobuf.message import DecodeError
         from onnx import numpy_helper
     except ImportError as error:
-        raise MissingExtra(
-            f"{error.name} is not installed: reading an exported network needs the extra, pip install 'atrous[train]'"
+        raise MissingExtra.of(
+            f"{error.name} is not installed, but reading an exported network needs it", "train"
         ) from None
     try:
         model = onnx.load(path, load_external_data=False)

@@ -19,9 +19,7 @@ try:
     from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
     from google.protobuf.message import DecodeError
 except ImportError as error:
-    raise MissingExtra(
-        f"{error.name} is not installed: reading Caffe's models needs the extra, pip install 'atrous[train]'"
-    ) from None
+    raise MissingExtra.of(f"{error.name} is not installed, but reading Caffe's models needs it", "train") from None
 
 _Kind = descriptor_pb2.FieldDescriptorProto
 _ONE, _MANY = _Kind.LABEL_OPTIONAL, _Kind.LABEL_REPEATED

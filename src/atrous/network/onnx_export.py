@@ -38,9 +38,7 @@ try:
 
     from ._onnx_int8_layout import arrange
 except ImportError as error:
-    raise MissingExtra(
-        f"{error.name} is not installed: exporting needs the extra, pip install 'atrous[train]'"
-    ) from None
+    raise MissingExtra.of(f"{error.name} is not installed, but exporting needs it", "train") from None
 
 OPSET = 18
 

@@ -22,9 +22,8 @@ try:
     from huggingface_hub import EvalResult, HfApi, ModelCardData, snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 except ImportError as error:
-    raise MissingExtra(
-        f"{error.name} is not installed: saving for the hub and loading from it need the extra,"
-        " pip install 'atrous[hub]'"
+    raise MissingExtra.of(
+        f"{error.name} is not installed, but saving for the hub and loading from it need it", "hub"
     ) from None
 
 

@@ -22,7 +22,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 from .._io import write_bytes
 from .._printable import printable
 from .._quiet_imports import import_matplotlib
-from ..errors import InputError
+from ..errors import InputError, installation
 
 LOG, EVALUATIONS, CURVES, TENSORBOARD = "log.csv", "evaluations.csv", "curves.png", "tensorboard"
 _COLUMNS = {
@@ -96,7 +96,7 @@ class Logger:
             stack.callback(setattr, threading, "excepthook", self._excepthook)
             self._events = self._open_events()
             if find_spec("matplotlib") is None:
-                self._print(f"note: {CURVES} needs matplotlib: pip install 'atrous[plot]'")
+                self._print(f"note: {CURVES} needs matplotlib; {installation('plot')}")
             if self.console.is_interactive:
                 text = "loading the first crops"
                 self._bar.add_task("", total=self.iterations, completed=self.first_step, figures=text)

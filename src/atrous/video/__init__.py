@@ -7,7 +7,7 @@ try:
 except ModuleNotFoundError as error:
     if error.name != "av":
         raise
-    raise MissingExtra("av is not installed: videos need the extra, pip install 'atrous[video]'") from None
+    raise MissingExtra.of("av is not installed, but videos need it", "video") from None
 
 from .outputs import output_paths, outputs_missing
 from .reader import Frame, VideoReader

@@ -40,7 +40,7 @@ def draw_heat_map(path: str | os.PathLike[str], trials: Sequence[Trial], *, base
         from matplotlib.figure import Figure
         from matplotlib.patches import Rectangle
     except ImportError:
-        raise MissingExtra(f"{Path(path)}: drawing needs matplotlib; pip install 'atrous[plot]'") from None
+        raise MissingExtra.of(f"{Path(path)}: drawing needs matplotlib", "plot") from None
 
     best = max(trials, key=lambda trial: trial.mean_iou)
     scores: dict[tuple[float, float], float] = {}
