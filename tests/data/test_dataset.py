@@ -115,7 +115,7 @@ def test_ids_that_are_no_class_are_named_with_the_remedy(own):
 
 @pytest.mark.parametrize("rows", [[[0, 255, 255]] * 2, [[255, 255, 255]] * 2])
 def test_masks_of_0_and_255_are_a_mistake_unless_255_is_declared_void(own, rows):
-    with pytest.raises(InputError, match=r"a\.png: .*255.*colors\.txt.*void=255"):
+    with pytest.raises(InputError, match=r"a\.png: .*255.*'nothing 0 0 0' and 'road 255 255 255'.*void=255"):
         labels_of(own, rows, ("nothing", "road"))
     assert labels_of(own, rows, ("nothing", "road"), void=[255])[1] == rows
     assert labels_of(own, rows, ("nothing", "road", "sky"))[1] == rows

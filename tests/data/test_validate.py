@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from atrous.data.folder_dataset import read_list
 from atrous.data.validate import check_dataset
 from atrous.errors import InputError
 
@@ -48,7 +49,7 @@ def problems(root, **options):
 def test_all_is_well(own):
     found = check_dataset(own)
     assert found.problems == []
-    assert found.notes == ["class 'sign' occurs in no label map"]
+    assert found.notes == ["no label map has the class 'sign'"]
     assert found.pairs == 4
     assert found.pixels[[0, 1, 255]].tolist() == [W * (4 * 7 - 10), W * 10, W * 4]
     assert found.pixels.sum() == 4 * H * W
@@ -274,3 +275,52 @@ def test_damage_anywhere_is_a_problem_or_harmless(own, seed):
         path.write_bytes(content)
     for problem in check_dataset(own).problems:
         assert "\n" not in problem.message
+
+
+def test_absent_classes_are_one_note_and_none_if_no_label_map_can_be_read(own):
+    (own / "classes.txt").write_text("".join(f"class {c}\n" for c in range(30)))
+    (note,) = check_dataset(own).notes
+    assert "28 classes 'class 2', 'class 3'" in note
+    assert note.endswith(" and 20 more")
+    for path in (own / "labels").iterdir():
+        path.write_bytes(b"damaged")
+    found = check_dataset(own)
+    assert (found.pairs, len(found.problems), found.notes) == (0, 4, [])
+
+
+def test_without_any_mask_no_list_is_asked_for(own):
+    shutil.rmtree(own / "lists")
+    for path in (own / "labels").iterdir():
+        path.unlink()
+    found = check_dataset(own)
+    assert [problem.kind for problem in found.problems] == ["pair"] * 4
+    assert found.notes == []
+
+
+def test_suffixes_may_be_capitals(own):
+    (own / "labels/a.png").rename(own / "labels/a.PNG")
+    assert check_dataset(own).problems == []
+    assert check_dataset(own).pairs == 4
+
+
+@pytest.mark.parametrize("name", ["masks", "annotations"])
+def test_another_name_of_the_labels(own, name):
+    (own / "labels").rename(own / name)
+    with pytest.raises(InputError, match=f"rename .*{name} to labels"):
+        check_dataset(own)
+
+
+def test_folders_of_splits_inside_of_images_and_labels(own):
+    for folder in ("images", "labels"):
+        for part in ("train", "val"):
+            (own / folder / part).mkdir()
+        for path in (own / folder).glob("*.*"):
+            path.rename(path.parent / "train" / path.name)
+    (own / "lists/train.txt").unlink()
+    (own / "lists/val.txt").unlink()
+    (problem,) = check_dataset(own).problems
+    assert problem.file == str(own / "images")
+    assert "folders train, val; move" in problem.message
+    assert "lists/train.txt" in problem.message
+    with pytest.raises(InputError, match="folders train, val; move"):
+        read_list(own, "train")

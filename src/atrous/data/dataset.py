@@ -68,7 +68,7 @@ class Dataset:
     def labeled(self, samples: Iterable[Sample]) -> Iterator[Sample]:
         """Yield samples with the meaning of the label maps of this data set."""
         for sample in samples:
-            yield replace(sample, colors=self.colors, classes=len(self.classes), void=self.void)
+            yield replace(sample, colors=self.colors, classes=len(self.classes), void=self.void, names=self.classes)
 
     @property
     def default_training_list(self) -> str:

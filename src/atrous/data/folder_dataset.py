@@ -16,7 +16,7 @@ from pathlib import Path, PurePosixPath
 from .._settings_files import LONGEST_NAME, read_lines
 from ..errors import InputError
 from ..image_io.decode import IMAGE_SUFFIXES
-from .layout import Layout, layout_of
+from .layout import Layout, is_png, layout_of
 from .samples import ImageList, Sample, image_list
 
 # Default share of "train" and "val" if there is no list file.
@@ -110,8 +110,21 @@ def find_images(layout: Layout) -> dict[str, Path]:
             raise InputError(f"{path}: expected one image per name, got {images[name]}; rename one")
         images[name] = path
     if not images:
-        raise InputError(f"{layout.images[0]}: expected images (.jpg, .png, ...), found none")
+        raise InputError(f"{layout.images[0]}: {no_images(layout)}")
     return images
+
+
+def no_images(layout: Layout) -> str:
+    """Return the message for a data set without images, with a remedy for the folders of YOLO's layout."""
+    message = "expected images (.jpg, .png, ...), found none"
+    inner = [path.name for path in entries(layout.images[0]) if path.is_dir()]
+    if not inner:
+        return message
+    labels = layout.labels[0].name if layout.labels else "labels"
+    return (
+        f"{message}, but the folders {', '.join(inner[:4])}; move their files into {layout.images[0].name} and"
+        f" {labels}, and write the names of their images into {layout.lists.name}/{inner[0]}.txt and so on"
+    )
 
 
 def image_files(layout: Layout) -> list[Path]:
@@ -135,7 +148,7 @@ def label_files(layout: Layout) -> dict[str, Path]:
         composed(path.stem.removesuffix(layout.mask_ending)): path
         for folder in layout.labels
         for path in entries(folder)
-        if path.suffix == ".png" and path.stem.endswith(layout.mask_ending) and not path.name.startswith(".")
+        if is_png(path) and path.stem.endswith(layout.mask_ending) and not path.name.startswith(".")
     }
 
 

@@ -8,6 +8,7 @@ from ..errors import InputError
 
 _SPLITS = {"train": "train", "valid": "val", "test": "test"}  # folders of Roboflow's exports, and their lists
 _PAIRS = (("images", "labels"), ("img", "masks_machine"))  # own data; Supervisely's exports
+_LABELS_ELSEWHERE = ("masks", "annotations")
 _VOC_LABELS = "SegmentationClassAug", "SegmentationClass", "SegmentationClassPNG"
 _CLASS_LISTS = "classes.txt", "class_names.txt"
 _SPLIT_CLASSES = "_classes.csv"  # in each folder of Roboflow's exports
@@ -62,12 +63,17 @@ class Layout:
         return next((self.root / name for name in here if (self.root / name).is_file()), None)
 
 
+def is_png(path: Path) -> bool:
+    """Return whether a file name ends in .png or .PNG."""
+    return path.suffix.lower() == ".png"
+
+
 def find_layout(root: Path) -> Layout | None:
     """Return the layout of a folder; None if it is no data set."""
     if (root / "JPEGImages").is_dir():
         found = [folder for name in _VOC_LABELS if (folder := root / name).is_dir()]
         # labelme2voc has .npy files in SegmentationClass.
-        labels = [folder for folder in found if any(folder.glob("*.png"))] or found
+        labels = [folder for folder in found if any(is_png(path) for path in folder.iterdir())] or found
         return Layout(root, "voc", (root / "JPEGImages",), tuple(labels[:1]), root / "ImageSets" / "Segmentation", {})
     for images, masks in _PAIRS:
         if (root / images).is_dir() and (root / masks).is_dir():
@@ -88,8 +94,10 @@ def layout_of(root: Path) -> Layout:
         except OSError as error:
             raise InputError(f"{root}: cannot be read ({error.strerror or error})") from None
         inner = next((name for name in found if find_layout(root / name) is not None), None)
+        other = next((name for name in _LABELS_ELSEWHERE if name in found and "images" in found), None)
+        remedy = f"; rename {root / other} to labels" if other else f"; use {root / inner}" if inner else ""
         raise InputError(
             f"{root}: expected the folders images and labels, or JPEGImages, SegmentationClass and ImageSets (PASCAL"
-            f" VOC); got {', '.join(found[:8]) or 'no folder'}{f'; use {root / inner}' if inner else ''}"
+            f" VOC); got {', '.join(found[:8]) or 'no folder'}{remedy}"
         )
     return layout

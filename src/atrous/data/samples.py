@@ -33,6 +33,8 @@ class Sample:
     void : tuple of int
         Ids in the label file that mean void, besides 255. The others, in their order, are the classes. If 255 is among
         them, label maps of two classes that contain only 0 and 255 are accepted.
+    names : tuple of str
+        Names of the classes for messages.
     """
 
     name: str
@@ -41,6 +43,7 @@ class Sample:
     colors: ColorTable | None = None
     classes: int | None = None
     void: tuple[int, ...] = ()
+    names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -171,9 +174,10 @@ def wrong_ids(labels: NDArray[np.uint8], sample: Sample) -> str | None:
         )
     binary = sample.classes == 2 and {0, 1, VOID}.isdisjoint(sample.void)
     if binary and (labels == VOID).any() and not (labels == 1).any():
+        first, second = sample.names if len(sample.names) == 2 else ("FIRST", "SECOND")
         return (
             f"expected ids 0 and 1, got only {' and '.join(map(str, np.unique(labels)))}, and {VOID} means void; if it"
-            " means the second class, add colors.txt with the lines 'FIRST 0 0 0' and 'SECOND 255 255 255'; if it"
-            f" is void, pass void={VOID}"
+            f" means the second class, add colors.txt with the lines '{first} 0 0 0' and '{second} 255 255 255'; if"
+            f" it is void, pass void={VOID}"
         )
     return None

@@ -19,9 +19,12 @@ from ..labelmap.png import label_ids
 from ..labelmap.voc_colormap import VOID, voc_palette
 from . import folder_dataset as folders
 from .dataset import open_dataset
-from .layout import Layout, find_layout
+from .layout import Layout, find_layout, is_png
 from .metadata import VOC_CLASSES
 from .samples import Sample, class_of_id, wrong_ids
+
+# Absent classes in a note.
+_MOST_NAMES = 8
 
 
 @dataclass(frozen=True)
@@ -145,13 +148,13 @@ def check_dataset(
     } | lists
     found.lists = {name: len(images) for name, images in lists.items()}
     if not samples:
-        found.add(root, "pair", "expected images and their label maps, got none")
-    empty = [name for name, images in lists.items() if samples and not images]
+        found.add(layout.images[0], "pair", folders.no_images(layout))
+    empty = [name for name, images in lists.items() if names and not images]
     found.notes += [f"list {name} is empty; write {layout.lists.name}/{name}.txt" for name in empty]
     twins = list(_decode(samples, found, threads, done))
-    found.notes += [
-        f"class {name!r} occurs in no label map" for c, name in enumerate(found.classes) if not found.images[c]
-    ]
+    absent = [name for c, name in enumerate(found.classes) if not found.images[c]]
+    if absent and found.pairs:
+        found.notes.append(f"no label map has {_listed(absent)}")
     for (a, first), (b, second) in combinations(sorted(lists.items()), 2):
         if folders.ALL not in (a, b) and (shared := len(first & second)):
             found.overlaps.append((a, b, shared))
@@ -165,6 +168,13 @@ def check_dataset(
         parts = f"; one is in {training}, one in {evaluation}" if apart else ""
         found.notes.append(f"{other.image}: the same image as {one.image.name}{parts}")
     return found
+
+
+def _listed(names: list[str]) -> str:
+    if len(names) == 1:
+        return f"the class {names[0]!r}"
+    others = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
+    return f"the {len(names)} classes {', '.join(map(repr, names[:_MOST_NAMES]))}{others}"
 
 
 @dataclass
@@ -269,7 +279,7 @@ def _samples(layout: Layout, lists: dict[str, set[str]], found: Findings) -> Ite
             if path.name.startswith((".", "_")):
                 continue
             of_labels = folder not in layout.images or folders.is_mask(path, layout)
-            known = path.suffix == ".png" if of_labels else path.suffix.lower() in IMAGE_SUFFIXES
+            known = is_png(path) if of_labels else path.suffix.lower() in IMAGE_SUFFIXES
             named = labels if of_labels else images
             name = folders.composed(path.stem.removesuffix(layout.mask_ending if of_labels else ""))
             if not known and path.suffix.lower() in IMAGE_SUFFIXES:

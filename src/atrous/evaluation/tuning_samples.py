@@ -130,7 +130,7 @@ class FolderSamples(_LabeledImages):
             if not (folder / name).is_dir():
                 raise InputError(
                     f"{folder}: expected a PASCAL VOC folder (with ImageSets/) or the folders images, scores and"
-                    f" masks, found no {name}"
+                    f" masks, found no {name}; if a network computes the scores, rename masks to labels"
                 )
         images = sorted(
             path
