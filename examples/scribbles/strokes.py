@@ -12,6 +12,7 @@ other pixels are void. The result has the layout of docs/own-data.md and trains 
 """
 
 import argparse
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from atrous.data import open_dataset, read_pair
+from atrous.errors import InputError
 from atrous.labelmap import VOID, connected_regions, write_labels
 
 SMALLEST = 200  # region that gets a stroke, in pixels
@@ -56,28 +58,39 @@ def strokes(labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return thin
 
 
+def write_strokes(source: Path, out: Path, name: str) -> None:
+    """Write a data set `out` with the strokes of a list of `source`."""
+    data = open_dataset(source)
+    listed = data.read(name)
+    if out.exists():
+        raise InputError(f"{out}: exists; choose a new folder, or delete it")
+    for folder in ("images", "labels", "lists"):
+        (out / folder).mkdir(parents=True)
+    known = labeled = 0
+    for sample in listed.samples:
+        labels = read_pair(sample)[1]
+        thin = strokes(labels)
+        write_labels(out / "labels" / f"{sample.name}.png", thin, data.palette)
+        (out / "images" / sample.image.name).symlink_to(sample.image.resolve())
+        known += int((thin != VOID).sum())
+        labeled += int((labels != VOID).sum())
+    (out / "lists" / "train.txt").write_text("".join(f"{sample.name}\n" for sample in listed.samples))
+    (out / "classes.txt").write_text("".join(f"{name}\n" for name in data.classes))
+    print(f"{len(listed)} images; {known / labeled:.1%} of their labeled pixels are strokes")
+
+
 def main() -> None:
-    """Write the data set."""
+    """Run the command. Print errors as one line and exit with status 2."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", type=Path, help="Data set with label maps, for example VOC2012.")
     parser.add_argument("out", type=Path, help="New folder.")
     parser.add_argument("--list", default="train_aug", help="List of images.")
     given = parser.parse_args()
-    data = open_dataset(given.data)
-    for folder in ("images", "labels", "lists"):
-        (given.out / folder).mkdir(parents=True)
-    listed = data.read(given.list)
-    known = labeled = 0
-    for sample in listed.samples:
-        labels = read_pair(sample)[1]
-        thin = strokes(labels)
-        write_labels(given.out / "labels" / f"{sample.name}.png", thin, data.palette)
-        (given.out / "images" / sample.image.name).symlink_to(sample.image.resolve())
-        known += int((thin != VOID).sum())
-        labeled += int((labels != VOID).sum())
-    (given.out / "lists" / "train.txt").write_text("".join(f"{sample.name}\n" for sample in listed.samples))
-    (given.out / "classes.txt").write_text("".join(f"{name}\n" for name in data.classes))
-    print(f"{len(listed)} images; {known / labeled:.1%} of their labeled pixels are strokes")
+    try:
+        write_strokes(given.data, given.out, given.list)
+    except (InputError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
 
 
 if __name__ == "__main__":

@@ -78,3 +78,17 @@ def test_the_data_set_trains_as_it_is(script, tiny_voc, tmp_path, monkeypatch, c
     full = read_pair(open_dataset(tiny_voc).read("train").samples[1])[1]
     assert np.array_equal(thin, script.strokes(full))
     assert set(np.unique(thin)) == {0, 2, 255}
+
+
+@pytest.mark.parametrize(("data", "out", "listed"), [("", "out", "train"), ("none", "new", "train"), ("", "new", "no")])
+def test_mistakes_are_one_line(script, tiny_voc, tmp_path, monkeypatch, capsys, data, out, listed):
+    (tmp_path / "out").mkdir()
+    arguments = [str(tiny_voc / data), str(tmp_path / out), "--list", listed]
+    monkeypatch.setattr(sys, "argv", ["strokes.py", *arguments])
+    with pytest.raises(SystemExit) as caught:
+        script.main()
+    assert caught.value.code == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: ")
+    assert error.count("\n") == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
