@@ -430,7 +430,7 @@ def test_heic_is_read_or_the_extra_is_named(segment, photo, red_square, tmp_path
     code, _, err = segment("in")
     assert (code, err.count("\n")) == (0, 1)
     assert "skipped .heic (1)" in err
-    assert "pip install 'atrous[heif]'" in err
+    assert "to read HEIC: install the extra 'heif'" in err
     code, _, err = segment("in/b.HEIC", "--overwrite")
     assert (code, err.count("\n")) == (2, 1)
     assert "extra 'heif'" in err

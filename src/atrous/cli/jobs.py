@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from json import dumps
 from pathlib import Path
 
-from ..errors import InputError
+from ..errors import InputError, installation
 from .fetch import STDIN, file_name, is_web_address
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -125,7 +125,7 @@ def _counts(skipped: Counter[str]) -> str:
     kinds = [f"{kind} ({count:,})" for kind, count in skipped.most_common(_MOST_KINDS)]
     if rest := skipped.total() - sum(count for _, count in skipped.most_common(_MOST_KINDS)):
         kinds.append(f"others ({rest:,})")
-    remedy = "; to read HEIC: pip install 'atrous[heif]'" if skipped.keys() & {".heic", ".heif"} else ""
+    remedy = f"; to read HEIC: {installation('heif')}" if skipped.keys() & {".heic", ".heif"} else ""
     return ", ".join(kinds) + remedy
 
 
