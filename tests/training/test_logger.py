@@ -341,6 +341,13 @@ def test_memory_grows_with_what_is_held():
 
 
 @pytest.mark.filterwarnings("error::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_tensorboard_that_never_closes_does_not_keep_a_failed_run(tmp_path, events, monkeypatch):
+    monkeypatch.setattr("atrous.training.logger._PATIENCE", 0.2)
+    monkeypatch.setattr("torch.utils.tensorboard.SummaryWriter.close", lambda self: threading.Event().wait())
+    with pytest.raises(RuntimeError, match="killed"), logger(tmp_path):
+        raise RuntimeError("a loader process was killed")
+
+
 def test_a_tensorboard_that_cannot_be_opened_is_one_line(tmp_path, events, monkeypatch):
     from tensorboard.summary.writer import record_writer
 

@@ -31,6 +31,7 @@ _COLUMNS = {
 }
 
 _WINDOW = 100  # steps over which speed, waiting time and the displayed loss are averaged
+_PATIENCE = 10.0  # seconds for closing TensorBoard's writer after an error
 _LINE_EVERY = 10  # steps between printed lines without a terminal
 
 Batch = TypeVar("Batch")
@@ -110,7 +111,10 @@ class Logger:
             self._draw()
             if self._events is not None:
                 with _writing(self.folder / TENSORBOARD):
-                    self._events.close()
+                    if kind is None:
+                        self._events.close()
+                    else:
+                        _close_in_time(self._events)
 
     def _report_thread(self, failed: threading.ExceptHookArgs) -> None:
         # TensorBoard's thread raises its error again in this thread, at the next event or at the end.
@@ -195,6 +199,22 @@ class Logger:
             with _writing(self.folder / TENSORBOARD):
                 for name, value in scalars.items():
                     self._events.add_scalar(name, value, step)
+
+
+def _close_in_time(events: Any) -> None:
+    """Close TensorBoard's writer after an error, or leave it open if that takes too long.
+
+    PyTorch reports a killed loader process by an exception in a signal handler. If it interrupts TensorBoard while that
+    holds the lock of its queue, closing the writer waits for ever.
+    """
+
+    def close() -> None:
+        with suppress(Exception):  # the run's own error takes precedence
+            events.close()
+
+    closing = threading.Thread(target=close, daemon=True)
+    closing.start()
+    closing.join(_PATIENCE)
 
 
 class _Table:
