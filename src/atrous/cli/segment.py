@@ -299,7 +299,7 @@ def _segment_images(
         print_line(f"error: interrupted after {done} of {len(jobs)} images; all written files are complete", err=True)
         raise typer.Exit(130) from None
     if failed and done == len(jobs) > 1:
-        fail(f"{failed:,} of {len(jobs):,} photos failed")
+        print_line(f"{failed:,} of {len(jobs):,} photos failed", err=True)
 
 
 def _each_done(
