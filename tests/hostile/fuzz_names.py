@@ -93,7 +93,7 @@ def photos(rng: random.Random, folder: Path) -> None:
         given.append(folder / odd_name(rng))  # which is not there
     given = [path.relative_to(folder) if rng.random() < 0.3 else path for path in given]
     with chdir(folder):
-        out = rng.choice((folder / "out", inside, Path(odd_name(rng))))
+        out = rng.choice((folder / "out", inside, folder / odd_name(rng)))  # not "-", standard output
         atrous("segment", "--model", model(), "--engine", "onnxruntime", f"--out={out}", "--", *given)
 
 
