@@ -166,3 +166,31 @@ def test_without_a_font_accents_are_dropped_or_the_number_is_written(monkeypatch
     assert font_for("ǅ\u0338ǅ", 20, "class 3")[0] != "ǅ\u0338ǅ"
     assert font_for("\U0001f408", 20, "class 3")[0] == "class 3"
     fonts._font_with.cache_clear()
+
+
+def test_a_font_whose_layout_fails_does_not_have_the_character(monkeypatch):
+    from PIL import ImageFont
+
+    def getmask(font, text, *args, **options):
+        raise ValueError("raqm_get_glyphs() failed.")
+
+    fonts._font_with.cache_clear()
+    monkeypatch.setattr(ImageFont.FreeTypeFont, "getmask", getmask)
+    assert font_for("中", 12, "class 3")[0] == "class 3"
+    fonts._font_with.cache_clear()
+
+
+def test_a_name_that_cannot_be_laid_out_is_drawn_as_its_number(monkeypatch):
+    from PIL import ImageFont
+
+    real = ImageFont.FreeTypeFont.getbbox
+
+    def getbbox(font, text, *args, **options):
+        if "中" in text:
+            raise ValueError("raqm_get_glyphs() failed.")
+        return real(font, text, *args, **options)
+
+    monkeypatch.setattr(ImageFont.FreeTypeFont, "getbbox", getbbox)
+    monkeypatch.setattr(fonts, "_font_with", lambda characters, size: ImageFont.load_default(size))
+    assert font_for("中", 12, "class 3")[0] == "class 3"
+    assert font_for("cat", 12, "class 3")[0] == "cat"

@@ -44,7 +44,7 @@ def font_for(text: str, size: int, otherwise: str) -> tuple[str, Font]:
         ASCII text as a fallback.
     """
     for each in (text, _without_accents(text)):
-        if each and (found := _font_with(frozenset(each), size)):
+        if each and (found := _font_with(frozenset(each), size)) and _lays_out(found, each):
             return each, found
     return otherwise, _default(size)
 
@@ -72,8 +72,20 @@ def _has(font: Font, characters: frozenset[str]) -> bool:
     """Return whether a font draws each character differently from a missing one."""
     if not isinstance(font, ImageFont.FreeTypeFont):
         return False
-    missing = bytes(font.getmask(_MISSING))
-    return all(each.isspace() or bytes(font.getmask(each)) != missing for each in characters)
+    try:
+        missing = bytes(font.getmask(_MISSING))
+        return all(each.isspace() or bytes(font.getmask(each)) != missing for each in characters)
+    except ValueError:  # of Pillow's layout engine, for some odd characters
+        return False
+
+
+def _lays_out(font: Font, text: str) -> bool:
+    """Return whether Pillow's layout engine copes with a text; it fails for some odd ones."""
+    try:
+        font.getbbox(text)
+    except (ValueError, OSError):
+        return False
+    return True
 
 
 @lru_cache(maxsize=1)
