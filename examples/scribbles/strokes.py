@@ -8,7 +8,7 @@ other pixels are void. The result has the layout of docs/own-data.md and trains 
     pip install scipy
     python strokes.py VOC2012 strokes --list train_aug
     atrous train strokes --out runs/partial --weights vgg16.pth --recipe cpu
-    atrous train strokes --out runs/with-crf-loss --weights vgg16.pth --recipe cpu --crf-loss 0.5
+    atrous train strokes --out runs/with-crf-loss --weights vgg16.pth --recipe cpu --crf-loss 0.2
 """
 
 import argparse

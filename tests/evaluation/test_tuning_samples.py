@@ -153,7 +153,7 @@ THIRDS = np.full((3, 12, 16), 1 / 3)
         ),
         (lambda f: save(f, "scores/b.npy", THIRDS[:, :, 1:]), r"b.npy: .*\(C, 12, 16\).*\(3, 12, 15\)"),
         (lambda f: save(f, "scores/b.npy", THIRDS[:2]), "b.jpg: probabilities: expected 3 labels .* got 2"),
-        (lambda f: save(f, "scores/b.npy", 9 * THIRDS), "b.npy: .* got 3 to 3; .*softmax"),
+        (lambda f: save(f, "scores/b.npy", 9 * THIRDS), "b.jpg: probabilities: expected 0 to 1, got 3 to 3; .*softmax"),
         (lambda f: save(f, "scores/b.npy", np.array([{}])), "b.npy: expected an array"),
         (lambda f: save(f, "scores/c.npz", THIRDS, THIRDS), "c.npz: expected an archive of one array, got 2"),
         (lambda f: write(f, "scores/b.npy", b""), "b.npy: expected an array"),

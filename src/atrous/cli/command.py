@@ -26,14 +26,20 @@ class Command(TyperCommand):
             line = with_options(str(error), self.params)
             argument = _ARGUMENT.match(line)
             for parameter in self.params:
-                source = ctx.get_parameter_source(parameter.name)
-                if argument and parameter.name == argument[1] and source and source.name == "COMMANDLINE":
+                if argument and parameter.name == argument[1] and _names_option(ctx, parameter):
                     rest = line[argument.end() :].replace(", or None for the default", "").replace(", or None", "")
                     line = f"{_option(parameter)}{argument[2].replace('=', ' ')}{rest}"
                     break
             if line == str(error):
                 raise
             raise InputError(line) from error
+
+
+def _names_option(ctx: Any, parameter: Any) -> bool:
+    """Return whether a message may mean a parameter by its name: it was given, and its value is no file so called."""
+    source = ctx.get_parameter_source(parameter.name)
+    given = source is not None and source.name == "COMMANDLINE"
+    return given and str(ctx.params.get(parameter.name)) != parameter.name
 
 
 def with_options(text: str, parameters: Iterable[Any]) -> str:

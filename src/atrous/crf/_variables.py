@@ -72,13 +72,19 @@ def _check_values(array: NDArray[Any], kernels: Sequence[Kernel]) -> None:
     if not (np.isfinite(low) and np.isfinite(high)):
         got = "NaN" if np.isnan(low) else f"{low} to {high}"
         raise InputError(f"image: expected finite values, got {got}; replace NaN and infinities")
-    # Values from 0 to 1, or normalized as for a network.
-    scaled, normalized = 0 <= low < high <= 1, -10 <= low < 0 < high <= 10 and array.shape[-1] == 3
     for kernel in kernels:
-        # With the usual srgb for 0 to 255, all colors would count as equal.
-        if isinstance(kernel, Bilateral) and (scaled or normalized) and max(1, high - low) < np.min(kernel.srgb):
-            remedy = "multiply by 255, or divide srgb by it" if scaled else "pass the image with values from 0 to 255"
-            raise InputError(
-                f"image: expected values that srgb={kernel.srgb} can tell apart, got floats from {low:g} to {high:g};"
-                f" {remedy}"
-            )
+        if isinstance(kernel, Bilateral):
+            check_range(low, high, array.shape[-1], float(np.min(kernel.srgb)))
+
+
+def check_range(low: float, high: float, bands: int, srgb: float) -> None:
+    """Raise InputError for values from 0 to 1, or normalized as for a network, that `srgb` cannot tell apart.
+
+    With the usual srgb for 0 to 255, all colors would count as equal.
+    """
+    scaled, normalized = 0 <= low < high <= 1, -10 <= low < 0 < high <= 10 and bands == 3
+    if (scaled or normalized) and max(1, high - low) < srgb:
+        remedy = "multiply by 255 for values from 0 to 255, or divide srgb" if scaled else "pass values from 0 to 255"
+        raise InputError(
+            f"image: expected values that srgb={srgb:g} can tell apart, got floats from {low:g} to {high:g}; {remedy}"
+        )

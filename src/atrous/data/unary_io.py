@@ -223,22 +223,9 @@ def fit_probabilities(array: NDArray[np.generic], path: str, shape: tuple[int, i
             f"{path}: expected probabilities as floats, from 0 to 1, got {array.dtype} {array.shape};"
             " divide values from 0 to 255 by 255"
         )
-    if array.shape in (shape, (1, *shape)):
-        foreground = array.reshape(shape)
-        array = np.stack([1 - foreground, foreground])
-    first, last = array.ndim == 3 and array.shape[1:] == shape, array.ndim == 3 and array.shape[:2] == shape
-    if not first and not last:
-        h, w = shape
-        raise InputError(
-            f"{path}: expected shape (C, {h}, {w}) or ({h}, {w}, C), as the upright image, got {array.shape}"
-        )
-    if first and last:
-        raise InputError(
-            f"{path}: ambiguous shape {array.shape}: both (C, H, W) and (H, W, C) fit; pad image and array"
-        )
+    planes = labels_first(array, path, shape)
     with np.errstate(over="ignore"):  # infinity is detected below
-        values = array.astype(np.float32)
-    values = values if first else np.ascontiguousarray(values.transpose(2, 0, 1))
+        values = planes.astype(np.float32, order="C")
     if not 2 <= len(values) <= 255:
         raise InputError(
             f"{path}: expected 2 to 255 classes, got {len(values)}; for one probability p, stack 1 - p and p"
@@ -261,6 +248,24 @@ def fit_probabilities(array: NDArray[np.generic], path: str, shape: tuple[int, i
             f"{path}: expected a sum of 1, got 0 for all classes at row {empty[0, 0]}, column {empty[0, 1]}"
         )
     return values
+
+
+def labels_first(array: NDArray[np.generic], path: str, shape: tuple[int, int]) -> NDArray[np.generic]:
+    """Return probabilities in any layout of `fit_probabilities` as (C, H, W); their values are not checked."""
+    if array.shape in (shape, (1, *shape)) and array.dtype.kind == "f":
+        foreground = array.reshape(shape)
+        return np.stack([1 - foreground, foreground])
+    first, last = array.ndim == 3 and array.shape[1:] == shape, array.ndim == 3 and array.shape[:2] == shape
+    if not first and not last:
+        h, w = shape
+        raise InputError(
+            f"{path}: expected shape (C, {h}, {w}) or ({h}, {w}, C), as the upright image, got {array.shape}"
+        )
+    if first and last:
+        raise InputError(
+            f"{path}: ambiguous shape {array.shape}: both (C, H, W) and (H, W, C) fit; pad image and array"
+        )
+    return array if first else array.transpose(2, 0, 1)
 
 
 def _size(shape: tuple[int, ...]) -> str:

@@ -17,7 +17,7 @@ from .._printable import printable
 from .._quiet_imports import import_matplotlib
 from ..data.samples import Sample, read_pair
 from ..errors import MissingExtra
-from ..labelmap import overlay
+from ..labelmap import display_name, overlay
 from ..labelmap.voc_colormap import full_palette
 from ._plots import colors, comparable, confusion_plot, step_curve, trimap_curves
 from .predictors import Labeler
@@ -86,9 +86,11 @@ def report_html(
     )
     environment.filters.update(percent=_percent, svg=_svg_uri, color=_hex)
     template = environment.from_string((resources.files(__package__) / "report.html.jinja").read_text("utf-8"))
+    names = [display_name(name) for name in result.classes]
     return template.render(
         run=run,
         result=result,
+        names=names,
         scope=run.scope(result.images),
         colors=colors(result),
         authors=comparable(result),
@@ -98,7 +100,7 @@ def report_html(
         recall=matrices[last].recall().tolist(),
         precision=matrices[last].precision().tolist(),
         palette=full_palette(palette).tolist(),
-        confusion=confusion_plot(matrices[last], result.classes),
+        confusion=confusion_plot(matrices[last], names),
         trimaps=[trimap_curves(result, accuracy=accuracy) for accuracy in (False, True)] if bands else [],
         steps=[step_curve(result, accuracy=accuracy) for accuracy in (False, True)] if result.steps else [],
         examples=[

@@ -13,6 +13,7 @@ from .. import _io
 from .._printable import printable
 from .._provenance import machine
 from ..errors import InputError
+from ..labelmap import display_name
 from .bootstrap import DRAWS, Difference
 from .export_check import LARGEST_HALF, Parity, Tolerance
 from .metrics import ConfusionMatrix
@@ -90,7 +91,7 @@ def score_table(result: Evaluation) -> str:
     """Return a table of IoU per class and of the scalar measures, in per cent, with one column per labeling."""
     matrices = [result.confusion(name) for name in result.labelings]
     scores = [matrix.iou() for matrix in matrices]
-    rows = [(name, [iou[c] for iou in scores]) for c, name in enumerate(result.classes)]
+    rows = [(display_name(name), [iou[c] for iou in scores]) for c, name in enumerate(result.classes)]
     summaries = [matrix.summary() for matrix in matrices]
     rows += [(name, [summary[name] for summary in summaries]) for name in summaries[0]]
     return _table("IoU in %", result.labelings, rows)

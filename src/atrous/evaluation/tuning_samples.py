@@ -18,7 +18,7 @@ from .._resources import cache_bytes
 from ..backends import bundled_model_path
 from ..crf.tune.scorer import LabeledImage
 from ..data.samples import Sample, read_label_map, read_pair
-from ..data.unary_io import fit_probabilities, read_array
+from ..data.unary_io import labels_first, read_array
 from ..errors import InputError
 from ..image_io.decode import IMAGE_SUFFIXES, read_image, stored_size
 from ..segmenter import Segmenter
@@ -163,8 +163,9 @@ class FolderSamples(_LabeledImages):
         return len(_probabilities(scores, (height, width)))
 
 
-def _probabilities(path: Path, shape: tuple[int, ...]) -> NDArray[np.float32]:
-    return fit_probabilities(read_array(path), str(path), (shape[0], shape[1]))
+def _probabilities(path: Path, shape: tuple[int, ...]) -> NDArray[np.generic]:
+    """Read scores at their precision; their values are checked once, by the search."""
+    return labels_first(read_array(path), str(path), (shape[0], shape[1]))
 
 
 def _scores_of(folder: Path, image: Path) -> Path:

@@ -1,7 +1,7 @@
 """The mean field as an operator of `torch.compile`'s graphs.
 
 A graph cannot hold a filter. The operators therefore take the images and the kernels' parameters; the backward pass
-builds the filters again, which takes a tenth of its time, and reads the marginals that the forward pass stored.
+builds the filters again, and reads the marginals that the forward pass stored.
 """
 
 from collections.abc import Sequence

@@ -179,8 +179,9 @@ class _Product(torch.autograd.Function):
         for left, right, transposed in ((grad, values, False), (values, grad, True)):
             filtered = back if transposed else filter.apply(right)
             total -= f * (left * filtered).sum(-1, keepdim=True)
-            moments = filter.apply((f[..., None] * right[..., None, :]).flatten(2), transposed=transposed)
-            total += (moments.reshape(*f.shape, -1) * left[..., None, :]).sum(-1)
+            for axis in range(f.shape[-1]):
+                moments = filter.apply(f[..., axis, None] * right, transposed=transposed)
+                total[..., axis] += (left * moments).sum(-1)
         return back, total, None
 
 

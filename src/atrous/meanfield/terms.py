@@ -7,6 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from ..crf._variables import check_range
 from ..crf.kernels import Normalization
 from ..errors import InputError
 from .filters import Filter, Filtering, grid_filter, make_filter, product, scales
@@ -57,20 +58,14 @@ def check_values(logits: Tensor, image: Tensor, kernels: Sequence[KernelValues])
 
 
 def check_image(image: Tensor, srgb: float) -> None:
-    """Raise InputError for values that are not finite, or so few that the smallest `srgb` cannot tell them apart."""
+    """Raise InputError for values that are not finite, or that the smallest `srgb` cannot tell apart."""
     if not image.is_floating_point() or image.requires_grad:
         return
     low, high = (float(each) for each in torch.aminmax(image))
     if not (math.isfinite(low) and math.isfinite(high)):
         raise InputError("image: expected finite numbers, got NaN or infinity")
-    # Values from 0 to 1, or normalized as for a network.
-    scaled, normalized = 0 <= low < high <= 1, -10 <= low < 0 < high <= 10
-    suspect = (scaled or normalized) and max(1.0, high - low) < srgb * (1 + 1e-6)
-    if suspect and not torch.equal(image, image.round()):  # whole numbers are a dark photograph
-        raise InputError(
-            f"image: expected values such as 0 to 255, got {low:.3g} to {high:.3g}; pass the image as in its file, or"
-            " divide srgb"
-        )
+    if high <= 10 and not torch.equal(image, image.round()):  # whole numbers may be a dark photograph
+        check_range(low, high, image.shape[1], srgb)
 
 
 def learns_features(image: Tensor, kernels: Sequence[KernelValues]) -> bool:

@@ -376,7 +376,7 @@ function refreshControls() {
     if (value === undefined || document.activeElement === $(`crf-${name}`)) continue;
     $(`crf-${name}`).max = Math.max(PARAMETERS[name][3], value);
     $(`crf-${name}`).value = value;
-    $(`value-${name}`).textContent = value;
+    $(`value-${name}`).textContent = Number(value.toPrecision(3)); // learned ones have many digits
   }
   $("own-network").hidden = !current.mask;
   for (const button of document.querySelectorAll("[data-save]")) button.disabled = !current.after;
