@@ -151,26 +151,34 @@ def term(kernel, shape, *, normalization="after", filtering="lattice"):
 
 class TestWideSpatialKernels:
     def test_the_lattice_stands_in(self, rng, monkeypatch):
-        image = np.zeros((90, 120, 3), np.uint8)
-        p = random_probabilities(rng, 3, (15, 20)).repeat(6, axis=1).repeat(6, axis=2)
-        kernels = [Spatial(weight=3, sxy=12)]
+        image = np.zeros((180, 240, 3), np.uint8)
+        p = random_probabilities(rng, 3, (15, 20)).repeat(12, axis=1).repeat(12, axis=2)
+        kernels = [Spatial(weight=3, sxy=27)]
         lattice = DenseCRF(image, kernels)
-        assert term(kernels[0], (90, 120)).filter.vertices is not None
-        monkeypatch.setattr("atrous.crf._lower.WIDEST_EXACT", np.inf)
+        assert term(kernels[0], (180, 240)).filter.vertices is not None
+        monkeypatch.setattr("atrous.crf._lower.WIDEST_DOWNSAMPLED", np.inf)
         grid = DenseCRF(image, kernels)
-        assert term(kernels[0], (90, 120)).filter.vertices is None
+        assert term(kernels[0], (180, 240)).filter.vertices is None
         assert np.mean(lattice.labels(p) != grid.labels(p)) < 0.01
+
+    @pytest.mark.parametrize("sxy", [3, 12, 25])
+    def test_every_second_pixel_is_enough(self, rng, monkeypatch, sxy):
+        image = np.zeros((170, 170, 3), np.uint8)
+        p = random_probabilities(rng, 3, (17, 17)).repeat(10, axis=1).repeat(10, axis=2)
+        found = DenseCRF(image, [Spatial(weight=3, sxy=sxy)])(probabilities=p)
+        monkeypatch.setattr("atrous.crf._lower._LEAST_WEIGHT", 2.0**-25)  # which no halving reaches
+        np.testing.assert_allclose(DenseCRF(image, [Spatial(weight=3, sxy=sxy)])(probabilities=p), found, atol=1e-3)
 
     @pytest.mark.parametrize(
         ("shape", "sxy", "filtering"),
         [
-            ((90, 120), 10, "lattice"),
-            ((90, 120), 12, "exact"),
-            ((30, 40), 12, "lattice"),  # nothing to save
+            ((180, 240), 25, "lattice"),
+            ((180, 240), 27, "exact"),
+            ((75, 100), 27, "lattice"),  # nothing to save
             ((90, 120), (12, 1e-3), "lattice"),  # no lattice is long enough
         ],
     )
-    def test_and_else_it_does_not(self, shape, sxy, filtering):
+    def test_else_it_does_not(self, shape, sxy, filtering):
         assert term(Spatial(weight=3, sxy=sxy), shape, filtering=filtering).filter.vertices is None
 
     @pytest.mark.parametrize("normalization", ["before", "after", "symmetric"])

@@ -16,9 +16,12 @@ from atrous.errors import InputError
 
 Filtering = Literal["lattice", "fine", "exact"]
 
-# The time of the exact spatial kernel grows with its width. Above this standard deviation in pixels, "lattice" filters
-# it on the lattice if the grid is large enough for that to save time.
+# The time of the exact spatial kernel grows with its width. Above these standard deviations in pixels, "lattice"
+# filters it on the lattice if the grid is large enough for that to save time. On images, kernels that are wide along
+# both axes are convolved on every second pixel (native/gaussian/downsampled.hpp), so the lattice pays later.
 WIDEST_EXACT = 10.0
+WIDEST_DOWNSAMPLED = 25.0
+_NARROWEST_DOWNSAMPLED = 3.0
 _REACH = 6  # standard deviations that the exact kernel covers on each side
 
 # Weights of the spatial kernel below these are dropped (its center has weight 1): weights that vanish in a float32 sum;
@@ -133,7 +136,9 @@ def build_term(
 
 
 def _worth_a_lattice(shape: tuple[int, ...], sigmas: tuple[float, ...]) -> bool:
-    wide = any(min(sigma, length / _REACH) > WIDEST_EXACT for sigma, length in zip(sigmas, shape, strict=True))
+    downsampled = len(shape) == 2 and min(sigmas) >= _NARROWEST_DOWNSAMPLED
+    widest = WIDEST_DOWNSAMPLED if downsampled else WIDEST_EXACT
+    wide = any(min(sigma, length / _REACH) > widest for sigma, length in zip(sigmas, shape, strict=True))
     # A lattice spans at most 10^5 standard deviations; in longer grids the kernel is narrow and cheap to convolve.
     return wide and all(length / sigma < 1e4 for sigma, length in zip(sigmas, shape, strict=True))
 

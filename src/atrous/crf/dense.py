@@ -56,8 +56,8 @@ class DenseCRF:
         How to multiply by K. "lattice": permutohedral lattice (fast, approximate, at most 16 features). "fine": the
         same lattice with a stencil over neighboring vertices instead of blurs (slower, more accurate, at most 5
         features). "exact": sum over all pairs of points, in quadratic time. Spatial kernels are convolved on the grid;
-        with "lattice", wide ones (more than 10 pixels) use the lattice if the image is large enough, and from
-        ``sxy=2.9`` on the grid may have every second pixel. Errors: docs/benchmarks.md.
+        with "lattice", wide ones (more than 25 pixels, or 10 in volumes) use the lattice if the image is large
+        enough, and from ``sxy=2.9`` on the grid may have every second pixel. Errors: docs/benchmarks.md.
     tolerance : float, default 0
         Stop after a step that changes no probability by more; `infer` returns the number of steps.
     prune : float, optional

@@ -79,8 +79,8 @@ def _spread(name: str, value: object, count: int, of: str) -> tuple[float, ...]:
 class Spatial:
     """Nearby points of a grid share a label: ``weight * exp(-|p_i - p_j|^2 / (2 sxy^2))``.
 
-    Chen et al. 2015, equation 3, second kernel. Convolved on the grid; if `sxy` is above 10 pixels and the grid much
-    larger, `DenseCRF` approximates it on the lattice, whose time does not depend on `sxy`.
+    Chen et al. 2015, equation 3, second kernel. Convolved on the grid; if `sxy` is above 25 pixels (10 in
+    volumes) and the grid much larger, `DenseCRF` approximates it on the lattice, whose time does not depend on `sxy`.
 
     Parameters
     ----------

@@ -26,7 +26,9 @@ struct CoarseTaps {
     // At any point, the error of the weights is at most `error` of their sum.
     CoarseTaps(double sigma, double error) {
         if (error < kParity) return;
-        for (int reach = 2; reach <= 2 * sigma + 1 && sigma <= kWidest; ++reach) {
+        // Weights that end within 3.7 sigma are never exact enough.
+        for (int reach = std::max(2, static_cast<int>(1.9 * sigma) - 4);
+             reach <= 2 * sigma + 1 && sigma <= kWidest; ++reach) {
             fit(sigma, reach);
             if (misplaced(sigma) <= error) return;
         }

@@ -106,7 +106,7 @@ class GridGaussian::TileState final : public FilterState {
 
 inline bool GridGaussian::takes_tiles() const {
     return shape_.size() == 2 && tiles_.line() == shape_[1] && tiles_.width() <= Tiles::kWidest &&
-           std::max(radius(0), radius(1)) <= Tiles::kTallest / 2;
+           (!between_.empty() || std::max(radius(0), radius(1)) <= Tiles::kTallest / 2);
 }
 
 inline std::unique_ptr<FilterState> GridGaussian::start_tiles(std::int64_t width, bool,
