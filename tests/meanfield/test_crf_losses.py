@@ -1,3 +1,5 @@
+import re
+
 import pytest
 
 torch = pytest.importorskip("torch")
@@ -128,6 +130,23 @@ def test_bad_input():
         for scaled in (image / 255, image / 128 - 1):
             with pytest.raises(InputError, match="0 to 255"):
                 loss(probabilities, scaled)
+        with pytest.raises(InputError, match="torch.cat"):
+            loss(probabilities[:, :1], image)
+        with pytest.raises(InputError, match="sum of 1"):
+            loss(probabilities / 2, image)
+        for weight, word in (
+            (255 * torch.ones(2, 6, 7), "0 to 1"),
+            (-torch.ones(2, 6, 7), "0 to 1"),
+            (torch.full((2, 6, 7), torch.nan), "0 to 1"),
+            (torch.ones(1, 6, 7), "(2, 6, 7)"),
+            (torch.ones(2, 1, 6, 7), "(2, 6, 7)"),
+        ):
+            with pytest.raises(InputError, match=re.escape(word)):
+                loss(probabilities, image, weight)
+    labeled = torch.ones(2, 6, 7, dtype=torch.bool)
+    for gate, given in ((False, labeled), (True, labeled.long())):
+        with pytest.raises(InputError, match="labeled"):
+            DenseCRFLoss([KERNEL], gate=gate)(probabilities, image, labeled=given)
     with pytest.raises(InputError, match="ROIs"):
         DenseCRFLoss.rloss(1e-3, 20, 10, 1.0)(image, probabilities, image[:, :1])
     for loss in (DenseCRFLoss([KERNEL]), GatedCRFLoss([KERNEL])):

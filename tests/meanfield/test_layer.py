@@ -294,14 +294,15 @@ def test_compiled_it_is_one_graph_with_the_same_scores_and_gradients(form, filte
         compiled(logits * float("nan"), image)
 
 
-def test_the_operator_of_graphs_passes_pytorch_s_checks():
+@pytest.mark.parametrize(("filtering", "dtype"), [("lattice", torch.float32), ("exact", torch.float64)])
+def test_the_operator_of_graphs_passes_pytorch_s_checks(filtering, dtype):
     from atrous.meanfield.compiled import _forward
 
-    logits, image = scene(dtype=torch.float32)
-    given = logits.flatten(2).transpose(1, 2).contiguous().requires_grad_()
+    logits, image = scene(dtype=dtype)
+    given = logits.flatten(2).transpose(1, 2).requires_grad_()  # as the layer passes it, not contiguous
     gains = [torch.tensor([1.0, 2.0, 3.0], requires_grad=True), torch.eye(3).requires_grad_()]
     log_sxy, log_srgb = [torch.tensor([0.5]), torch.tensor([1.5])], [torch.tensor([3.5])]
-    arguments = (given, image, gains, log_sxy, log_srgb, "spatial after,bilateral symmetric", "lattice", 2)
+    arguments = (given, image, gains, log_sxy, log_srgb, "spatial after,bilateral symmetric", filtering, 2)
     torch.library.opcheck(_forward, arguments)
 
 
@@ -319,6 +320,8 @@ def test_compiled_with_learned_standard_deviations():
         (lambda logits, image: (logits.int(), image), "logits"),
         (lambda logits, image: (logits[:0], image[:0]), "logits"),
         (lambda logits, image: (logits * float("nan"), image), "finite"),
+        (lambda logits, image: (logits.softmax(1), image), "probabilities"),
+        (lambda logits, image: (logits.numpy(), image), "from_numpy"),
         (lambda logits, image: (logits, image[..., :4]), "image"),
         (lambda logits, image: (logits, image.half()), "float16"),
         (lambda logits, image: (logits, image / 255), "255"),
@@ -338,7 +341,9 @@ def test_bad_input_is_one_line(change, word):
         ({"kernels": "deeplabb"}, "preset"),
         ({"kernels": [Gaussian(np.zeros((4, 1)), 1.0)]}, "kernels"),
         ({"kernels": [Spatial(weight=1, sxy=1, compatibility=[1, 2, 3])]}, "compatibility"),
-        ({"labels": 0}, "labels"),
+        ({"labels": 1}, "labels"),
+        ({"learn": ("compatibility",)}, "potts"),
+        ({"learn": ("srgb",), "kernels": [Spatial(weight=1, sxy=1)]}, "learn"),
         ({"weights": "vector"}, "weights"),
         ({"compatibility": "none"}, "compatibility"),
         ({"learn": ("sigma",)}, "learn"),

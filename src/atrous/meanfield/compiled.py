@@ -52,8 +52,7 @@ def _forward(
 ) -> tuple[Tensor, Tensor]:
     values = _values(gains, log_sxy, log_srgb, kernels)
     check_values(logits, image, values)
-    scores, marginals = record(logits, _terms(image.to(logits.dtype), values, filtering), iterations)
-    return (scores.clone() if scores is logits else scores), marginals
+    return record(logits, _terms(image.to(logits.dtype), values, filtering), iterations)
 
 
 @_forward.register_fake

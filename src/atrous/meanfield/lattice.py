@@ -64,8 +64,8 @@ class Lattice:
 
     def _too_wide(self) -> InputError:
         return InputError(
-            f"features: span too many standard deviations for a lattice of {self.dimensions} dimensions, or are not"
-            " finite; divide by larger standard deviations, or use filtering='exact'"
+            f"features: {self.dimensions} of them span too many standard deviations for a lattice, or are not finite;"
+            " use fewer features, larger standard deviations or filtering='exact'"
         )
 
     def _build(self, cells: Tensor, ranks: Tensor) -> None:

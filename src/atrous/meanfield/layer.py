@@ -85,7 +85,7 @@ class DenseCRFLayer(nn.Module):
             if kernel.compatibility is not None:
                 raise InputError("kernels: expected no compatibility of their own; pass compatibility to the layer")
             kinds.append(kernel)
-        _check(labels, "labels", least=1)
+        _check(labels, "labels", least=2)
         _check(iterations, "iterations", least=0)
         _check_choice(weights, "weights", ("scalar", "label", "matrix"))
         _check_choice(compatibility, "compatibility", ("potts", "label", "matrix"))
@@ -115,6 +115,11 @@ class DenseCRFLayer(nn.Module):
             parameter(np.log(np.atleast_1d(k.srgb)), "srgb") for k in kinds if isinstance(k, Bilateral)
         )
 
+        if learn and not any(parameter.requires_grad for parameter in self.parameters()):
+            raise InputError(
+                f"learn={tuple(learn)}: these kernels with compatibility={compatibility!r} have no such parameters"
+            )
+
     @classmethod
     def from_crfasrnn(cls, state: Mapping[str, Any], **options: Any) -> "DenseCRFLayer":
         """Return a layer with the parameters of crfasrnn_pytorch.
@@ -132,6 +137,8 @@ class DenseCRFLayer(nn.Module):
         InputError
             If one of them is missing or has another shape.
         """
+        if not isinstance(state, Mapping):
+            raise InputError(f"state: expected a state dict, as torch.load returns it, got {type(state).__name__}")
         found = {}
         for name in ("spatial_ker_weights", "bilateral_ker_weights", "compatibility_matrix"):
             matches = [value for key, value in state.items() if key.split(".")[-1] == name]
@@ -264,6 +271,9 @@ class DenseCRFLayer(nn.Module):
         return 1.0, diagonal.copy() if gains.ndim == 1 or np.array_equal(gains, np.diag(diagonal)) else -gains
 
     def _check_shapes(self, logits: Tensor, image: Tensor) -> None:
+        for name, given in (("logits", logits), ("image", image)):
+            if not isinstance(given, Tensor):
+                raise InputError(f"{name}: expected a tensor, got {type(given).__name__}; use torch.from_numpy")
         shape = tuple(logits.shape)
         if not logits.is_floating_point() or not 3 <= logits.ndim <= 5 or shape[1] != self.labels or 0 in shape:
             raise InputError(

@@ -91,28 +91,30 @@ class DenseCRFLoss(nn.Module):
         image : (B, bands, H, W)
             Values as in the files.
         weight : (B, H, W), optional
-            Weight of each pixel: 0 outside of the region of interest. Default: ones.
+            Weight of each pixel, 0 to 1: 0 outside of the region of interest. Default: ones.
         labeled : (B, H, W) bool, optional
             Pixels with labels; for `gate`.
 
         Raises
         ------
         InputError
-            If the shapes do not fit.
+            If the shapes or values do not fit.
         """
         probabilities, image = _inputs(probabilities, image, self.kernels)
-        weight = torch.ones_like(probabilities[:, 0]) if weight is None else weight.to(probabilities)
+        weight = _of_pixels(weight, "weight", probabilities)
+        if labeled is not None and (labeled.dtype != torch.bool or not self.gate):
+            raise InputError(
+                f"labeled: expected bool, such as labels != 255, and a loss with gate=True, got {labeled.dtype} and"
+                f" gate={self.gate}"
+            )
+        known = torch.zeros_like(weight) if labeled is None else _of_pixels(labeled, "labeled", probabilities)
         size = tuple(max(1, round(side * self.scale)) for side in probabilities.shape[2:])
         probabilities, image = (
             F.interpolate(each, size, mode="bilinear", align_corners=False) if self.scale != 1 else each
             for each in (probabilities, image)
         )
-        weight = F.interpolate(weight[:, None], size, mode="nearest")[:, 0]
-        gated = weight
-        if self.gate:
-            known = torch.zeros_like(weight) if labeled is None else labeled.to(weight)
-            known = F.interpolate(known[:, None], size, mode="nearest")[:, 0] if labeled is not None else known
-            gated = torch.where(known > 0.5, weight * (1 - probabilities.detach().amax(1)), weight)
+        weight, known = F.interpolate(torch.stack([weight, known], 1), size, mode="nearest").unbind(1)
+        gated = torch.where(known > 0.5, weight * (1 - probabilities.detach().amax(1)), weight)
         right = (probabilities * weight[:, None]).flatten(2).transpose(1, 2)
         left = (probabilities * gated[:, None]).flatten(2).transpose(1, 2)
         total = probabilities.new_zeros(len(probabilities))
@@ -140,11 +142,9 @@ class _Rloss(nn.Module):
     def forward(self, images: Tensor, segmentations: Tensor, ROIs: Tensor) -> Tensor:
         """Return the loss."""
         segmentations, images = _inputs(segmentations, images, [self.kernel])
-        if ROIs.shape != segmentations[:, 0].shape:
-            raise InputError(f"ROIs: expected {tuple(segmentations[:, 0].shape)}, got {tuple(ROIs.shape)}")
         size = [int(side * self.scale) for side in segmentations.shape[2:]]
         images = F.interpolate(images, size, mode="nearest")
-        rois = F.interpolate(ROIs[:, None].to(segmentations), size, mode="nearest")
+        rois = F.interpolate(_of_pixels(ROIs, "ROIs", segmentations)[:, None], size, mode="nearest")
         s = F.interpolate(segmentations, size, mode="bilinear", align_corners=False) * rois
         found = make_filter(_features(images, self.kernel, self.scale), "lattice")
         s = s.flatten(2).transpose(1, 2)
@@ -181,10 +181,15 @@ class GatedCRFLoss(nn.Module):
         image : (B, bands, H, W)
             Values as in the files.
         gate : (B, H, W), optional
-            Weight of each pixel. Default: ones.
+            Weight of each pixel, 0 to 1. Default: ones.
+
+        Raises
+        ------
+        InputError
+            If the shapes or values do not fit.
         """
         probabilities, image = _inputs(probabilities, image, self.kernels)
-        gate = torch.ones_like(probabilities[:, 0]) if gate is None else gate.to(probabilities)
+        gate = _of_pixels(gate, "gate", probabilities)
         size = probabilities.shape[2:]
         features = [
             _features(image, kernel, 1.0).transpose(1, 2).reshape(len(image), -1, *size).detach()
@@ -251,9 +256,32 @@ def _inputs(probabilities: Tensor, image: Tensor, kernels: Sequence[Bilateral]) 
         )
     if not probabilities.is_floating_point():
         raise InputError(f"probabilities: expected floats, got {probabilities.dtype}")
+    if probabilities.shape[1] < 2:
+        raise InputError(
+            f"probabilities: expected at least two labels, got {tuple(probabilities.shape)}; for a sigmoid p pass"
+            " torch.cat([1 - p, p], 1)"
+        )
     low, high = (float(each) for each in torch.aminmax(probabilities.detach()))
     if not (low >= -0.01 and high <= 1.01):
         raise InputError(f"probabilities: expected 0 to 1, got {low:.3g} to {high:.3g}; apply a softmax to scores")
+    least, most = (float(each) for each in torch.aminmax(probabilities.detach().float().sum(1)))
+    if not (least > 0.95 and most < 1.05):  # in half precision the sums are not exact
+        raise InputError(f"probabilities: expected a sum of 1 over the labels, got {least:.3g} to {most:.3g}")
     check_image(image, min(min(kernel.sigmas(2, image.shape[1])[1]) for kernel in kernels))
     probabilities = probabilities if probabilities.dtype == torch.float64 else probabilities.float()
     return probabilities, image.to(probabilities)
+
+
+def _of_pixels(values: Tensor | None, name: str, probabilities: Tensor) -> Tensor:
+    """Check and return a weight for each pixel, (B, H, W), like the probabilities; ones for None."""
+    if values is None:
+        return torch.ones_like(probabilities[:, 0])
+    expected = tuple(probabilities[:, 0].shape)
+    if values.shape != expected or values.device != probabilities.device:
+        raise InputError(
+            f"{name}: expected {expected} on {probabilities.device}, got {tuple(values.shape)} on {values.device}"
+        )
+    low, high = (float(each) for each in torch.aminmax(values))
+    if not (low >= 0 and high <= 1):
+        raise InputError(f"{name}: expected weights from 0 to 1, got {low:.3g} to {high:.3g}")
+    return values.to(probabilities)

@@ -72,10 +72,11 @@ def record(logits: Tensor, terms: Sequence[Term], iterations: int) -> tuple[Tens
             model = _model(terms, image, points)
             model.record(given.T.numpy(), q.numpy(), out.T.numpy(), native_threads())
         return scores, marginals
-    scores = logits
+    scores = logits.clone(memory_format=torch.contiguous_format)
+    marginals.zero_()  # the padding too, so that equal inputs have equal outputs
     for q in marginals.view(batch, iterations, points, width)[..., :labels].unbind(1):
         q.copy_(scores.softmax(-1))
-        scores = logits.clone()
+        scores.copy_(logits)
         for term in terms:
             scores += mixed(scaled(term.filter.apply(scaled(q, term.pre_scale)), term.post_scale), term.gains)
     return scores, marginals

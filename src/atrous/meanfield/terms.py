@@ -49,9 +49,16 @@ def make_term(image: Tensor, kernel: KernelValues, filtering: Filtering) -> tupl
 
 
 def check_values(logits: Tensor, image: Tensor, kernels: Sequence[KernelValues]) -> None:
-    """Raise InputError for NaN, infinity, or an image that is scaled or normalized, where kernels expect 0 to 255."""
-    if not torch.isfinite(logits).all():
+    """Check logits (B, N, C) and images.
+
+    Raises InputError for NaN, infinity, probabilities in place of logits, or an image that is scaled or normalized,
+    where kernels expect 0 to 255.
+    """
+    low, high = (float(each) for each in torch.aminmax(logits.detach()))
+    if not (math.isfinite(low) and math.isfinite(high)):
         raise InputError("logits: expected finite numbers, got NaN or infinity")
+    if low >= 0 and 0 < high <= 1 and bool(((logits.detach().sum(-1) - 1).abs() < 1e-3).all()):
+        raise InputError("logits: expected scores, got probabilities, which sum to 1; pass those before the softmax")
     log_srgb = [kernel.log_srgb for kernel in kernels if kernel.log_srgb is not None]
     if log_srgb:
         check_image(image, min(math.exp(float(log.detach().min())) for log in log_srgb))
