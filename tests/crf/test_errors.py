@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from atrous.crf import Bilateral, DenseCRF, Gaussian, Spatial, exact
 from atrous.errors import InputError
@@ -43,6 +44,27 @@ def test_energies_that_are_not_finite(value):
 )
 def test_shapes(shape):
     fails("probabilities", lambda: DenseCRF(IMAGE, KERNELS)(np.zeros(shape)))
+
+
+def test_labels_written_as_probabilities():
+    hard = np.zeros((2, 4, 5), np.uint8)
+    hard[0, :2] = hard[1, 2:] = 1
+    for given in (hard, hard.astype(float), np.stack([hard, hard]), np.moveaxis(hard, 0, -1)):
+        fails("probabilities", lambda given=given: DenseCRF(IMAGE, KERNELS).labels(given))
+    background = np.zeros((2, 4, 5))
+    background[0] = 1  # a confident network on an image of one label
+    assert (DenseCRF(IMAGE, KERNELS).labels(background) == 0).all()
+
+
+def test_a_volume_read_as_an_image_of_bands(rng):
+    volume = rng.integers(0, 256, (4, 5, 6)).astype(np.uint8)
+    p = rng.dirichlet([1, 1, 1], (4, 5, 6)).transpose(3, 0, 1, 2)
+    fails("probabilities", lambda: DenseCRF(volume, KERNELS)(p))
+    assert DenseCRF(volume[..., None], KERNELS)(p).shape == p.shape
+
+
+def test_palette_images():
+    fails("image", lambda: DenseCRF(Image.fromarray(IMAGE).convert("P"), KERNELS))
 
 
 def test_both_or_neither():

@@ -77,6 +77,11 @@ def read(tmp_path, content, shape=None, confidence=None):
         MASK.astype(np.float32),
         MASK[None].astype(np.float32),
         np.stack([1.0 - MASK, MASK]),
+        np.stack([1 - MASK, MASK]),
+        np.stack([MASK == 0, MASK == 1]),
+        255.0 * MASK,
+        MASK[None],
+        MASK[..., None].astype(np.float32),
     ],
 )
 def test_a_mask_is_background_and_foreground(tmp_path, content):
@@ -91,6 +96,28 @@ def test_an_empty_mask_is_all_background(tmp_path, empty):
     planes, ids = read(tmp_path, empty, (2, 4))
     assert ids.tolist() == [0, 1]
     np.testing.assert_allclose(planes[0], 0.7, rtol=1e-6)
+
+
+@pytest.mark.parametrize("values", [[0, 64, 128, 191, 255], [0, 128, 255], [0, 127, 255], [0, 8, 247, 255]])
+@pytest.mark.parametrize("png", [False, True])
+def test_smooth_edges_and_trimaps_are_shades(tmp_path, values, png):
+    gray = np.array([values], np.uint8)
+    planes, ids = read(tmp_path, Image.fromarray(gray) if png else gray, gray.shape)
+    assert ids.tolist() == [0, 1]
+    np.testing.assert_allclose(planes[1], gray / 255, atol=1e-6)
+
+
+@pytest.mark.parametrize("values", [[0, 3, 181, 255], [0, 15, 255], [7, 200, 255], [0, 1, 2, 3]])
+def test_ids_beside_unknown_pixels_are_no_shades(tmp_path, values):
+    planes, ids = read(tmp_path, np.array([values], np.uint8), (1, 4 if len(values) == 4 else 3))
+    assert ids.tolist() == [value for value in values if value != 255]
+    assert planes.shape[0] == len(ids)
+
+
+def test_ids_saved_as_floats_are_ids(tmp_path):
+    planes, ids = read(tmp_path, np.array([[0.0, 4, 8, 255]], np.float32), (1, 4))
+    assert ids.tolist() == [0, 4, 8]
+    np.testing.assert_allclose(planes[1], [[0.15, 0.7, 0.15, 1 / 3]], rtol=1e-6)
 
 
 @pytest.mark.parametrize("transparency", [False, True])
@@ -127,6 +154,7 @@ def test_what_a_cubic_filter_overshoots_is_clipped_but_scores_are_refused(tmp_pa
         ("a.pt", b"PK\3\4", "numpy.save"),
         ("a.npy", saved(np.full((2, 2, 4), 127, np.uint8)), "uint8.*by 255"),
         ("a.npy", saved(np.full((2, 4), -1)), "-1"),
+        ("a.npy", saved(np.full((2, 4), 99.5)), "99.5 to 99.5.*by 255"),
         ("a.npy", saved(np.zeros((3, 4), int)), "4x2 pixels"),
     ],
 )

@@ -194,3 +194,12 @@ def test_void_of_masks_is_what_the_user_says(folder):
     Image.new("L", (16, 12), 7).save(folder / "masks/b.png")
     masks = [np.asarray(sample.mask) for sample in FolderSamples(folder, void=[7])]
     assert [(mask == 255).all() for mask in masks] == [False, True, False]
+
+
+def test_masks_in_colors(folder):
+    black_and_white = 255 * (np.arange(16) // 6 == 1).astype(np.uint8)[None].repeat(12, 0)
+    Image.fromarray(black_and_white).save(folder / "masks/b.png")
+    for name in ("a", "c"):
+        Image.new("L", (16, 12)).save(folder / f"masks/{name}.png")
+    (folder / "colors.txt").write_text("no 0 0 0\nyes 255 255 255\nred 255 0 0\n")
+    assert FolderSamples(folder)[1].mask[0].tolist() == 6 * [0] + 6 * [1] + 4 * [0]

@@ -26,6 +26,8 @@ def check_variables(image: object, kernels: Sequence[Kernel]) -> tuple[NDArray[A
     array: NDArray[Any] | None = None
     if isinstance(image, (list, tuple)) and any(getattr(one, "ndim", 0) == 3 for one in image):
         raise InputError(f"image: expected one image, got {len(image)}; call refine(images, ...) for several")
+    if getattr(image, "mode", None) == "P":  # a Pillow image, whose numbers are places in its palette
+        raise InputTypeError("image: expected colors or gray, got a palette image; call image.convert('RGB')")
     if image is not None:
         array = _with_bands(as_numpy("image", image), next(_axes(kernels), None))
         _check_values(array, kernels)

@@ -101,6 +101,15 @@ class Unary:
             raise InputError(f"probabilities: expected values from 0 to 1, got {got}")
 
 
+def is_hard(planes: NDArray[Any]) -> bool:
+    """Return whether probabilities (C, N) are 1 for one label at every point, and not for the same one everywhere."""
+    some = planes[:, : 1 << 10]
+    if not (some.max(axis=0) == 1).all():
+        return False
+    labels = planes.argmax(axis=0)
+    return bool((labels != labels[0]).any() and (planes.max(axis=0) == 1).all())
+
+
 def read_unary(
     probabilities: ArrayLike | None,
     energies: ArrayLike | None,
@@ -145,7 +154,28 @@ def read_unary(
         raise InputError(
             f"{name}: expected at least two labels, got {array.shape}; for foreground probabilities p pass {of_both}"
         )
+    if name == "probabilities":
+        _check_meaning(unary)
     return unary
+
+
+def _check_meaning(probabilities: Unary) -> None:
+    """Raise InputError for labels that are written as probabilities, and for a volume that was read as a batch."""
+    array, axes = probabilities.array, len(probabilities.shape)
+    if any(is_hard(planes) for planes in probabilities.planes(array)):
+        raise InputError(
+            "probabilities: expected scores of a network, got 0 and 1 alone, which no CRF changes; pass labels= with a"
+            " confidence"
+        )
+    if probabilities.batch and probabilities.last and _sum_to_1(array, 0) and not _sum_to_1(array, -1):
+        raise InputError(
+            f"probabilities: expected a batch of {_expected(probabilities.shape, 'last')}, got {array.shape}, whose"
+            f" first axis sums to 1; of a volume pass the image with a last axis of bands, or {axes + 1} numbers as sxy"
+        )
+
+
+def _sum_to_1(array: NDArray[Any], axis: int) -> bool:
+    return bool(np.abs(array.sum(axis, dtype=np.float64) - 1).max() < 1e-2)
 
 
 def label_probabilities(labels: NDArray[Any], confidence: float, shape: tuple[int, ...]) -> NDArray[np.float32]:

@@ -18,8 +18,10 @@ from .metadata import VOC_CLASSES
 
 _ARRAY = "an array saved by numpy.save or numpy.savez"
 
-# A gray PNG with more values is a soft matte. Label maps of 150 classes have up to about 50 in an image.
+# A gray mask with more values is a soft matte. Label maps of 150 classes have up to about 50 in an image.
 _MOST_IDS = 64
+# So is one of 0 and 255 with shades between that are no ids: data sets number their classes up to 181 (COCO-Stuff).
+_LARGEST_ID = 181
 
 # How far resizing with a cubic filter may leave the range from 0 to 1.
 _OVERSHOOT = 0.15
@@ -76,16 +78,30 @@ def read_probabilities(path: Path, shape: tuple[int, int], confidence: float | N
     return probabilities_from_labels(ids, 0.7 if confidence is None else confidence, str(path))
 
 
-def _array_or_ids(path: Path) -> NDArray[Any]:
-    """Return the array of a file: ids (H, W) as uint8, and others as they are."""
+def read_scores(path: Path) -> NDArray[Any]:
+    """Read an array as `read_array` does; a batch of one image, or one plane, loses its axis."""
     array = read_array(path)
-    if array.ndim == 4 and len(array) == 1:  # a batch of one
+    if array.ndim == 4 and len(array) == 1:
         array = array[0]
-    if array.ndim != 2 or array.dtype.kind not in "iub":
+    for axis in (0, -1):
+        if array.ndim == 3 and array.shape[axis] == 1:
+            array = array.squeeze(axis)
+    return array
+
+
+def _array_or_ids(path: Path) -> NDArray[Any]:
+    """Return the array of a file: ids (H, W) as uint8, mattes of whole numbers as 0 to 1, and others as they are."""
+    array = read_scores(path)
+    whole = array.dtype.kind in "iub"
+    if array.ndim == 3 and whole and array.max() <= 1:  # one-hot
+        return array.astype(np.float32)
+    if array.ndim == 2 and array.dtype.kind == "f" and array.size:
+        whole = float(array.max()) > 1 and bool((array == np.rint(array)).all())
+    if array.ndim != 2 or not whole:
         return array
     if array.size and not 0 <= int(array.min()) <= int(array.max()) <= UNKNOWN:
         raise InputError(f"{path}: expected ids from 0 to {UNKNOWN} (unknown), got {array.min()} to {array.max()}")
-    return _binary(array.astype(np.uint8))
+    return _ids_or_matte(array.astype(np.uint8))
 
 
 def read_mask(source: Source, name: str) -> NDArray[Any]:
@@ -117,13 +133,17 @@ def read_mask(source: Source, name: str) -> NDArray[Any]:
         image = image.getchannel("A")
     elif image.mode != "L" or decoded.stored.bits < 8:
         return label_ids(decoded, name)
-    values = np.asarray(image)
-    return values / np.float32(255) if len(np.unique(values)) > _MOST_IDS else _binary(values)
+    return _ids_or_matte(np.asarray(image))
 
 
-def _binary(ids: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Return a mask of 0 and 255 as 0 and 1, other ids as they are."""
-    return ids // 255 if np.array_equal(np.unique(ids), [0, 255]) else ids
+def _ids_or_matte(values: NDArray[np.uint8]) -> NDArray[Any]:
+    """Return a mask of 0 and 255 as 0 and 1, a soft matte or trimap as 0 to 1, and ids as they are."""
+    found = np.unique(values).tolist()
+    if found == [0, 255]:
+        return values // 255
+    between = found[1:-1]
+    shades = found[:1] + found[-1:] == [0, 255] and (max(between) > _LARGEST_ID or between in ([127], [128]))
+    return values / np.float32(255) if shades or len(found) > _MOST_IDS else values
 
 
 def probabilities_from_labels(ids: NDArray[np.uint8], confidence: float, source: str) -> Planes:
@@ -222,6 +242,11 @@ def fit_probabilities(array: NDArray[np.generic], path: str, shape: tuple[int, i
         raise InputError(
             f"{path}: expected probabilities as floats, from 0 to 1, got {array.dtype} {array.shape};"
             " divide values from 0 to 255 by 255"
+        )
+    if array.ndim == 2 and array.size and array.max() > 1 + _OVERSHOOT:  # before 1 - p is stacked
+        raise InputError(
+            f"{path}: expected the foreground's probabilities, 0 to 1, got {array.min():.3g} to {array.max():.3g};"
+            " divide a matte by 255, or apply the sigmoid to scores"
         )
     planes = labels_first(array, path, shape)
     with np.errstate(over="ignore"):  # infinity is detected below

@@ -18,9 +18,10 @@ from .._resources import cache_bytes
 from ..backends import bundled_model_path
 from ..crf.tune.scorer import LabeledImage
 from ..data.samples import Sample, read_label_map, read_pair
-from ..data.unary_io import labels_first, read_array
+from ..data.unary_io import labels_first, read_scores
 from ..errors import InputError
 from ..image_io.decode import IMAGE_SUFFIXES, read_image, stored_size
+from ..labelmap import read_color_table
 from ..segmenter import Segmenter
 
 # Larger probabilities are stored on disk. About 250 VOC images with 21 classes fit in memory.
@@ -112,7 +113,7 @@ class FolderSamples(_LabeledImages):
     folder : path
         Each image `images/NAME.jpg` (.png, ...) has probabilities (C, H, W), (H, W, C) or of the foreground (H, W) in
         `scores/NAME.npy`, or in `scores/NAME.npz` with one array, and label ids in the index PNG `masks/NAME.png`, with
-        255 for void.
+        255 for void; or colors of the table `colors.txt`.
     limit : int, optional
         Maximum number of images, evenly spaced. Default: all.
     void : sequence of int
@@ -145,6 +146,8 @@ class FolderSamples(_LabeledImages):
         if limit is not None and limit < len(images):
             images = [images[i * len(images) // limit] for i in range(limit)]
         self._void = tuple(void)
+        table = folder / "colors.txt"
+        self._colors = read_color_table(table)[0] if table.is_file() else None
         self._files = [(image, _scores_of(folder, image), _mask_of(folder, image)) for image in images]
 
     def __len__(self) -> int:
@@ -152,7 +155,9 @@ class FolderSamples(_LabeledImages):
 
     def _read(self, index: int) -> LabeledImage:
         path, scores, mask = self._files[index]
-        truth = read_label_map(Sample(path.stem, path, mask, classes=self._classes, void=self._void))
+        truth = read_label_map(
+            Sample(path.stem, path, mask, classes=self._classes, void=self._void, colors=self._colors)
+        )
         image = read_image(path)
         return LabeledImage(image, _probabilities(scores, image.shape), truth, str(path))
 
@@ -165,7 +170,7 @@ class FolderSamples(_LabeledImages):
 
 def _probabilities(path: Path, shape: tuple[int, ...]) -> NDArray[np.generic]:
     """Read scores at their precision; their values are checked once, by the search."""
-    return labels_first(read_array(path), str(path), (shape[0], shape[1]))
+    return labels_first(read_scores(path), str(path), (shape[0], shape[1]))
 
 
 def _scores_of(folder: Path, image: Path) -> Path:

@@ -122,7 +122,7 @@ def label_ids(decoded: Decoded, name: str) -> NDArray[np.uint8]:
             "1": "1-bit pixels, which may mean 0 and 1 or 0 and 255; save the class ids with 8 bits",
             "I": "16 bits or more; save the class ids with 8 bits",
         }
-        colors = f"colors ({image.mode}); add colors.txt with a line NAME R G B per color, or save class ids"
+        colors = f"colors ({image.mode}); save class ids, or add colors.txt to a data set, a line NAME R G B per color"
         got = known.get(image.mode[0], colors)
         raise InputError(f"{name}: expected label ids (a palette-mode or 8-bit gray PNG), got {got}")
     if image.mode == "L" and bits < 8:

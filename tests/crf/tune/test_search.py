@@ -228,6 +228,7 @@ def with_(sample, **changed):
         ({"probabilities": np.zeros((3, 24, 40), np.uint8)}, "sample 1: probabilities: .* uint8"),
         ({"probabilities": np.full((4, 24, 40), 0.25)}, "sample 1: probabilities: expected 3 labels .* got 4"),
         ({"probabilities": np.ones((1, 24, 40))}, "sample 1: probabilities: expected 2 to 255 labels, got 1"),
+        ({"probabilities": np.eye(3)[np.arange(960).reshape(24, 40) % 3].transpose(2, 0, 1)}, "sample 1: .*0 and 1"),
         ({"mask": np.full((24, 40), 3, np.uint8)}, "sample 1: mask: expected ids from 0 to 2, or 255 .*got 3"),
         ({"mask": np.full((24, 40), -1)}, "sample 1: mask: .*got -1"),
         ({"mask": np.zeros((24, 41), np.uint8)}, r"sample 1: mask: expected \(24, 40\) label ids .*got \(24, 41\)"),
@@ -275,3 +276,10 @@ def test_no_samples_and_nothing_labeled(scenes):
         search(["photo.jpg"])
     with pytest.raises(InputError, match="got void"):
         search([with_(scenes[0], mask=np.full((24, 40), 255, np.uint8))])
+
+
+def test_masks_of_0_and_255_are_no_two_classes(scenes):
+    image, probabilities, mask = scenes[0]
+    two = np.stack([probabilities[0], 1 - probabilities[0]])
+    with pytest.raises(InputError, match="mask == 255"):
+        search([(image, two, np.where(mask == 1, 255, 0).astype(np.uint8))])

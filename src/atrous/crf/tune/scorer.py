@@ -14,7 +14,7 @@ from atrous import _native
 from atrous._resources import cache_bytes, check_threads
 from atrous.crf._lower import Term, build_term
 from atrous.crf.kernels import Bilateral, Normalization, Spatial, check_normalization
-from atrous.crf.unary import LARGEST_PROBABILITY
+from atrous.crf.unary import LARGEST_PROBABILITY, is_hard
 from atrous.errors import InputError
 from atrous.labelmap.voc_colormap import VOID
 
@@ -191,6 +191,7 @@ class TrialScorer:
             raise InputError("samples: expected one (image, probabilities, mask) at least, got none")
         digest = hashlib.sha256()
         classes, largest = 0, 0
+        seen: set[int] = set()
         counts: list[NDArray[np.int64]] = []
         for index in range(len(self._samples)):
             sample = as_labeled(self._samples[index], index)
@@ -198,6 +199,7 @@ class TrialScorer:
                 planes, truth = check_sample(sample, classes)
             classes = len(planes)
             largest = max(largest, truth.size)
+            seen.update(np.unique(truth).tolist())
             counts.append(hits_and_unions(truth, planes.argmax(axis=0), classes))
             if hashed:
                 for array in sample[:3]:
@@ -208,6 +210,8 @@ class TrialScorer:
         stacked = np.stack(counts)
         if not stacked[:, 1].any():
             raise InputError("mask: expected labeled pixels, got void (255) at every pixel of every sample")
+        if classes == 2 and seen == {0, VOID}:
+            raise InputError("mask: expected ids 0 and 1, got 0 and 255 (void) alone; pass mask == 255 for such masks")
         return stacked, digest.hexdigest(), largest
 
 
@@ -245,6 +249,11 @@ def check_sample(sample: LabeledImage, classes: int) -> tuple[NDArray[np.floatin
     low, high = float(planes.min()), float(planes.max())
     if not (low >= 0 and high <= LARGEST_PROBABILITY):
         raise InputError(f"probabilities: expected 0 to 1, got {low:g} to {high:g}; take the softmax of scores first")
+    if is_hard(planes):
+        raise InputError(
+            "probabilities: expected scores of a network, got 0 and 1 alone, which no CRF changes; give the labels 0.7,"
+            " for example, and the others the rest"
+        )
     if mask.shape != shape or mask.dtype.kind not in "iu":
         raise InputError(f"mask: expected {shape} label ids as integers, got {mask.shape} {mask.dtype}")
     truth = mask.ravel()
