@@ -20,7 +20,8 @@ from ..errors import InputError
 from ..image_io.decode import stored_size
 from ..labelmap import VOID, write_labels
 from ._matlab import read_field
-from .folder_dataset import entries, read_names
+from .folder_dataset import read_names
+from .layout import entries
 from .metadata import VOC_CLASSES
 
 # Sizes of PASCAL VOC 2012's lists and of those with the masks of Hariharan et al. 2011 (Chen et al. 2015, section 5).
