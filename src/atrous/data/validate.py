@@ -21,7 +21,7 @@ from . import folder_dataset as folders
 from .dataset import open_dataset
 from .layout import Layout, entries, is_png, layout_of
 from .metadata import VOC_CLASSES
-from .samples import Sample, class_of_id, wrong_ids
+from .samples import Sample, class_of_id, wrong_ids, wrong_size
 
 _MOST_NAMES = 8  # absent classes in a note
 
@@ -153,8 +153,8 @@ def check_dataset(
     absent = [name for c, name in enumerate(found.classes) if not found.images[c]]
     if absent and found.pairs:
         found.notes.append(f"no label map has {_listed(absent)}")
-    for (a, first), (b, second) in combinations(sorted(lists.items()), 2):
-        if folders.ALL not in (a, b) and (shared := len(first & second)):
+    for a, b in combinations(sorted(lists.keys() - {folders.ALL}), 2):
+        if shared := len(lists[a] & lists[b]):
             found.overlaps.append((a, b, shared))
     training, evaluation = folders.training_list(lists), folders.EVALUATION_LIST
     train, val = lists.get(training, set()), lists.get(evaluation, set())
@@ -231,8 +231,10 @@ def _look(sample: Sample) -> _Seen:
     except Exception as error:
         seen.problems.append((sample.label, "label map", _text(error)))
         return seen
-    if image is not None and image.shape[:2] != labels.shape:
-        seen.problems.append((sample.label, "size", _sizes(sample, image, labels)))
+    if image is not None and (wrong := wrong_size(labels, sample.image, image.shape)) is not None:
+        if stored_size(sample.image) == labels.shape[::-1]:
+            wrong += " (the image has an EXIF orientation: label the upright image, or remove the tag)"
+        seen.problems.append((sample.label, "size", wrong))
     countable = image is not None and not seen.problems
     table = class_of_id(None if sample.colors else sample.classes, sample.void)
     pixels = np.bincount(labels.ravel(), minlength=256)
@@ -242,8 +244,8 @@ def _look(sample: Sample) -> _Seen:
         seen.problems.append((sample.label, "void", "expected labeled pixels, got only void"))
         countable = False
     if countable:
-        seen.pixels = _counts()
-        np.add.at(seen.pixels, table[table >= 0], pixels[table >= 0])
+        known = table >= 0
+        seen.pixels = np.bincount(table[known], weights=pixels[known], minlength=256).astype(np.int64)
         seen.moved = _moved(colors, np.flatnonzero(pixels[:VOID]))
     return seen
 
@@ -260,14 +262,6 @@ def _moved(colors: list[int] | None, ids: NDArray[np.intp]) -> str | None:
 
 def _text(error: Exception) -> str:
     return " ".join(str(error).split()) or type(error).__name__
-
-
-def _sizes(sample: Sample, image: NDArray[np.uint8], labels: NDArray[np.uint8]) -> str:
-    (height, width), (rows, columns) = image.shape[:2], labels.shape
-    message = f"expected the size of {sample.image}, {width}x{height} pixels, got {columns}x{rows}"
-    if stored_size(sample.image) == (columns, rows):
-        message += " (the image has an EXIF orientation: label the upright image, or remove the tag)"
-    return message
 
 
 def _samples(layout: Layout, lists: dict[str, set[str]], found: Findings) -> Iterator[Sample]:
