@@ -8,13 +8,13 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from atrous.data.folder_dataset import (
-    default_lists,
     find_images,
     list_names,
     part_of,
     read_classes,
     read_list,
     read_names,
+    training_list,
 )
 from atrous.data.layout import layout_of
 from atrous.errors import InputError
@@ -182,7 +182,7 @@ def test_a_file_for_train_or_val_replaces_the_split(own):
     with pytest.raises(InputError, match="list train: expected one of"):
         read_list(own, "train")
     assert names(own, "train@0.5")  # asked for by name it is still there
-    assert default_lists(("val",)) == ("train", "val")
+    assert training_list(("val",)) == "train"
 
 
 def test_a_path_serves_as_a_list_too(own, tmp_path):

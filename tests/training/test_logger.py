@@ -2,7 +2,6 @@ import csv
 import errno
 import importlib.util
 import io
-import shutil
 import sys
 import threading
 
@@ -48,8 +47,8 @@ def events():
     pytest.importorskip("tensorboard")
 
 
-def logger(folder, first=0, console=None, **options):
-    return Logger(folder, STEPS, first, crops=6, console=console or Console(file=io.StringIO()), **options)
+def logger(folder, first=0, console=None):
+    return Logger(folder, STEPS, first, crops=6, console=console or Console(file=io.StringIO()))
 
 
 def log(folder, first, last, *, evaluate=(), loss=None):
@@ -81,16 +80,17 @@ def test_each_step_and_evaluation_is_a_row_on_disk_at_once(tmp_path):
         assert row == {"step": "1", "mean_iou": "0.50000", "pixel_accuracy": "0.90000"}
 
 
-def measure(folder, waits, *, compute=2.0, save=0.0):
+def measure(folder, monkeypatch, waits, *, compute=2.0, save=0.0):
     """Log steps of `compute` seconds whose crops come after `waits` seconds; return the rows."""
     clock = Clock()
+    monkeypatch.setattr(module, "perf_counter", clock)
 
     def crops():
         for wait in waits:
             clock.seconds += wait
             yield "crops"
 
-    with logger(folder, now=clock) as open_logger:
+    with logger(folder) as open_logger:
         for step, _ in enumerate(open_logger.loading(crops()), start=1):
             clock.seconds += compute
             open_logger.step(step, 0.5, 1e-3)
@@ -99,18 +99,18 @@ def measure(folder, waits, *, compute=2.0, save=0.0):
     return [(float(row["crops_per_second"]), float(row["waiting"])) for row in rows(folder / "log.csv")]
 
 
-def test_speed_is_crops_over_the_time_of_training_alone(tmp_path):
-    assert measure(tmp_path, [0] * 5, save=60) == [(3, 0)] * 5
+def test_speed_is_crops_over_the_time_of_training_alone(tmp_path, monkeypatch):
+    assert measure(tmp_path, monkeypatch, [0] * 5, save=60) == [(3, 0)] * 5
 
 
-def test_waiting_counts_but_for_the_first_crops(tmp_path):
-    found = measure(tmp_path, [30, 0, 6, 0])
+def test_waiting_counts_but_for_the_first_crops(tmp_path, monkeypatch):
+    found = measure(tmp_path, monkeypatch, [30, 0, 6, 0])
     assert [waiting for _, waiting in found] == pytest.approx([0, 0, 6 / 12, 6 / 14], abs=1e-3)
     assert found[-1][0] == pytest.approx(4 * 6 / 14, abs=1e-3)
 
 
-def test_speed_is_that_of_the_last_hundred_steps(tmp_path):
-    found = measure(tmp_path, [0] + [8] * 50 + [0] * 100)
+def test_speed_is_that_of_the_last_hundred_steps(tmp_path, monkeypatch):
+    found = measure(tmp_path, monkeypatch, [0] + [8] * 50 + [0] * 100)
     assert found[50][0] < 1
     assert found[-1] == (3, 0)
 
@@ -296,7 +296,7 @@ def test_events_on_a_full_disk_are_one_line(tmp_path, monkeypatch, events):
 def test_a_failing_thread_of_tensorboard_is_one_line(tmp_path, events):
     def log_without_a_folder():
         with logger(tmp_path) as open_logger:
-            shutil.rmtree(tmp_path / "tensorboard")
+            (tmp_path / "tensorboard").rename(tmp_path / "moved")  # at once: the thread writes meanwhile
             for step in range(1, 9):
                 open_logger.step(step, 0.5, 1e-3)
 

@@ -73,12 +73,12 @@ class Dataset:
     @property
     def default_training_list(self) -> str:
         """Return train_aug of a VOC folder if it exists, else train."""
-        return folders.default_lists(folders.list_files(layout_of(self.root)))[0]
+        return folders.training_list(folders.list_files(layout_of(self.root)))
 
     @property
     def default_evaluation_list(self) -> str:
         """Return val, which does not exist in every folder."""
-        return folders.default_lists(())[1]
+        return folders.EVALUATION_LIST
 
 
 def open_dataset(
@@ -111,8 +111,6 @@ def open_dataset(
         If the folder has another layout, or its classes are unknown.
     """
     root = Path(root)
-    if not root.is_dir():
-        raise InputError(f"{root}: no such folder; expected a data set")
     layout, given = layout_of(root), bool(void)
     class_list = Path(classes) if classes is not None else layout.class_list
     table_file = Path(colors) if colors is not None else layout.color_table

@@ -16,12 +16,13 @@ from pathlib import Path, PurePosixPath
 from .._settings_files import LONGEST_NAME, read_lines
 from ..errors import InputError
 from ..image_io.decode import IMAGE_SUFFIXES
-from .layout import Layout, is_png, layout_of
+from .layout import Layout, entries, is_png, layout_of
 from .samples import ImageList, Sample, image_list
 
 # Default share of "train" and "val" if there is no list file.
 SHARES = {"train": Decimal("0.8"), "val": Decimal("0.2")}
 ALL = "all"
+EVALUATION_LIST = "val"
 
 # Names of a validation list that stand for "val" where no list has that name, as in CVAT's and Roboflow's exports.
 _VALIDATION = ("validation", "valid")
@@ -157,14 +158,6 @@ def label_of(image: Path, labels: Mapping[str, Path]) -> Path | None:
     return labels.get(composed(image.stem)) or labels.get(composed(image.name))
 
 
-def entries(folder: Path) -> list[Path]:
-    """Return the sorted paths in a folder."""
-    try:
-        return sorted(folder.iterdir())
-    except OSError as error:
-        raise InputError(f"{folder}: cannot be read ({error.strerror or error})") from None
-
-
 def composed(name: str) -> str:
     """Return the composed Unicode form of a name. macOS decomposes letters with accents, other systems do not."""
     return unicodedata.normalize("NFC", name)
@@ -248,17 +241,12 @@ def implied_lists(layout: Layout, files: Collection[str]) -> tuple[str, ...]:
     return ALL, *SHARES
 
 
-def default_lists(files: Collection[str]) -> tuple[str, str]:
-    """Return the names of the training list, train_aug if there is a file for it, and of the evaluation list."""
-    return "train_aug" if "train_aug" in files else "train", "val"
+def training_list(files: Collection[str]) -> str:
+    """Return the name of the default training list: train_aug if there is a file for it, else train."""
+    return "train_aug" if "train_aug" in files else "train"
 
 
-def read_list(
-    root: str | os.PathLike[str],
-    name: str,
-    *,
-    unlabeled: bool = False,
-) -> ImageList:
+def read_list(root: str | os.PathLike[str], name: str, *, unlabeled: bool = False) -> ImageList:
     """Read a list of images.
 
     Parameters
@@ -308,10 +296,10 @@ def _listed_as(name: str, layout: Layout) -> str:
 def _names(layout: Layout, name: str, images: dict[str, Path], usual: list[str]) -> tuple[list[str], str]:
     """Return the images of a list, and the name of the list in messages."""
     if name.endswith(".txt"):
-        return _names_of_file(Path(name), images), name
+        return _known_names_in(Path(name), images), name
     files = list_files(layout)
     if name in files:
-        return _names_of_file(files[name], images), str(files[name])
+        return _known_names_in(files[name], images), str(files[name])
     labeled = f"{layout.images[0]}, or write a list of the labeled ones"
     if name == ALL:
         return usual, labeled
@@ -340,17 +328,21 @@ def part_of(names: Iterable[str], part: str, share: Decimal) -> list[str]:
     return [name for name in names if (_hash(name) < bound) == (part == "val")]
 
 
-def _names_of_file(path: Path, images: dict[str, Path]) -> list[str]:
+def names_in(path: Path, images: Mapping[str, Path]) -> list[str]:
+    """Return the names in a list: a text file, in which some may not be names of images, or a folder of images."""
     if path.is_dir():
         return [name for name, image in images.items() if image.parent == path]
-    names = read_names(path, lambda line: named(line, images) or line)
-    for name in names:
-        if name not in images:
-            folder = next(iter(images.values())).parent
-            raise InputError(
-                f"{path}: expected names of images in {folder.name}/, got {name!r:.80}; remove it or add the image"
-            )
-    return list(names)
+    return list(read_names(path, lambda line: named(line, images) or line))
+
+
+def _known_names_in(path: Path, images: dict[str, Path]) -> list[str]:
+    names = names_in(path, images)
+    if unknown := [name for name in names if name not in images]:
+        folder = next(iter(images.values())).parent
+        raise InputError(
+            f"{path}: expected names of images in {folder.name}/, got {unknown[0]!r:.80}; remove it or add the image"
+        )
+    return names
 
 
 def _hash(name: str) -> int:

@@ -68,6 +68,14 @@ def is_png(path: Path) -> bool:
     return path.suffix.lower() == ".png"
 
 
+def entries(folder: Path) -> list[Path]:
+    """Return the sorted paths in a folder."""
+    try:
+        return sorted(folder.iterdir())
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be read ({error.strerror or error})") from None
+
+
 def find_layout(root: Path) -> Layout | None:
     """Return the layout of a folder; None if it is no data set."""
     if (root / "JPEGImages").is_dir():
@@ -89,10 +97,9 @@ def layout_of(root: Path) -> Layout:
     """Return the layout of a data set; raise InputError if the folder is none."""
     layout = find_layout(root)
     if layout is None:
-        try:
-            found = sorted(path.name for path in root.iterdir() if path.is_dir())
-        except OSError as error:
-            raise InputError(f"{root}: cannot be read ({error.strerror or error})") from None
+        if not root.is_dir():
+            raise InputError(f"{root}: no such folder; expected a data set")
+        found = [path.name for path in entries(root) if path.is_dir()]
         inner = next((name for name in found if find_layout(root / name) is not None), None)
         other = next((name for name in _LABELS_ELSEWHERE if name in found and "images" in found), None)
         remedy = f"; rename {root / other} to labels" if other else f"; use {root / inner}" if inner else ""

@@ -10,6 +10,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from .._resources import is_integer
 from .._settings_files import LONGEST_NAME, parse_json, read_json
 from ..crf.kernels import Bilateral, Spatial
 from ..crf.presets import resolve
@@ -284,16 +285,12 @@ def _is_text(name: str) -> bool:
     return not any("\ud800" <= letter <= "\udfff" for letter in name)
 
 
-def _is_whole(value: Any) -> bool:
-    return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
-
-
 def _is_byte(value: Any) -> bool:
-    return _is_whole(value) and 0 <= value <= 255
+    return is_integer(value) and 0 <= value <= 255
 
 
 def _check_range(name: str, value: Any, low: float, high: float) -> None:
-    number = _is_whole(value) or isinstance(value, (float, np.floating))
+    number = is_integer(value) or isinstance(value, (float, np.floating))
     if not number or not low <= value <= high:  # false for NaN
         raise InputError(f"{name}: expected a number from {low:g} to {high:g}, got {value!r:.60}")
 
@@ -305,7 +302,7 @@ def _check_types(settings: Any) -> None:
         if typing.get_origin(kind) is Literal:
             if value not in typing.get_args(kind):
                 raise InputError(f"{name}: expected one of {typing.get_args(kind)}, got {value!r:.60}")
-        elif kind is int and not _is_whole(value):
+        elif kind is int and not is_integer(value):
             raise InputError(f"{name}: expected a whole number, got {value!r:.60}")
         elif kind is str and not (isinstance(value, str) and len(value) <= _LONGEST_TEXT):
             raise InputError(f"{name}: expected text of up to {_LONGEST_TEXT} characters, got {value!r:.60}")

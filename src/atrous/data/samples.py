@@ -119,11 +119,8 @@ def read_pair(sample: Sample, *, unlabeled: bool = False) -> tuple[NDArray[np.ui
         return image, np.full(image.shape[:2], VOID, np.uint8)
     labels = read_label_map(sample)
     image = read_image(sample.image)
-    if image.shape[:2] != labels.shape:
-        raise InputError(
-            f"{sample.label}: expected the size of {sample.image}, {image.shape[1]}x{image.shape[0]} pixels, got"
-            f" {labels.shape[1]}x{labels.shape[0]}; save the label map at the image's size"
-        )
+    if (wrong := wrong_size(labels, sample.image, image.shape)) is not None:
+        raise InputError(f"{sample.label}: {wrong}; save the label map at the image's size")
     return image, labels
 
 
@@ -139,6 +136,14 @@ def read_label_map(sample: Sample) -> NDArray[np.uint8]:
     if not sample.void:
         return labels
     return class_of_id(sample.classes, sample.void).astype(np.uint8).take(labels)
+
+
+def wrong_size(labels: NDArray[np.uint8], image: Path, shape: tuple[int, ...]) -> str | None:
+    """Return what is wrong with the size of a label map; None if it is (height, width) of its image."""
+    (height, width), (rows, columns) = shape[:2], labels.shape
+    if (rows, columns) == (height, width):
+        return None
+    return f"expected the size of {image}, {width}x{height} pixels, got {columns}x{rows}"
 
 
 @lru_cache(maxsize=4)

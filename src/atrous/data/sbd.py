@@ -20,8 +20,10 @@ from ..errors import InputError
 from ..image_io.decode import stored_size
 from ..labelmap import VOID, write_labels
 from ._matlab import read_field
-from .folder_dataset import entries, read_names
+from .folder_dataset import read_names
+from .layout import entries
 from .metadata import VOC_CLASSES
+from .samples import wrong_size
 
 # Sizes of PASCAL VOC 2012's lists and of those with the masks of Hariharan et al. 2011 (Chen et al. 2015, section 5).
 LIST_SIZES = {"train": 1464, "val": 1449, "trainval": 2913, "test": 1456, "train_aug": 10582, "trainval_aug": 12031}
@@ -216,11 +218,8 @@ def _make(source: _Source, out: Path) -> bool:
         return True
     labels = read_mat(source.mask)
     width, height = stored_size(source.image)
-    if (height, width) != labels.shape:
-        raise InputError(
-            f"{source.mask}: expected the size of {source.image}, {width}x{height} pixels, got"
-            f" {labels.shape[1]}x{labels.shape[0]}; unpack SBD and VOC again"
-        )
+    if (wrong := wrong_size(labels, source.image, (height, width))) is not None:
+        raise InputError(f"{source.mask}: {wrong}; unpack SBD and VOC again")
     write_labels(mask, labels)
     return True
 

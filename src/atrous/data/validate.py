@@ -19,12 +19,11 @@ from ..labelmap.png import label_ids
 from ..labelmap.voc_colormap import VOID, voc_palette
 from . import folder_dataset as folders
 from .dataset import open_dataset
-from .layout import Layout, find_layout, is_png
+from .layout import Layout, entries, is_png, layout_of
 from .metadata import VOC_CLASSES
-from .samples import Sample, class_of_id, wrong_ids
+from .samples import Sample, class_of_id, wrong_ids, wrong_size
 
-# Absent classes in a note.
-_MOST_NAMES = 8
+_MOST_NAMES = 8  # absent classes in a note
 
 
 @dataclass(frozen=True)
@@ -124,19 +123,18 @@ def check_dataset(
         If the folder has no known layout, or a given file cannot be used.
     """
     root = Path(root)
-    layout, dataset = find_layout(root), None
+    layout, dataset = layout_of(root), None
     try:
         dataset = open_dataset(root, classes=classes, colors=colors, void=void)
         found = Findings(dataset.layout, dataset.classes, notes=list(dataset.notes))
     except InputError as error:
-        class_list = Path(classes) if classes is not None else (layout and layout.class_list) or root / "classes.txt"
+        class_list = Path(classes) if classes is not None else layout.class_list or root / "classes.txt"
         of_class_list = str(error).startswith(f"{class_list}: ")
         given = colors is not None or void or (classes is not None and of_class_list)
-        if layout is None or given or layout.color_table is not None:
+        if given or layout.color_table is not None:
             raise
         found = Findings(layout.name, ())
         found.add(class_list if of_class_list else root, "classes", str(error))
-    assert layout is not None
     lists = _lists(layout, found)
     samples = list(_samples(layout, lists, found))
     if dataset is not None:
@@ -151,14 +149,14 @@ def check_dataset(
         found.add(layout.images[0], "pair", folders.no_images(layout))
     empty = [name for name, images in lists.items() if names and not images]
     found.notes += [f"list {name} is empty; write {layout.lists.name}/{name}.txt" for name in empty]
-    twins = list(_decode(samples, found, threads, done))
+    twins = _decode(samples, found, threads, done)
     absent = [name for c, name in enumerate(found.classes) if not found.images[c]]
     if absent and found.pairs:
         found.notes.append(f"no label map has {_listed(absent)}")
-    for (a, first), (b, second) in combinations(sorted(lists.items()), 2):
-        if folders.ALL not in (a, b) and (shared := len(first & second)):
+    for a, b in combinations(sorted(lists.keys() - {folders.ALL}), 2):
+        if shared := len(lists[a] & lists[b]):
             found.overlaps.append((a, b, shared))
-    training, evaluation = folders.default_lists(lists)
+    training, evaluation = folders.training_list(lists), folders.EVALUATION_LIST
     train, val = lists.get(training, set()), lists.get(evaluation, set())
     if leak := sorted(train & val):
         message = f"expected disjoint lists, got {len(leak)} images in {training} and {evaluation}, such as {leak[0]}"
@@ -189,9 +187,10 @@ class _Seen:
 
 def _decode(
     samples: list[Sample], found: Findings, threads: int | None, done: Callable[[int, int], None]
-) -> Iterator[tuple[Sample, Sample]]:
-    """Check and count all pairs; yield pairs whose images are the same file."""
+) -> list[tuple[Sample, Sample]]:
+    """Check and count all pairs; return those whose images are the same file."""
     images: dict[bytes, Sample] = {}
+    twins: list[tuple[Sample, Sample]] = []
     moved: list[str] = []
     for number, (sample, seen) in enumerate(zip(samples, map_ordered(_look, samples, threads), strict=True), 1):
         for problem in seen.problems:
@@ -201,25 +200,26 @@ def _decode(
             found.pixels += seen.pixels
             found.images += seen.pixels > 0
         if seen.digest is not None and (one := images.setdefault(seen.digest, sample)) is not sample:
-            yield one, sample
+            twins.append((one, sample))
         if seen.moved is not None and found.classes == VOC_CLASSES:
             moved.append(f"{sample.label}: {seen.moved}")
         done(number, len(samples))
     if moved:
         others = f" ({len(moved) - 1} other label maps have such ids)" if len(moved) > 1 else ""
         found.notes.append(f"{moved[0]}; the ids may have been renumbered{others}")
+    return twins
 
 
 def _look(sample: Sample) -> _Seen:
     """Check one pair. After any error, the other files are checked."""
-    seen, image, labels, colors = _Seen(), None, None, None
+    seen, image, colors = _Seen(), None, None
     if sample.image.is_file():
         try:
             image = read_image(sample.image)
             seen.digest = hashlib.sha256(sample.image.read_bytes()).digest()
         except Exception as error:
             seen.problems.append((sample.image, "image", _text(error)))
-    if sample.label is None or not sample.label.is_file():
+    if sample.label is None:
         return seen
     try:
         if sample.colors is None:
@@ -231,8 +231,10 @@ def _look(sample: Sample) -> _Seen:
     except Exception as error:
         seen.problems.append((sample.label, "label map", _text(error)))
         return seen
-    if image is not None and image.shape[:2] != labels.shape:
-        seen.problems.append((sample.label, "size", _sizes(sample, image, labels)))
+    if image is not None and (wrong := wrong_size(labels, sample.image, image.shape)) is not None:
+        if stored_size(sample.image) == labels.shape[::-1]:
+            wrong += " (the image has an EXIF orientation: label the upright image, or remove the tag)"
+        seen.problems.append((sample.label, "size", wrong))
     countable = image is not None and not seen.problems
     table = class_of_id(None if sample.colors else sample.classes, sample.void)
     pixels = np.bincount(labels.ravel(), minlength=256)
@@ -242,8 +244,8 @@ def _look(sample: Sample) -> _Seen:
         seen.problems.append((sample.label, "void", "expected labeled pixels, got only void"))
         countable = False
     if countable:
-        seen.pixels = _counts()
-        np.add.at(seen.pixels, table[table >= 0], pixels[table >= 0])
+        known = table >= 0
+        seen.pixels = np.bincount(table[known], weights=pixels[known], minlength=256).astype(np.int64)
         seen.moved = _moved(colors, np.flatnonzero(pixels[:VOID]))
     return seen
 
@@ -262,20 +264,12 @@ def _text(error: Exception) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
-def _sizes(sample: Sample, image: NDArray[np.uint8], labels: NDArray[np.uint8]) -> str:
-    (height, width), (rows, columns) = image.shape[:2], labels.shape
-    message = f"expected the size of {sample.image}, {width}x{height} pixels, got {columns}x{rows}"
-    if stored_size(sample.image) == (columns, rows):
-        message += " (the image has an EXIF orientation: label the upright image, or remove the tag)"
-    return message
-
-
 def _samples(layout: Layout, lists: dict[str, set[str]], found: Findings) -> Iterator[Sample]:
     """Pair images and label maps by name, and record files without a counterpart."""
     images: dict[str, Path] = {}
     labels: dict[str, Path] = {}
     for folder in dict.fromkeys((*layout.images, *layout.labels)):
-        for path in folders.entries(folder):
+        for path in entries(folder):
             if path.name.startswith((".", "_")):
                 continue
             of_labels = folder not in layout.images or folders.is_mask(path, layout)
@@ -319,11 +313,8 @@ def _lists(layout: Layout, found: Findings) -> dict[str, set[str]]:
         return lists
     images = {folders.composed(path.stem): path for path in folders.image_files(layout)}
     for list_name, path in files.items():
-        if path.is_dir():
-            lists[list_name] = {name for name, image in images.items() if image.parent == path}
-            continue
         try:
-            names = set(folders.read_names(path, lambda line: folders.named(line, images) or line))
+            names = set(folders.names_in(path, images))
         except InputError as error:
             found.add(path, "list", str(error))
             continue

@@ -9,7 +9,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ..data.samples import ImageList, Sample, image_list, read_label_map
+from ..data.samples import ImageList, Sample, image_list, read_label_map, wrong_size
 from ..errors import InputError
 from ..labelmap import made_here
 from ..segmenter import Segmenter
@@ -125,12 +125,8 @@ class FolderLabeler:
             own = replace(sample, label=path, colors=None, classes=len(self.classes), void=() if ids else sample.void)
             maps[name] = read_label_map(own)
             files[name] = path
-            if maps[name].shape != image.shape[:2]:
-                height, width = maps[name].shape
-                raise InputError(
-                    f"{path}: expected the size of {sample.image}, {image.shape[1]}x{image.shape[0]} pixels, got"
-                    f" {width}x{height}"
-                )
+            if (wrong := wrong_size(maps[name], sample.image, image.shape)) is not None:
+                raise InputError(f"{path}: {wrong}")
         return LabelMaps(maps, {}, files)
 
 

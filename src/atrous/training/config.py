@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import types
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -32,16 +33,8 @@ def parsed_setting(setting: str) -> tuple[str, Any]:
 
 
 def _native_value(value: Any, kind: Any) -> Any:
-    """Convert values that JSON and TOML cannot express: tuples, whole numbers as floats, "none".
-
-    Parameters
-    ----------
-    value
-        The parsed value.
-    kind
-        The setting's annotated type.
-    """
-    options = typing.get_args(kind) if _is_union(kind) else (kind,)
+    """Convert a value that JSON and TOML cannot express to its type: tuples, whole numbers as floats, "none"."""
+    options = _options(kind)
     if value == "none" and type(None) in options:
         return None
     if isinstance(value, list) and any(typing.get_origin(option) is tuple for option in options):
@@ -55,10 +48,9 @@ def _native_value(value: Any, kind: Any) -> Any:
 
 def _check_type(name: str, value: Any, kind: Any) -> None:
     """Raise InputError if a setting does not have its annotated type. Numbers in collections must be at least 0."""
-    options = typing.get_args(kind) if _is_union(kind) else (kind,)
-    if any(_fits(value, option) for option in options):
-        return
-    raise InputError(f"{name}={value!r:.60}: expected {' or '.join(_type_name(option) for option in options)}")
+    options = _options(kind)
+    if not any(_fits(value, option) for option in options):
+        raise InputError(f"{name}={value!r:.60}: expected {' or '.join(map(_type_name, options))}")
 
 
 def _fits(value: Any, kind: Any) -> bool:
@@ -87,8 +79,9 @@ def _type_name(kind: Any) -> str:
     return names.get(kind, "names with numbers")
 
 
-def _is_union(kind: Any) -> bool:
-    return type(kind).__name__ in ("UnionType", "Union", "_UnionGenericAlias")
+def _options(kind: Any) -> tuple[Any, ...]:
+    """Return the types of a union, or the type itself."""
+    return typing.get_args(kind) if typing.get_origin(kind) in (typing.Union, types.UnionType) else (kind,)
 
 
 def _is_number(value: Any) -> bool:

@@ -1,17 +1,16 @@
 """Training logs: CSV tables, curves, TensorBoard events and the progress display."""
 
 import csv
-import io
 import sys
 import threading
-import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from datetime import timedelta
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, BinaryIO, TypeVar
+from time import perf_counter
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -19,7 +18,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
-from .._io import write_bytes
+from .._io import replacing, write_bytes
 from .._printable import printable
 from .._quiet_imports import import_matplotlib
 from ..errors import InputError, installation
@@ -54,8 +53,6 @@ class Logger:
     console : rich.console.Console
     device : str
         "cpu" or "cuda:N", whose memory use is logged.
-    now : callable
-        Clock in seconds.
 
     Raises
     ------
@@ -72,10 +69,9 @@ class Logger:
         crops: int,
         console: Console,
         device: str = "cpu",
-        now: Callable[[], float] = time.perf_counter,
     ) -> None:
         self.folder, self.iterations, self.first_step, self.crops = folder, iterations, first_step, crops
-        self.console, self.device, self._now = console, device, now
+        self.console, self.device = console, device
         self._excluded, self._waited = 0.0, 0.0  # seconds
         self._ends: deque[tuple[int, float, float]] = deque(maxlen=_WINDOW + 1)  # step, seconds trained, seconds waited
         self._losses: deque[float] = deque(maxlen=_WINDOW)
@@ -123,21 +119,21 @@ class Logger:
 
     def loading(self, batches: Iterable[Batch]) -> Iterator[Batch]:
         """Yield the batches; log the time until each one arrives as waiting time, except for the first."""
-        asked = self._now()
+        asked = perf_counter()
         for batch in batches:
             if self._ends:
-                self._waited += self._now() - asked
+                self._waited += perf_counter() - asked
             else:
                 self._ends.append((self.first_step, self._trained(), 0.0))
             yield batch
-            asked = self._now()
+            asked = perf_counter()
 
     @contextmanager
     def paused(self) -> Iterator[None]:
         """Exclude the block's time, such as for saving or evaluating, from the speed."""
-        start = self._now()
+        start = perf_counter()
         yield
-        self._excluded += self._now() - start
+        self._excluded += perf_counter() - start
 
     def step(self, step: int, loss: float, lr: float) -> None:
         """Log a step; `step` counts from 1."""
@@ -159,8 +155,8 @@ class Logger:
         if not self.console.is_interactive:
             if last or step % _LINE_EVERY == 0:
                 self._print(f"step {step:>6}/{self.iterations}  {figures}")
-        elif last or time.monotonic() - self._refreshed > 0.2:
-            self._refreshed = time.monotonic()
+        elif last or perf_counter() - self._refreshed > 0.2:
+            self._refreshed = perf_counter()
             self._bar.update(self._bar.task_ids[0], completed=step, figures=figures, refresh=True)
 
     def evaluation(self, step: int, mean_iou: float, pixel_accuracy: float) -> None:
@@ -172,7 +168,7 @@ class Logger:
         self._draw()
 
     def _trained(self) -> float:
-        return self._now() - self._excluded
+        return perf_counter() - self._excluded
 
     def _print(self, line: str) -> None:
         self.console.print(line, highlight=False, markup=False, soft_wrap=True)
@@ -232,7 +228,7 @@ class _Table:
             complete = [row for row in rows if len(row) == len(columns) and _is_figures(row)]
             remaining = {row[0]: row for row in complete if int(row[0]) <= last_step}
             write_bytes(path, b"".join(map(_row, [columns, *remaining.values()])))
-            self.file: BinaryIO = path.open("ab", buffering=0)
+            self.file = path.open("ab", buffering=0)
 
     def add(self, values: Sequence[object]) -> None:
         row = _row(values)
@@ -285,7 +281,7 @@ def draw_curves(folder: Path) -> Path:
     top, middle, bottom = figure.subplots(3, 1, sharex=True, height_ratios=[5, 3, 2])
     top.plot(steps, losses, color="#1f5fa8", alpha=0.25, linewidth=0.8)
     window = max(len(losses) // 20, 1)
-    if len(losses) >= window:  # a running mean over a twentieth of the run
+    if len(losses):  # a running mean over a twentieth of the run
         mean = np.convolve(losses, np.full(window, 1 / window), mode="valid")
         top.plot(steps[window // 2 :][: len(mean)], mean, color="#1f5fa8", linewidth=2)
     top.set_ylim(bottom=0)
@@ -299,10 +295,9 @@ def draw_curves(folder: Path) -> Path:
     # matplotlib parses text between dollar signs as a formula.
     name = printable(folder.resolve().name).replace("$", r"\$")
     figure.suptitle(f"{name}: {int(steps[-1]) if len(steps) else 0} steps{best}")
-    path, content = folder / CURVES, io.BytesIO()
-    figure.savefig(content, format="png")
-    with _writing(path):
-        write_bytes(path, content.getvalue())
+    path = folder / CURVES
+    with _writing(path), replacing(path) as temporary:
+        figure.savefig(temporary)
     return path
 
 

@@ -10,7 +10,7 @@ from rich.console import Console
 from .._printable import printable
 from .._provenance import git_revision, versions
 from ..data.dataset import Dataset
-from ..data.metadata import CrfParameters
+from ..data.metadata import CrfParameters, tuples
 from ..data.samples import ImageList
 from ..errors import InputError
 from ..evaluation.run_info import TRAINING_LIST
@@ -50,18 +50,16 @@ def start_or_resume(
         lines = "\n".join(map(printable, text.split("\n")))
         console.print(lines, highlight=False, markup=False, soft_wrap=True)
 
-    palette = tuple((int(r), int(g), int(b)) for r, g, b in dataset.palette)
-    void = tuple(sorted(dataset.void))
     state = TrainingState(
-        0,
-        recipe,
-        dataset.classes,
-        palette,
-        images.name,
-        images.sha256,
-        "",
-        _versions(),
-        void,
+        step=0,
+        recipe=recipe,
+        classes=dataset.classes,
+        palette=tuples(dataset.palette.tolist()),
+        training_list=images.name,
+        training_list_sha256=images.sha256,
+        start="",
+        versions=_versions(),
+        void=tuple(sorted(dataset.void)),
         files_sha256=_files(images),
     )
     net, _ = split(model)

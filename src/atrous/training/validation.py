@@ -3,7 +3,7 @@
 import numpy as np
 
 from ..data.dataset import Dataset
-from ..data.metadata import ModelMetadata
+from ..data.metadata import ModelMetadata, tuples
 from ..data.samples import ImageList
 from ..data.transforms import MEAN_BGR
 from ..evaluation.evaluator import evaluate
@@ -35,7 +35,7 @@ def validate(model: DeepLab | EndToEnd, dataset: Dataset, samples: ImageList, gr
     metadata = ModelMetadata(
         variant=net.name,
         classes=dataset.classes,
-        palette=tuple((int(r), int(g), int(b)) for r, g, b in dataset.palette),
+        palette=tuples(dataset.palette.tolist()),
         mean=MEAN_BGR,
         crf=crf or RELEASED_LARGEFOV,
         training_list="",
