@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from atrous.bulk import Settings
+from atrous.bulk import Settings, sources
 from atrous.bulk.sources import images, listing
 from atrous.bulk.storage import Storage
 from atrous.errors import InputError
@@ -263,6 +263,21 @@ def test_a_photo_of_a_tar_that_cannot_be_read_spoils_no_other(look, tmp_path, dr
 
 class _Stream(io.FileIO):
     pass
+
+
+def test_a_photo_that_needs_too_much_memory_spoils_no_other(look, tmp_path, draw, monkeypatch):
+    write_tar(tmp_path / "x.tar", [(f"{i}.png", draw(i)) for i in range(4)])
+    decode = sources.read_rgb
+
+    def short_of_memory(content, name):
+        if content == draw(1):
+            raise MemoryError
+        return decode(content, name)
+
+    monkeypatch.setattr(sources, "read_rgb", short_of_memory)
+    images = read_all(look(tmp_path / "x.tar"))
+    assert [isinstance(image, InputError) for image in images] == [False, True, False, False]
+    assert str(images[1]) == "cannot be read (MemoryError)"
 
 
 def test_columns_that_are_not_there_are_told_at_once(look, tmp_path, draw):

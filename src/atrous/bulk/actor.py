@@ -1,7 +1,7 @@
 """Ray actor that segments shards with one engine."""
 
 import json
-import os
+import platform
 from collections.abc import Callable, Generator
 from contextlib import closing
 from typing import Any
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from .._parallel import map_ordered, prefetch
 from .._provenance import own_version
 from ..errors import ComputeError, InputError, RunError
+from ..segmenter import Segmenter
 from .config import Job, ModelFiles
 from .manifest import ATTEMPTS, SETTINGS, read_result, result_name, unpack
 from .sources import Entry, images
@@ -40,19 +41,17 @@ class ShardSegmenter:
         return pa.Table.from_pylist([self._outcome(row["shard"], row["entries"]) for row in shards.to_pylist()])
 
     def _start(self, model: ModelFiles) -> None:
-        from ..segmenter import Segmenter
-
         job, settings = self.job, self.job.settings
-        here = f"{os.uname().nodename}: " if hasattr(os, "uname") else ""
-        if own_version() != job.version:
-            raise InputError(f"{here}expected atrous {job.version}, as on the driver, got {own_version()}; install it")
+        here, version = platform.node(), own_version()
+        if version != job.version:
+            raise InputError(f"{here}: expected atrous {job.version}, as on the driver, got {version}; install it")
         for protocol, options in job.filesystems.items():
             fsspec.config.conf.setdefault(protocol, {}).update(options)
         self.output = Storage(job.output)
         if not self.output.is_file(SETTINGS):
-            raise InputError(f"{here}cannot access {job.output}; the output must be on shared storage")
+            raise InputError(f"{here}: cannot access {job.output}; the output must be on shared storage")
         if job.input and not ((place := Storage(job.input)).on_the_web or place.is_folder()):
-            raise InputError(f"{here}cannot access {job.input}; the input must be on shared storage")
+            raise InputError(f"{here}: cannot access {job.input}; the input must be on shared storage")
         with model.unpacked() as path:
             self.segmenter = Segmenter(
                 path,

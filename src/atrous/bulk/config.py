@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, TypeAlias, get_args
 
+from ..backends import bundled_model_path
 from ..errors import InputError
 
 Output: TypeAlias = Literal["png", "parquet", "tar"]
@@ -74,11 +75,7 @@ class ModelFiles:
     @classmethod
     def read(cls, model: str | os.PathLike[str] | None) -> "ModelFiles":
         """Read a model; raise InputError if it cannot be read."""
-        if model is None:
-            from ..backends import bundled_model_path
-
-            model = bundled_model_path()
-        path = Path(model)
+        path = Path(bundled_model_path() if model is None else model)
         try:
             # A network's files are at the top of its folder. Subfolders belong to a training run.
             paths = [file for file in sorted(path.iterdir()) if file.is_file()] if path.is_dir() else [path]

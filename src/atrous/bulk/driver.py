@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 
 from .._provenance import own_version
 from ..errors import InputError, RunError
+from ..segmenter import Segmenter
 from .config import Job, ModelFiles, Settings
 from .manifest import ATTEMPTS, Manifest, check_settings, pack
 from .ray_cluster import Actors, connected, execute
@@ -102,7 +103,8 @@ def run(
     output = Storage(out)
     found = listing(given, settings, output)
     model = ModelFiles.read(settings.model)
-    classes = _classes(model, settings.engine)
+    # Loads the model, so that its errors occur before anything else starts.
+    classes = Segmenter(settings.model, crf=None, threads=1, device="cpu", engine=settings.engine).classes
     recorded = {
         "input": given if given == "-" else Storage(given).url,
         "kind": found.kind,
@@ -133,7 +135,7 @@ def run(
         return [(known[e.source][0], e.source, known[e.source][1]) for e in found.entries if e.source in known]
 
     redone = {entry.source for entry in todo}
-    before = sum(reason == "" and source not in redone for _, source, reason in outcomes())
+    skipped = sum(reason == "" and source not in redone for _, source, reason in outcomes())
     retried, seconds = 0, 0.0
     if todo or manifest.pending():
         with connected(address, actors) as count:
@@ -149,13 +151,13 @@ def run(
         manifest.read_results()
     final = outcomes()
     failed = [(key, source, reason) for key, source, reason in final if reason]
-    done = sum(reason == "" for _, _, reason in final) - before
+    done = sum(reason == "" for _, _, reason in final) - skipped
     with output.writing():
         _write_tables(manifest, classes, failed)
     for name in output.names(ATTEMPTS):  # of shards whose worker was killed between the result and this file's end
         output.remove(f"{ATTEMPTS}/{name}")
     output.sweep()
-    return Summary(done, before, len(failed), retried, seconds, f"{output.url}/{ERRORS}" if failed else "")
+    return Summary(done, skipped, len(failed), retried, seconds, f"{output.url}/{ERRORS}" if failed else "")
 
 
 def _follow(results: Iterator[dict[str, Any]], total: int, progress: Callable[[Progress], None]) -> int:
@@ -172,23 +174,12 @@ def _follow(results: Iterator[dict[str, Any]], total: int, progress: Callable[[P
     return retried
 
 
-def _classes(model: ModelFiles, engine: str | None) -> tuple[str, ...]:
-    """Return a model's classes. This loads the model, so errors occur before anything else starts."""
-    from ..segmenter import Segmenter
-
-    with model.unpacked() as path:
-        try:
-            return Segmenter(path, crf=None, threads=1, device="cpu", engine=engine).classes
-        except InputError as error:
-            raise InputError(str(error).replace(str(path), model.name)) from None
-
-
 def _write_tables(manifest: Manifest, classes: tuple[str, ...], failed: list[tuple[str, str, str]]) -> None:
     """Write the tables of class shares and of failures."""
     table = manifest.latest()
     done = table.filter(pc.equal(table["reason"], ""))
     if len(done):
-        manifest.output.write(SHARES, parquet_bytes(with_shares(done, classes, {}).sort_by("key")))
+        manifest.output.write(SHARES, parquet_bytes(with_shares(done, classes).sort_by("key")))
     if not failed:
         manifest.output.remove(ERRORS)
         return

@@ -1,10 +1,10 @@
 """Keys: names of masks below the output folder."""
 
+import posixpath
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from pathlib import PurePosixPath
+from collections.abc import Iterator
 from urllib.parse import quote
 
 from ..image_io import IMAGE_SUFFIXES
@@ -35,8 +35,8 @@ def key_of(path: str) -> str:
 
 def without_suffix(key: str) -> str:
     """Return a key without the suffix of an image format; other suffixes are part of the name."""
-    path = PurePosixPath(key)
-    return key[: -len(path.suffix)] if path.suffix.lower() in IMAGE_SUFFIXES and path.stem else key
+    stem, suffix = posixpath.splitext(key)
+    return stem if suffix.lower() in IMAGE_SUFFIXES else key
 
 
 def without_query(path: str) -> str:
@@ -49,12 +49,11 @@ def folded(key: str) -> str:
     return unicodedata.normalize("NFC", key).casefold()
 
 
-def assigned(paths: Iterable[str], taken: set[str]) -> Iterator[tuple[str, bool]]:
+def assigned(paths: list[str], taken: set[str]) -> Iterator[tuple[str, bool]]:
     """Yield the key of each path and whether it is free. Add each key to `taken`, the folded keys of earlier runs.
 
     A key omits a web address' query and the image's suffix, unless several paths share it or an earlier run took it.
     """
-    paths = list(paths)
     whole = [key_of(path) for path in paths]
     short = [without_suffix(key_of(without_query(path))) for path in paths]
     counts = Counter(map(folded, short))

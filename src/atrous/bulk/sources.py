@@ -2,6 +2,7 @@
 
 import io
 import os
+import posixpath
 import sys
 import tarfile
 from collections.abc import Generator, Iterator
@@ -99,11 +100,45 @@ def images(
     root: str, entries: list[Entry], column: str | None
 ) -> Generator[NDArray[np.uint8] | InputError, None, None]:
     """Yield each image as (H, W, 3) uint8, or the reason why it cannot be read."""
-    for encoded in _encoded(root, entries, column):
+    for file, group in groupby(entries, key=lambda entry: entry.file):
+        members = list(group)
+        read = 0
         try:
-            yield encoded if isinstance(encoded, InputError) else read_rgb(encoded, "")
-        except InputError as error:
-            yield error
+            storage, name = _located(root, file)
+            with closing(_encoded(storage, name, members, column)) as contents:
+                for content in contents:
+                    read += 1
+                    yield _decoded(content)
+            why = "the file has fewer rows than when it was listed"
+        except Exception as error:  # each file system has its own error types
+            why = "no such file" if isinstance(error, FileNotFoundError) else f"cannot be read ({one_line(error)})"
+        yield from (InputError(why) for _ in members[read:])
+
+
+def _decoded(content: Encoded) -> NDArray[np.uint8] | InputError:
+    try:
+        return content if isinstance(content, InputError) else read_rgb(content, "")
+    except InputError as error:
+        return error
+    except Exception as error:  # fails for one image, such as one that needs too much memory
+        return InputError(f"cannot be read ({one_line(error)})")
+
+
+def _encoded(storage: Storage, name: str, members: list[Entry], column: str | None) -> Generator[Encoded, None, None]:
+    """Yield the encoded images of a file."""
+    if members[0].offset < 0:
+        yield Path(storage.path(name)) if storage.local else storage.read(name)
+        return
+    with storage.open(name) as stream:
+        if members[0].size < 0:
+            yield from _parquet_rows(stream, [member.offset for member in members], column)
+            return
+        for member in members:
+            try:
+                stream.seek(member.offset)
+                yield stream.read(member.size)
+            except Exception as error:  # fails for one image: a bad block, or too little memory
+                yield InputError(f"cannot be read ({one_line(error)})")
 
 
 def _files(given: str, output: Storage) -> tuple[str, list[tuple[str, str]], bool]:
@@ -143,17 +178,17 @@ def _listed(given: str) -> list[tuple[str, str]]:
     if not lines:
         raise InputError(f"{given}: an empty list; expected a path or URL in each line")
     local = Storage("/")
-
-    def stamped(line: str) -> tuple[str, str]:
+    files: dict[str, str] = {}
+    for line in lines:
         if "://" in line:
-            return line, ""  # querying a store for a million files would take too long
+            files[line] = ""  # querying a store for a million files would take too long
+            continue
         path = str(Path(line).absolute())
         try:
-            return path, local.stamp(path)
+            files[path] = local.stamp(path)
         except (OSError, ValueError):
-            return path, ""
-
-    return sorted(dict(map(stamped, lines)).items())
+            files[path] = ""
+    return sorted(files.items())
 
 
 def _kind(given: str, names: list[str], *, listed: bool) -> Kind:
@@ -171,45 +206,12 @@ def _kind(given: str, names: list[str], *, listed: bool) -> Kind:
 
 
 def _suffix(name: str) -> str:
-    base = without_query(name).rsplit("/", 1)[-1].lower()
-    return base[base.rindex(".") :] if "." in base else ""
+    return posixpath.splitext(without_query(name))[1].lower()
 
 
 def _located(root: str, file: str) -> tuple[Storage, str]:
     """Return the folder of an input's file and the file's name in it. Without a root, the file is a path or URL."""
     return (Storage(root), file) if root else (Storage(file), "")
-
-
-def _encoded(root: str, entries: list[Entry], column: str | None) -> Iterator[Encoded]:
-    for file, group in groupby(entries, key=lambda entry: entry.file):
-        members = list(group)
-        sent = 0
-        try:
-            storage, name = _located(root, file)
-            with closing(_of_file(storage, name, members, column)) as contents:
-                for content in contents:
-                    sent += 1
-                    yield content
-            why = "the file has fewer rows than when it was listed"
-        except Exception as error:  # each file system has its own error types
-            why = "no such file" if isinstance(error, FileNotFoundError) else f"cannot be read ({one_line(error)})"
-        yield from (InputError(why) for _ in members[sent:])
-
-
-def _of_file(storage: Storage, name: str, members: list[Entry], column: str | None) -> Generator[Encoded, None, None]:
-    if members[0].offset < 0:
-        yield Path(storage.path(name)) if storage.local else storage.read(name)
-        return
-    with storage.open(name) as stream:
-        if members[0].size < 0:
-            yield from _parquet_rows(stream, [member.offset for member in members], column)
-            return
-        for member in members:
-            try:
-                stream.seek(member.offset)
-                yield stream.read(member.size)
-            except Exception as error:  # fails for one image: a bad block, or too little memory
-                yield InputError(f"cannot be read ({one_line(error)})")
 
 
 def _parquet_entries(root: str, file: str, stamp: str, settings: Settings) -> list[Entry]:

@@ -7,7 +7,7 @@ import re
 import stat
 import tempfile
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -97,10 +97,9 @@ class Storage:
                 raise error
 
         if self.local:
-            start = len(self.root.rstrip("/")) + 1
-            for file in map(str, files_below(Path(self.root), fail)):
-                if stamp := self.stamp(file):
-                    yield file[start:].replace(os.sep, "/"), stamp
+            for file in files_below(Path(self.root), fail):
+                if stamp := self.stamp(str(file)):
+                    yield file.relative_to(self.root).as_posix(), stamp
             return
         self.fs.invalidate_cache()
         for path, info in self.fs.find(self.root, detail=True).items():
@@ -137,12 +136,13 @@ class Storage:
             raise kind(f"{self.url}: cannot be written ({one_line(error)}){remedy}") from None
 
     def write(self, name: str, content: bytes) -> None:
-        """Write a file and replace an existing one."""
+        """Write a file and replace an existing one. A local one survives a loss of power."""
         path = self.path(name)
         if self.local:
             with self._written(content) as temporary:
                 Path(path).parent.mkdir(parents=True, exist_ok=True)
                 temporary.replace(path)
+            sync_folder(Path(path).parent)
         elif ATOMIC_UPLOADS & self.protocols:
             self.fs.pipe_file(path, content)
         else:
@@ -170,12 +170,6 @@ class Storage:
                 raise
             except OSError:  # a file system without hard links
                 temporary.replace(path)
-
-    def sync(self, names: Iterable[str]) -> None:
-        """Sync the folders of local files to disk, so that their entries survive a loss of power."""
-        if self.local:
-            for folder in {Path(self.path(name)).parent for name in names}:
-                sync_folder(folder)
 
     def remove(self, name: str) -> None:
         """Delete a file if it exists."""

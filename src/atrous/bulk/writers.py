@@ -4,8 +4,7 @@ import errno
 import io
 import json
 import tarfile
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -34,9 +33,9 @@ class Writer:
 
     def mask(self, entry: Entry, labels: NDArray[np.uint8]) -> Row:
         """Encode a mask, and write it if the output is one PNG per image."""
-        mask = label_png(labels, self.palette)
+        row, mask = self._row(entry, labels), label_png(labels, self.palette)
         if self.job.settings.output != "png":
-            return {**self._row(entry, labels), "mask": mask}
+            return {**row, "mask": mask}
         with self.output.writing():
             try:
                 self.output.write(f"{entry.key}.png", mask)
@@ -44,7 +43,7 @@ class Writer:
                 if error.errno not in NAME_ERRORS:
                     raise
                 return result_row(entry, f"its mask {entry.key}.png cannot be written ({one_line(error)})")
-        return self._row(entry, labels)
+        return row
 
     def written(self, entry: Entry) -> Row | None:
         """Return the row of an image whose PNG an earlier attempt wrote, or None."""
@@ -52,8 +51,7 @@ class Writer:
         if self.job.settings.output != "png" or not self.output.is_file(name):
             return None
         try:
-            content = Path(self.output.path(name)) if self.output.local else self.output.read(name)
-            return self._row(entry, read_labels(content, name))
+            return self._row(entry, read_labels(self.output.read(name), name))
         except (InputError, OSError):
             return None
 
@@ -61,15 +59,10 @@ class Writer:
         """Write the shard's file, if the output has one, and then its result."""
         kind = self.job.settings.output
         done = [row for row in rows if not row["reason"]]
-        names = [f"{row['key']}.png" for row in done] if kind == "png" else [shard_name(shard, kind)]
         with self.output.writing():
-            if kind == "parquet" and done:
-                table = pa.Table.from_pylist(done, schema=RESULT)
-                masks = pa.array([row["mask"] for row in done], pa.binary())
-                self.output.write(names[0], parquet_bytes(with_shares(table, self.job.classes, {"mask": masks})))
-            elif kind == "tar" and done:
-                self.output.write(names[0], self._tar(done))
-            self.output.sync(names)
+            if done and kind != "png":
+                content = self._parquet(done) if kind == "parquet" else self._tar(done)
+                self.output.write(shard_name(shard, kind), content)
             self.output.write(result_name(shard), parquet_bytes(pa.Table.from_pylist(rows, schema=RESULT)))
 
     def _row(self, entry: Entry, labels: NDArray[np.uint8]) -> Row:
@@ -77,6 +70,11 @@ class Writer:
         height, width = labels.shape
         shares = (counts / labels.size).astype(np.float32)
         return result_row(entry) | {"height": height, "width": width, "shares": shares.tolist()}
+
+    def _parquet(self, done: list[Row]) -> bytes:
+        table = with_shares(pa.Table.from_pylist(done, schema=RESULT), self.job.classes)
+        masks = pa.array([row["mask"] for row in done], pa.binary())
+        return parquet_bytes(table.add_column(table.column_names.index("width") + 1, "mask", masks))
 
     def _tar(self, done: list[Row]) -> bytes:
         """Return a WebDataset tar, identical for identical masks."""
@@ -103,11 +101,11 @@ def result_row(entry: Entry, reason: str = "") -> Row:
     return {"key": entry.key, "source": shown(entry.source), "reason": shown(" ".join(reason.split())), **empty}
 
 
-def with_shares(results: pa.Table, classes: tuple[str, ...], more: Mapping[str, Any]) -> pa.Table:
-    """Return results that have masks, with further columns and each class' share of the pixels."""
+def with_shares(results: pa.Table, classes: tuple[str, ...]) -> pa.Table:
+    """Return results that have masks, with each class' share of the pixels in a column."""
     table = results.select(["key", "source", "height", "width"])
     shares = np.asarray(results["shares"].combine_chunks().flatten(), np.float32).reshape(len(table), -1)
-    for name, column in {**more, **dict(zip(share_names(classes), shares.T, strict=True))}.items():
+    for name, column in zip(share_names(classes), shares.T, strict=True):
         table = table.append_column(name, pa.array(column))
     return table
 
