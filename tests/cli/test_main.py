@@ -5,6 +5,7 @@ import sys
 
 import pytest
 from PIL import Image
+from typer.testing import CliRunner
 
 from atrous import cli
 from atrous.errors import InputError, MissingExtra
@@ -78,6 +79,24 @@ def test_the_version(tmp_path):
     done = run("--version", cwd=tmp_path)
     assert (done.returncode, done.stdout) == (0, f"atrous {atrous.__version__}\n")
     assert "__version__" in dir(atrous)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (["bench", "--runs", "0"], ["--runs", "atrous bench --help"]),
+        (["segment"], ["PATH", "atrous segment --help"]),
+        (["segment", "--no\x1bpe", "photo.jpg"], [r"--no\x1bpe", "atrous segment --help"]),
+        (["data", "check", "--void", "300", "there"], ["--void", "atrous data check --help"]),
+        (["nothing"], ["nothing", "atrous --help"]),
+    ],
+)
+def test_a_usage_error_is_one_line_that_names_the_help(arguments, named):
+    done = CliRunner().invoke(cli.app, arguments, prog_name="atrous")
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert done.stderr.startswith("error: ")
+    assert done.stderr.count("\n") == 1
+    assert all(words in done.stderr for words in named)
 
 
 @pytest.mark.parametrize(

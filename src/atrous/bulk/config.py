@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, TypeAlias, get_args
 
+from .._defaults import MAX_SIDE
 from ..backends import bundled_model_path
 from ..errors import InputError
 
@@ -48,7 +49,7 @@ class Settings:
     model: str | os.PathLike[str] | None = None
     engine: str | None = None
     crf: bool = True
-    max_side: int = 513
+    max_side: int = MAX_SIDE
     kind: Kind | None = None
     column: str | None = None
     key_column: str | None = None

@@ -9,22 +9,21 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from .._printable import printable
 from ..errors import InputError, RunError
 from .command import Command
 from .terminal import guard_streams, print_line
 
 
 class _Commands(TyperGroup):
-    """Group of the commands. Arguments repeated in usage errors are escaped."""
+    """Group of the commands. Usage errors are one line, like all other errors."""
 
     def make_context(self, *args: Any, **kwargs: Any) -> Any:
-        with _escaped():
+        with _usage_errors():
             return super().make_context(*args, **kwargs)
 
     def invoke(self, *args: Any, **kwargs: Any) -> Any:
         try:
-            with _escaped():
+            with _usage_errors():
                 return super().invoke(*args, **kwargs)
         except KeyboardInterrupt:  # from a command without its own message
             print_line("error: interrupted", err=True)
@@ -32,14 +31,17 @@ class _Commands(TyperGroup):
 
 
 @contextmanager
-def _escaped() -> Iterator[None]:
+def _usage_errors() -> Iterator[None]:
     try:
         yield
     except Exception as error:
         # Typer's exceptions are click's, or a copy of them in newer versions.
-        if hasattr(error, "format_message"):
-            error.message = printable(error.message)  # type: ignore[attr-defined]
-        raise
+        usage: Any = error
+        if not hasattr(usage, "format_message") or type(usage).__name__ == "NoArgsIsHelpError":
+            raise
+        message = usage.format_message().rstrip(".")
+        print_line(f"error: {message}; see {usage.ctx.command_path} --help", err=True)
+        raise typer.Exit(usage.exit_code) from None
 
 
 app = typer.Typer(

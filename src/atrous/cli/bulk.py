@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from .._defaults import MAX_SIDE
 from ..errors import MissingExtra
 from .options import Engine, MaxSide, Model
 from .progress import Update, progress_bar
@@ -40,7 +41,7 @@ def bulk(
     model: Model = None,
     engine: Engine = None,
     crf: Annotated[bool, typer.Option("--crf/--no-crf", help="Refine with the fully connected CRF.")] = True,
-    max_side: MaxSide = 513,
+    max_side: MaxSide = MAX_SIDE,
     kind: Annotated[
         str | None, typer.Option(help="Files to segment if INPUT contains several kinds: images, parquet or tars.")
     ] = None,

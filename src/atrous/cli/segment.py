@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
+from .._defaults import MAX_CRF_PIXELS, MAX_SIDE
 from ..errors import ComputeError, InputError
 from .coco import check_coco, write_coco
 from .fetch import STDIN, fetch, read_stdin
@@ -78,8 +79,8 @@ def segment(
     ] = Path("segmentation"),
     model: Model = None,
     crf: Annotated[bool, typer.Option("--crf/--no-crf", help="Refine with the fully connected CRF.")] = True,
-    max_side: MaxSide = 513,
-    max_crf_pixels: MaxCrfPixels = 4_000_000,
+    max_side: MaxSide = MAX_SIDE,
+    max_crf_pixels: MaxCrfPixels = MAX_CRF_PIXELS,
     threads: Threads = None,
     device: Device = None,
     engine: Engine = None,

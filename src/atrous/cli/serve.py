@@ -12,6 +12,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
+from .._defaults import MAX_SIDE
 from ..errors import InputError, MissingExtra
 from .options import Engine, MaxSide, Model
 from .terminal import print_line
@@ -27,7 +28,7 @@ def serve(
     max_megabytes: Annotated[float, typer.Option(help="Size limit of an upload.")] = 64,
     queue: Annotated[int, typer.Option(help="Maximum number of waiting requests; others get status 429.")] = 32,
     workers: Annotated[int, typer.Option(help="Number of requests that are computed at the same time.")] = 2,
-    max_side: MaxSide = 513,
+    max_side: MaxSide = MAX_SIDE,
     threads: Annotated[int | None, typer.Option(help="Threads per request. Default: all cores.")] = None,
     engine: Engine = None,
     root_path: Annotated[str, typer.Option(help="Path under which a proxy serves the page, such as /atrous.")] = "",

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from .._defaults import MAX_CRF_PIXELS
 from .._settings_files import read_json
 from ..backends import ENGINES, Engine, ExportedEngine, bundled_model_path, exported_engine
 from ..crf.kernels import Kernel
@@ -17,10 +18,6 @@ from ..errors import InputError
 
 ONNX: Literal["model.onnx"] = "model.onnx"
 WEIGHTS: Literal["model.safetensors"] = "model.safetensors"
-
-# Limit on the image of the CRF. Above it, labels from means of 2 x 2 pixels hardly differ from those of each pixel, and
-# take about half of the time and memory (docs/benchmarks.md).
-MAX_CRF_PIXELS = 4_000_000
 
 # Limit on the network's input size in a settings file.
 _LARGEST_SIDE = 65_535

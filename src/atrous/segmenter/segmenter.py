@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from .._defaults import MAX_CRF_PIXELS, MAX_SIDE
 from .._printable import printable
 from .._resources import check_threads, is_integer
 from ..backends import Engine
@@ -23,7 +24,7 @@ from ..crf.reduced import check_bound, most_vertices
 from ..data.metadata import CrfParameters
 from ..errors import InputError
 from ..image_io.decode import ImageLike, read_image
-from .config import MAX_CRF_PIXELS, load_engine
+from .config import load_engine
 from .pretrained import Pretrained
 from .result import NetworkScores, Segmentation
 from .upsample import upsampled_probabilities
@@ -77,7 +78,7 @@ class Segmenter(Pretrained):
         model: str | os.PathLike[str] | Engine | None = None,
         *,
         crf: str | CrfParameters | Sequence[Kernel] | None = "model",
-        max_side: int = 513,
+        max_side: int = MAX_SIDE,
         threads: int | None = None,
         device: str | None = None,
         engine: str | None = None,
