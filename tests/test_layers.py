@@ -20,6 +20,7 @@ LAYERS = [
         "errors",
         "_file_kinds",
         "_io",
+        "_defaults",
         "_printable",
         "_protobuf",
         "_quiet_imports",
