@@ -194,7 +194,7 @@ def test_another_address_is_another_photo(segment, site):
     assert segment(f"{site}/photo.png?size=1")[0] == 0
     code, out, err = segment(f"{site}/photo.png")
     assert (code, out) == (2, "")
-    assert err.startswith("error: 1 photo skipped")
+    assert err.startswith("error: 1 input skipped")
 
 
 def test_a_mask_on_standard_output(segment, site, red_square, tmp_path):

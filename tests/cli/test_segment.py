@@ -154,7 +154,7 @@ def test_another_photo_of_the_same_name_is_not_taken_for_it(segment, photo, tmp_
     del before["a.overlay.jpg"]
     code, printed, err = segment("in")
     assert (code, printed) == (2, "1 done before, skipped\n")
-    assert err.startswith("error: 1 photo skipped")
+    assert err.startswith("error: 1 input skipped")
     assert "--overwrite" in err
     assert {name: (out / name).read_bytes() for name in below(out)} == before
     code, printed, err = segment("in", "--overwrite")
@@ -183,7 +183,7 @@ def test_masks_of_other_options_are_left_and_told(segment, photo, tmp_path, tiny
     before = stamps(tmp_path / "segmentation")
     code, printed, err = segment("a.png", "b.png", *extra, "--probabilities")  # though an output is missing
     assert (code, printed, err.count("\n")) == (2, "", 1)
-    assert err.startswith("error: 2 photos skipped")
+    assert err.startswith("error: 2 inputs skipped")
     assert stamps(tmp_path / "segmentation") == before
     assert segment("a.png", "b.png", *extra, "--overwrite")[0] == 0
     assert segment("a.png", "b.png", *extra)[:2] == (0, "2 done before, skipped\n")
@@ -209,6 +209,15 @@ def test_a_cutout_of_other_classes_is_left_and_told(segment, photo, tmp_path):
     (tmp_path / "segmentation/a.png").unlink()  # as after a kill
     assert segment("a.png", "--cutout", "blue")[0] == 0
     assert (tmp_path / "segmentation/a.cutout.png").read_bytes() != before
+
+
+def test_outputs_that_overwriting_leaves_behind_are_told(segment, photo, tmp_path):
+    photo("a.png")
+    assert segment("a.png", "--cutout", "all", "--format", "coco")[0] == 0
+    code, _, err = segment("a.png", "--overwrite")
+    assert (code, err.count("\n")) == (0, 1)
+    assert err.startswith("note: segmentation/a.cutout.png and 1 more")
+    assert segment("a.png", "--cutout", "all", "--format", "coco", "--overwrite")[2] == ""
 
 
 def test_masks_without_a_key_count_as_done(segment, photo, tmp_path):
@@ -364,7 +373,7 @@ def test_clips_go_to_the_other_module_with_the_same_segmenter(segment, photo, tm
         (tmp_path / name).write_bytes(b"")
     seen = []
 
-    def clips(jobs, segmenter, out, *, overwrite, labels, fail, json, quiet):
+    def clips(jobs, segmenter, out, *, keys, overwrite, labels, fail, json, quiet):
         seen.append(([job.name.name for job in jobs], type(segmenter), out.name, overwrite, labels, json, quiet))
         fail("damaged")
 

@@ -16,6 +16,7 @@ from video_files import write_video
 
 import atrous
 from atrous.cli.jobs import Job, file_keys
+from atrous.cli.output_keys import made_otherwise, output_keys
 from atrous.cli.videos import segment_videos, unfinished_videos
 from atrous.segmenter import Segmenter
 from atrous.video.writer import VideoWriter
@@ -31,9 +32,11 @@ def run(tiny_model, tmp_path, monkeypatch, capsys):
         jobs = [Job(Path(clip), Path(clip).with_suffix("")) for clip in clips]
         options = {"overwrite": overwrite, "labels": labels, "fail": errors.append}
         inputs = file_keys(job.path for job in jobs)
-        jobs, call.done_before = unfinished_videos(jobs, Path("out"), inputs, **options)
+        jobs, done = unfinished_videos(jobs, Path("out"), inputs, **options)
+        call.done_before = len(done)
         if jobs:
-            segment_videos(jobs, segmenter, Path("out"), **options, **printed)
+            keys = {job: output_keys(job, [], None) for job in jobs}
+            segment_videos(jobs, segmenter, Path("out"), keys=keys, **options, **printed)
         return capsys.readouterr(), errors
 
     return call
@@ -54,6 +57,17 @@ def test_a_line_for_each_clip(run, tmp_path):
     assert not (tmp_path / "out/a").exists()
     assert run("a.mp4", labels=True, overwrite=True)[1] == []
     assert len(list((tmp_path / "out/a").glob("*.png"))) == 4
+
+
+def test_another_clip_of_the_same_name_is_not_taken_for_it(run, tmp_path):
+    write_video(tmp_path / "a.mp4", frames=4)
+    job = Job(Path("a.mp4"), Path("a"))
+    run("a.mp4")
+    keys = output_keys(job, [], None)
+    assert not made_otherwise(job, Path("out"), keys)
+    assert made_otherwise(job, Path("out"), output_keys(job, ["--no-crf"], None))
+    write_video(tmp_path / "a.mp4", frames=5)
+    assert made_otherwise(job, Path("out"), output_keys(job, [], None))
 
 
 def test_what_is_wrong_is_said_and_the_others_are_done(run, tmp_path):
@@ -140,7 +154,8 @@ def test_ctrl_c_in_a_process_leaves_nothing(tiny_model, tmp_path):
         "import signal; signal.signal(signal.SIGINT, signal.default_int_handler);"  # a shell's & turns it off
         "import sys; from pathlib import Path; from atrous.cli.jobs import Job;"
         "from atrous.cli.videos import segment_videos; from atrous.segmenter import Segmenter; import typer\n"
-        f"try: segment_videos([Job(Path('long.mp4'), Path('long'))], Segmenter({str(tiny_model)!r}), Path('out'),"
+        "job = Job(Path('long.mp4'), Path('long'))\n"
+        f"try: segment_videos([job], Segmenter({str(tiny_model)!r}), Path('out'), keys={{job: {{}}}},"
         " overwrite=False, labels=True, fail=print)\n"
         "except typer.Exit as end: sys.exit(end.exit_code)"
     )

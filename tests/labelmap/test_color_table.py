@@ -45,6 +45,13 @@ def test_ids_are_the_class_lists_and_names_may_have_spaces(tmp_path):
     assert table.palette(2).tolist() == [[4, 5, 6], [1, 2, 3]]
 
 
+def test_names_as_the_program_prints_them(tmp_path):
+    path = tmp_path / "colors.txt"
+    path.write_text("tv monitor 1 2 3\ncat 4 5 6\n")
+    table, _ = read_color_table(path, ("cat", "tvmonitor"))
+    assert table.palette(2).tolist()[:2] == [[4, 5, 6], [1, 2, 3]]
+
+
 def test_the_first_color_of_a_class_is_drawn():
     assert TABLE.palette(2).tolist() == [list(SKY), list(ROAD)]
 

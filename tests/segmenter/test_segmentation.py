@@ -49,6 +49,9 @@ def test_a_cutout_is_transparent_elsewhere():
     assert cow[30, 70] == things[30, 70] == things[30, 40] == 255
     assert cow[30, 10] == cow[30, 40] == things[30, 10] == 0
     assert 0 < cow[30, 49] < 127 < cow[30, 50] < 255
+    pixels = np.asarray(found.cutout("cow"))
+    assert (pixels[30, 70, :3] == found.image[30, 70]).all()
+    assert not pixels[pixels[..., 3] == 0].any()  # nothing of the photo is hidden behind the transparency
 
 
 def test_polygons_are_of_things():

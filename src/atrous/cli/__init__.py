@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from .._signals import all_interrupt
 from ..errors import InputError, RunError
 from .command import Command
 from .terminal import guard_streams, print_line
@@ -23,7 +24,7 @@ class _Commands(TyperGroup):
 
     def invoke(self, *args: Any, **kwargs: Any) -> Any:
         try:
-            with _usage_errors():
+            with all_interrupt(), _usage_errors():
                 return super().invoke(*args, **kwargs)
         except KeyboardInterrupt:  # from a command without its own message
             print_line("error: interrupted", err=True)

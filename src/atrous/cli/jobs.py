@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from json import dumps
 from pathlib import Path
 
@@ -216,6 +217,18 @@ def image_unfinished(
         except OSError as error:
             raise InputError(f"{target}: cannot be written ({error.strerror or error}); rename the photo") from None
     return overwrite or outputs_missing(targets, again=job.address == STDIN)
+
+
+def left_behind(jobs: Iterable[Job], out: Path, *, overlay: bool, probabilities: bool, cutout: bool) -> list[Path]:
+    """Return the outputs of earlier runs beside the images' masks that a run with these outputs does not replace."""
+    from ..segmenter import output_files
+
+    found = []
+    for job in jobs:
+        files = partial(output_files, (out / job.name).parent, job.name.name)
+        new = files(overlay=overlay, probabilities=probabilities, cutout=cutout)
+        found += [path for path in files(overlay=True, probabilities=True, cutout=True) if path not in new]
+    return [path for path in found if path.exists()]
 
 
 def file_keys(paths: Iterable[Path]) -> set[tuple[int, int]]:

@@ -11,44 +11,53 @@ from ..errors import InputError
 from .fetch import STDIN
 from .jobs import Job
 
+_BLOCK = 1 << 14  # bytes
+
 
 def output_keys(job: Job, settings: Sequence[object], cutout: Sequence[str] | None) -> dict[str, str]:
-    """Return the keys of an image's mask and its cut-out by suffix, for `Segmentation.save`.
+    """Return the keys of an input's outputs by suffix: a video's overlay, or an image's mask and its cut-out.
 
-    A key stands for the image, by its size or its web address, and for the settings. Standard input has no key.
+    A key stands for the input, by parts of its content or by its web address, and for the settings. Standard input has
+    no key.
     """
     if job.address == STDIN:
         return {}
-    image: str | int | None = job.address or None
-    with suppress(OSError):  # reported when the image is read
-        image = image or job.path.stat().st_size
-    made_from = {".png": [image, *settings]}
+    source: str | None = job.address or None
+    with suppress(OSError):  # reported when the input is read
+        source = source or _fingerprint(job.path)
+    if job.is_video:
+        return {".overlay.mp4": _digest(source, *settings)}
+    keys = {".png": _digest(source, *settings)}
     if cutout is not None:
-        made_from[".cutout.png"] = [image, *settings, distinct(cutout)]
-    return {suffix: hashlib.sha256(dumps(values).encode()).hexdigest()[:16] for suffix, values in made_from.items()}
+        keys[".cutout.png"] = _digest(source, *settings, distinct(cutout))
+    return keys
 
 
 def made_otherwise(job: Job, out: Path, keys: Mapping[str, str]) -> bool:
-    """Return whether an image's mask, or the cut-out beside it, has another key.
+    """Return whether a video's overlay, or an image's mask or the cut-out beside it, has another key.
 
     Files without a key, as of older versions, do not count; nor does a cut-out without a mask, which a kill may leave.
     """
     from ..labelmap import stored_key
 
+    if job.is_video:
+        from ..video import stored_key as of_video
+
+        return any(of_video(out / f"{job.name}{suffix}") not in (None, key) for suffix, key in keys.items())
     if not (out / f"{job.name}.png").is_file():
         return False
     return any(stored_key(out / f"{job.name}{suffix}") not in (None, key) for suffix, key in keys.items())
 
 
-def model_key(path: Path | None) -> tuple[str, int]:
-    """Return the name and the size of a model: an exported file, a folder, or None for the bundled model."""
+def model_key(path: Path | None) -> tuple[str, list[str]]:
+    """Return the name and fingerprints of a model: an exported file, a folder, or None for the bundled model."""
     from ..backends import bundled_model_path
 
     path = bundled_model_path() if path is None else path
     try:
         real = Path(os.path.realpath(path))
         files = [each for each in real.iterdir() if each.is_file()] if real.is_dir() else [real]
-        return real.name, sum(file.stat().st_size for file in files)
+        return real.name, sorted(map(_fingerprint, files))
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror or error}); expected a model") from None
 
@@ -58,3 +67,18 @@ def distinct(classes: Iterable[str]) -> list[str]:
     from ..labelmap import display_name
 
     return sorted({display_name(name) for name in classes})
+
+
+def _fingerprint(path: Path) -> str:
+    """Return the size of a file and a hash of five blocks of it, which are read quickly in large files, too."""
+    size = path.stat().st_size
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        for quarter in range(5):
+            file.seek(max(0, (size - _BLOCK) * quarter // 4))
+            digest.update(file.read(_BLOCK))
+    return f"{size} {digest.hexdigest()}"
+
+
+def _digest(*values: object) -> str:
+    return hashlib.sha256(dumps(values).encode()).hexdigest()[:16]

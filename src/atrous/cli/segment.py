@@ -26,6 +26,7 @@ from .jobs import (
     find_jobs,
     image_unfinished,
     json_line,
+    left_behind,
     report_line,
     things,
     unfinished,
@@ -174,7 +175,7 @@ def segment(
     for folder in {(out / job.name).parent for job in jobs}:
         remove_stale(folder)
     settings = [model_key(model), crf, max_side, max_crf_pixels, min_region, None if only is None else distinct(only)]
-    keys = {job: output_keys(job, settings, cut) for job in photos}
+    keys = {job: output_keys(job, settings, cut) for job in jobs}
     images, done = unfinished(
         photos,
         lambda job: image_unfinished(
@@ -188,14 +189,19 @@ def segment(
         ),
         fail,
     )
-    others = set() if overwrite else {job for job in images + done if made_otherwise(job, out, keys[job])}
-    images = [job for job in images if job not in others]
-    done_before = len(set(done) - others)
     if videos:
-        videos, videos_before = unfinished_videos(videos, out, inputs, labels=labels, overwrite=overwrite, fail=fail)
-        done_before += videos_before
-    if done_before and not quiet:
-        print_line(f"{done_before:,} done before, skipped", err=json)
+        videos, videos_done = unfinished_videos(videos, out, inputs, labels=labels, overwrite=overwrite, fail=fail)
+        done += videos_done
+    others = set() if overwrite else {job for job in images + videos + done if made_otherwise(job, out, keys[job])}
+    images, videos, done = ([job for job in each if job not in others] for each in (images, videos, done))
+    if done and not quiet:
+        print_line(f"{len(done):,} done before, skipped", err=json)
+    if overwrite:
+        old = left_behind(images, out, overlay=overlay, probabilities=probabilities, cutout=cut is not None)
+        if images and not format and (out / COCO).exists():
+            old.append(out / COCO)
+        if old:
+            note(f"{old[0]}{f' and {len(old) - 1:,} more' if len(old) > 1 else ''}: of an earlier run, not replaced")
     if images or videos or (jobs and (format or cut or only)):
         check_out(out)
         segmenter = load()
@@ -212,14 +218,14 @@ def segment(
             _segment_images(images, segmenter, write, out, fail, _Printer(len(images), json=json, quiet=quiet))
         if videos:
             segment_videos(
-                videos, segmenter, out, overwrite=overwrite, labels=labels, fail=fail, json=json, quiet=quiet
+                videos, segmenter, out, keys=keys, overwrite=overwrite, labels=labels, fail=fail, json=json, quiet=quiet
             )
         if format and not others:
             write_coco(out, photos, segmenter.classes)
     if others:
-        count = "1 photo" if len(others) == 1 else f"{len(others):,} photos"
+        count = "1 input" if len(others) == 1 else f"{len(others):,} inputs"
         fail(
-            f"{count} skipped, whose outputs were made from another photo or with other options;"
+            f"{count} skipped, whose outputs were made from another photo or video, or with other options;"
             " use --overwrite to replace them, or another --out" + (f"; {COCO} was not written" if format else "")
         )
     if failures:

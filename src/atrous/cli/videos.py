@@ -1,6 +1,6 @@
 """Videos of `atrous segment`."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,13 +25,13 @@ def unfinished_videos(
     labels: bool,
     overwrite: bool,
     fail: Callable[[str], None],
-) -> tuple[list[Job], int]:
-    """Return the unfinished videos and the number of finished ones; report impossible ones to `fail`."""
+) -> tuple[list[Job], list[Job]]:
+    """Return the unfinished videos and the finished ones; report impossible ones to `fail`."""
     try:
         from ..video import output_paths, outputs_missing
     except MissingExtra as error:
         fail(str(error))
-        return [], 0
+        return [], []
 
     def is_unfinished(job: Job) -> bool:
         folder, name = (out / job.name).parent, job.name.name
@@ -41,8 +41,7 @@ def unfinished_videos(
             raise InputError(f"{overlay}: is an input and would be replaced; choose another --out")
         return missing
 
-    todo, done = unfinished(videos, is_unfinished, fail)
-    return todo, len(done)
+    return unfinished(videos, is_unfinished, fail)
 
 
 def check_options(videos: list[Job], for_photos: dict[str, bool]) -> None:
@@ -58,6 +57,7 @@ def segment_videos(
     segmenter: "Segmenter",
     out: Path,
     *,
+    keys: Mapping[Job, Mapping[str, str]],
     overwrite: bool,
     labels: bool,
     fail: Callable[[str], None],
@@ -83,6 +83,7 @@ def segment_videos(
                         job.name.name,
                         labels=labels,
                         overwrite=overwrite,
+                        key=keys[job].get(".overlay.mp4"),
                         progress=partial(_show_progress, update),
                     )
             except (InputError, ComputeError, OSError, MemoryError) as error:

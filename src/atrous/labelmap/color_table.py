@@ -18,7 +18,7 @@ from PIL import Image
 from atrous._settings_files import LONGEST_NAME, read_json, read_lines
 from atrous.errors import InputError
 from atrous.image_io.decode import decode
-from atrous.labelmap.class_names import is_void
+from atrous.labelmap.class_names import display_name, is_void
 from atrous.labelmap.voc_colormap import VOID
 
 _EXPECTED = "lines such as 'sky 128 128 128', a class and its red, green and blue"
@@ -162,14 +162,14 @@ def read_color_table(
         raise InputError(f"{path}: expected {_EXPECTED}, got no color")
     if classes is None:
         classes = tuple(name for name in dict.fromkeys(names) if not is_void(name))
-    ids = {_key(name): c for c, name in enumerate(classes)}
+    ids = {_key(written): c for c, name in enumerate(classes) for written in (display_name(name), name)}
     for name, number in zip(names, colors.values(), strict=True):
         if not is_void(name) and name not in ids:
             raise InputError(f"{path}: line {number}: expected a name of the class list, got {name!r:.60}")
     if len(classes) > VOID:
         raise InputError(f"{path}: expected up to {VOID} classes, as id {VOID} is void, got {len(classes)}")
-    there = set(names)
-    if complete and (missing := [name for name in classes if _key(name) not in there]):
+    there = {ids.get(name) for name in names}
+    if complete and (missing := [name for c, name in enumerate(classes) if c not in there]):
         raise InputError(f"{path}: expected a color for class {missing[0]!r:.60}; add a line")
     table = ColorTable(tuple(ids.get(n, VOID) for n in names), tuple(colors), others_void)
     return table, classes

@@ -9,8 +9,17 @@ except ModuleNotFoundError as error:
         raise
     raise MissingExtra.of("av is not installed, but videos need it", "video") from None
 
-from .outputs import output_paths, outputs_missing
+from .outputs import output_paths, outputs_missing, stored_key
 from .reader import Frame, VideoReader
 from .segment_video import Progress, VideoReport, segment_video
 
-__all__ = ["Frame", "Progress", "VideoReader", "VideoReport", "output_paths", "outputs_missing", "segment_video"]
+__all__ = [
+    "Frame",
+    "Progress",
+    "VideoReader",
+    "VideoReport",
+    "output_paths",
+    "outputs_missing",
+    "segment_video",
+    "stored_key",
+]

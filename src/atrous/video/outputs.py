@@ -44,7 +44,7 @@ def outputs_missing(video: Path, folder: Path, name: str, *, labels: bool, overw
         raise InputError(f"{frames}: holds more than label frames, so it is not replaced; choose another folder")
     if overwrite:
         return True
-    if os.path.lexists(overlay) and not _made_here(overlay):
+    if os.path.lexists(overlay) and not _comment(overlay).startswith(SOFTWARE):
         raise InputError(f"{overlay}: exists, and was not written by atrous; move it away or overwrite it")
     if all(os.path.lexists(target) for target in ((overlay, frames) if labels else (overlay,))):
         return False
@@ -53,14 +53,24 @@ def outputs_missing(video: Path, folder: Path, name: str, *, labels: bool, overw
     return True
 
 
-def _made_here(overlay: Path) -> bool:
+def stored_key(overlay: Path) -> str | None:
+    """Return the key that `segment_video` stored in an overlaid video; None without one, or without a readable file."""
+    return _comment(overlay).partition(f"{SOFTWARE} ")[2] or None
+
+
+def comment(key: str | None) -> str:
+    """Return the comment that marks an output of this package and stores its key."""
+    return SOFTWARE if key is None else f"{SOFTWARE} {key}"
+
+
+def _comment(overlay: Path) -> str:
     try:
         with av.open(
             f"file:{overlay}", container_options={"format_whitelist": "mov", "protocol_whitelist": "file"}, **TAGS
         ) as container:
-            return container.metadata.get("comment") == SOFTWARE
-    except (FFmpegError, ValueError):
-        return False
+            return container.metadata.get("comment", "")
+    except (FFmpegError, ValueError, OSError):
+        return ""
 
 
 def _holds_labels_only(folder: Path) -> bool:

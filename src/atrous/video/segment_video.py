@@ -87,6 +87,7 @@ def segment_video(
     labels: bool = False,
     names: bool = True,
     overwrite: bool = False,
+    key: str | None = None,
     progress: Callable[[Progress], None] | None = None,
 ) -> VideoReport:
     """Write `<name>.overlay.mp4` and optionally label frames `<name>/000001.png`, `<name>/000002.png`, ...
@@ -108,6 +109,9 @@ def segment_video(
         Draw class names on the regions.
     overwrite : bool
         Replace outputs that exist.
+    key : str, optional
+        What the video was made from, in words of the caller: stored in the overlaid video, read by
+        `atrous.video.stored_key`.
     progress : callable, optional
         Called with a `Progress` after each frame.
 
@@ -137,7 +141,7 @@ def segment_video(
         folder.mkdir(parents=True, exist_ok=True)
         outputs = stack.enter_context(transaction())
         temporary = outputs.file(target)
-        out = _Outputs(source, segmenter, temporary, outputs.folder(frame_folder) if labels else None, names=names)
+        out = _Outputs(source, segmenter, temporary, outputs.folder(frame_folder) if labels else None, names, key)
         stack.callback(out.close)
         steps = stack.enter_context(closing(prefetch(out.frames_of(source), _DECODED)))
         frames = segmented(segmenter, steps, read=_image, finish=out.draw, ahead=_DRAWN)
@@ -183,9 +187,9 @@ class _Outputs:
     """Outputs of one video while they are written: the overlaid video, and label frames if they have a folder."""
 
     def __init__(
-        self, video: VideoReader, segmenter: Segmenter, path: Path, labels: Path | None, *, names: bool
+        self, video: VideoReader, segmenter: Segmenter, path: Path, labels: Path | None, names: bool, key: str | None
     ) -> None:
-        self._video, self._path, self._names = video, path, names
+        self._video, self._path, self._names, self._key = video, path, names, key
         self._classes = segmenter.classes
         self._palette = segmenter.engine.metadata.palette
         self._counts = np.zeros(256, np.int64)
@@ -210,7 +214,7 @@ class _Outputs:
 
     def add(self, frame: Frame, audio: list[Any], labels: NDArray[np.uint8], drawn: NDArray[np.uint8]) -> None:
         if self.writer is None:
-            self.writer = VideoWriter(self._path, self._video, frame)
+            self.writer = VideoWriter(self._path, self._video, frame, self._key)
         self.writer.add_audio(audio)
         self.writer.add(drawn, frame)
         if self._labels is not None:

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from ..errors import InputError
-from ..labelmap import SOFTWARE
 from .audio import COPIED, codec_name, open_audio_tracks
 from .colorspace import from_rgb
+from .outputs import comment
 from .reader import Frame, VideoReader
 
 ENCODER, _OPTIONS = "libx264", {"preset": "veryfast", "crf": "20"}
@@ -35,6 +35,8 @@ class VideoWriter:
         Source of times and audio.
     first : Frame
         First frame. It sets the size; odd sides grow by one pixel.
+    key : str, optional
+        For `stored_key`.
 
     Attributes
     ----------
@@ -42,8 +44,9 @@ class VideoWriter:
         Differences from the source.
     """
 
-    def __init__(self, path: Path, video: VideoReader, first: Frame) -> None:
+    def __init__(self, path: Path, video: VideoReader, first: Frame, key: str | None = None) -> None:
         self.notes: list[str] = []
+        self._comment = comment(key)
         height, width, _ = first.image.shape
         self.size = width, height
         self._video = video
@@ -63,7 +66,7 @@ class VideoWriter:
                         self._container, audio_streams, self._video.origin, copy=attempt == "copy"
                     )
                 about = {key: text for key, text in self._video.metadata.items() if key.lower() not in _OWN_KEYS}
-                self._container.metadata.update(about | {"comment": SOFTWARE})
+                self._container.metadata.update(about | {"comment": self._comment})
                 self._container.start_encoding()
             except (FFmpegError, ValueError) as error:
                 if attempt == "leave out":
