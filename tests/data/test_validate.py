@@ -100,7 +100,7 @@ def test_every_file_has_its_own_problems_and_the_others_are_checked(own):
         ("images/folder.jpg", "image"): found["images/folder.jpg", "image"],
     }
     for part, says in {
-        ("labels/i.png", "label map"): "colors (RGB); add colors.txt",
+        ("labels/i.png", "label map"): "add colors.txt",
         ("labels/j.png", "label map"): "16 bits",
         ("labels/l.png", "label map"): "1-bit pixels",
         ("images/m.jpg", "image"): "damaged or cut short",
