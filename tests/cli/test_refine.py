@@ -41,6 +41,13 @@ TRUTH = np.zeros((64, 96), np.uint8)
 TRUTH[16:48, 24:72] = 2
 
 
+def test_an_empty_mask_is_background_alone(refine):
+    Image.new("L", (96, 64)).save("mask.png")
+    code, printed, _ = refine("mask.png")
+    assert code == 0
+    assert printed.startswith("photo.png: background alone")
+
+
 @pytest.mark.parametrize("axes", [(0, 1, 2), (1, 2, 0)])
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
 def test_probabilities_follow_the_photo(refine, blurred, axes, dtype):

@@ -109,4 +109,4 @@ def refine(
         result.save(out, overlay=overlay, probabilities=probabilities, opacity=opacity, palette=drawn)
     except OSError as error:
         raise InputError(f"{error.filename or out}: cannot be written ({error.strerror or error})") from None
-    print_line(report_line(image, things(result.shares()), time.perf_counter() - started, result.reduction))
+    print_line(report_line(image, things(result.shares(), "background alone"), time.perf_counter() - started, result.reduction))

@@ -156,8 +156,9 @@ def _samples(
     if any((data / name).is_dir() for name in ("scores", "masks")):
         for option, given in {"model": model, "list": listed, "classes": classes, "colors": colors}.items():
             if given is not None:
+                remedy = f"save the table as {data / 'colors.txt'}" if option == "colors" else "remove it"
                 raise InputError(
-                    f"--{option} {given}: expected no such option for {data}, which contains scores; remove it"
+                    f"--{option} {given}: expected no such option for {data}, which contains scores; {remedy}"
                 )
         return FolderSamples(data, limit, void), None
     dataset = open_dataset(data, classes=classes, colors=colors, void=void)
