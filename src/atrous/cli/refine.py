@@ -109,4 +109,5 @@ def refine(
         result.save(out, overlay=overlay, probabilities=probabilities, opacity=opacity, palette=drawn)
     except OSError as error:
         raise InputError(f"{error.filename or out}: cannot be written ({error.strerror or error})") from None
-    print_line(report_line(image, things(result.shares(), "background alone"), time.perf_counter() - started, result.reduction))
+    found = things(result.shares(), "background alone")
+    print_line(report_line(image, found, time.perf_counter() - started, result.reduction))
