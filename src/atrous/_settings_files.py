@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from .errors import InputError
+from .errors import InputError, as_input_error
 
 # Limits in bytes: settings files, and score files with counts per image.
 LARGEST = 1 << 22
@@ -20,11 +20,8 @@ _MOST_DOTS = 100  # per line; the cost of `a.b.c = 1` is quadratic in its number
 def read_bytes(path: str | os.PathLike[str], expected: str, largest: int = LARGEST) -> bytes:
     """Read a file of at most `largest` bytes; raise InputError on failure."""
     path = Path(path)
-    try:
-        with path.open("rb") as file:
-            data = file.read(largest + 1)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror or error}); expected {expected}") from None
+    with as_input_error(path, "read", f"; expected {expected}"), path.open("rb") as file:
+        data = file.read(largest + 1)
     if len(data) > largest:
         raise InputError(f"{path}: expected {expected} of up to {largest:,} bytes, got a larger file")
     return data

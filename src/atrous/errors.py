@@ -1,5 +1,9 @@
 """Errors caused by inputs, and failures of runs."""
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class InputError(ValueError):
     """Something given by the user cannot be used.
@@ -49,3 +53,12 @@ class MissingExtra(InputError, ImportError):
 def installation(extra: str) -> str:
     """Return the remedy for a missing optional dependency."""
     return f"install the extra '{extra}' (pip install '.[{extra}]' in a copy of the repository)"
+
+
+@contextmanager
+def as_input_error(path: str | os.PathLike[str], done: str = "written", remedy: str = "") -> Iterator[None]:
+    """Raise an OSError of the block as an InputError: the file of the error, or else `path`, cannot be `done`."""
+    try:
+        yield
+    except OSError as error:
+        raise InputError(f"{error.filename or path}: cannot be {done} ({error.strerror or error}){remedy}") from None

@@ -11,7 +11,7 @@ from typing import Literal, TypeAlias, get_args
 
 from .._defaults import MAX_SIDE
 from ..backends import bundled_model_path
-from ..errors import InputError
+from ..errors import InputError, as_input_error
 
 Output: TypeAlias = Literal["png", "parquet", "tar"]
 Kind: TypeAlias = Literal["images", "parquet", "tars"]
@@ -77,12 +77,10 @@ class ModelFiles:
     def read(cls, model: str | os.PathLike[str] | None) -> "ModelFiles":
         """Read a model; raise InputError if it cannot be read."""
         path = Path(bundled_model_path() if model is None else model)
-        try:
+        with as_input_error(path, "read", "; expected a model"):
             # A network's files are at the top of its folder. Subfolders belong to a training run.
             paths = [file for file in sorted(path.iterdir()) if file.is_file()] if path.is_dir() else [path]
             return cls(path.name, {file.name: file.read_bytes() for file in paths}, path.is_dir())
-        except OSError as error:
-            raise InputError(f"{path}: cannot be read ({error.strerror or error}); expected a model") from None
 
     @property
     def sha256(self) -> str:

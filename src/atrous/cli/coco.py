@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from json import dumps, loads
 from pathlib import Path
 
-from ..errors import InputError
+from ..errors import InputError, as_input_error
 from .jobs import COCO, Job
 
 
@@ -41,10 +41,8 @@ def write_coco(out: Path, photos: Iterable[Job], classes: Sequence[str]) -> None
     # The error of an image without a mask was reported earlier.
     masks = ((job, out / f"{job.name}.png") for job in photos)
     content = coco(((_name(job), read_labels(mask)) for job, mask in masks if mask.is_file()), classes)
-    try:
+    with as_input_error(out / COCO):
         write_bytes(out / COCO, dumps({"info": _info()} | content).encode())
-    except OSError as error:
-        raise InputError(f"{out / COCO}: cannot be written ({error.strerror or error})") from None
 
 
 def _name(job: Job) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .._printable import printable
-from ..errors import InputError
+from ..errors import as_input_error
 from .command import Command, with_options
 from .options import Threads, Void, check_output
 from .progress import progress_bar
@@ -53,10 +53,8 @@ def check(
     if report is not None:
         from .._io import write_text
 
-        try:
+        with as_input_error(report):
             write_text(report, json.dumps(found.as_dict(), indent=1) + "\n")
-        except OSError as error:
-            raise InputError(f"--json {report}: cannot be written ({error.strerror or error})") from None
     print_text(with_options(text(found), ctx.command.params))
     if found.problems:
         raise typer.Exit(1)

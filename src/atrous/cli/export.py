@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..errors import InputError
+from ..errors import InputError, as_input_error
 from .options import check_output, class_warning
 from .terminal import print_line, print_text
 
@@ -94,23 +94,20 @@ def export(
             print_line(f"warning: {warning}", err=True)
     on, description = _images_to_check(checks, calibration, images, check_images)
     ours = Segmenter(engine)
-    try:
-        with replacing(out) as temporary:
-            _write_model(kind, engine, metadata, temporary, calibration, images, ours.max_side)
-            theirs = Segmenter(OnnxEngine(temporary, device="cpu"))
-            result = compare(ours, theirs, on.samples if on else ())
-            if kind == "float16":
-                result.largest_activation = largest_activation(engine, _activation_images(on, ours.max_side))
-            size = temporary.stat().st_size
-            faults = result.faults(tolerance)
-            if report is not None:
-                facts = {"checkpoint": str(checkpoint), "model": str(out), "precision": kind, "bytes": size}
-                write_text(report, parity_json(facts, result, tolerance, description))
-            if faults and not keep:
-                print_text(parity_table(result, tolerance, description))
-                raise InputError(f"{out}: not written, as it exceeds a tolerance: {'; '.join(faults)}")
-    except OSError as error:
-        raise InputError(f"{out}: cannot be written ({error.strerror or error})") from None
+    with as_input_error(out), replacing(out) as temporary:
+        _write_model(kind, engine, metadata, temporary, calibration, images, ours.max_side)
+        theirs = Segmenter(OnnxEngine(temporary, device="cpu"))
+        result = compare(ours, theirs, on.samples if on else ())
+        if kind == "float16":
+            result.largest_activation = largest_activation(engine, _activation_images(on, ours.max_side))
+        size = temporary.stat().st_size
+        faults = result.faults(tolerance)
+        if report is not None:
+            facts = {"checkpoint": str(checkpoint), "model": str(out), "precision": kind, "bytes": size}
+            write_text(report, parity_json(facts, result, tolerance, description))
+        if faults and not keep:
+            print_text(parity_table(result, tolerance, description))
+            raise InputError(f"{out}: not written, as it exceeds a tolerance: {'; '.join(faults)}")
     print_text(parity_table(result, tolerance, description))
     print_line(f"{out}: {size / 1e6:.1f} MB, {kind}")
     if faults:

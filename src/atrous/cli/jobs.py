@@ -10,7 +10,7 @@ from functools import partial
 from json import dumps
 from pathlib import Path
 
-from ..errors import InputError, installation
+from ..errors import InputError, as_input_error, installation
 from .fetch import STDIN, file_name, is_web_address
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -207,15 +207,13 @@ def image_unfinished(
         (out / job.name).parent, job.name.name, overlay=overlay, probabilities=probabilities, cutout=cutout
     )
     for target in targets:
-        try:
+        with as_input_error(target, remedy="; rename the photo"):
             if file_keys([target]) & inputs:
                 raise InputError(f"{target}: is an input and would be replaced; choose another --out")
             if target.is_dir():
                 raise InputError(
                     f"{target}: expected a file or nothing, got a folder; move it away or choose another --out"
                 )
-        except OSError as error:
-            raise InputError(f"{target}: cannot be written ({error.strerror or error}); rename the photo") from None
     return overwrite or outputs_missing(targets, again=job.address == STDIN)
 
 

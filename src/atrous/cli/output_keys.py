@@ -7,7 +7,7 @@ from contextlib import suppress
 from json import dumps
 from pathlib import Path
 
-from ..errors import InputError
+from ..errors import as_input_error
 from .fetch import STDIN
 from .jobs import Job
 
@@ -54,12 +54,10 @@ def model_key(path: Path | None) -> tuple[str, list[str]]:
     from ..backends import bundled_model_path
 
     path = bundled_model_path() if path is None else path
-    try:
+    with as_input_error(path, "read", "; expected a model"):
         real = Path(os.path.realpath(path))
         files = [each for each in real.iterdir() if each.is_file()] if real.is_dir() else [real]
         return real.name, sorted(map(_fingerprint, files))
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror or error}); expected a model") from None
 
 
 def distinct(classes: Iterable[str]) -> list[str]:

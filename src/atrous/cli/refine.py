@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ..errors import InputError
+from ..errors import InputError, as_input_error
 from .options import MinRegion, Opacity, OverlayColors, Threads, overlay_colors
 from .terminal import print_line
 
@@ -105,9 +105,7 @@ def refine(
     result = Segmentation(
         pixels, crf(planes), names, palette, image, ids, reduction=crf.reduction, min_region=min_region
     )
-    try:
+    with as_input_error(out):
         result.save(out, overlay=overlay, probabilities=probabilities, opacity=opacity, palette=drawn)
-    except OSError as error:
-        raise InputError(f"{error.filename or out}: cannot be written ({error.strerror or error})") from None
     found = things(result.shares(), "background alone")
     print_line(report_line(image, found, time.perf_counter() - started, result.reduction))

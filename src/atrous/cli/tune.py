@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..errors import InputError, installation
+from ..errors import InputError, as_input_error, installation
 from .options import Classes, Colors, Model, Threads, Void, class_warning
 from .progress import Update, progress_bar
 from .terminal import print_line, print_notes
@@ -124,10 +124,8 @@ def tune(
         raise typer.Exit(130) from None
     best = result.best
     found = CrfParameters(weight=best.weight, sxy=best.sxy, srgb=best.srgb, iterations=iterations)
-    try:
+    with as_input_error(out):
         write_text(out, json.dumps(dataclasses.asdict(found)) + "\n")
-    except OSError as error:
-        raise InputError(f"{out}: cannot be written ({error.strerror or error})") from None
     if drawn:
         result.save_heat_map(heat_map)
     given = {"weight": weights, "sxy": sxys, "srgb": srgbs}

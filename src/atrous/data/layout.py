@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from ..errors import InputError
+from ..errors import InputError, as_input_error
 
 _SPLITS = {"train": "train", "valid": "val", "test": "test"}  # folders of Roboflow's exports, and their lists
 _PAIRS = (("images", "labels"), ("img", "masks_machine"))  # own data; Supervisely's exports
@@ -70,10 +70,8 @@ def is_png(path: Path) -> bool:
 
 def entries(folder: Path) -> list[Path]:
     """Return the sorted paths in a folder."""
-    try:
+    with as_input_error(folder, "read"):
         return sorted(folder.iterdir())
-    except OSError as error:
-        raise InputError(f"{folder}: cannot be read ({error.strerror or error})") from None
 
 
 def find_layout(root: Path) -> Layout | None:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from .._io import replacing, write_text
 from .._parallel import map_ordered
-from ..errors import InputError
+from ..errors import InputError, as_input_error
 from ..image_io.decode import stored_size
 from ..labelmap import VOID, write_labels
 from ._matlab import read_field
@@ -187,11 +187,9 @@ def _sources(names: list[str], sbd: Path, voc: Path) -> dict[str, _Source]:
 
 
 def _make_folders(out: Path) -> None:
-    try:
+    with as_input_error(out, "created"):
         for folder in (_MASKS, "JPEGImages", _LISTS):
             (out / folder).mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"{error.filename or out}: cannot be created ({error.strerror or error})") from None
 
 
 def _attempt(source: _Source, out: Path) -> bool | InputError:
@@ -240,7 +238,5 @@ def _write_list(path: Path, names: set[str]) -> None:
             raise InputError(
                 f"{path}: expected images with masks, got {more[0]!r:.60} ({len(more)} such names); move the list away"
             )
-    try:
+    with as_input_error(path):
         write_text(path, "".join(f"{name}\n" for name in sorted(names)))
-    except OSError as error:
-        raise InputError(f"{path}: cannot be written ({error.strerror or error})") from None

@@ -12,7 +12,7 @@ from typing import Any
 from .. import _io
 from .._printable import printable
 from .._provenance import machine
-from ..errors import InputError
+from ..errors import as_input_error
 from ..labelmap import display_name
 from .bootstrap import DRAWS, Difference
 from .export_check import LARGEST_HALF, Parity, Tolerance
@@ -23,10 +23,8 @@ from .run_info import RunInfo, scoring_versions
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:
     """Write a file atomically; raise InputError on failure. File names in the text need not be valid Unicode."""
-    try:
+    with as_input_error(path):
         _io.write_text(path, text)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be written ({error.strerror or error})") from None
 
 
 def as_json(result: Evaluation, run: RunInfo) -> str:

@@ -19,7 +19,7 @@ from ..backends import bundled_model_path
 from ..crf.tune.scorer import LabeledImage
 from ..data.samples import Sample, read_label_map, read_pair
 from ..data.unary_io import labels_first, read_scores
-from ..errors import InputError
+from ..errors import InputError, as_input_error
 from ..image_io.decode import IMAGE_SUFFIXES, read_image, stored_size
 from ..labelmap import read_color_table
 from ..segmenter import Segmenter
@@ -96,12 +96,8 @@ class NetworkSamples(_LabeledImages):
         if self._folder is None:
             self._folder = tempfile.TemporaryDirectory(prefix="atrous-tune-")
         path = Path(self._folder.name) / f"{index}.npy"
-        try:
+        with as_input_error(path, remedy="; set TMPDIR to a folder with more space"):
             np.save(path, probabilities)
-        except OSError as error:
-            raise InputError(
-                f"{path}: cannot be written ({error.strerror or error}); set TMPDIR to a folder with more space"
-            ) from None
         return np.load(path, mmap_mode="r")
 
 

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from .._io import replacing
 from ..data.samples import Sample
-from ..errors import InputError
+from ..errors import InputError, as_input_error
 from ..labelmap.png import write_labels
 from .predictors import LabelMaps
 
@@ -43,18 +43,14 @@ class Submission:
         self._inside = Path("results", "VOC2012", "Segmentation", f"comp6_{listed}_cls")
         self._palette = palette
         self.folder = self._root / self._inside
-        try:
+        with as_input_error(self.folder, "created"):
             self.folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise InputError(f"{self.folder}: cannot be created ({error.strerror or error})") from None
 
     def add(self, sample: Sample, labels: NDArray[np.uint8]) -> None:
         """Write one image's labels, (H, W) uint8 ids."""
         path = self.folder / f"{sample.name}.png"
-        try:
+        with as_input_error(path):
             write_labels(path, labels, self._palette)
-        except OSError as error:
-            raise InputError(f"{path}: cannot be written ({error.strerror or error})") from None
 
     def saver(self, labeling: str) -> Callable[[Sample, LabelMaps], None]:
         """Return a function that writes one labeling of each sample."""

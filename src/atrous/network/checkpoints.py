@@ -9,7 +9,7 @@ from torch import Tensor
 
 from .._file_kinds import HEAD, refuse_foreign
 from ..data.transforms import MEAN_BGR
-from ..errors import InputError
+from ..errors import InputError, as_input_error
 from ._onnx_import import FIRST_BYTE, read_exported
 from .deeplab import TRUNK
 from .torch_backend import MODEL, STATE, read_state
@@ -86,11 +86,8 @@ def read_weight_file(path: Path) -> WeightFile:
         raise InputError(
             f"{path}: no such file; expected weights (.safetensors, .pth, .caffemodel, .onnx) or a checkpoint folder"
         )
-    try:
-        with path.open("rb") as stream:
-            head = stream.read(HEAD)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror or error})") from None
+    with as_input_error(path, "read"), path.open("rb") as stream:
+        head = stream.read(HEAD)
     refuse_foreign(path, head, "weights as safetensors, .pth or .caffemodel")
     # The first eight bytes are the length of the JSON after them, and can look like another format.
     if head[8:9] == b"{" and int.from_bytes(head[:8], "little") < _LONGEST_HEADER:

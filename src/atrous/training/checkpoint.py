@@ -17,7 +17,7 @@ from torch import Tensor
 
 from .._io import remove_folder, remove_stale, replacing_folder
 from ..data.metadata import CrfParameters, check_palette, tuples
-from ..errors import InputError
+from ..errors import InputError, as_input_error
 from ..evaluation.run_info import TRAINING_LIST
 from ..network.deeplab import DeepLab
 from ..network.torch_backend import MODEL, STATE, read_state
@@ -262,12 +262,10 @@ def run_lock(folder: Path) -> Iterator[None]:
     InputError
         If another run holds the lock, or the folder cannot be created.
     """
-    try:
+    with as_input_error(folder, "created", "; choose a writable folder"):
         folder.mkdir(parents=True, exist_ok=True)
         # Opened for appending, so that a process without the lock does not delete the name of its owner.
         file = (folder / LOCK).open("a+", encoding="utf-8")
-    except OSError as error:
-        raise InputError(f"{folder}: cannot be created ({error.strerror or error}); choose a writable folder") from None
     with file:
         if not _locked(file.fileno()):
             file.seek(0)

@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from datetime import timedelta
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from time import perf_counter
@@ -21,7 +22,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 from .._io import replacing, write_bytes
 from .._printable import printable
 from .._quiet_imports import import_matplotlib
-from ..errors import InputError, installation
+from ..errors import InputError, as_input_error, installation
 
 LOG, EVALUATIONS, CURVES, TENSORBOARD = "log.csv", "evaluations.csv", "curves.png", "tensorboard"
 _COLUMNS = {
@@ -249,14 +250,7 @@ def _row(values: Sequence[object]) -> bytes:
     return f"{','.join(map(str, values))}\n".encode()
 
 
-@contextmanager
-def _writing(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise InputError(
-            f"{path}: cannot be written ({error.strerror or error}); make room and run the same command again"
-        ) from None
+_writing = partial(as_input_error, remedy="; make room and run the same command again")
 
 
 def peak_memory(device: str) -> int:

@@ -9,7 +9,7 @@ import numpy as np
 from av.error import FFmpegError
 from numpy.typing import ArrayLike, NDArray
 
-from ..errors import InputError
+from ..errors import InputError, as_input_error
 from ..labelmap import SOFTWARE, label_png, made_here
 from .reader import TAGS
 
@@ -32,10 +32,8 @@ def outputs_missing(video: Path, folder: Path, name: str, *, labels: bool, overw
         of other files.
     """
     overlay, frames = output_paths(folder, name)
-    try:
+    with as_input_error(overlay, remedy="; rename the video"):
         overlay.exists()
-    except OSError as error:
-        raise InputError(f"{overlay}: cannot be written ({error.strerror or error}); rename the video") from None
     if overlay.exists() and video.exists() and overlay.samefile(video):
         raise InputError(f"{overlay}: is the video itself and would be replaced; choose another folder")
     if overlay.is_dir():

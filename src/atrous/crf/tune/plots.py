@@ -9,7 +9,7 @@ from pathlib import Path
 from atrous._io import write_bytes
 from atrous._quiet_imports import import_matplotlib
 from atrous.crf.tune.trials import Trial
-from atrous.errors import InputError, MissingExtra
+from atrous.errors import MissingExtra, as_input_error
 
 
 def draw_heat_map(path: str | os.PathLike[str], trials: Sequence[Trial], *, baseline: float, images: int) -> None:
@@ -82,10 +82,8 @@ def draw_heat_map(path: str | os.PathLike[str], trials: Sequence[Trial], *, base
     )
     content = io.BytesIO()
     figure.savefig(content, format="png")
-    try:
+    with as_input_error(path):
         write_bytes(path, content.getvalue())
-    except OSError as error:
-        raise InputError(f"{path}: cannot be written ({error.strerror or error})") from None
 
 
 Box = tuple[float, float, float, float]  # left, right, low, high

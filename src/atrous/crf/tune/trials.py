@@ -9,7 +9,7 @@ from typing import NamedTuple, TypeAlias
 
 from atrous._io import write_text
 from atrous._settings_files import read_bytes
-from atrous.errors import InputError
+from atrous.errors import InputError, as_input_error
 
 Point: TypeAlias = tuple[float, float, float]  # weight, sxy, srgb
 
@@ -77,22 +77,17 @@ class TrialTable:
         self.create()
         if self.path is not None:
             lines = "".join(map(_line, trials))
-            try:
-                with self.path.open("r+", encoding="utf-8", newline="") as file:
-                    file.seek(0, os.SEEK_END)
-                    file.write(lines)
-                    file.flush()
-                    os.fsync(file.fileno())
-            except OSError as error:
-                raise _unwritable(self.path, error) from None
+            with as_input_error(self.path), self.path.open("r+", encoding="utf-8", newline="") as file:
+                file.seek(0, os.SEEK_END)
+                file.write(lines)
+                file.flush()
+                os.fsync(file.fileno())
         self._scores.update((trial[:3], trial.mean_iou) for trial in trials)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the table to another file, atomically."""
-        try:
+        with as_input_error(path):
             write_text(path, self._head() + "".join(map(_line, self.trials)))
-        except OSError as error:
-            raise _unwritable(path, error) from None
 
     def _head(self) -> str:
         return f"# {json.dumps(self._identity)}\n{_COLUMNS}\n"
@@ -115,10 +110,8 @@ class TrialTable:
                 )
             self._scores[trial[:3]] = trial.mean_iou
         if complete != text:
-            try:
+            with as_input_error(path):
                 os.truncate(path, len(complete.encode()))
-            except OSError as error:
-                raise _unwritable(path, error) from None
 
     def _check_head(self, path: Path, lines: list[str]) -> None:
         try:
@@ -148,7 +141,3 @@ def _parsed(line: str) -> Trial | None:
         return None
     positive = all(math.isfinite(value) and value > 0 for value in trial[:3])
     return trial if positive and 0 <= trial.mean_iou <= 1 else None
-
-
-def _unwritable(path: str | os.PathLike[str], error: OSError) -> InputError:
-    return InputError(f"{path}: cannot be written ({error.strerror or error})")
