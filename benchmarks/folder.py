@@ -35,7 +35,7 @@ def speed(arguments) -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         files = (
-            _images([arguments.folder])[: arguments.photos] if arguments.folder else _copies(folder, arguments.photos)
+            _images([arguments.folder])[: arguments.images] if arguments.folder else _copies(folder, arguments.images)
         )
         rounds = {name: [] for name in segmenters}
         for _ in range(arguments.rounds):
@@ -91,13 +91,13 @@ def memory(arguments) -> None:
         size = sizes[_]
         return image.resize((int(size[0]), int(size[1])))
 
-    sizes = rng.integers(arguments.side // 2, arguments.side + 1, (arguments.photos, 2))
+    sizes = rng.integers(arguments.side // 2, arguments.side + 1, (arguments.images, 2))
     with tempfile.TemporaryDirectory() as folder:
         results = segmented(
-            segmenter, range(arguments.photos), read=read, finish=lambda i, result: result.save(folder, str(i % 20))
+            segmenter, range(arguments.images), read=read, finish=lambda i, result: result.save(folder, str(i % 20))
         )
         done = 0
-        while batch := list(islice(results, max(1, arguments.photos // 10))):
+        while batch := list(islice(results, max(1, arguments.images // 10))):
             for result in batch:
                 if result.error is not None:
                     raise result.error
