@@ -2,6 +2,7 @@
 
 import os
 import re
+import signal
 
 import numpy as np
 import pytest
@@ -40,11 +41,13 @@ def test_few_descriptors(segment, most):
 @pytest.mark.parametrize("mib", [180, 320])  # in less, NumPy itself cannot be imported
 def test_little_memory(segment, mib):
     done = run(*segment.arguments, limits={"RLIMIT_AS": mib << 20})
-    if done.status == 127:  # glibc ends a process in which a new thread's variables find no memory
-        assert b"cannot allocate memory for thread-local data" in done.err
+    # Python and the libraries do not survive each failed allocation: glibc ends a process in which a new thread's
+    # variables find no memory (127), and NumPy crashes if the buffer of an operation finds none, because it raises the
+    # MemoryError without the GIL. What was written until then is whole all the same.
+    if done.status in (127, -signal.SIGSEGV, -signal.SIGABRT):
         segment.expected.check_so_far(segment.out, "memory")
         done = segment()
-    check_done_or_refused(segment, done, "memory|allocate|cannot be imported|more threads")
+    check_done_or_refused(segment, done, "memory|allocate|cannot be imported|more threads|codec configuration")
 
 
 @pytest.mark.fault("too little memory for one large image among small ones", LINE)
