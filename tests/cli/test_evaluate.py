@@ -128,6 +128,11 @@ def test_other_classes_than_the_models(data, tiny_model):
     (data / "classes.txt").write_text("background\nred\ngreen\n")
     done = evaluate(data, "--model", tiny_model, "--list", "train", "--limit", "2")
     assert done.stderr == f"warning: class 2 is green in {data}, but blue in the model\n"
+    (data / "classes.txt").write_text("_background_\nred\nBlue\n")
+    assert evaluate(data, "--model", tiny_model, "--list", "train", "--limit", "2").stderr == ""
+    (data / "classes.txt").write_text("background\nblue\nred\n")
+    with pytest.raises(InputError, match=r"red as class 1.* got blue.* class 2; .*--classes"):
+        evaluate(data, "--model", tiny_model, "--list", "train", "--limit", "2")
     (data / "classes.txt").write_text("sea\nsky\nsand\n")
     with pytest.raises(InputError, match=r"the model \(background, red, blue\), got sea, sky, sand; .*--classes"):
         evaluate(data, "--model", tiny_model, "--list", "train", "--limit", "2")

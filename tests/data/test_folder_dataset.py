@@ -15,6 +15,7 @@ from atrous.data.folder_dataset import (
     read_list,
     read_names,
     training_list,
+    unread_lists,
 )
 from atrous.data.layout import layout_of
 from atrous.errors import InputError
@@ -158,6 +159,28 @@ def test_lists_of_other_tools(own, line):
     assert names(own, "train") == ["photo 1", "photo 2"]
     with pytest.raises(InputError, match="list val: expected one of all, train"):
         names(own, "val")
+
+
+def test_a_path_of_a_list_may_start_at_the_data(own):
+    (own / "splits").mkdir()
+    (own / "splits/mine.txt").write_text("photo 3\n")
+    assert names(own, "splits/mine.txt") == ["photo 3"]
+    with pytest.raises(InputError, match=r"^splits/other\.txt: cannot be read"):
+        names(own, "splits/other.txt")
+
+
+def test_lists_that_are_not_read(own):
+    for name in ("splits/train.txt", "splits/notes.txt", "lists/fold/val_1.txt", "labels/more/train.txt"):
+        (own / name).parent.mkdir(parents=True, exist_ok=True)
+        (own / name).write_text("photo 3\n")
+    assert unread_lists(layout_of(own)) == [own / "lists/fold/val_1.txt", own / "splits/train.txt"]
+
+
+@pytest.mark.parametrize("other", ["photo 3.jpg", "photo 3_mask.png"])
+def test_a_label_map_of_another_name_is_shown(own, other):
+    (own / "labels/photo 3.png").rename(own / "labels" / other)
+    with pytest.raises(InputError, match=rf"labels/photo 3\.png: .*got {other};"):
+        read_list(own, "all")
 
 
 @pytest.mark.parametrize("line", ["images/other.jpg", "photo 1.jpg labels/photo 2.png", "photo 1 -1", ""])

@@ -153,17 +153,21 @@ def test_exports_of_annotation_tools_are_read_as_they_come(tmp_path, export):
     assert (found.problems, found.pairs, found.pixels[:3].tolist()) == ([], 6, [12, 18, 6])
 
 
-@pytest.mark.parametrize("validation", ["Validation", "validation", "valid", "VAL"])
-def test_subsets_of_cvat_are_the_lists(tmp_path, validation):
+@pytest.mark.parametrize(
+    ("training", "validation"),
+    [("Train", "Validation"), ("training", "validation"), ("train", "valid"), ("Training", "VAL")],
+)
+def test_subsets_of_cvat_are_the_lists(tmp_path, training, validation):
     cvat(tmp_path)
     lists = tmp_path / "ImageSets/Segmentation"
     (lists / "default.txt").unlink()
-    (lists / "Train.txt").write_text("p0\np1\np2\np3\n")
+    (lists / f"{training}.txt").write_text("p0\np1\np2\np3\n")
     (lists / f"{validation}.txt").write_text("p4\np5\n")
     data = open_dataset(tmp_path)
-    assert data.lists() == ("train", "val")
+    assert set(data.lists()) == {"train", "val"}
     assert data.default_training_list == "train"
-    assert [s.name for s in data.read("train").samples] == ["p0", "p1", "p2", "p3"]
+    for name in ("train", "training"):
+        assert [s.name for s in data.read(name).samples] == ["p0", "p1", "p2", "p3"]
     for name in ("val", "Val", "validation"):
         assert data.read(name).name == "val"
         assert [s.name for s in data.read(name).samples] == ["p4", "p5"]

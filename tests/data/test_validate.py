@@ -258,6 +258,15 @@ def test_few_photos_may_leave_a_part_empty(own):
     assert "list val is empty; write lists/val.txt" in check_dataset(own).notes
 
 
+def test_a_split_by_hash_is_noted(own):
+    (own / "lists").rename(own / "splits")
+    hashed, *moved = (note for note in check_dataset(own).notes if "list" in note)
+    assert "hash" in hashed
+    assert [note.split(":")[0] for note in moved] == [f"{own}/splits/train.txt", f"{own}/splits/val.txt"]
+    (own / "val.txt").write_text("a\n")
+    assert not any("hash" in note or "splits" in note for note in check_dataset(own).notes)
+
+
 def test_progress_is_told(own):
     told = []
     check_dataset(own, done=lambda *counts: told.append(counts))

@@ -2,12 +2,14 @@ import csv
 import io
 import json
 import os
+import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from atrous._provenance import machine
-from atrous.data.metadata import VOC_CLASSES
+from atrous.data.dataset import open_dataset
 from atrous.errors import InputError
 from atrous.evaluation.evaluator import evaluate
 from atrous.evaluation.run_info import RunInfo, official_size
@@ -53,9 +55,17 @@ def test_csv_has_a_line_an_image(engine, samples):
 def test_a_part_is_not_called_the_whole(run):
     assert run.scope(305) == "305 images of val, a part of VOC's 1,449"
     assert run.scope(10) == "10 of the 305 images of val, a part of VOC's 1,449"
-    assert official_size("val", VOC_CLASSES) == 1449
-    assert official_size("val", ("background", "cat")) is None
-    assert official_size("mine", VOC_CLASSES) is None
+
+
+def test_the_size_of_voc_is_that_of_its_list_files(tiny_voc, tmp_path):
+    voc = open_dataset(shutil.copytree(tiny_voc, tmp_path / "voc"))
+    lists = voc.root / "ImageSets/Segmentation"
+    for name in ("val.txt", "mine.txt"):
+        (lists / name).write_text("photo0\n")
+    assert (official_size("val", voc), official_size("mine", voc)) == (1449, None)
+    assert official_size("val", replace(voc, classes=("background", "cat"))) is None
+    shutil.rmtree(lists)  # a split by a hash of the names
+    assert official_size("val", voc) is None
 
 
 def test_the_machine_is_named():

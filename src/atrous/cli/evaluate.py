@@ -155,7 +155,7 @@ def evaluate(
         listed=listed.name,
         sha256=samples.sha256,
         listed_images=len(listed),
-        official=official_size(listed.name, dataset.classes),
+        official=official_size(listed.name, dataset),
         subject=subject.facts,
         warnings=subject.warnings,
         started=started.isoformat(timespec="seconds"),

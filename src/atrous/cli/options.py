@@ -93,7 +93,7 @@ def class_warning(data: Path, classes: tuple[str, ...], model: tuple[str, ...]) 
     Raises
     ------
     InputError
-        If their number differs, or no name agrees.
+        If their number differs, no name agrees, or the model has a name under another id.
     """
     theirs = f"{', '.join(model[:3])}{', ...' if len(model) > 3 else ''}"
     ours = f"{', '.join(classes[:3])}{', ...' if len(classes) > 3 else ''}"
@@ -102,12 +102,25 @@ def class_warning(data: Path, classes: tuple[str, ...], model: tuple[str, ...]) 
             f"{data}: expected {len(model)} classes as in the model ({theirs}), got {len(classes)} ({ours}); use data"
             " with the model's classes, or another model"
         )
-    differing = [c for c, names in enumerate(zip(classes, model, strict=True)) if names[0].lower() != names[1].lower()]
+    remedy = "use data with the model's classes, or pass --classes FILE with the model's names if the ids mean the same"
+    known, names = ([_comparable(name) for name in given] for given in (model, classes))
+    differing = [c for c, name in enumerate(names) if name != known[c]]
     if len(differing) == len(model):
-        raise InputError(
-            f"{data}: expected the classes of the model ({theirs}), got {ours}; use data with the model's classes, or"
-            " pass --classes FILE with the model's names if the ids mean the same"
-        )
+        raise InputError(f"{data}: expected the classes of the model ({theirs}), got {ours}; {remedy}")
+    for c in differing:
+        if names[c] in known:
+            raise InputError(
+                f"{data}: expected {model[c]} as class {c}, as in the model, got {classes[c]}, which is the model's"
+                f" class {known.index(names[c])}; {remedy}"
+            )
     if not differing:
         return None
-    return f"class {differing[0]} is {classes[differing[0]]} in {data}, but {model[differing[0]]} in the model"
+    others = f", and {len(differing) - 1} more differ" if len(differing) > 1 else ""
+    return f"class {differing[0]} is {classes[differing[0]]} in {data}, but {model[differing[0]]} in the model{others}"
+
+
+def _comparable(name: str) -> str:
+    """Return a class name in the form that is the same for all of its spellings."""
+    from ..labelmap import display_name, is_background
+
+    return "background" if is_background(name) else display_name(name.lower())

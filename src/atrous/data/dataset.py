@@ -60,6 +60,10 @@ class Dataset:
         """Return the names of the lists of images."""
         return folders.list_names(layout_of(self.root))
 
+    def has_file(self, name: str) -> bool:
+        """Return whether a list is a file of the data set, and no split by a hash of the names."""
+        return name in folders.list_files(layout_of(self.root))
+
     def read(self, name: str, *, unlabeled: bool = False) -> ImageList:
         """Read a list. See `folder_dataset.read_list` for the names and errors."""
         listed = folders.read_list(self.root, name, unlabeled=unlabeled)

@@ -24,8 +24,8 @@ SHARES = {"train": Decimal("0.8"), "val": Decimal("0.2")}
 ALL = "all"
 EVALUATION_LIST = "val"
 
-# Names of a validation list that stand for "val" where no list has that name, as in CVAT's and Roboflow's exports.
-_VALIDATION = ("validation", "valid")
+# Other names of the lists "train" and "val", if no list has that name, as in the exports of CVAT and Roboflow.
+_OTHER_NAMES = {"training": "train", "validation": "val", "valid": "val"}
 
 _CLASSES_EXPECTED = "one class name per line, id 0 first"
 
@@ -173,7 +173,7 @@ def list_files(layout: Layout) -> dict[str, Path]:
     """Return the list files by name: those in the layout's folder, and those beside the folders.
 
     A text file beside the folders is a list if it contains an image name, or if its name starts with train or val.
-    Names are in lower case; `Validation.txt` is the list "val" if there is no other.
+    Names are in lower case; `Training.txt` and `Validation.txt` are the lists "train" and "val" if there are no others.
     """
     paths = sorted(layout.lists.glob("*.txt"))
     found = {} if paths else dict(layout.split_folders)
@@ -185,10 +185,21 @@ def list_files(layout: Layout) -> dict[str, Path]:
         if name in found:
             raise InputError(f"{path}: expected one list of this name, got {found[name]} as well; remove one")
         found[name] = path
-    for name in _VALIDATION:
-        if name in found and "val" not in found:
-            found["val"] = found.pop(name)
+    for other, name in _OTHER_NAMES.items():
+        if other in found and name not in found:
+            found[name] = found.pop(other)
     return found
+
+
+def unread_lists(layout: Layout) -> list[Path]:
+    """Return the text files one or two folders down whose names start with train or val. They are not read as lists."""
+    found = []
+    folders = [layout.root]
+    for _ in range(2):
+        folders = [inner for folder in folders for inner in entries(folder) if inner.is_dir()]
+        folders = [folder for folder in folders if folder not in (*layout.images, *layout.labels)]
+        found += [path for folder in folders for path in folder.glob("*.txt") if _is_part(path.stem.lower())]
+    return sorted(found)
 
 
 def _is_list(path: Path, images: Collection[str]) -> bool:
@@ -254,9 +265,9 @@ def read_list(root: str | os.PathLike[str], name: str, *, unlabeled: bool = Fals
     root : path
         The data set.
     name : str
-        Name of a list without ".txt" in upper or lower case, path of a text file, "all", or a part by hash of each
-        image's name: "val@0.1" is a tenth of the images, "train@0.9" the other nine tenths. Without list files, "val"
-        and "train" mean 0.2 and 0.8.
+        Name of a list without ".txt" in upper or lower case, path of a text file (also from the root), "all", or a part
+        by hash of each image's name: "val@0.1" is a tenth of the images, "train@0.9" the other nine tenths. Without
+        list files, "val" and "train" mean 0.2 and 0.8.
     unlabeled : bool
         Whether to include images without a label map, such as VOC's test images.
 
@@ -279,9 +290,11 @@ def read_list(root: str | os.PathLike[str], name: str, *, unlabeled: bool = Fals
     if missing and not unlabeled:
         others = f" (also missing for {len(missing) - 1} others)" if len(missing) > 1 else ""
         image = images[missing[0]]
+        expected = expected_label(layout, image)
+        similar = [p.name for p in entries(expected.parent) if p.stem.startswith(image.stem) and p != image]
+        got = f"got {similar[0]}" if similar else "no such file"
         raise InputError(
-            f"{expected_label(layout, image)}: expected the label map of {image}, no such file{others}; add it, or"
-            f" remove the image from {source}"
+            f"{expected}: expected the label map of {image}, {got}{others}; add it, or remove the image from {source}"
         )
     samples = (Sample(n, images[n], maps[n]) for n in names)
     return image_list(Path(name).stem if name.endswith(".txt") else name, samples)
@@ -290,13 +303,16 @@ def read_list(root: str | os.PathLike[str], name: str, *, unlabeled: bool = Fals
 def _listed_as(name: str, layout: Layout) -> str:
     """Return the name under which `list_files` has a list."""
     name = name.lower()
-    return "val" if name in _VALIDATION and name not in list_files(layout) else name
+    return _OTHER_NAMES.get(name, name) if name not in list_files(layout) else name
 
 
 def _names(layout: Layout, name: str, images: dict[str, Path], usual: list[str]) -> tuple[list[str], str]:
     """Return the images of a list, and the name of the list in messages."""
     if name.endswith(".txt"):
-        return _known_names_in(Path(name), images), name
+        path = Path(name)
+        if not path.exists() and (inside := layout.root / path).exists():
+            path = inside
+        return _known_names_in(path, images), str(path)
     files = list_files(layout)
     if name in files:
         return _known_names_in(files[name], images), str(files[name])

@@ -171,11 +171,11 @@ def wrong_ids(labels: NDArray[np.uint8], sample: Sample) -> str | None:
         ids = ", ".join(map(str, foreign[:8]))
         # The last id of a list without a line for id 0.
         shifted = foreign.tolist() == [classes[-1] + 1] and classes[0] == 0
-        remedy = "; if id 0 is void, write 'void' before the first name" if shifted else ""
+        remedy = "; if id 0 is void, write 'void' before the first name, else" if shifted else ";"
         return (
             f"expected ids {classes[0]} to {classes[-1]}, or {void} for void, got id {labels[y, x]} at x={x}, y={y}"
-            f" ({int(wrong.sum())} pixels of id {ids}); there are {sample.classes} classes; add names to the class"
-            f" list, or pass void={foreign[0]} if it is void{remedy}"
+            f" ({int(wrong.sum())} pixels of id {ids}); there are {sample.classes} classes{remedy} add names to the"
+            f" class list, or pass void={foreign[0]} if it is void"
         )
     binary = sample.classes == 2 and {0, 1, VOID}.isdisjoint(sample.void)
     if binary and (labels == VOID).any() and not (labels == 1).any():

@@ -140,6 +140,7 @@ def check_dataset(
     if dataset is not None:
         samples = list(dataset.labeled(samples))
     names = [s.name for s in samples if s.label is not None and s.image.is_file()]
+    hashed = folders.EVALUATION_LIST in folders.implied_lists(layout, lists)
     lists = {
         part: set(names if part == folders.ALL else folders.part_of(names, part, folders.SHARES[part]))
         for part in folders.implied_lists(layout, lists)
@@ -149,6 +150,10 @@ def check_dataset(
         found.add(layout.images[0], "pair", folders.no_images(layout))
     empty = [name for name, images in lists.items() if names and not images]
     found.notes += [f"list {name} is empty; write {layout.lists.name}/{name}.txt" for name in empty]
+    if names and hashed:
+        found.notes.append("no list of images, so train and val are split by a hash of the names")
+        moved = [f"{path}: not read as a list; move it to {layout.lists}" for path in folders.unread_lists(layout)]
+        found.notes += moved[:_MOST_NAMES]
     twins = _decode(samples, found, threads, done)
     absent = [name for c, name in enumerate(found.classes) if not found.images[c]]
     if absent and found.pairs:

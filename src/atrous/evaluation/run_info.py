@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from .._provenance import machine, versions
+from ..data.dataset import Dataset
 from ..data.metadata import VOC_CLASSES, CrfParameters, ModelMetadata
 from ..data.samples import ImageList
 from ..data.sbd import LIST_SIZES
@@ -65,9 +66,10 @@ class RunInfo:
         return f"{some} images of {self.listed}{part}"
 
 
-def official_size(listed: str, classes: tuple[str, ...]) -> int | None:
+def official_size(listed: str, dataset: Dataset) -> int | None:
     """Return the number of images in PASCAL VOC 2012's list of that name, or None for other data."""
-    return LIST_SIZES.get(listed) if classes == VOC_CLASSES else None
+    is_voc = dataset.layout == "voc" and dataset.classes == VOC_CLASSES
+    return LIST_SIZES.get(listed) if is_voc and dataset.has_file(listed) else None
 
 
 def subject_of(segmenter: Segmenter, model: str | os.PathLike[str] | None) -> dict[str, str]:
