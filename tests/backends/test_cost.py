@@ -116,6 +116,27 @@ def test_whole_numbers_are_divided_toward_zero(write):
     assert cost(read_graph(path), IMAGE).scores == (1, 3, 37, 9)
 
 
+@pytest.mark.parametrize(
+    ("pads", "nodes"),
+    [
+        ([-5000, 5000], [node("Cast", "w", "a", to=TensorProto.INT32), node("Relu", "a", "b")]),
+        ([-1, 1], [node("Cast", "w", "b", to=TensorProto.UINT8)]),
+        ([3, 1], [node("Cast", "w", "a", to=TensorProto.FLOAT), node("Mul", "a half", "b")]),
+    ],
+    ids=["Relu", "Cast to uint8", "Cast from float32"],
+)
+def test_sizes_are_clipped_and_cast_as_onnx_runtime_does(write, pads, nodes):
+    path = write(
+        *nodes,
+        node("Cast", "b", "by", to=TensorProto.INT64),
+        node("Pad", "image by zero axes"),
+        **{"w": pads, "half": np.float32(0.5), "zero": np.float32(0), "axes": [3]},
+    )
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    (scores,) = session.run(None, {"image": np.zeros(IMAGE, np.float32)})
+    assert cost(read_graph(path), IMAGE).scores == scores.shape
+
+
 def test_memory_and_work_are_counted(write):
     graph = read_graph(
         write(
@@ -158,6 +179,7 @@ def test_the_bundled_network():
         (node("MatMul", "image image"), "matrices"),
         (node("Concat", "image k3", axis=0), "inputs differ"),
         (node("Pad", "image by"), "unknown|Pad"),
+        (node("Resize", "image - - by", keep_aspect_ratio_policy="not_smaller"), "keep_aspect_ratio_policy"),
         (node("Relu", "nothing"), "'nothing'"),
         (node("Relu", "image", "image"), "two values"),
         (node("Relu", "image", "other"), "scores"),

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ._onnx_file import Attribute, Node, Tensor, quoted
+from ._onnx_file import TYPES, Attribute, Node, Tensor, quoted
 
 Shape = tuple[int, ...]
 
@@ -127,6 +127,18 @@ def _same(call: _Call) -> Value:
     return Value(call.input(0).shape, call.input(0).content)
 
 
+def _cast(call: _Call) -> Value:
+    value, target = call.input(0), TYPES.get(call.number(b"to", 0))
+    if value.content is None or target is None:
+        return Value(value.shape)
+    return Value(value.shape, value.content.astype(target))
+
+
+def _rectified(call: _Call) -> Value:
+    value = call.input(0)
+    return Value(value.shape, None if value.content is None else np.maximum(value.content, 0))
+
+
 def _scaled(call: _Call) -> Value:
     """QuantizeLinear and DequantizeLinear: x / scale and x * scale."""
     scale = call.input(1)
@@ -149,8 +161,10 @@ def _broadcast(call: _Call) -> Value:
 
 
 def _divided(a: NDArray[Any], b: NDArray[Any]) -> NDArray[Any]:
+    if not np.issubdtype(np.result_type(a, b), np.integer):
+        return a / b
     # ONNX rounds integer quotients toward 0.
-    return np.trunc(a / b).astype(np.int64) if a.dtype.kind == b.dtype.kind == "i" else a / b
+    return np.asarray(np.sign(a) * np.sign(b) * (np.abs(a) // np.abs(b)))
 
 
 def _convolved(call: _Call) -> Value:
@@ -295,8 +309,8 @@ def _padded(call: _Call) -> Value:
 
 def _resized(call: _Call) -> Value:
     shape = call.input(0).shape
-    if b"axes" in call.attributes:
-        raise ShapeError("axes are not supported")
+    if b"axes" in call.attributes or call.attributes.get(b"keep_aspect_ratio_policy", b"stretch") != b"stretch":
+        raise ShapeError("axes and keep_aspect_ratio_policy are not supported")
     if call.has(3):
         sizes = call.sizes(3)
     else:
@@ -328,7 +342,7 @@ _ARITHMETIC: dict[bytes, Callable[[NDArray[Any], NDArray[Any]], Any]] = {
 # sizes with different ones.
 _OPERATORS: dict[bytes, Callable[[_Call], Value]] = {
     b"AveragePool": _pooled,
-    b"Cast": _same,
+    b"Cast": _cast,
     b"Concat": _joined,
     b"Constant": _constant,
     b"Conv": _convolved,
@@ -339,7 +353,7 @@ _OPERATORS: dict[bytes, Callable[[_Call], Value]] = {
     b"MaxPool": _pooled,
     b"Pad": _padded,
     b"QuantizeLinear": _scaled,
-    b"Relu": _same,
+    b"Relu": _rectified,
     b"Reshape": _reshaped,
     b"Resize": _resized,
     b"Shape": _shape,
