@@ -128,6 +128,9 @@ def test_unknown_names():
 @pytest.mark.parametrize("iterations", [-1, 1.5, None, "10", True, 2**40])
 def test_iterations(iterations):
     fails("iterations", lambda: DenseCRF(IMAGE, KERNELS, iterations=iterations))
+    crf = DenseCRF(IMAGE, KERNELS)
+    fails("iterations", lambda: setattr(crf, "iterations", iterations))
+    assert crf.iterations == 10
 
 
 @pytest.mark.parametrize("threads", [0, -2, 1.5, "two", 10**6])

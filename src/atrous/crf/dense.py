@@ -190,7 +190,7 @@ class DenseCRF:
 
     @iterations.setter
     def iterations(self, iterations: int) -> None:
-        self._iterations = iterations
+        self._iterations = check_iterations(iterations)
         if isinstance(self._delegate, Reduced):
             self._delegate.crf.iterations = iterations
 
