@@ -129,6 +129,17 @@ def test_a_part_of_the_data(sources, tmp_path):
 
 
 @needs_scipy
+def test_vocs_own_lists_that_name_missing_photos(sources):
+    release, voc = sources
+    own = {"train": ["b", "f", "x"], "val": ["c", "e"], "trainval": ["b", "c", "e", "f", "x"]}
+    for name, images in own.items():
+        (voc / f"ImageSets/Segmentation/{name}.txt").write_text("\n".join(images))
+    merged = merge_sbd(release, voc, voc)
+    assert merged.skipped == ("x",)
+    assert lists(voc) == own | {"train_aug": ["a", "b", "d", "f"], "trainval_aug": ["a", "b", "c", "d", "e", "f"]}
+
+
+@needs_scipy
 def test_photos_are_copied_where_they_cannot_be_linked(sources, tmp_path, monkeypatch):
     def no_links(_source, _target):
         raise OSError(18, "Invalid cross-device link")

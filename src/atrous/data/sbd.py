@@ -149,8 +149,7 @@ def merge_sbd(
     }
     in_place = out.samefile(voc)
     for name, images in lists.items():
-        if not (in_place and name in ("train", "val")):  # VOC's own lists may name missing images
-            _write_list(out / _LISTS / f"{name}.txt", images)
+        _write_list(out / _LISTS / f"{name}.txt", images, is_voc=in_place and not name.endswith("_aug"))
     return Merged(
         {name: len(images) for name, images in lists.items()},
         written=sum(made is True for made in results),
@@ -227,13 +226,14 @@ def _copy(source: Path, target: Path) -> None:
         shutil.copyfile(source, temporary)
 
 
-def _write_list(path: Path, names: set[str]) -> None:
+def _write_list(path: Path, names: set[str], *, is_voc: bool) -> None:
+    """Write a list; leave VOC's own list unchanged if it also names images that are missing."""
     if not names:
         return
     if path.exists():
         known = set(read_names(path))
-        if known == names:
-            return  # the same names in any order
+        if known == names or (is_voc and known > names):
+            return  # in any order
         if more := sorted(known - names):
             raise InputError(
                 f"{path}: expected images with masks, got {more[0]!r:.60} ({len(more)} such names); move the list away"
