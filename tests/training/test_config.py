@@ -97,6 +97,7 @@ def test_an_unknown_key_is_an_error():
         ({"multipliers": {"fc8": float("inf")}}, "expected names with numbers"),
         ({"seed": -1}, "seed=-1"),
         ({"clip_norm": 0.0}, "clip_norm=0.0"),
+        ({"clip_norm": float("inf")}, "clip_norm=inf.*none"),
         ({"mirror": 1}, "mirror=1: expected true or false"),
     ],
 )

@@ -232,7 +232,7 @@ class Recipe:
             raise InputError(f"soft_weight={self.soft_weight}: expected 0 to 1")
         if not 0.1 <= self.scales[0] <= self.scales[1] <= 10:
             raise InputError(f"scales={self.scales}: expected two factors in increasing order, 0.1 to 10")
-        if self.clip_norm is not None and not self.clip_norm > 0:
+        if self.clip_norm is not None and not 0 < self.clip_norm < float("inf"):
             raise InputError(f"clip_norm={self.clip_norm}: expected a number above 0, or none")
 
     @property
