@@ -1,4 +1,4 @@
-// Values of points and labels in a caller's array, and as rows.
+// Values per point and label in a caller's array, and their conversion to and from rows.
 #pragma once
 
 #include <algorithm>
@@ -8,14 +8,14 @@
 
 namespace atrous {
 
-// The strides are the floats from one point, or label, to the next.
+// Strides are in floats.
 template <class T>
 struct PointValues {
     T* data;
     std::int64_t labels, point_stride, label_stride;
 };
 
-// rows[p, c] = values of point p and label c; `padding` beyond the labels.
+// rows[p, c] = value of point p and label c; `padding` beyond the labels.
 inline void read_rows(ThreadPool& pool, const PointValues<const float>& values, std::int64_t points,
                       std::int64_t width, float padding, float* rows) {
     pool.for_ranges(points, 1 << 12, [&](std::int64_t begin, std::int64_t end) {
@@ -28,7 +28,7 @@ inline void read_rows(ThreadPool& pool, const PointValues<const float>& values, 
     });
 }
 
-// Values of the points [begin, end), whose rows are `rows`.
+// Writes the values of the points [begin, end), whose rows start at `rows`.
 inline void write_rows(const float* rows, std::int64_t width, std::int64_t begin, std::int64_t end,
                        const PointValues<float>& out) {
     if (out.label_stride == 1) {

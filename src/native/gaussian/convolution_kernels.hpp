@@ -33,9 +33,9 @@ void convolve(const float* rows, int64_t length, int64_t pitch, int64_t columns,
         constexpr int kColumns = decltype(together)::count;
         float* to = out + first;
         int64_t i = begin;
-        for (; i + atrous::kTogether <= end; i += atrous::kTogether, to += atrous::kTogether * stride)
-            convolve_group<atrous::kTogether, kColumns>(rows + first, length, pitch, i, taps, radius, to,
-                                                        stride);
+        for (; i + atrous::kRowsAtOnce <= end; i += atrous::kRowsAtOnce, to += atrous::kRowsAtOnce * stride)
+            convolve_group<atrous::kRowsAtOnce, kColumns>(rows + first, length, pitch, i, taps, radius, to,
+                                                          stride);
         for (; i < end; ++i, to += stride)
             convolve_group<1, kColumns>(rows + first, length, pitch, i, taps, radius, to, stride);
     });

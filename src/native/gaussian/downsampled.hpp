@@ -104,8 +104,8 @@ class GridGaussian::DownsampledState final : public FilterState {
             loops_.mix(count, around, factors, wide, out + (cell - block.first_row) * wide);
         }
         if (!all_columns)
-            loops_.whole.expand(block.tall() * block.wide(), 1.0f, out, width, label_tile.columns.data(),
-                                label_tile.count(), own, width_);
+            loops_.float32.expand(block.tall() * block.wide(), 1.0f, out, width, label_tile.columns.data(),
+                                  label_tile.count(), own, width_);
     }
 
     void narrow(std::int64_t width) override { width_ = width; }

@@ -32,11 +32,11 @@ class GridGaussian final : public Filter {
             const double reach = std::ceil(sigmas[axis] * std::sqrt(-2.0 * std::log(least)));
             const auto last = static_cast<double>(shape_[axis] - 1);
             const auto radius = static_cast<std::size_t>(std::min(reach, last));
-            std::vector<float> taps(2 * (radius + kTogether) + 1, 0.0f);
+            std::vector<float> taps(2 * (radius + kRowsAtOnce) + 1, 0.0f);
             for (std::size_t t = 0; t <= radius; ++t) {
                 const double z = static_cast<double>(t) / sigmas[axis];
                 const auto tap = static_cast<float>(std::exp(-0.5 * z * z));
-                taps[radius + kTogether - t] = taps[radius + kTogether + t] = tap;
+                taps[radius + kRowsAtOnce - t] = taps[radius + kRowsAtOnce + t] = tap;
             }
             taps_.push_back(std::move(taps));
         }
@@ -58,9 +58,9 @@ class GridGaussian final : public Filter {
                 return;
             }
             const std::size_t reach = coarse.between.size() - 1;
-            std::vector<float> taps(2 * (reach + kTogether) + 1, 0.0f);
+            std::vector<float> taps(2 * (reach + kRowsAtOnce) + 1, 0.0f);
             for (std::size_t t = 0; t <= reach; ++t)
-                taps[reach + kTogether - t] = taps[reach + kTogether + t] =
+                taps[reach + kRowsAtOnce - t] = taps[reach + kRowsAtOnce + t] =
                     static_cast<float>(coarse.between[t]);
             between_.push_back(std::move(taps));
         }
@@ -78,12 +78,12 @@ class GridGaussian final : public Filter {
 
     const float* middle(std::size_t axis) const { return taps_[axis].data() + taps_[axis].size() / 2; }
     std::int64_t radius(std::size_t axis) const {
-        return static_cast<std::int64_t>(taps_[axis].size() / 2) - kTogether;
+        return static_cast<std::int64_t>(taps_[axis].size() / 2) - kRowsAtOnce;
     }
 
     const float* between(std::size_t axis) const { return between_[axis].data() + between_[axis].size() / 2; }
     std::int64_t coarse_reach(std::size_t axis) const {
-        return static_cast<std::int64_t>(between_[axis].size() / 2) - kTogether;
+        return static_cast<std::int64_t>(between_[axis].size() / 2) - kRowsAtOnce;
     }
 
     std::vector<std::int64_t> shape_;
@@ -221,7 +221,7 @@ class GridGaussian::Strip {
 
     // Floats of the scratch that it takes.
     static std::int64_t room(const GridGaussian& filter, std::int64_t width) {
-        return lines(filter) * pitch(filter, width) + kTogether * filter.tiles_.width() * width;
+        return lines(filter) * pitch(filter, width) + kRowsAtOnce * filter.tiles_.width() * width;
     }
 
     std::int64_t first() const { return first_; }
@@ -231,13 +231,13 @@ class GridGaussian::Strip {
     // The points [begin, end) of a line of the tile, whose lines are read in their order: some at a time.
     const float* slice(std::int64_t begin, std::int64_t end) const {
         const Tiles& tiles = filter_.tiles_;
-        const std::int64_t y = begin / tiles.line(), part = (y - top_) % kTogether;
+        const std::int64_t y = begin / tiles.line(), part = (y - top_) % kRowsAtOnce;
         const std::int64_t columns = (end - begin) * width_;
         float* out = lines_ + lines(filter_) * pitch(filter_, width_);
         if (part == 0)
             filter_.loops_.convolve(
                 lines_, last_ - first_, pitch(filter_, width_), columns, y - first_,
-                std::min({y + kTogether, top_ + tiles.height(), filter_.shape_[0]}) - first_,
+                std::min({y + kRowsAtOnce, top_ + tiles.height(), filter_.shape_[0]}) - first_,
                 filter_.middle(0), filter_.radius(0), out, columns);
         return out + part * columns;
     }

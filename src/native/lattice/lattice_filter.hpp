@@ -42,12 +42,12 @@ class Lattice::Vertices {
     }
 
     // Stores a tile's rows of its vertices, which have all columns or some.
-    void keep(std::int64_t tile, const float* rows) {
-        loops_.keep(held(tile), factor_, rows, rows_of(tile), width_);
+    void store(std::int64_t tile, const float* rows) {
+        loops_.store(held(tile), factor_, rows, rows_of(tile), width_);
     }
-    void keep(std::int64_t tile, const float* rows, std::int64_t width,
-              const std::vector<std::int32_t>& columns) {
-        if (has_all_columns(columns, width)) return keep(tile, rows);
+    void store(std::int64_t tile, const float* rows, std::int64_t width,
+               const std::vector<std::int32_t>& columns) {
+        if (has_all_columns(columns, width)) return store(tile, rows);
         loops_.expand(held(tile), factor_, rows, width, columns.data(),
                       static_cast<std::int64_t>(columns.size()), rows_of(tile), width_);
     }
@@ -121,9 +121,9 @@ class Lattice::Vertices {
         // unless rows are short or all of them fit in the cache.
         const std::size_t bytes = lattice_.vertices_ * static_cast<std::size_t>(width) * sizeof(float);
         const bool worth = width >= kLeastHalves && bytes >= kCached;
-        const bool halves = probabilities_ && lattice_.loops_.half.bytes > 0 && lattice_.around_.empty() &&
+        const bool halves = probabilities_ && lattice_.loops_.float16.bytes > 0 && lattice_.around_.empty() &&
                             (worth || short_of_memory);
-        loops_ = halves ? lattice_.loops_.half : lattice_.loops_.whole;
+        loops_ = halves ? lattice_.loops_.float16 : lattice_.loops_.float32;
         factor_ = halves ? lattice_.factor_of_halves_ : 1.0f;
     }
 
@@ -162,7 +162,7 @@ class Lattice::Run final : public Filtering {
                                   width_);
             at += (end - begin) * corners;
         });
-        if (own == nullptr) vertices_.keep(tile, sums);
+        if (own == nullptr) vertices_.store(tile, sums);
     }
 
     void blur(ThreadPool& pool, const float*) override { vertices_.blur(pool); }
@@ -228,7 +228,7 @@ class Lattice::TileState final : public FilterState {
                 weights += (end - begin) * lattice_.corners_;
                 from += (end - begin) * width;
             });
-        vertices_.keep(tile, scratch, width, label_tile.columns);
+        vertices_.store(tile, scratch, width, label_tile.columns);
     }
 
     void narrow(std::int64_t width) override { vertices_.narrow(width); }

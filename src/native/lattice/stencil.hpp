@@ -25,7 +25,7 @@ struct Stencil {
     float own = 0.0f;         // weight of the vertex itself
     std::vector<Pair> pairs;  // each for an offset and its opposite
 
-    // Largest distance in cells of a neighbor.
+    // Upper bound of a neighbor's distance in cells.
     std::int32_t reach() const {
         std::int32_t farthest = 1;
         for (const Pair& pair : pairs)
@@ -89,7 +89,7 @@ class StencilLinks {
         float weight;
     };
 
-    // Difference of packed keys for an offset, without and with wrap-around of the remainder.
+    // Differences to add to a packed key for an offset, without and with wrap-around of the remainder.
     struct Move {
         std::uint64_t remainder, plain, wrapped;
         float weight;
@@ -170,7 +170,7 @@ class StencilLinks {
         std::vector<std::uint32_t> next_incoming(start_.data(), start_.data() + vertices + 1);
         vertex_ = Buffer<std::uint32_t>(entries);
         weight_ = Buffer<float>(entries);
-        std::size_t next = 0;  // of a part's links
+        std::size_t next = 0;  // index of the next link in its part
         for (std::size_t v = 1; v <= vertices; ++v) {
             const std::vector<Link>& links = parts[(v - 1) / kGrain];
             if ((v - 1) % kGrain == 0) next = 0;

@@ -170,7 +170,7 @@ struct OfVertices {
         });
     }
 
-    static void keep(int64_t count, float scale, const float* rows, void* to, int64_t width) {
+    static void store(int64_t count, float scale, const float* rows, void* to, int64_t width) {
         T* out = static_cast<T*>(to);
         for_columns(width, [&](auto columns, int64_t first, auto stride) {
             using R = Row<decltype(columns)::count>;
@@ -215,7 +215,7 @@ struct OfVertices {
     }
 
     static constexpr atrous::VertexKernels loops() {
-        return {sizeof(T), sum, weighted_sum, blur_chains, copy, copy_columns, keep, expand, slice_far};
+        return {sizeof(T), sum, weighted_sum, blur_chains, copy, copy_columns, store, expand, slice_far};
     }
 };
 

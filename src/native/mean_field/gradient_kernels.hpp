@@ -9,7 +9,7 @@ namespace {
 
 using std::int64_t;
 
-void softmax_gradient(int64_t count, const float* q, const float* to_q, float* to_scores, float* total,
+void softmax_gradient(int64_t count, const float* q, const float* grad_q, float* grad_scores, float* total,
                       int64_t width) {
     for (int64_t p = 0; p < count; ++p) {
         const int64_t at = p * width;
@@ -17,16 +17,16 @@ void softmax_gradient(int64_t count, const float* q, const float* to_q, float* t
         for_columns(width, [&](auto columns, int64_t first, auto) {
             using R = Row<decltype(columns)::count>;
             R product = R::load(q + at + first);
-            product *= R::load(to_q + at + first);
+            product *= R::load(grad_q + at + first);
             mean += product.sum();
         });
         for_columns(width, [&](auto columns, int64_t first, auto) {
             using R = Row<decltype(columns)::count>;
             const R own = R::load(q + at + first);
-            R grad = R::load(to_q + at + first);
+            R grad = R::load(grad_q + at + first);
             grad *= own;
             grad.add_scaled(own, -mean);
-            grad.store(to_scores + at + first);
+            grad.store(grad_scores + at + first);
             grad += R::load(total + at + first);
             grad.store(total + at + first);
         });

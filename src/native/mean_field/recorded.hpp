@@ -22,14 +22,15 @@ namespace atrous {
 //
 //     S_t+1 = S_0 + sum over terms of m_t G,  m_t = post_scale * K (pre_scale * Q_t).
 //
-// Let g_t be the gradient at S_t and h_t = pre_scale * K^T (post_scale * g_t). The gradient at Q_t is the sum
-// of h_t+1 G^T, that at G the sum over t of Q_t^T h_t+1: as <K x, y> = <x, K^T y>, no message is recorded.
+// Let g_t be the gradient with respect to S_t and h_t = pre_scale * K^T (post_scale * g_t). The gradient with
+// respect to Q_t is the sum over terms of h_t+1 G^T, that with respect to G the sum over t of Q_t^T h_t+1.
+// Since <K x, y> = <x, K^T y>, the messages need not be recorded.
 class RecordedMeanField {
   public:
-    // The terms must outlive it; their filters must have the same tiles. Each needs gains.
+    // The terms must outlive this object, have filters with the same tiles, and have gains.
     RecordedMeanField(const std::vector<Term>& terms, const Tiles& tiles, std::int64_t labels)
         : terms_(terms), tiles_(tiles), labels_(labels), width_(padded_width(labels)) {
-        for (const Term& term : terms) gains_.push_back(padded(term.gains, false));
+        for (const Term& term : terms) gains_.push_back(padded(term, false));
     }
 
     // Number of floats in Q of all points.
@@ -69,19 +70,19 @@ class RecordedMeanField {
         }
     }
 
-    // Writes the gradients at the logits and at each term's gains, given the gradient at S_steps.
+    // Writes the gradients with respect to the logits and each term's gains, given that of S_steps.
     void gradient(ThreadPool& pool, const float* marginals, std::int64_t steps,
-                  const PointValues<const float>& at_scores, const PointValues<float>& at_logits,
-                  const std::vector<float*>& at_gains) const {
+                  const PointValues<const float>& grad_scores, const PointValues<float>& grad_logits,
+                  const std::vector<float*>& grad_gains) const {
         std::vector<Term> transposed;
         std::vector<std::vector<float>> gains;
         for (const Term& term : terms_) {
             transposed.push_back({term.filter, term.post_scale, {}, {}, {}, {}, false});
-            gains.push_back(padded(term.gains, true));
+            gains.push_back(padded(term, true));
         }
         State state(pool, transposed, width_, chunk(), true);
         Buffer<float> grad = rows(), next = rows(), total = rows();
-        read_rows(pool, at_scores, tiles_.points(), width_, 0.0f, grad.data());
+        read_rows(pool, grad_scores, tiles_.points(), width_, 0.0f, grad.data());
         pool.for_ranges(tiles_.points(), 1 << 12, [&](std::int64_t begin, std::int64_t end) {
             std::copy_n(grad.data() + begin * width_, (end - begin) * width_, total.data() + begin * width_);
         });
@@ -95,8 +96,8 @@ class RecordedMeanField {
             state.filter(pool, grad.data(), false);
             const auto body = [&](std::int64_t begin, std::int64_t end, Workspace& workspace,
                                   const auto& message) {
-                float* at_q = workspace.sums.data();
-                std::fill_n(at_q, (end - begin) * width_, 0.0f);
+                float* grad_q = workspace.sums.data();
+                std::fill_n(grad_q, (end - begin) * width_, 0.0f);
                 for (std::size_t k = 0; k < terms_.size(); ++k) {
                     const float* h = message(k);
                     if (!terms_[k].pre_scale.empty()) {
@@ -104,21 +105,21 @@ class RecordedMeanField {
                                      workspace.message.data(), width_);
                         h = workspace.message.data();
                     }
-                    mix(end - begin, ones.data(), terms_[k], gains[k], h, at_q);
+                    mix(end - begin, ones.data(), terms_[k], gains[k], h, grad_q);
                     float* own = sums[k].data() + static_cast<std::size_t>(workspace.tile) * gains[k].size();
                     if (mixes(terms_[k]))
                         loops_.add_outer_products(end - begin, q + begin * width_, h, labels_, own, width_);
                     else
                         loops_.add_products(end - begin, q + begin * width_, h, own, width_);
                 }
-                loops_.softmax_gradient(end - begin, q + begin * width_, at_q, next.data() + begin * width_,
+                loops_.softmax_gradient(end - begin, q + begin * width_, grad_q, next.data() + begin * width_,
                                         total.data() + begin * width_, width_);
             };
             state.for_points(pool, tiles_, chunk(), true, body, [](std::int64_t, Workspace&) {});
             std::swap(grad, next);
         }
-        write_rows(total.data(), width_, 0, tiles_.points(), at_logits);
-        for (std::size_t k = 0; k < terms_.size(); ++k) write_gain(sums[k], gains[k].size(), at_gains[k]);
+        write_rows(total.data(), width_, 0, tiles_.points(), grad_logits);
+        for (std::size_t k = 0; k < terms_.size(); ++k) write_gain(sums[k], gains[k].size(), grad_gains[k]);
     }
 
   private:
@@ -157,25 +158,25 @@ class RecordedMeanField {
         template <class Body, class Close>
         void for_points(ThreadPool& pool, const Tiles& tiles, std::int64_t chunk, bool filtered,
                         const Body& body, const Close& close) {
-            const auto of = [&](int worker) -> Workspace& {
+            const auto workspace_of = [&](int worker) -> Workspace& {
                 return workspaces[static_cast<std::size_t>(worker)];
             };
             const auto open = [&](std::int64_t tile, int worker) {
-                of(worker).tile = tile;
+                workspace_of(worker).tile = tile;
                 for (std::size_t k = 0; filtered && k < filters.size(); ++k)
-                    filters[k].filtering().begin_tile(tile, of(worker).scratch[k].data());
+                    filters[k].filtering().begin_tile(tile, workspace_of(worker).scratch[k].data());
                 return true;
             };
             for_chunks(
                 pool, tiles, chunk, open,
                 [&](std::int64_t tile, std::int64_t place, std::int64_t begin, std::int64_t end, int worker) {
-                    Workspace& workspace = of(worker);
+                    Workspace& workspace = workspace_of(worker);
                     body(begin, end, workspace, [&](std::size_t k) {
                         return filters[k].filtering().slice(
                             tile, place, begin, end, workspace.scratch[k].data(), workspace.message.data());
                     });
                 },
-                [&](std::int64_t tile, int worker) { close(tile, of(worker)); });
+                [&](std::int64_t tile, int worker) { close(tile, workspace_of(worker)); });
         }
 
         std::vector<TermFilter> filters;
@@ -190,14 +191,14 @@ class RecordedMeanField {
         return labels_ > 1 && term.gains.size() == static_cast<std::size_t>(labels_ * labels_);
     }
 
-    // Rows of `width` floats.
-    std::vector<float> padded(const std::vector<float>& gains, bool transposed) const {
-        const bool matrix = labels_ > 1 && gains.size() != static_cast<std::size_t>(labels_);
+    // Returns a term's gains, or their transpose, as rows of `width` floats.
+    std::vector<float> padded(const Term& term, bool transposed) const {
+        const bool matrix = mixes(term);
         const std::int64_t count = matrix ? labels_ : 1;
         std::vector<float> rows(static_cast<std::size_t>(count * width_), 0.0f);
         for (std::int64_t from = 0; from < count; ++from)
             for (std::int64_t to = 0; to < labels_; ++to)
-                rows[static_cast<std::size_t>(from * width_ + to)] = gains[static_cast<std::size_t>(
+                rows[static_cast<std::size_t>(from * width_ + to)] = term.gains[static_cast<std::size_t>(
                     transposed && matrix ? to * labels_ + from : from * labels_ + to)];
         return rows;
     }
@@ -211,7 +212,7 @@ class RecordedMeanField {
             loops_.add(count, factors, gains.data(), message, sums, sums, width_);
     }
 
-    // The sum over tiles, without padding.
+    // Writes the sum over tiles, without padding.
     void write_gain(const std::vector<float>& sums, std::size_t size, float* out) const {
         const auto width = static_cast<std::size_t>(width_), labels = static_cast<std::size_t>(labels_);
         for (std::size_t row = 0; row < size / width; ++row)

@@ -14,7 +14,7 @@ using std::int64_t;
 constexpr int64_t kRun = 256;  // points computed together, label by label
 
 // Length of a run, rounded up to whole packs.
-ATROUS_INLINE int64_t whole(int64_t count) {
+ATROUS_INLINE int64_t padded_run(int64_t count) {
     return (count + 15) / 16 * 16;
 }
 
@@ -27,7 +27,7 @@ ATROUS_INLINE void copy_values(const float* plane, int64_t stride, int64_t count
 
 ATROUS_INLINE void read_plane(const float* plane, int64_t stride, int64_t count, float fill, float* values) {
     copy_values(plane, stride, count, values);
-    for (int64_t p = count; p < whole(count); ++p) values[p] = fill;
+    for (int64_t p = count; p < padded_run(count); ++p) values[p] = fill;
 }
 
 // Returns the values of some lines in one array of whole packs: in the plane, or copied and padded with
@@ -37,7 +37,7 @@ ATROUS_INLINE const float* lines_of_plane(const float* plane, int64_t stride, in
     if (stride == 1 && lines == 1 && count % 16 == 0) return plane;
     for (int64_t l = 0; l < lines; ++l)
         copy_values(plane + l * line * stride, stride, count, values + l * count);
-    for (int64_t p = lines * count; p < whole(lines * count); ++p) values[p] = fill;
+    for (int64_t p = lines * count; p < padded_run(lines * count); ++p) values[p] = fill;
     return values;
 }
 
@@ -86,7 +86,7 @@ bool scan_unary(bool energies, const float* const* planes, int64_t labels, int64
         const int64_t y = task / pieces * together, x = task % pieces * kRun;
         const int64_t tall = lines - y < together ? lines - y : together;
         const int64_t wide = count - x < kRun ? count - x : kRun;
-        const int64_t run = wide * tall, filled = whole(run), at = (begin + y * line + x) * stride;
+        const int64_t run = wide * tall, filled = padded_run(run), at = (begin + y * line + x) * stride;
         for (int64_t p = 0; p < filled; ++p) top[p] = energies ? highest : 0.0f;
         for (int64_t c = 0; c < labels; ++c) {
             const float* values = lines_of_plane(planes[c] + at, stride, wide, tall, line, highest, copied);
@@ -117,7 +117,7 @@ void scores(bool energies, const float* const* planes, int64_t labels, int64_t s
     constexpr float kInfinity = std::numeric_limits<float>::infinity();
     float values[kRun];
     for (int64_t b = 0; b < count; b += kRun) {
-        const int64_t run = count - b < kRun ? count - b : kRun, filled = whole(run);
+        const int64_t run = count - b < kRun ? count - b : kRun, filled = padded_run(run);
         for (int64_t c = 0; c < width; ++c) {
             if (c < labels) {
                 read_plane(planes[c] + (begin + b) * stride, stride, run, 1.0f, values);

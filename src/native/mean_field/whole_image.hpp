@@ -83,8 +83,8 @@ class WholeImageState final : public FilterState {
             } else if (label_tile.has_all_columns(width_)) {
                 std::copy_n(from, count * width_, to);
             } else {
-                loops_.whole.expand(count, 1.0f, from, label_tile.width, label_tile.columns.data(),
-                                    label_tile.count(), to, width_);
+                loops_.float32.expand(count, 1.0f, from, label_tile.width, label_tile.columns.data(),
+                                      label_tile.count(), to, width_);
             }
             if (pre_scale_ != nullptr) loops_.scale(count, pre_scale_ + begin, to, to, width_);
             from += count * label_tile.width;

@@ -1,4 +1,4 @@
-// Floats of 16 bits, where the instruction set turns them into floats; part of kernels.cpp.
+// float16 values (F16C): conversion, load and store; part of kernels.cpp.
 #pragma once
 
 #include <cstdint>
@@ -13,7 +13,7 @@
 
 namespace {
 
-// Of IEEE 754: 11 bits of precision, up to 65504.
+// IEEE 754 binary16: 11 bits of precision, up to 65504.
 struct Half {
     std::uint16_t bits;
 };

@@ -10,10 +10,10 @@
 
 namespace atrous {
 
-constexpr int kMaxDimensions = 255;
-constexpr int kSimplexBlock = 32;
-constexpr int kTogether = 4;
-constexpr int kHalvingReach = 4;
+constexpr int kMaxDimensions = 255;  // features of a point
+constexpr int kSimplexBlock = 32;    // points of a call of `simplex`
+constexpr int kRowsAtOnce = 4;       // rows that `convolve` computes together
+constexpr int kHalvingReach = 4;     // radius of the taps of `halve` and `widen`
 
 // Features of some neighboring points.
 struct FeatureBlock {
@@ -29,9 +29,9 @@ struct LatticeGeometry {
     std::uint64_t wrap;                        // added to a key if the remainder wraps around
 };
 
-// Operations on rows of lattice vertices, which are floats or, in half the memory, of 16 bits.
+// Operations on rows of lattice vertices in float32 or float16.
 struct VertexKernels {
-    std::size_t bytes;  // of a value; 0 where the instruction set has no such rows
+    std::size_t bytes;  // of a value; 0 if the instruction set does not support the type
 
     // out[v] = rows[first[v]] + sum over e in [starts[v], starts[v + 1]) of rows[others[e]] for v in [begin,
     // end); owners[e] is that v.
@@ -45,8 +45,8 @@ struct VertexKernels {
                          const std::uint32_t* indices, const float* weights, const void* rows, void* out,
                          std::int64_t width);
 
-    // rows[v] += (rows[v's neighbor behind] + rows[that ahead]) / 2, in place, for chains of neighbors: see
-    // BlurOrder. order[end - 1] is 0, and so is row 0.
+    // rows[v] += (rows[previous] + rows[next]) / 2, in place, for the vertices v of chains of neighbors: see
+    // BlurOrder. order[end - 1] is 0, and row 0 holds zeros.
     void (*blur_chains)(std::int64_t begin, std::int64_t end, const std::uint32_t* order, void* rows,
                         std::int64_t width);
 
@@ -60,7 +60,7 @@ struct VertexKernels {
                          std::int64_t out_width);
 
     // out[i] = scale * rows[i] for i < count
-    void (*keep)(std::int64_t count, float scale, const float* rows, void* out, std::int64_t width);
+    void (*store)(std::int64_t count, float scale, const float* rows, void* out, std::int64_t width);
 
     // out[i, columns[c]] = scale * rows[i, c] for c < chosen, zeros elsewhere
     void (*expand)(std::int64_t count, float scale, const float* rows, std::int64_t width,
@@ -79,7 +79,7 @@ struct PairRange {
 
 struct Kernels {
     const char* name;
-    VertexKernels whole, half;
+    VertexKernels float32, float16;
 
     // Keys of the d + 1 vertices around `count` points, [vertex][kSimplexBlock], and their barycentric
     // weights, [point][vertex].
@@ -101,28 +101,28 @@ struct Kernels {
     void (*slice)(std::int64_t points, int corners, const std::uint16_t* sources, const float* weights,
                   const float* rows, float* out, std::int64_t width);
 
-    // Convolution along an axis of `length` rows, `columns` floats of each, for the rows [begin, end), zero
-    // outside: out row i - begin = sum over t of taps[t] * rows[i + t], rows being `pitch` and those of out
-    // `stride` floats apart. taps points at the middle of the taps for -radius to radius, which kTogether
-    // zeros precede and follow.
+    // Convolves the first `columns` floats of `length` rows along the rows' axis, for i in [begin, end):
+    // out[i - begin] = sum over t from -radius to radius of taps[t] * rows[i + t]; rows outside are 0. Rows
+    // are `pitch` floats apart, those of out `stride`. `taps` points to the middle tap, and kRowsAtOnce zeros
+    // precede and follow the taps.
     void (*convolve)(const float* rows, std::int64_t length, std::int64_t pitch, std::int64_t columns,
                      std::int64_t begin, std::int64_t end, const float* taps, std::int64_t radius, float* out,
                      std::int64_t stride);
 
-    // Convolution of narrow rows that lie together: out[i] = sum over t of taps[t] * line[i + t * width], for
-    // i < count floats; whatever line[i - radius * width] to line[i + radius * width + 15] holds is read.
+    // Convolves narrow contiguous rows: out[i] = sum over t from -radius to radius of taps[t] * line[i + t *
+    // width], for i < count floats. Reads line[-radius * width] to line[count + radius * width + 14].
     void (*convolve_line)(const float* line, std::int64_t count, std::int64_t width, const float* taps,
                           std::int64_t radius, float* out);
 
     // out[c] = sum over l < count of factors[l] * lines[l][c] for c < columns; out may be one of the lines.
     void (*mix)(int count, const float* const* lines, const float* factors, std::int64_t columns, float* out);
 
-    // out[i] = sum over t from -kHalvingReach to it of taps[|t|] * line[2 i + t + kHalvingReach], for i <
-    // count rows
+    // out[i] = sum over t from -kHalvingReach to kHalvingReach of taps[|t|] * line[2 i + t + kHalvingReach],
+    // for i < count rows
     void (*halve)(const float* line, std::int64_t count, std::int64_t width, const float* taps, float* out);
 
-    // The transpose, for `count` rows of out: cells[0] lies kHalvingReach rows before the first, or one less
-    // if odd.
+    // The transpose of `halve`, for `count` rows of out. cells[0] lies kHalvingReach rows before out[0], or
+    // one row less if `odd`.
     void (*widen)(const float* cells, bool odd, std::int64_t count, std::int64_t width, const float* taps,
                   float* out);
 
@@ -132,7 +132,7 @@ struct Kernels {
 
     // Reads planes[c][(begin + y * line + p) * stride] for p < count, y < lines, energies or probabilities of
     // `labels` labels. Raises largest[c] to the largest ratio of label c to the most probable label of a
-    // point. Returns false if a value is outside of lowest to highest.
+    // point. Returns false if a value is outside [lowest, highest].
     bool (*scan_unary)(bool energies, const float* const* planes, std::int64_t labels, std::int64_t stride,
                        std::int64_t begin, std::int64_t count, std::int64_t lines, std::int64_t line,
                        float lowest, float highest, float* largest);
@@ -168,8 +168,9 @@ struct Kernels {
     void (*planes)(const float* rows, std::int64_t count, std::int64_t width, float* const* planes,
                    std::int64_t labels, std::int64_t stride, std::int64_t begin);
 
-    // to_scores[p] = q[p] * (to_q[p] - <q[p], to_q[p]>), the gradient through a softmax; total[p] += that
-    void (*softmax_gradient)(std::int64_t count, const float* q, const float* to_q, float* to_scores,
+    // Backward pass of softmax: grad_scores[p] = q[p] * (grad_q[p] - <q[p], grad_q[p]>), also added to
+    // total[p].
+    void (*softmax_gradient)(std::int64_t count, const float* q, const float* grad_q, float* grad_scores,
                              float* total, std::int64_t width);
 
     // sums += left[p] * right[p], label by label, over all p < count
