@@ -17,6 +17,14 @@ def table_of(tmp_path, text, classes=CLASSES):
     return read_color_table(tmp_path / "colors.txt", classes)
 
 
+@pytest.mark.parametrize("classes", [("dining table", "diningtable"), ("diningtable", "dining table")])
+def test_a_name_takes_precedence_over_the_display_name_of_another_class(tmp_path, classes):
+    table, _ = table_of(tmp_path, "dining table 1 2 3\ndiningtable 4 5 6\n", classes)
+    assert table.palette(2).tolist() == (
+        [[1, 2, 3], [4, 5, 6]] if classes[1] == "diningtable" else [[4, 5, 6], [1, 2, 3]]
+    )
+
+
 def mask(tmp_path, rows, mode="RGB", name="mask.png"):
     image = Image.fromarray(np.array(rows, np.uint8))
     image = image.quantize(256) if mode == "P" else image.convert(mode)

@@ -162,7 +162,8 @@ def read_color_table(
         raise InputError(f"{path}: expected {_EXPECTED}, got no color")
     if classes is None:
         classes = tuple(name for name in dict.fromkeys(names) if not is_void(name))
-    ids = {_key(written): c for c, name in enumerate(classes) for written in (display_name(name), name)}
+    ids = {_key(display_name(name)): c for c, name in enumerate(classes)}
+    ids |= {_key(name): c for c, name in enumerate(classes)}  # a name takes precedence over another's display name
     for name, number in zip(names, colors.values(), strict=True):
         if not is_void(name) and name not in ids:
             raise InputError(f"{path}: line {number}: expected a name of the class list, got {name!r:.60}")
