@@ -189,6 +189,15 @@ def test_damaged_files_are_named_and_the_others_are_done(sources, tmp_path):
 
 
 @needs_scipy
+def test_a_mask_that_cannot_be_read(sources, tmp_path):
+    mask = sources[1] / "SegmentationClass/b.png"
+    mask.unlink()
+    mask.mkdir()
+    with pytest.raises(InputError, match=r"SegmentationClass.b\.png: cannot be read"):
+        merge_sbd(*sources, tmp_path / "out")
+
+
+@needs_scipy
 def test_mat_files_of_all_kinds(tmp_path):
     from scipy.io import savemat
 

@@ -228,10 +228,11 @@ def named(line: str, images: Collection[str]) -> str | None:
     if line in images:
         return line
     line = line.replace("\\", "/")
-    ends = [separator.span() for separator in re.finditer(r"[,;\s]+", line)]
+    # Where the image's path may end and the label map's start.
+    splits = [separator.span() for separator in re.finditer(r"[,;\s]+", line)]
     if not re.search(r"\.\w+[,;\s]", line):  # the name of one file
-        ends.append((len(line), len(line)))
-    for end, start in ends:
+        splits.append((len(line), len(line)))
+    for end, start in splits:
         image, label = PurePosixPath(line[:end]), PurePosixPath(line[start:])
         name = image.stem if image.suffix.lower() in IMAGE_SUFFIXES else image.name
         if name in images and (start == len(line) or label.stem in (name, image.name, f"{name}_mask")):
@@ -282,10 +283,10 @@ def read_list(root: str | os.PathLike[str], name: str, *, unlabeled: bool = Fals
     images, labels = find_images(layout), label_files(layout)
     if not name.endswith(".txt"):
         name = _listed_as(name, layout)
-    maps = {name: label_of(path, labels) for name, path in images.items()}
+    maps = {n: label_of(path, labels) for n, path in images.items()}
     # VOC has more images than label maps.
     usual = [n for n in images if maps[n] is not None] if layout.name == "voc" else list(images)
-    names, source = _names(layout, name, images, usual)
+    names, source = _select(layout, name, images, usual)
     missing = [n for n in names if maps[n] is None]
     if missing and not unlabeled:
         others = f" (also missing for {len(missing) - 1} others)" if len(missing) > 1 else ""
@@ -306,8 +307,8 @@ def _listed_as(name: str, layout: Layout) -> str:
     return _OTHER_NAMES.get(name, name) if name not in list_files(layout) else name
 
 
-def _names(layout: Layout, name: str, images: dict[str, Path], usual: list[str]) -> tuple[list[str], str]:
-    """Return the images of a list, and the name of the list in messages."""
+def _select(layout: Layout, name: str, images: dict[str, Path], usual: list[str]) -> tuple[list[str], str]:
+    """Return the names of a list's images, and how messages call the list; `usual` are the images of "all"."""
     if name.endswith(".txt"):
         path = Path(name)
         if not path.exists() and (inside := layout.root / path).exists():

@@ -99,7 +99,7 @@ def merge_sbd(
     Parameters
     ----------
     sbd : path
-        SBD's release, or its folder `dataset`, with `cls`, `train.txt` and `val.txt`. A part of it is sufficient.
+        SBD's release, or its folder `dataset`, with `cls`, `train.txt` and `val.txt`. Missing images are skipped.
     voc : path
         PASCAL VOC 2012 with `SegmentationClass`.
     out : path
@@ -139,13 +139,13 @@ def merge_sbd(
         more = f" (and {len(failed) - 1} more such files)" if len(failed) > 1 else ""
         raise InputError(f"{failed[0]}{more}; run the same command again to resume")
 
-    there = sources.keys()
+    available = sources.keys()
     lists = {
-        "train": train & there,
-        "val": val & there,
-        "trainval": (train | val) & there,
-        "train_aug": ((extra | train) - val) & there,
-        "trainval_aug": (extra | train | val) & there,
+        "train": train & available,
+        "val": val & available,
+        "trainval": (train | val) & available,
+        "train_aug": ((extra | train) - val) & available,
+        "trainval_aug": (extra | train | val) & available,
     }
     in_place = out.samefile(voc)
     for name, images in lists.items():
@@ -154,7 +154,7 @@ def merge_sbd(
         {name: len(images) for name, images in lists.items()},
         written=sum(made is True for made in results),
         existing=sum(made is False for made in results),
-        skipped=tuple(sorted((extra | train | val) - there)),
+        skipped=tuple(sorted((extra | train | val) - available)),
     )
 
 
@@ -193,11 +193,10 @@ def _make_folders(out: Path) -> None:
 
 def _attempt(source: _Source, out: Path) -> bool | InputError:
     try:
-        return _make(source, out)
+        with as_input_error(out, "read or written"):
+            return _make(source, out)
     except InputError as error:
         return error
-    except OSError as error:
-        return InputError(f"{error.filename or out}: cannot be written ({error.strerror or error})")
 
 
 def _make(source: _Source, out: Path) -> bool:
