@@ -13,7 +13,7 @@ from ._onnx_file import TYPES, Attribute, Node, Tensor, quoted
 
 Shape = tuple[int, ...]
 
-# Graphs compute an image's size with vectors of up to 8 numbers.
+# Limits on known values and on dimensions. Exported graphs compute sizes with vectors of up to 8 numbers.
 _MOST_CONTENT = 64
 _MOST_AXES = 8
 
@@ -33,7 +33,7 @@ class Value:
     ----------
     shape : tuple of int
     content : array or None
-        The values, if they are known. Those of sizes are.
+        The values, if they are known, as those of sizes and scales are.
     constant : bool
         Whether the value is the same for all images.
     products : int
@@ -73,15 +73,15 @@ def infer(node: Node, values: dict[bytes, Value]) -> Value:
         raise ShapeError(f"nothing computes {quoted(missing[0])} before it is used")
     inputs = [values[name] if name else None for name in node.inputs]
     try:
-        made = operator(_Call(node, inputs))
+        output = operator(_Call(node, inputs))
     except (ArithmeticError, LookupError, TypeError, ValueError) as error:
         raise ShapeError(f"{quoted(node.op_type)} cannot compute {quoted(node.outputs[0])} ({error!s:.100})") from None
-    if len(made.shape) > _MOST_AXES or min(made.shape, default=0) < 0:
-        raise ShapeError(f"{quoted(node.outputs[0])} has shape {made.shape!s:.60}")
-    if made.content is not None and made.content.size > _MOST_CONTENT:
-        made.content = None
-    made.constant = all(value is None or value.constant for value in inputs)
-    return made
+    if len(output.shape) > _MOST_AXES or min(output.shape, default=0) < 0:
+        raise ShapeError(f"{quoted(node.outputs[0])} has shape {output.shape!s:.60}")
+    if output.content is not None and output.content.size > _MOST_CONTENT:
+        output.content = None
+    output.constant = all(value is None or value.constant for value in inputs)
+    return output
 
 
 class _Call:
@@ -123,7 +123,7 @@ class _Call:
         return value
 
 
-def _same(call: _Call) -> Value:
+def _identity(call: _Call) -> Value:
     return Value(call.input(0).shape, call.input(0).content)
 
 
@@ -134,12 +134,12 @@ def _cast(call: _Call) -> Value:
     return Value(value.shape, value.content.astype(target))
 
 
-def _rectified(call: _Call) -> Value:
+def _relu(call: _Call) -> Value:
     value = call.input(0)
     return Value(value.shape, None if value.content is None else np.maximum(value.content, 0))
 
 
-def _scaled(call: _Call) -> Value:
+def _quantize(call: _Call) -> Value:
     """QuantizeLinear and DequantizeLinear: x / scale and x * scale."""
     scale = call.input(1)
     if scale.content is None or not scale.content.min() >= _SMALLEST_SCALE:
@@ -147,7 +147,7 @@ def _scaled(call: _Call) -> Value:
     return Value(call.input(0).shape)
 
 
-def _broadcast(call: _Call) -> Value:
+def _elementwise(call: _Call) -> Value:
     inputs = [call.input(place) for place in range(len(call.inputs))]
     shape = np.broadcast_shapes(*(value.shape for value in inputs))
     compute = _ARITHMETIC[call.node.op_type]
@@ -160,14 +160,14 @@ def _broadcast(call: _Call) -> Value:
     return Value(shape, content)
 
 
-def _divided(a: NDArray[Any], b: NDArray[Any]) -> NDArray[Any]:
+def _divide(a: NDArray[Any], b: NDArray[Any]) -> NDArray[Any]:
     if not np.issubdtype(np.result_type(a, b), np.integer):
         return a / b
     # ONNX rounds integer quotients toward 0.
     return np.asarray(np.sign(a) * np.sign(b) * (np.abs(a) // np.abs(b)))
 
 
-def _convolved(call: _Call) -> Value:
+def _conv(call: _Call) -> Value:
     image, kernel = call.input(0), call.input(1)
     channels, depth, *sides = kernel.shape
     group = call.number(b"group", 1)
@@ -175,41 +175,41 @@ def _convolved(call: _Call) -> Value:
         raise ShapeError("the channels do not match the weights")
     if call.has(2) and call.input(2).shape != (channels,):
         raise ShapeError("the bias does not have one value for each channel")
-    shape = (image.shape[0], channels, *_windows(call, image, sides))
+    shape = (image.shape[0], channels, *_output_sides(call, image, sides))
     return Value(shape, products=math.prod(shape) * depth * math.prod(sides))
 
 
-def _pooled(call: _Call) -> Value:
+def _pool(call: _Call) -> Value:
     image = call.input(0)
     sides = call.numbers(b"kernel_shape", ())
-    shape = (*image.shape[:2], *_windows(call, image, sides))
+    shape = (*image.shape[:2], *_output_sides(call, image, sides))
     return Value(shape, products=math.prod(shape) * math.prod(sides))
 
 
-def _windows(call: _Call, image: Value, sides: Sequence[int]) -> list[int]:
+def _output_sides(call: _Call, image: Value, sides: Sequence[int]) -> list[int]:
     """Return the number of positions of a kernel along each side of the image."""
     axes = len(image.shape) - 2
-    steps, holes = (call.numbers(name, [1] * axes) for name in (b"strides", b"dilations"))
+    strides, dilations = (call.numbers(name, [1] * axes) for name in (b"strides", b"dilations"))
     pads = call.numbers(b"pads", [0] * 2 * axes)
     kernel = call.numbers(b"kernel_shape", sides)
     if axes != 2 or list(sides) != kernel or call.attributes.get(b"auto_pad", b"NOTSET") != b"NOTSET":
         raise ShapeError("kernel_shape or auto_pad is not supported")
-    if not [len(steps), len(holes), len(pads), len(sides)] == [axes, axes, 2 * axes, axes]:
+    if not [len(strides), len(dilations), len(pads), len(sides)] == [axes, axes, 2 * axes, axes]:
         raise ShapeError("an attribute does not have one value for each side")
-    if min(*steps, *holes, *sides) < 1 or min(pads) < 0:
+    if min(*strides, *dilations, *sides) < 1 or min(pads) < 0:
         raise ShapeError("strides, dilations and kernel_shape must be at least 1, pads at least 0")
     found = []
     for axis, length in enumerate(image.shape[2:]):
-        room = length + pads[axis] + pads[axis + axes] - holes[axis] * (sides[axis] - 1) - 1
-        places = room // steps[axis] + 1
+        span = length + pads[axis] + pads[axis + axes] - dilations[axis] * (sides[axis] - 1) - 1
+        places = span // strides[axis] + 1
         # Ceil mode adds a position unless it would start beyond the edge.
-        if call.number(b"ceil_mode", 0) and room % steps[axis] and places * steps[axis] < length + pads[axis]:
+        if call.number(b"ceil_mode", 0) and span % strides[axis] and places * strides[axis] < length + pads[axis]:
             places += 1
         found.append(places)
     return found
 
 
-def _multiplied(call: _Call) -> Value:
+def _matmul(call: _Call) -> Value:
     a, b = call.input(0).shape, call.input(1).shape
     if len(a) < 2 or len(b) < 2 or a[-1] != b[-2]:
         raise ShapeError("the matrices' shapes do not match")
@@ -232,7 +232,7 @@ def _constant(call: _Call) -> Value:
     raise ShapeError("it has no value")
 
 
-def _joined(call: _Call) -> Value:
+def _concat(call: _Call) -> Value:
     inputs = [call.input(place) for place in range(len(call.inputs))]
     axis = call.number(b"axis", 0)
     shape = list(inputs[0].shape)
@@ -247,7 +247,7 @@ def _joined(call: _Call) -> Value:
     return Value(tuple(shape), np.concatenate(contents, axis) if known else None)
 
 
-def _sliced(call: _Call) -> Value:
+def _slice(call: _Call) -> Value:
     value, starts, ends = call.input(0), call.sizes(1), call.sizes(2)
     axes = call.sizes(3) if call.has(3) else list(range(len(starts)))
     steps = call.sizes(4) if call.has(4) else [1] * len(starts)
@@ -260,21 +260,21 @@ def _sliced(call: _Call) -> Value:
     return Value(tuple(shape), None if value.content is None else value.content[tuple(where)])
 
 
-def _reshaped(call: _Call) -> Value:
+def _reshape(call: _Call) -> Value:
     value, shape = call.input(0), call.sizes(1)
     if not call.number(b"allowzero", 0):
         shape = [value.shape[axis] if side == 0 else side for axis, side in enumerate(shape)]
     return _in_shape(value, shape)
 
 
-def _squeezed(call: _Call) -> Value:
+def _squeeze(call: _Call) -> Value:
     value = call.input(0)
     axes = call.sizes(1) if call.has(1) else [axis for axis, side in enumerate(value.shape) if side == 1]
     axes = [range(len(value.shape))[axis] for axis in axes]
     return _in_shape(value, [side for axis, side in enumerate(value.shape) if axis not in axes])
 
 
-def _unsqueezed(call: _Call) -> Value:
+def _unsqueeze(call: _Call) -> Value:
     value = call.input(0)
     axes = {range(len(value.shape) + len(call.sizes(1)))[axis] for axis in call.sizes(1)}
     sides = iter(value.shape)
@@ -290,7 +290,7 @@ def _in_shape(value: Value, shape: list[int]) -> Value:
     return Value(tuple(shape), None if value.content is None else value.content.reshape(shape))
 
 
-def _transposed(call: _Call) -> Value:
+def _transpose(call: _Call) -> Value:
     shape = call.input(0).shape
     order = call.numbers(b"perm", range(len(shape))[::-1])
     if sorted(order) != list(range(len(shape))):
@@ -298,7 +298,7 @@ def _transposed(call: _Call) -> Value:
     return Value(tuple(shape[axis] for axis in order))
 
 
-def _padded(call: _Call) -> Value:
+def _pad(call: _Call) -> Value:
     value, pads = call.input(0), call.sizes(1)
     axes = call.sizes(3) if call.has(3) else list(range(len(value.shape)))
     shape = list(value.shape)
@@ -307,7 +307,7 @@ def _padded(call: _Call) -> Value:
     return Value(tuple(shape))
 
 
-def _resized(call: _Call) -> Value:
+def _resize(call: _Call) -> Value:
     shape = call.input(0).shape
     if b"axes" in call.attributes or call.attributes.get(b"keep_aspect_ratio_policy", b"stretch") != b"stretch":
         raise ShapeError("axes and keep_aspect_ratio_policy are not supported")
@@ -321,7 +321,7 @@ def _resized(call: _Call) -> Value:
     return Value(tuple(sizes))
 
 
-def _gathered(call: _Call) -> Value:
+def _gather(call: _Call) -> Value:
     content, places = call.input(0).content, call.input(1).content
     if content is None or places is None or places.dtype.kind != "i":
         raise ShapeError("sizes are unknown")
@@ -333,33 +333,32 @@ _ARITHMETIC: dict[bytes, Callable[[NDArray[Any], NDArray[Any]], Any]] = {
     b"Add": np.add,
     b"Sub": np.subtract,
     b"Mul": np.multiply,
-    b"Div": _divided,
+    b"Div": _divide,
     b"Min": np.minimum,
     b"Max": np.maximum,
 }
 
-# Operators in exported networks: float32, float16 and int8, with and without MSc. Exporters of several versions compute
-# sizes with different ones.
+# Operators of exported networks: float32, float16 and int8, with and without MSc, from several versions of exporters.
 _OPERATORS: dict[bytes, Callable[[_Call], Value]] = {
-    b"AveragePool": _pooled,
+    b"AveragePool": _pool,
     b"Cast": _cast,
-    b"Concat": _joined,
+    b"Concat": _concat,
     b"Constant": _constant,
-    b"Conv": _convolved,
-    b"DequantizeLinear": _scaled,
-    b"Gather": _gathered,
-    b"Identity": _same,
-    b"MatMul": _multiplied,
-    b"MaxPool": _pooled,
-    b"Pad": _padded,
-    b"QuantizeLinear": _scaled,
-    b"Relu": _rectified,
-    b"Reshape": _reshaped,
-    b"Resize": _resized,
+    b"Conv": _conv,
+    b"DequantizeLinear": _quantize,
+    b"Gather": _gather,
+    b"Identity": _identity,
+    b"MatMul": _matmul,
+    b"MaxPool": _pool,
+    b"Pad": _pad,
+    b"QuantizeLinear": _quantize,
+    b"Relu": _relu,
+    b"Reshape": _reshape,
+    b"Resize": _resize,
     b"Shape": _shape,
-    b"Slice": _sliced,
-    b"Squeeze": _squeezed,
-    b"Transpose": _transposed,
-    b"Unsqueeze": _unsqueezed,
-    **dict.fromkeys(_ARITHMETIC, _broadcast),
+    b"Slice": _slice,
+    b"Squeeze": _squeeze,
+    b"Transpose": _transpose,
+    b"Unsqueeze": _unsqueeze,
+    **dict.fromkeys(_ARITHMETIC, _elementwise),
 }
