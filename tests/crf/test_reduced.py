@@ -181,7 +181,7 @@ class TestPhotos:
 
     @pytest.fixture
     def few(self, monkeypatch):
-        monkeypatch.setattr("atrous.crf.reduced._FEW", 1000)
+        monkeypatch.setattr("atrous.crf.reduced._SMALL_LIMIT", 1000)
 
     def test_noise_may_have_a_vertex_a_pixel(self, rng, few):
         smooth = np.add.outer(np.arange(400), np.arange(500))[..., None] / 900 * [100, 200, 50]

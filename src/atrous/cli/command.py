@@ -36,7 +36,7 @@ class Command(TyperCommand):
 
 
 def _names_option(ctx: Any, parameter: Any) -> bool:
-    """Return whether a message may mean a parameter by its name: it was given, and its value is no file so called."""
+    """Return whether a name at the start of a message is this parameter, and not a given file of the same name."""
     source = ctx.get_parameter_source(parameter.name)
     given = source is not None and source.name == "COMMANDLINE"
     return given and str(ctx.params.get(parameter.name)) != parameter.name

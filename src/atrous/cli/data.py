@@ -80,8 +80,8 @@ def sbd(
     with progress_bar("masks") as done:
         merged = merge_sbd(release, voc, out, threads=threads, done=done)
     for name, count in merged.lists.items():
-        of = "as published" if count == LIST_SIZES[name] else f"of the {LIST_SIZES[name]:,} published"
-        print_line(f"{name:<13}{count:>7,} images, {of}")
+        published = "as published" if count == LIST_SIZES[name] else f"of the {LIST_SIZES[name]:,} published"
+        print_line(f"{name:<13}{count:>7,} images, {published}")
     print_line(f"{merged.written:,} masks written, {merged.existing:,} existed: {out}")
     if merged.skipped:
         print_line(

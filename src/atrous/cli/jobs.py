@@ -63,9 +63,10 @@ def find_jobs(
     out : Path
         Output folder; its files are no inputs.
     fail : callable
-        Called with a line for each other path, and for each folder without images or with unreadable folders.
+        Called with a line for each path that is none of these, and for each folder that has no images or cannot be
+        read completely.
     note : callable
-        Called with a line for each folder with files that are skipped.
+        Called with a line for each folder in which files are skipped.
 
     Raises
     ------
@@ -74,7 +75,7 @@ def find_jobs(
     """
     from ..image_io import VIDEO_SUFFIXES
 
-    found: dict[str, tuple[Path, Path, str]] = {}  # path, place below the output folder, address
+    found: dict[str, tuple[Path, Path, str]] = {}  # path, path below the output folder, address
 
     for given in paths:
         path = Path(given)
@@ -84,17 +85,17 @@ def find_jobs(
                 fail(f"{given}: expected a photo, got a video; download it first")
                 continue
             found.setdefault(given, (name, name, given))
-        elif (trouble := _trouble(path)) is not None:
-            fail(f"{given}: {trouble}")
+        elif (problem := _problem(path)) is not None:
+            fail(f"{given}: {problem}")
         elif path.is_dir():
             for image in _images_of(path, out, fail, note):
                 found.setdefault(str(_real(image)), (image, image.relative_to(path), ""))
         else:
             found.setdefault(str(_real(path)), (path, Path(path.name), ""))
-    stems = Counter(_lower(place.with_suffix("")) for _, place, _ in found.values())
+    stems = Counter(_lower(relative.with_suffix("")) for _, relative, _ in found.values())
     taken: dict[str, str] = {}  # label by name
-    for path, place, address in found.values():
-        job = Job(path, place.with_suffix("") if stems[_lower(place.with_suffix(""))] == 1 else place, address)
+    for path, relative, address in found.values():
+        job = Job(path, relative.with_suffix("") if stems[_lower(relative.with_suffix(""))] == 1 else relative, address)
         if (other := taken.setdefault(_lower(job.name), job.label)) != job.label:
             raise InputError(
                 f"{job.label}: its outputs would have the names of those of {other}; rename one of the two, or segment"
@@ -199,7 +200,7 @@ def image_unfinished(
 ) -> bool:
     """Return whether to write the outputs of an image; raise InputError if they would replace other files.
 
-    Those of standard input are always written, because the next image of a pipe may be another one.
+    Outputs of standard input are always written, because each run may read another image.
     """
     from ..segmenter import output_files, outputs_missing
 
@@ -217,8 +218,8 @@ def image_unfinished(
     return overwrite or outputs_missing(targets, again=job.address == STDIN)
 
 
-def left_behind(jobs: Iterable[Job], out: Path, *, overlay: bool, probabilities: bool, cutout: bool) -> list[Path]:
-    """Return the outputs of earlier runs beside the images' masks that a run with these outputs does not replace."""
+def older_outputs(jobs: Iterable[Job], out: Path, *, overlay: bool, probabilities: bool, cutout: bool) -> list[Path]:
+    """Return the existing outputs of the images that a run with these outputs does not replace."""
     from ..segmenter import output_files
 
     found = []
@@ -251,7 +252,7 @@ def check_out(out: Path) -> None:
         raise InputError(f"--out {out}: cannot be written ({error.strerror or error}); expected a folder") from None
 
 
-def _trouble(path: Path) -> str | None:
+def _problem(path: Path) -> str | None:
     """Return the problem with a given path, or None."""
     try:
         path.stat()
@@ -314,12 +315,12 @@ def ends_run(error: Exception) -> bool:
 
 
 def report_line(image: str | Path, found: str, seconds: float, reduction: int = 1) -> str:
-    """Return a line with an image, its classes from `things`, the time, and the block size of a reduced CRF."""
+    """Return a line with an image, its classes from `listed_classes`, the time, and the block size of a reduced CRF."""
     reduced = f", CRF on means of {reduction} x {reduction} pixels" if reduction > 1 else ""
     return f"{image}: {found} ({seconds:.2f} s{reduced})"
 
 
-def things(shares: dict[str, float], nothing: str = "nothing it knows") -> str:
+def listed_classes(shares: dict[str, float], nothing: str = "nothing it knows") -> str:
     """Return the classes with their shares, without the background; `nothing` if there are none."""
     from ..labelmap import display_name, is_background
 
@@ -332,11 +333,13 @@ def things(shares: dict[str, float], nothing: str = "nothing it knows") -> str:
 
 
 def empty_cutout(shares: dict[str, float], cutout: Sequence[str]) -> str:
-    """Return a note if none of the classes of a cut-out was found (none: all but the background), else ""."""
+    """Return a note if no class of a cut-out was found, else "". Without classes, all but the background count."""
     from ..labelmap import display_name, is_background
 
-    found = {display_name(name) for name in shares if cutout or not is_background(name)}
-    if found.intersection(map(display_name, cutout)) if cutout else found:
+    wanted = {display_name(name) for name in cutout} or {
+        display_name(name) for name in shares if not is_background(name)
+    }
+    if wanted.intersection(map(display_name, shares)):
         return ""
     return f"no {' or '.join(cutout) or 'object'} found, so the cut-out is empty"
 

@@ -1,4 +1,4 @@
-"""Keys of `atrous segment` in its outputs, which tell what they were made from."""
+"""Keys that `atrous segment` stores in its outputs, to detect outputs of other inputs or settings."""
 
 import hashlib
 import os
@@ -17,8 +17,8 @@ _BLOCK = 1 << 14  # bytes
 def output_keys(job: Job, settings: Sequence[object], cutout: Sequence[str] | None) -> dict[str, str]:
     """Return the keys of an input's outputs by suffix: a video's overlay, or an image's mask and its cut-out.
 
-    A key stands for the input, by parts of its content or by its web address, and for the settings. Standard input has
-    no key.
+    A key is a hash of the settings and of the input: parts of its content, or its web address. Standard input has no
+    key.
     """
     if job.address == STDIN:
         return {}
@@ -36,7 +36,7 @@ def output_keys(job: Job, settings: Sequence[object], cutout: Sequence[str] | No
 def made_otherwise(job: Job, out: Path, keys: Mapping[str, str]) -> bool:
     """Return whether a video's overlay, or an image's mask or the cut-out beside it, has another key.
 
-    Files without a key, as of older versions, do not count; nor does a cut-out without a mask, which a kill may leave.
+    Files without a key, from older versions, are ignored, as is a cut-out without a mask, which a killed run may leave.
     """
     from ..labelmap import stored_key
 
@@ -61,14 +61,14 @@ def model_key(path: Path | None) -> tuple[str, list[str]]:
 
 
 def distinct(classes: Iterable[str]) -> list[str]:
-    """Return class names in one order and one spelling, for keys."""
+    """Return the distinct display names of classes, sorted, for keys."""
     from ..labelmap import display_name
 
     return sorted({display_name(name) for name in classes})
 
 
 def _fingerprint(path: Path) -> str:
-    """Return the size of a file and a hash of five blocks of it, which are read quickly in large files, too."""
+    """Return the size of a file and a hash of five evenly spaced blocks, which is fast for large files, too."""
     size = path.stat().st_size
     digest = hashlib.sha256()
     with path.open("rb") as file:

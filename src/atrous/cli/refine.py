@@ -67,7 +67,7 @@ def refine(
     from ..image_io import read_image
     from ..labelmap import voc_palette
     from ..segmenter import Segmentation
-    from .jobs import Job, file_keys, image_unfinished, report_line, things
+    from .jobs import Job, file_keys, image_unfinished, listed_classes, report_line
 
     started = time.perf_counter()
     job = Job(image, Path(image.stem))
@@ -107,5 +107,5 @@ def refine(
     )
     with as_input_error(out):
         result.save(out, overlay=overlay, probabilities=probabilities, opacity=opacity, palette=drawn)
-    found = things(result.shares(), "background alone")
+    found = listed_classes(result.shares(), "background alone")
     print_line(report_line(image, found, time.perf_counter() - started, result.reduction))

@@ -26,9 +26,9 @@ from .jobs import (
     find_jobs,
     image_unfinished,
     json_line,
-    left_behind,
+    listed_classes,
+    older_outputs,
     report_line,
-    things,
     unfinished,
 )
 from .options import (
@@ -197,7 +197,7 @@ def segment(
     if done and not quiet:
         print_line(f"{len(done):,} done before, skipped", err=json)
     if overwrite:
-        old = left_behind(images, out, overlay=overlay, probabilities=probabilities, cutout=cut is not None)
+        old = older_outputs(images, out, overlay=overlay, probabilities=probabilities, cutout=cut is not None)
         if images and not format and (out / COCO).exists():
             old.append(out / COCO)
         if old:
@@ -342,7 +342,7 @@ def _write(
     cutout = False if cut is None else cut or True
     result.save((out / job.name).parent, job.name.name, cutout=cutout, keys=keys[job], **kinds)
     shares = result.shares()
-    found = things(shares) if only is None else things(shares, "none of these classes")
+    found = listed_classes(shares) if only is None else listed_classes(shares, "none of these classes")
     if cut is not None and (empty := empty_cutout(shares, cut)):
         found += f"; {empty}"
     return Written(shares, found, result.reduction)

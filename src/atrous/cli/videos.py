@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from ..errors import ComputeError, InputError, MissingExtra
-from .jobs import Job, ends_run, failure_line, file_keys, json_line, things, unfinished
+from .jobs import Job, ends_run, failure_line, file_keys, json_line, listed_classes, unfinished
 from .progress import Update, progress_bar
 from .terminal import print_line
 
@@ -111,7 +111,7 @@ def video_line(report: "VideoReport") -> str:
     """Return a line with a video, its length, its classes with their shares of the pixels, and the time."""
     frames = f"{report.frames} {'frame' if report.frames == 1 else 'frames'}, {report.seconds:.2f} s"
     speed = f"{report.took:.1f} s, {report.frames / report.took:.1f} frames/s"
-    return f"{report.source}: {frames}: {things(report.shares)} ({speed})"
+    return f"{report.source}: {frames}: {listed_classes(report.shares)} ({speed})"
 
 
 def _json(report: "VideoReport") -> str:

@@ -1,6 +1,6 @@
 """Mean field inference in a fully connected CRF."""
 
-from __future__ import annotations  # `help` shows ArrayLike by its name, not all that it stands for
+from __future__ import annotations  # so that help() shows ArrayLike by its name
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -143,7 +143,7 @@ class DenseCRF:
             return DenseCRF(
                 part,
                 kernels,
-                iterations=self.iterations,  # which may be set between two calls
+                iterations=self.iterations,  # of the property, which may change between calls
                 normalization=normalization,
                 compatibility=compatibility,
                 filtering=filtering,

@@ -17,10 +17,10 @@ from atrous.errors import InputError
 if TYPE_CHECKING:
     from atrous.crf.dense import DenseCRF
 
-_LEAST_BOUND = 1000  # one point has up to 17 vertices
+_LEAST_BOUND = 1000  # smallest max_vertices and max_points; one point has up to 17 vertices
 
-# Half a gigabyte. Images of up to 2 megapixels cannot have more.
-_FEW = 12_000_000
+# Default limit of small images. This many vertices need half a gigabyte; images of up to 2 megapixels have fewer.
+_SMALL_LIMIT = 12_000_000
 
 # Height and width of the native code's tiles, and the number of samples along each side that test for noise.
 _TILE = 60, 64
@@ -45,7 +45,7 @@ class Reduced:
     Attributes
     ----------
     crf : DenseCRF
-        Of the image of half the size.
+        CRF of the image at half its size.
     """
 
     def __init__(
@@ -71,16 +71,16 @@ class Reduced:
         q : array of float, of the unary's shape
         labels : array of integers, of the unary's shape without the labels' axis
         """
-        for one in np.ndindex(unary.batch):
-            marginals = self.enlarged(self.crf(**self.halved(unary, one)), last=unary.last)
+        for index in np.ndindex(unary.batch):
+            marginals = self.enlarged(self.crf(**self._halved(unary, index)), last=unary.last)
             if q is not None:
-                q[one] = marginals
+                q[index] = marginals
             if labels is not None:
-                labels[one] = marginals.argmax(axis=-1 if unary.last else 0)
+                labels[index] = marginals.argmax(axis=-1 if unary.last else 0)
 
     def inference(self, unary: Unary, *, trace: bool, out: NDArray[np.float32] | None) -> Inference:
         """Return what `DenseCRF.infer` returns."""
-        result = self.crf.infer(**self.halved(unary), trace=trace)
+        result = self.crf.infer(**self._halved(unary), trace=trace)
         q = self.enlarged(result.probabilities, last=unary.last)
         labels = q.argmax(axis=-1 if unary.last else 0).astype(label_type(unary.labels))
         if out is not None:
@@ -88,11 +88,11 @@ class Reduced:
             q = out
         return replace(result, probabilities=q, labels=labels)
 
-    def halved(self, unary: Unary, one: tuple[int, ...] = ()) -> dict[str, Any]:
-        """Return a unary term, or one of a batch, as arguments of the reduced CRF."""
+    def _halved(self, unary: Unary, index: tuple[int, ...] = ()) -> dict[str, Any]:
+        """Return a unary term, or the one at `index` in a batch, as arguments of the reduced CRF."""
         axes = range(len(self._shape)) if unary.last else range(1, 1 + len(self._shape))
         channels: Channels = "last" if unary.last else "first"
-        return {unary.name: halved(unary.array[one], axes), "channels": channels}
+        return {unary.name: halved(unary.array[index], axes), "channels": channels}
 
     def enlarged(self, marginals: NDArray[np.float32], *, last: bool = False) -> NDArray[np.float32]:
         """Return marginals of the reduced CRF, interpolated linearly to all points."""
@@ -113,10 +113,10 @@ def most_vertices(image: NDArray[np.uint8], kernels: Sequence[Kernel]) -> int:
     Textured images from cameras have up to 1.5 per pixel; images with more, or with noise, lose little when reduced.
     """
     pixels = image.shape[0] * image.shape[1]
-    if 2 * pixels <= _FEW:
-        return _FEW
+    if 2 * pixels <= _SMALL_LIMIT:
+        return _SMALL_LIMIT
     noisy = any(isinstance(kernel, Bilateral) and _is_noisy(image, kernel) for kernel in kernels)
-    return max(_FEW, pixels if noisy else 2 * pixels)
+    return max(_SMALL_LIMIT, pixels if noisy else 2 * pixels)
 
 
 def _is_noisy(image: NDArray[np.uint8], kernel: Bilateral) -> bool:
@@ -156,7 +156,7 @@ def check_bound(name: str, bound: int | None, *, tiled: bool = False) -> int | N
 
 
 def halved(values: NDArray[Any], axes: Sequence[int]) -> NDArray[Any]:
-    """Return means of pairs of neighbors along each axis, in their dtype; the last of an odd number is copied."""
+    """Return means of pairs of neighbors along each axis, in the same dtype; an unpaired last value is copied."""
     means = values
     for axis in axes:
         first = np.arange(0, means.shape[axis], 2)

@@ -13,11 +13,10 @@ def tap_positions(taps: int, count: int) -> list[int] | None:
 
     Notes
     -----
-    With dilations of 4, 8 and 12 cells, the 7, 4 and 3 selected taps read the same features as in VGG-16. The basic
-    "deeplab" has 4 taps with dilation 4: the paper decimates to one 4x4 filter and then only changes its input
-    stride from 4 to 8, so both start from the same weights, and the filter of the basic network reads its features at
-    half the distance. (The middle four taps would read their original features with dilation 4, but that is cropping,
-    not the decimation of the paper.)
+    With dilations of 4, 8 and 12 cells, the 7, 4 and 3 selected taps read the same features as in VGG-16. "deeplab" and
+    "deeplab-4x4" start from the same 4x4 weights, as in the paper, which only changes the input stride from 4 to 8; so
+    "deeplab", with dilation 4, reads its features at half the distance. (Cropping to the middle four taps would read
+    the original features with dilation 4, but the paper decimates.)
     """
     if count == taps:
         return list(range(taps))

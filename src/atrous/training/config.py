@@ -97,7 +97,7 @@ def _positive(value: Any) -> bool:
 # More than fits into any memory.
 _LARGEST_CROP, _LARGEST_BATCH = 10_000, 1_000_000
 
-# The mean field has converged long before, and each step keeps its marginals.
+# The mean field converges in far fewer steps, and each step stores its marginals.
 _MOST_CRF_STEPS = 100
 
 

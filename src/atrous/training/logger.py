@@ -42,15 +42,15 @@ class Logger:
 
     `log.csv` has a row for each step and `evaluations.csv` one for each evaluation, on disk when the method returns. If
     matplotlib is installed, `curves.png` is drawn at each evaluation and at the end; if TensorBoard is installed,
-    events are written to `tensorboard/`. A terminal shows a progress bar; other outputs get a line every ten steps. No
-    thread draws, because data-loading processes may be forked at any time.
+    events are written to `tensorboard/`. A terminal shows a progress bar; other outputs get a line every ten steps. The
+    bar has no thread of its own, because data-loading processes may be forked at any time.
 
     Parameters
     ----------
     folder : path
         The run's folder, created if it does not exist.
     iterations, first_step, crops : int
-        Steps of the whole run; completed steps (later rows, of a killed run, are deleted); crops per step.
+        Steps of the whole run; completed steps; crops per step. Rows of later steps, from a killed run, are deleted.
     console : rich.console.Console
     device : str
         "cpu" or "cuda:N", whose memory use is logged.
@@ -120,14 +120,14 @@ class Logger:
 
     def loading(self, batches: Iterable[Batch]) -> Iterator[Batch]:
         """Yield the batches; log the time until each one arrives as waiting time, except for the first."""
-        asked = perf_counter()
+        requested = perf_counter()
         for batch in batches:
             if self._ends:
-                self._waited += perf_counter() - asked
+                self._waited += perf_counter() - requested
             else:
                 self._ends.append((self.first_step, self._trained(), 0.0))
             yield batch
-            asked = perf_counter()
+            requested = perf_counter()
 
     @contextmanager
     def paused(self) -> Iterator[None]:
@@ -226,7 +226,7 @@ class _Table:
             if header != list(columns):
                 got = f"{','.join(header)!r:.60}"
                 raise InputError(f"{path}: expected the columns {','.join(columns)}, got {got}; move it away")
-            complete = [row for row in rows if len(row) == len(columns) and _is_figures(row)]
+            complete = [row for row in rows if len(row) == len(columns) and _is_numeric(row)]
             remaining = {row[0]: row for row in complete if int(row[0]) <= last_step}
             write_bytes(path, b"".join(map(_row, [columns, *remaining.values()])))
             self.file = path.open("ab", buffering=0)
@@ -238,8 +238,8 @@ class _Table:
                 row = row[self.file.write(row) :]
 
 
-def _is_figures(row: Sequence[str]) -> bool:
-    """Return whether a row consists of a step and numbers; unknown numbers are empty."""
+def _is_numeric(row: Sequence[str]) -> bool:
+    """Return whether a row is a step and finite numbers or empty cells."""
     try:
         return row[0].isdecimal() and len(row[0]) < 20 and all(np.isfinite(float(value or 0)) for value in row)
     except ValueError:

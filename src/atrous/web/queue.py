@@ -25,25 +25,25 @@ class WorkQueue:
     def __init__(self, workers: int, limit: int, seconds: float) -> None:
         self.workers, self.limit, self.seconds = workers, limit, seconds
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="atrous")
-        self._inside: set[Future[Any]] = set()
+        self._unfinished: set[Future[Any]] = set()  # running or waiting; includes those whose caller has left
         self._awaited: set[asyncio.Future[Any]] = set()
         self._closed = False
 
     @property
     def running(self) -> int:
         """Requests being computed."""
-        return min(len(self._inside), self.workers)
+        return min(len(self._unfinished), self.workers)
 
     @property
     def waiting(self) -> int:
         """Requests that wait."""
-        return max(0, len(self._inside) - self.workers)
+        return max(0, len(self._unfinished) - self.workers)
 
     def check_room(self) -> None:
         """Raise RequestError (429) if the queue is full; called before an upload is read."""
         if self._closed:
             raise _stopping()
-        if len(self._inside) >= self.workers + self.limit:
+        if len(self._unfinished) >= self.workers + self.limit:
             message = f"{self.waiting} requests are waiting; ask again in {RETRY_SECONDS} s"
             raise RequestError(429, message, retry_after=RETRY_SECONDS)
 
@@ -54,8 +54,8 @@ class WorkQueue:
         """
         self.check_room()
         future = self._pool.submit(_run, work)
-        self._inside.add(future)
-        future.add_done_callback(self._inside.discard)
+        self._unfinished.add(future)
+        future.add_done_callback(self._unfinished.discard)
         awaited = asyncio.wrap_future(future)
         self._awaited.add(awaited)
         try:
@@ -72,12 +72,12 @@ class WorkQueue:
             self._awaited.discard(awaited)
 
     def close(self) -> None:
-        """Refuse new requests and those that wait (503); running ones continue."""
+        """Refuse new and waiting requests (503); running ones continue."""
         self._closed = True
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     def abandon(self) -> None:
-        """Refuse (503) those that are still being computed; their threads continue."""
+        """Answer running requests with 503; their threads continue."""
         for awaited in list(self._awaited):
             awaited.cancel()
 
