@@ -552,6 +552,15 @@ def test_classes_that_name_nothing(segment, photo, tmp_path, option, names):
     assert not (tmp_path / "segmentation").exists()
 
 
+def test_a_cutout_and_a_mask_of_the_same_name(segment, photo, tmp_path):
+    for name in ("a.png", "a.cutout.png"):
+        photo(name)
+    code, _, err = segment("a.png", "a.cutout.png", "--cutout", "all")
+    assert (code, "a.cutout.png" in err, "rename" in err) == (2, True, True)
+    assert not (tmp_path / "segmentation").exists()
+    assert segment("a.png", "a.cutout.png")[0] == 0
+
+
 def test_a_cutout_of_absent_classes_is_empty_and_told(segment, photo, tmp_path):
     photo("photo.png")
     code, out, err = segment("photo.png", "--cutout", "blue")

@@ -52,7 +52,12 @@ class Job:
 
 
 def find_jobs(
-    paths: Iterable[str], out: Path, fail: Callable[[str], None], note: Callable[[str], None]
+    paths: Iterable[str],
+    out: Path,
+    fail: Callable[[str], None],
+    note: Callable[[str], None],
+    *,
+    cutout: bool = False,
 ) -> Iterator[Job]:
     """Yield a job for each image and video.
 
@@ -67,6 +72,8 @@ def find_jobs(
         read completely.
     note : callable
         Called with a line for each folder in which files are skipped.
+    cutout : bool
+        Whether cut-outs are written; that of `a` and the mask of `a.cutout` have the same name.
 
     Raises
     ------
@@ -96,11 +103,12 @@ def find_jobs(
     taken: dict[str, str] = {}  # label by name
     for path, relative, address in found.values():
         job = Job(path, relative.with_suffix("") if stems[_lower(relative.with_suffix(""))] == 1 else relative, address)
-        if (other := taken.setdefault(_lower(job.name), job.label)) != job.label:
-            raise InputError(
-                f"{job.label}: its outputs would have the names of those of {other}; rename one of the two, or segment"
-                " them into different folders (--out)"
-            )
+        for ending in ("", ".cutout") if cutout else ("",):
+            if (other := taken.setdefault(_lower(job.name) + ending, job.label)) != job.label:
+                raise InputError(
+                    f"{job.label}: its outputs would have the names of those of {other}; rename one of the two, or"
+                    " segment them into different folders (--out)"
+                )
         yield job
 
 

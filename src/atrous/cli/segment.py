@@ -153,7 +153,7 @@ def segment(
             print_line(repr(segmenter), err=True)
         return segmenter
 
-    jobs = list(find_jobs(paths, out, fail, note))
+    jobs = list(find_jobs(paths, out, fail, note, cutout=cut is not None))
     videos = [job for job in jobs if job.is_video]
     photos = [job for job in jobs if not job.is_video]
     if str(out) == STDIN:
