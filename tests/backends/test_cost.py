@@ -137,6 +137,17 @@ def test_sizes_are_clipped_and_cast_as_onnx_runtime_does(write, pads, nodes):
     assert cost(read_graph(path), IMAGE).scores == scores.shape
 
 
+@pytest.mark.parametrize("value", [1e-8, 1e8])
+def test_constants_beyond_float16_are_rounded(write, value):
+    path = write(
+        node("Cast", "b", "half", to=TensorProto.FLOAT16),
+        node("Cast", "half", "rounded", to=TensorProto.FLOAT),
+        node("Add", "image rounded"),
+        b=np.float32([value]),
+    )
+    assert cost(read_graph(path), IMAGE).scores == IMAGE
+
+
 def test_memory_and_work_are_counted(write):
     graph = read_graph(
         write(

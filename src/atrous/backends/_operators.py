@@ -131,7 +131,8 @@ def _cast(call: _Call) -> Value:
     value, target = call.input(0), TYPES.get(call.number(b"to", 0))
     if value.content is None or target is None:
         return Value(value.shape)
-    return Value(value.shape, value.content.astype(target))
+    with np.errstate(under="ignore", over="ignore"):  # float16 rounds to 0 or to infinity
+        return Value(value.shape, value.content.astype(target))
 
 
 def _relu(call: _Call) -> Value:
