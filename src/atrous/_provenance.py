@@ -50,7 +50,7 @@ def git_revision() -> str | None:
         return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
 
     try:
-        # For a package in site-packages inside a repository, git would return the revision of that repository.
+        # Fails for a package in site-packages inside another repository, whose revision git would return.
         git("ls-files", "--error-unmatch", Path(__file__).name)
         revision = git("describe", "--always", "--abbrev=40", "--exclude=*")
         # describe --dirty would rewrite the clone's index.

@@ -28,13 +28,13 @@ class Settings:
     model : path, optional
         Exported .onnx file, or a folder that `Segmenter` accepts. Default: the bundled model.
     engine : str, optional
-        Runtime of an exported model. Default: each actor's own choice.
+        Runtime of an exported model. Default: chosen by each actor.
     crf : bool
         Whether to refine with the model's CRF.
     max_side : int
         Longest side for the network, in pixels. Larger images are scaled down.
     kind : "images", "parquet" or "tars", optional
-        Files to look for in the input. Default: the only kind in it.
+        Files to look for in the input. Default: detected; the input must contain only one kind.
     column, key_column : str, optional
         Columns of a parquet file: encoded images (default: the only binary column) and keys (default: file and row).
         Of tars, `column` is the suffix of the images.

@@ -9,7 +9,7 @@ from .jobs import COCO, Job
 
 
 def check_coco(out: Path, photos: Iterable[Job]) -> None:
-    """Raise InputError if a new coco.json would lose images of the present one, or replace one of another program."""
+    """Raise InputError if the existing coco.json has images besides `photos`, or was not written by atrous."""
     path = out / COCO
     try:
         content = loads(path.read_bytes())

@@ -48,7 +48,7 @@ def guard_streams() -> None:
         try:
             os.fstat(number)
         except OSError:
-            # Otherwise the next opened file would get the descriptor, and with it the output of libraries.
+            # Otherwise the next opened file would get the descriptor, and libraries would write into it.
             os.open(os.devnull, os.O_RDWR)
     sys.stdin = sys.stdin or open(os.devnull)  # noqa: PTH123, SIM115
     sys.stdout = _guarded(sys.stdout, 1)

@@ -80,7 +80,7 @@ class WholeImage:
     def _potts_energy(self, threads: int) -> float:
         """Return the part of the energy that does not depend on Q.
 
-        Potts is 1 - I; the native code counts only the identity part. This adds the constant.
+        Potts is mu = 1 - I. The native code computes the energy of -I; this is the energy of the constant 1.
         """
         if self._potts is None:
             self._potts = 0.5 * self._model.potts_mass(threads)

@@ -88,8 +88,8 @@ class CropWindow:
         if self.mirrored:
             x = width - 1 - x
         return tuple(  # type: ignore[return-value]
-            ((start + place + 0.5) * (before / after) - 0.5).clip(0, before - 1)
-            for start, place, before, after in zip((self.top, self.left), (y, x), self.image, self.resized, strict=True)
+            ((start + cell + 0.5) * (before / after) - 0.5).clip(0, before - 1)
+            for start, cell, before, after in zip((self.top, self.left), (y, x), self.image, self.resized, strict=True)
         )
 
 
@@ -157,7 +157,7 @@ def cut(image: Image, labels: Labels, window: CropWindow) -> tuple[NDArray[np.fl
 
 
 def _resized(image: Image, labels: Labels, shape: tuple[int, int]) -> tuple[Image, Labels]:
-    """Interpolate the image, and pick the nearest labels."""
+    """Resize the image bilinearly and the labels by nearest neighbor."""
     size = shape[1], shape[0]
     colors = PillowImage.fromarray(image).resize(size, PillowImage.Resampling.BILINEAR)
     ids = PillowImage.fromarray(labels).resize(size, PillowImage.Resampling.NEAREST)

@@ -19,7 +19,7 @@ from .multiscale import BRANCHES
 # Standard deviation of fc8 if fc6 and fc7 come from a file (the authors' train.prototxt).
 FC8_STD = 0.01
 
-# Limit on reported unused layers, of a detector or a larger network.
+# Limit on reported unused layers; the file of a detector or a larger network has many.
 _MOST_LINES = 12
 
 Subset = Literal["random", "fourth"]
@@ -65,7 +65,7 @@ def start(
     seed: int = 0,
     subset: Subset = "random",
 ) -> Start:
-    """Initialize a network from any known file; initialize layers that are not in it at random.
+    """Initialize a network from a weight file of any known format, and layers that are not in it at random.
 
     Parameters
     ----------
@@ -76,8 +76,8 @@ def start(
         folder or an exported network of this package. The format is detected from the contents: see
         docs/starting-points.md.
     classes : sequence of str, optional
-        Class names of the network. If the file has other ones, fc8 (and the branches' classifiers) are initialized at
-        random and the rest is loaded. Default: only the shapes must agree.
+        Class names of the network. If the file's differ, fc8 and the branches' classifiers are initialized at random,
+        and the other layers are loaded. Default: only the shapes must agree.
     seed : int
         Seed of the random initialization.
     subset : {"random", "fourth"}
@@ -118,7 +118,7 @@ def start(
 
 
 class _Plan:
-    """Copies to make, all checked before the network is changed."""
+    """Layers to copy from the file, all checked before the network changes."""
 
     def __init__(
         self, net: DeepLab, source: WeightFile, path: str | os.PathLike[str], classes: Sequence[str] | None
