@@ -52,6 +52,17 @@ def test_a_full_queue_refuses(held):
     run(1, 2, 10, steps)
 
 
+def test_a_timeout_of_the_work_is_not_the_deadline():
+    def work():
+        raise TimeoutError("file server")
+
+    async def steps(queue):
+        with pytest.raises(TimeoutError, match="file server"):
+            await queue.run(work)
+
+    run(1, 1, 10, steps)
+
+
 def test_the_deadline_covers_waiting(held):
     async def steps(queue):
         results = await asyncio.gather(queue.run(held.wait), queue.run(held.wait), return_exceptions=True)

@@ -59,9 +59,11 @@ class WorkQueue:
         awaited = asyncio.wrap_future(future)
         self._awaited.add(awaited)
         try:
-            async with asyncio.timeout(self.seconds):
+            async with asyncio.timeout(self.seconds) as deadline:
                 return await awaited
         except TimeoutError:
+            if not deadline.expired():  # an error of the work
+                raise
             raise RequestError(503, f"not computed within {self.seconds:g} s; try a smaller image") from None
         except asyncio.CancelledError:
             task = asyncio.current_task()
