@@ -227,6 +227,15 @@ def test_curves_are_drawn_at_each_evaluation_and_at_the_end(tmp_path, monkeypatc
     assert drawings == [2, 4, 6]
 
 
+def test_curves_have_gaps_at_empty_cells(tmp_path, drawn):
+    log(tmp_path, 0, 1)
+    with (tmp_path / "log.csv").open("a") as file:
+        file.write("2,,,,,\n")
+    log(tmp_path, 2, 3)
+    assert steps(tmp_path / "log.csv") == [1, 2, 3]
+    assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
+
+
 def test_curves_are_drawn_of_an_interrupted_run_too(tmp_path, drawn):
     def interrupt():
         with logger(tmp_path) as open_logger:

@@ -297,4 +297,4 @@ def draw_curves(folder: Path) -> Path:
 
 def _columns(path: Path, *names: str) -> NDArray[np.float64]:
     with path.open(newline="", encoding="utf-8") as file:
-        return np.array([[float(r[n]) for n in names] for r in csv.DictReader(file)]).reshape(-1, len(names)).T
+        return np.array([[float(r[n] or "nan") for n in names] for r in csv.DictReader(file)]).reshape(-1, len(names)).T
