@@ -67,7 +67,7 @@ classes. Sizes are height x width.
 - 2 labels: the most frequent class against the rest. 4 and 8: the classes with the largest sum of probabilities, and
   the rest. 19: the two classes with the smallest sum are dropped. 50 and 150: classes are divided into several labels,
   whose shares are a softmax of smooth random fields. Four fifths of the new labels come from classes that are the most
-  probable somewhere, so that about ninety of 150 labels reach 0.05 at some pixel.
+  probable somewhere.
 
 ## Run it again
 
@@ -91,7 +91,8 @@ guests of the host used at most {others:.2f} processors.
 """
 
 SETTINGS = """\
-atrous runs on {threads} unless stated otherwise; pydensecrf2 has one thread. A label whose probability stays below
-{prune:g} at every pixel, and which is nowhere the most probable one, is pruned (`prune={prune:g}`, the default of
-`DenseCRF`); *no pruning* means `prune=0`.
+atrous runs on {threads} unless stated otherwise; pydensecrf2 has one thread. A label is pruned if
+its probability stays below {prune:g} times that of the most probable label at every pixel (`prune={prune:g}`, the
+default of `DenseCRF`, which also prunes [in tiles](dense-crf.md#inference-in-detail)); *no pruning* means `prune=0`.
+*Drop-in* is `atrous.pydensecrf`, which prunes nothing.
 """
