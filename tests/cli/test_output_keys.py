@@ -15,6 +15,9 @@ def test_a_model_in_a_folder_has_the_fingerprints_of_its_files(tmp_path):
     assert (name, len(prints)) == ("model", 2)
     assert model_key(tmp_path / "model/model.onnx")[0] == "model.onnx"
     assert model_key(tmp_path / "model/model.onnx")[1][0] in prints
+    (tmp_path / "model/README.md").write_text("a model card")
+    (tmp_path / "model/.notes").write_text("")
+    assert model_key(tmp_path / "model") == (name, prints)
     assert model_key(None)[0].endswith(".onnx")
     with pytest.raises(InputError, match="missing"):
         model_key(tmp_path / "missing")

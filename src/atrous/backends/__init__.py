@@ -6,7 +6,7 @@ from importlib.util import find_spec
 
 from .._quiet_imports import import_onnxruntime
 from ..errors import InputError
-from .base import Engine, ExportedEngine, bundled_model_path
+from .base import Engine, ExportedEngine, bundled_model_path, model_files
 from .onnxruntime import CUDA, OnnxEngine
 from .openvino import OpenVinoEngine
 
@@ -75,4 +75,5 @@ __all__ = [
     "OpenVinoEngine",
     "bundled_model_path",
     "exported_engine",
+    "model_files",
 ]

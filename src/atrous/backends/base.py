@@ -62,6 +62,18 @@ def bundled_model_path() -> Path:
     return path
 
 
+def model_files(model: str | os.PathLike[str] | None) -> list[Path]:
+    """Return the files that determine a model: an exported file, those at the top of a folder, or the bundled model.
+
+    A folder's model card (`README.md`), hidden files and subfolders are not among them.
+    """
+    path = Path(bundled_model_path() if model is None else model)
+    if not path.is_dir():
+        return [path]
+    files = (file for file in sorted(path.iterdir()) if file.is_file())
+    return [file for file in files if file.suffix != ".md" and not file.name.startswith(".")]
+
+
 class ExportedEngine(ABC):
     """Engine for a model exported by `atrous export`.
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal, TypeAlias, get_args
 
 from .._defaults import MAX_SIDE
-from ..backends import bundled_model_path
+from ..backends import bundled_model_path, model_files
 from ..errors import InputError, as_input_error
 
 Output: TypeAlias = Literal["png", "parquet", "tar"]
@@ -78,9 +78,7 @@ class ModelFiles:
         """Read a model; raise InputError if it cannot be read."""
         path = Path(bundled_model_path() if model is None else model)
         with as_input_error(path, "read", "; expected a model"):
-            # A network's files are at the top of its folder. Subfolders belong to a training run.
-            paths = [file for file in sorted(path.iterdir()) if file.is_file()] if path.is_dir() else [path]
-            return cls(path.name, {file.name: file.read_bytes() for file in paths}, path.is_dir())
+            return cls(path.name, {file.name: file.read_bytes() for file in model_files(path)}, path.is_dir())
 
     @property
     def sha256(self) -> str:

@@ -51,13 +51,11 @@ def made_otherwise(job: Job, out: Path, keys: Mapping[str, str]) -> bool:
 
 def model_key(path: Path | None) -> tuple[str, list[str]]:
     """Return the name and fingerprints of a model: an exported file, a folder, or None for the bundled model."""
-    from ..backends import bundled_model_path
+    from ..backends import bundled_model_path, model_files
 
-    path = bundled_model_path() if path is None else path
-    with as_input_error(path, "read", "; expected a model"):
-        real = Path(os.path.realpath(path))
-        files = [each for each in real.iterdir() if each.is_file()] if real.is_dir() else [real]
-        return real.name, sorted(map(_fingerprint, files))
+    real = Path(os.path.realpath(bundled_model_path() if path is None else path))
+    with as_input_error(path or real, "read", "; expected a model"):
+        return real.name, sorted(map(_fingerprint, model_files(real)))
 
 
 def distinct(classes: Iterable[str]) -> list[str]:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from .._resources import cache_bytes
-from ..backends import bundled_model_path
+from ..backends import model_files
 from ..crf.tune.scorer import LabeledImage
 from ..data.samples import Sample, read_label_map, read_pair
 from ..data.unary_io import labels_first, read_scores
@@ -185,11 +185,9 @@ def _mask_of(folder: Path, image: Path) -> Path:
 
 
 def model_sha256(model: str | os.PathLike[str] | None) -> str:
-    """Return a hash of a model file, of all files of a checkpoint folder, or of the bundled model for None."""
-    path = Path(bundled_model_path() if model is None else model)
+    """Return a hash of the files of a model, see `model_files`."""
     digest = hashlib.sha256()
-    files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
-    for file in files:
+    for file in model_files(model):
         with file.open("rb") as stream:
             digest.update(hashlib.file_digest(stream, "sha256").digest())
     return digest.hexdigest()
