@@ -39,7 +39,7 @@ def changed(image, kernels, options, probabilities):
     """Return the percentage of labels that pruning changes, and the mean number of labels that stay."""
     found = DenseCRF(image, kernels, **options).infer(probabilities)
     kept = DenseCRF(image, kernels, prune=0, **options).labels(probabilities)
-    return 100 * float(np.mean(found.labels != kept)), len(found.kept)
+    return 100 * float(np.mean(found.labels != kept)), len(found.active_labels)
 
 
 def photo_table(photos, settings):

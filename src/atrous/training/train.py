@@ -86,8 +86,7 @@ def train(
         model.to(group.device, memory_format=memory_format(recipe))  # type: ignore[call-overload]
         wrapped = group.wrap(model.train())
 
-        needs_counts = recipe.balanced or recipe.class_weights == "median-frequency"
-        pixels = pixel_counts(images) if needs_counts else None
+        pixels = pixel_counts(images) if recipe.balanced or recipe.class_weights == "median-frequency" else None
         criterion = Criterion(class_weights(recipe, len(dataset.classes), pixels), group.device)
         soft = SoftTargets(soft_targets, images, len(dataset.classes)) if soft_targets is not None else None
         crops = CropsByPosition(images, recipe, pixels, soft)
