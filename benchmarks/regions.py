@@ -1,7 +1,7 @@
 """Scores and numbers of regions without and with the removal of small regions.
 
     python benchmarks/regions.py VOC [--list val785] [--limit N]
-    python benchmarks/regions.py VOC --list held100 --crf 5,65,4 5,40,4
+    python benchmarks/regions.py VOC --list names.txt --crf 5,65,4 5,40,4
 
 The bundled model on images of a VOC folder, with its own CRF or with others. A CRF is given by the weight, sxy and srgb
 of its bilateral kernel; its spatial kernel has weight 3 and sxy 3. Sizes are of an image of 513 x 513 pixels; other

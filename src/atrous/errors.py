@@ -56,9 +56,9 @@ def installation(extra: str) -> str:
 
 
 @contextmanager
-def as_input_error(path: str | os.PathLike[str], done: str = "written", remedy: str = "") -> Iterator[None]:
-    """Raise an OSError of the block as an InputError: the file of the error, or else `path`, cannot be `done`."""
+def as_input_error(path: str | os.PathLike[str], verb: str = "written", remedy: str = "") -> Iterator[None]:
+    """Raise an OSError of the block as an InputError: the file of the error, or else `path`, cannot be `verb`."""
     try:
         yield
     except OSError as error:
-        raise InputError(f"{error.filename or path}: cannot be {done} ({error.strerror or error}){remedy}") from None
+        raise InputError(f"{error.filename or path}: cannot be {verb} ({error.strerror or error}){remedy}") from None

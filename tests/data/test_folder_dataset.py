@@ -183,6 +183,14 @@ def test_a_label_map_of_another_name_is_shown(own, other):
         read_list(own, "all")
 
 
+@pytest.mark.parametrize("other", ["photo 33", "photo 3_b"])
+def test_the_label_map_of_another_image_is_not_shown(own, other):
+    add(own, other)
+    (own / "labels/photo 3.png").unlink()
+    with pytest.raises(InputError, match=r"labels/photo 3\.png: .*no such file;"):
+        read_list(own, "all")
+
+
 @pytest.mark.parametrize("line", ["images/other.jpg", "photo 1.jpg labels/photo 2.png", "photo 1 -1", ""])
 @pytest.mark.parametrize("name", ["train", "train_list"])
 def test_a_list_that_cannot_be_read_is_not_replaced_by_a_split(own, line, name):

@@ -60,8 +60,8 @@ class Dataset:
         """Return the names of the lists of images."""
         return folders.list_names(layout_of(self.root))
 
-    def has_file(self, name: str) -> bool:
-        """Return whether a list is a file of the data set, and no split by a hash of the names."""
+    def has_list_file(self, name: str) -> bool:
+        """Return whether the data set has a file or folder for a list, so that it is no split by a hash."""
         return name in folders.list_files(layout_of(self.root))
 
     def read(self, name: str, *, unlabeled: bool = False) -> ImageList:

@@ -11,6 +11,7 @@ import re
 import unicodedata
 from collections.abc import Callable, Collection, Iterable, Mapping
 from decimal import Decimal, InvalidOperation
+from itertools import chain
 from pathlib import Path, PurePosixPath
 
 from .._settings_files import LONGEST_NAME, read_lines
@@ -193,13 +194,9 @@ def list_files(layout: Layout) -> dict[str, Path]:
 
 def unread_lists(layout: Layout) -> list[Path]:
     """Return the text files one or two folders down whose names start with train or val. They are not read as lists."""
-    found = []
-    folders = [layout.root]
-    for _ in range(2):
-        folders = [inner for folder in folders for inner in entries(folder) if inner.is_dir()]
-        folders = [folder for folder in folders if folder not in (*layout.images, *layout.labels)]
-        found += [path for folder in folders for path in folder.glob("*.txt") if _is_part(path.stem.lower())]
-    return sorted(found)
+    data = {*layout.images, *layout.labels}
+    paths = chain(layout.root.glob("*/*.txt"), layout.root.glob("*/*/*.txt"))  # unreadable folders are skipped
+    return sorted(path for path in paths if _is_part(path.stem.lower()) and data.isdisjoint(path.parents))
 
 
 def _is_list(path: Path, images: Collection[str]) -> bool:
@@ -292,13 +289,23 @@ def read_list(root: str | os.PathLike[str], name: str, *, unlabeled: bool = Fals
         others = f" (also missing for {len(missing) - 1} others)" if len(missing) > 1 else ""
         image = images[missing[0]]
         expected = expected_label(layout, image)
-        similar = [p.name for p in entries(expected.parent) if p.stem.startswith(image.stem) and p != image]
-        got = f"got {similar[0]}" if similar else "no such file"
+        similar = _similar(expected, image, images)
+        got = f"got {similar}" if similar else "no such file"
         raise InputError(
             f"{expected}: expected the label map of {image}, {got}{others}; add it, or remove the image from {source}"
         )
     samples = (Sample(n, images[n], maps[n]) for n in names)
     return image_list(Path(name).stem if name.endswith(".txt") else name, samples)
+
+
+def _similar(expected: Path, image: Path, names: Collection[str]) -> str | None:
+    """Return the name of a file beside an expected label map that may be this label map under another name."""
+    for path in entries(expected.parent):
+        ending = path.stem.removeprefix(image.stem)
+        ours = ending == "" or (ending != path.stem and not ending[0].isalnum() and path.stem not in names)
+        if ours and path != image:
+            return path.name
+    return None
 
 
 def _listed_as(name: str, layout: Layout) -> str:

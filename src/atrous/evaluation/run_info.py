@@ -69,7 +69,7 @@ class RunInfo:
 def official_size(listed: str, dataset: Dataset) -> int | None:
     """Return the number of images in PASCAL VOC 2012's list of that name, or None for other data."""
     is_voc = dataset.layout == "voc" and dataset.classes == VOC_CLASSES
-    return LIST_SIZES.get(listed) if is_voc and dataset.has_file(listed) else None
+    return LIST_SIZES.get(listed) if is_voc and dataset.has_list_file(listed) else None
 
 
 def subject_of(segmenter: Segmenter, model: str | os.PathLike[str] | None) -> dict[str, str]:
